@@ -1,0 +1,92 @@
+//! The words that say what went wrong.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! codes {
+    ($($variant:ident = $word:literal: $meaning:literal,)+) => {
+        /// The code of an `ERR`: one word a program can act on. What stands behind it on the line is for people.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of PROTOCOL.md.
+            pub const ALL: &[Code] = &[$(Code::$variant),+];
+
+            /// The word on the wire.
+            pub fn word(self) -> &'static str {
+                match self { $(Code::$variant => $word),+ }
+            }
+
+            /// What it means and what to do, for the reference.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$variant => $meaning),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    BadLine = "bad-line": "The line does not follow the grammar, or is not UTF-8 without control characters. Mend the line.",
+    LineTooLong = "line-too-long": "The line is longer than the limit (INFO: `line`, 4096 before NICK). Split it, or send a file.",
+    BadTag = "bad-tag": "A tag is malformed, stands twice, or has a value its verb does not take.",
+    UnknownVerb = "unknown-verb": "No such verb. HELP lists them.",
+    MissingParameter = "missing-parameter": "A required parameter is not there. The text shows the usage.",
+    SurplusParameter = "surplus-parameter": "More stands on the line than the verb takes, or two spaces stand together.",
+    BadParameter = "bad-parameter": "A parameter is not one of the words or numbers that the verb takes.",
+    BadNick = "bad-nick": "The word is no nick.",
+    BadRoom = "bad-room": "The word is no room's name.",
+    NoText = "no-text": "The verb says a text, and there is none.",
+    TooLong = "too-long": "The text is longer than the limit (INFO: `text`). Split it, or send a file.",
+    TooLarge = "too-large": "More bytes were announced than the limit (INFO: `bytes`). The connection is closed.",
+    NoBytes = "no-bytes": "This verb takes no bytes. Those that were announced are passed over.",
+    NickNeeded = "nick-needed": "The verb needs a name: say NICK first.",
+    NickTaken = "nick-taken": "Somebody else holds this name. Take another, or join the identity with its token.",
+    LooksAlike = "looks-alike": "The name can be taken for one that exists. Take one that cannot.",
+    NoSuchNick = "no-such-nick": "Nobody here has this name. WHO lists who is.",
+    NoSuchRoom = "no-such-room": "There is no such room. ROOMS lists them; JOIN makes one.",
+    NoSuchEntry = "no-such-entry": "There is no entry with this id that you may see in this conversation.",
+    NotInRoom = "not-in-room": "You are not in this room. JOIN it first.",
+    KeyReused = "key-reused": "This key was used for another text to the same target. Take a new key.",
+    Denied = "denied": "You may not do this.",
+    TooMany = "too-many": "A limit on how many there may be is reached (sessions, rooms). Close some, or try again later.",
+    SlowDown = "slow-down": "Too much in too short a time. Try again later.",
+    Unavailable = "unavailable": "The outcome is not known: it may still arrive. Repeat it with the same key.",
+    TooSlow = "too-slow": "You read too slowly; what waited for you was discarded. Connect again and resume. The connection is closed.",
+    Timeout = "timeout": "No name was taken, or no sign of life came, in time. The connection is closed.",
+    Plaintext = "plaintext": "This daemon does not talk in the clear to where you come from. Use the envelope. The connection is closed.",
+    NotChat = "not-chat": "This looks like HTTP or a binary protocol. The connection is closed.",
+    TooLate = "too-late": "HELLO is only the first line of a connection. The connection is closed.",
+    Unsupported = "unsupported": "The daemon does not have this.",
+    ShuttingDown = "shutting-down": "The daemon is stopping. Connect again later. The connection is closed.",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Code {
+    type Err = ();
+
+    /// Reads a code's word; an unknown one, of a newer daemon, is no code.
+    fn from_str(word: &str) -> Result<Code, ()> {
+        Code::ALL.iter().copied().find(|code| code.word() == word).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_reads_back() {
+        for &code in Code::ALL {
+            assert_eq!(code.word().parse(), Ok(code));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The wire protocol of snug: bytes and text in, values out, and back again.
+//!
+//! Nothing here does I/O, looks at a clock or knows a runtime, so every rule of the wire is tested by handing
+//! it bytes. Read the modules in this order:
+//!
+//! ```text
+//!   bytes ── LineDecoder ──> &str ── Line ──> Request { Command, tags }       what a client says
+//!                                        └──> ServerLine { Body, tags }       what the daemon says
+//! ```
+//!
+//! Each type has one parser and one formatter, and parsing what was formatted gives the same value back; the
+//! property tests hold them to it. `PROTOCOL.md` in the repository's root is the contract in prose.
+
+pub mod limits;
+
+mod decoder;
+pub use decoder::{Decoded, Fault, LineDecoder};
+
+mod opening;
+pub use opening::Opening;
+
+mod escape;
+pub use escape::{escape_tag, escape_text, escaped_text_len, unescape_tag, unescape_text};
+
+mod line;
+pub use line::{Line, LineError, Params, TagBuilder, Tags};
+
+mod name;
+pub use name::{Folded, Looks, NameError, Nick, RoomName, Target};
+
+mod time;
+pub use time::Timestamp;
+
+mod code;
+pub use code::Code;
+
+mod verb;
+pub use verb::{Spec, VERBS, Verb, reference};
+
+mod command;
+pub use command::{Command, CommandError, MessageTags, Request, Switch, TopicChange, announced_bytes};
+
+mod reply;
+pub use reply::{Body, EntryKind, ServerLine};

@@ -1,0 +1,36 @@
+//! The limits of the wire. The daemon announces them in its `INFO` answer; each is a ceiling of the format, and
+//! a daemon's configuration may only go below it.
+
+/// Longest line in bytes, both ways, without its LF.
+pub const LINE: usize = 16_384;
+
+/// Longest line in bytes while the connection holds no name.
+pub const LINE_BEFORE_NAME: usize = 4_096;
+
+/// Longest text in bytes, counted as it stands on the line (newlines and backslashes escaped), so that a relayed
+/// message with all its tags always fits a line.
+pub const TEXT: usize = 8_192;
+
+/// Longest tag section of a client's line in bytes, without the `@` and the space behind it.
+pub const TAGS: usize = 2_048;
+
+/// Most tags on a client's line.
+pub const TAG_COUNT: usize = 32;
+
+/// Longest tag name in bytes, with a leading `+`.
+pub const TAG_NAME: usize = 32;
+
+/// Longest nick in characters (after NFC).
+pub const NICK: usize = 32;
+
+/// Longest room name in characters without its `#` (after NFC).
+pub const ROOM: usize = 64;
+
+/// Longest `key`, `ref` or token tag in bytes.
+pub const LABEL: usize = 64;
+
+/// Most bytes that may follow one line with the tag `bytes=`: what fits one sealed record.
+pub const BYTES: u64 = 65_535;
+
+/// Longest echo of a verb in an `ERR`, in ASCII characters.
+pub const ECHO: usize = 32;

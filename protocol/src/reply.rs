@@ -1,0 +1,330 @@
+//! What the daemon says: answers, entries of the log, presence, rows.
+
+use std::borrow::Cow;
+
+use crate::{Code, Line, Tags, Timestamp, escape_text, unescape_text};
+
+/// One line of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerLine<'a> {
+    /// Its tags: `id`, `time`, `ref` and what else the line has.
+    pub tags: Tags<'a>,
+    /// Whose doing it is: a nick, on entries and presence.
+    pub from: Option<&'a str>,
+    /// What it says.
+    pub body: Body<'a>,
+}
+
+/// What a line of the daemon says. Names are as shown and need no check: the daemon made them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// A command is done.
+    Ok {
+        /// Its verb.
+        verb: &'a str,
+        /// What the verb's answer says: a name, a count, a label.
+        params: Option<&'a str>,
+    },
+    /// A command is refused (`verb` is `-` if it had none), or the connection is about to end.
+    Err {
+        /// The verb as typed, cut.
+        verb: &'a str,
+        /// The code's word; [`Code::from_str`](std::str::FromStr) reads it.
+        code: &'a str,
+        /// What is wrong and what to do, for people.
+        text: &'a str,
+    },
+    /// An entry of the log.
+    Entry {
+        /// What kind.
+        kind: EntryKind,
+        /// The room or nick it is addressed to.
+        target: &'a str,
+        /// What it says. Only a cleared topic has none.
+        text: Option<Cow<'a, str>>,
+    },
+    /// Somebody entered a room.
+    Join {
+        /// The room.
+        room: &'a str,
+    },
+    /// Somebody left a room.
+    Leave {
+        /// The room.
+        room: &'a str,
+        /// A parting word.
+        text: Option<Cow<'a, str>>,
+    },
+    /// Somebody's last session ended.
+    Quit {
+        /// A parting word, or why.
+        text: Option<Cow<'a, str>>,
+    },
+    /// Somebody has another name now.
+    Nick {
+        /// The new one.
+        nick: &'a str,
+    },
+    /// Somebody writes, or no more.
+    Typing {
+        /// The room, or the nick of the one who hears it.
+        target: &'a str,
+        /// `on` or `off`.
+        switch: &'a str,
+    },
+    /// A row of WHO.
+    User {
+        /// The nick.
+        nick: &'a str,
+        /// `online`.
+        status: &'a str,
+        /// Since when.
+        since: &'a str,
+    },
+    /// A row of ROOMS.
+    Room {
+        /// The room.
+        room: &'a str,
+        /// How many are in it.
+        members: &'a str,
+        /// What it is about.
+        topic: Option<Cow<'a, str>>,
+    },
+    /// A row of INFO.
+    Info {
+        /// `name=value`.
+        item: &'a str,
+    },
+    /// A row of HELP.
+    Help {
+        /// A line of help.
+        text: &'a str,
+    },
+    /// The daemon asks for a PONG.
+    Ping {
+        /// What the PONG is to carry.
+        label: Option<&'a str>,
+    },
+    /// A verb that this library does not know, of a newer daemon.
+    Unknown {
+        /// The verb.
+        verb: &'a str,
+        /// What stands behind it.
+        rest: Option<&'a str>,
+    },
+}
+
+/// The kinds of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A message to a room.
+    Msg,
+    /// A message to one person.
+    Priv,
+    /// A room's topic was set or cleared.
+    Topic,
+}
+
+impl EntryKind {
+    /// The verb on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            EntryKind::Msg => "MSG",
+            EntryKind::Priv => "PRIV",
+            EntryKind::Topic => "TOPIC",
+        }
+    }
+}
+
+impl<'a> ServerLine<'a> {
+    /// A line without tags and source.
+    pub fn new(body: Body<'a>) -> ServerLine<'a> {
+        ServerLine { tags: Tags::default(), from: None, body }
+    }
+
+    /// An `ERR`.
+    pub fn err(verb: &'a str, code: Code, text: &'a str) -> ServerLine<'a> {
+        ServerLine::new(Body::Err { verb, code: code.word(), text })
+    }
+
+    /// An `OK`.
+    pub fn ok(verb: &'a str, params: Option<&'a str>) -> ServerLine<'a> {
+        ServerLine::new(Body::Ok { verb, params })
+    }
+
+    /// The same line with these tags.
+    pub fn with_tags(self, tags: Tags<'a>) -> ServerLine<'a> {
+        ServerLine { tags, ..self }
+    }
+
+    /// The same line with this source.
+    pub fn with_from(self, from: &'a str) -> ServerLine<'a> {
+        ServerLine { from: Some(from), ..self }
+    }
+
+    /// The entry's id, on entries and on the OK of one.
+    pub fn id(&self) -> Option<u64> {
+        self.tags.get("id")?.parse().ok()
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.tags.get("time")?.parse().ok()
+    }
+
+    /// Reads a line without its end. A verb that is not known, or is used otherwise than here, is
+    /// [`Body::Unknown`]: clients pass over what they do not know.
+    ///
+    /// # Errors
+    /// `None` if the line does not follow the grammar.
+    pub fn parse(line: &'a str) -> Option<ServerLine<'a>> {
+        let line = Line::parse(line).ok()?;
+        let unknown = Body::Unknown { verb: line.verb, rest: line.params.rest() };
+        let body = Body::parse(&line).unwrap_or(unknown);
+        Some(ServerLine { tags: line.tags, from: line.source, body })
+    }
+
+    /// Writes the line, with its LF.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        Line::write_head(self.tags, self.from, out);
+        self.body.write(out);
+        out.push(b'\n');
+    }
+}
+
+impl<'a> Body<'a> {
+    fn parse(line: &Line<'a>) -> Option<Body<'a>> {
+        let mut params = line.params;
+        let is_event = line.source.is_some();
+        let body = match line.verb {
+            "OK" => {
+                let verb = params.word()?;
+                return Some(Body::Ok { verb, params: params.rest() });
+            }
+            "ERR" => {
+                let (verb, code) = (params.word()?, params.word()?);
+                return Some(Body::Err { verb, code, text: params.rest().unwrap_or_default() });
+            }
+            "MSG" => return entry(EntryKind::Msg, params),
+            "PRIV" => return entry(EntryKind::Priv, params),
+            "TOPIC" => return entry(EntryKind::Topic, params),
+            "JOIN" if is_event => Body::Join { room: params.word()? },
+            "LEAVE" if is_event => {
+                let room = params.word()?;
+                return Some(Body::Leave { room, text: params.rest().map(unescape_text) });
+            }
+            "QUIT" if is_event => return Some(Body::Quit { text: params.rest().map(unescape_text) }),
+            "NICK" if is_event => Body::Nick { nick: params.word()? },
+            "TYPING" if is_event => Body::Typing { target: params.word()?, switch: params.word()? },
+            "USER" => Body::User { nick: params.word()?, status: params.word()?, since: params.word()? },
+            "ROOM" => {
+                let (room, members) = (params.word()?, params.word()?);
+                return Some(Body::Room { room, members, topic: params.rest().map(unescape_text) });
+            }
+            "INFO" => return Some(Body::Info { item: params.rest()? }),
+            "HELP" => return Some(Body::Help { text: params.rest()? }),
+            "PING" => Body::Ping { label: params.word() },
+            _ => return None,
+        };
+        params.is_empty().then_some(body)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Body::Ok { verb, params } => words(out, &["OK", verb], *params),
+            Body::Err { verb, code, text } => words(out, &["ERR", verb, code], Some(text)),
+            Body::Entry { kind, target, text } => {
+                words(out, &[kind.word(), target], text.as_deref().map(escape_text).as_deref());
+            }
+            Body::Join { room } => words(out, &["JOIN", room], None),
+            Body::Leave { room, text } => {
+                words(out, &["LEAVE", room], text.as_deref().map(escape_text).as_deref());
+            }
+            Body::Quit { text } => words(out, &["QUIT"], text.as_deref().map(escape_text).as_deref()),
+            Body::Nick { nick } => words(out, &["NICK", nick], None),
+            Body::Typing { target, switch } => words(out, &["TYPING", target, switch], None),
+            Body::User { nick, status, since } => words(out, &["USER", nick, status, since], None),
+            Body::Room { room, members, topic } => {
+                words(out, &["ROOM", room, members], topic.as_deref().map(escape_text).as_deref());
+            }
+            Body::Info { item } => words(out, &["INFO"], Some(item)),
+            Body::Help { text } => words(out, &["HELP"], Some(text)),
+            Body::Ping { label } => words(out, &["PING"], *label),
+            Body::Unknown { verb, rest } => words(out, &[verb], *rest),
+        }
+    }
+}
+
+fn entry<'a>(kind: EntryKind, mut params: crate::Params<'a>) -> Option<Body<'a>> {
+    let target = params.word()?;
+    Some(Body::Entry { kind, target, text: params.rest().map(unescape_text) })
+}
+
+fn words(out: &mut Vec<u8>, words: &[&str], rest: Option<&str>) {
+    for (at, word) in words.iter().copied().chain(rest).enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(word.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_entry_is_read_with_its_tags() {
+        let line = "@id=119;time=2026-11-21T10:15:07.020Z :alice MSG #lobby two\\nlines";
+        let read = ServerLine::parse(line).expect("a line");
+        assert_eq!((read.id(), read.from), (Some(119), Some("alice")));
+        assert_eq!(read.time().map(|time| time.to_string()).as_deref(), Some("2026-11-21T10:15:07.020Z"));
+        let text = Some(Cow::Borrowed("two\nlines"));
+        assert_eq!(read.body, Body::Entry { kind: EntryKind::Msg, target: "#lobby", text });
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_on_as_such() {
+        let read = ServerLine::parse("@x=1 :alice WAVE #lobby both hands").expect("a line");
+        assert_eq!(read.body, Body::Unknown { verb: "WAVE", rest: Some("#lobby both hands") });
+        let read = ServerLine::parse(":alice JOIN #lobby as guest").expect("a line");
+        assert_eq!(read.body, Body::Unknown { verb: "JOIN", rest: Some("#lobby as guest") });
+    }
+
+    fn body() -> impl Strategy<Value = Body<'static>> {
+        let text = || prop::option::of("[ a-z\\\\\n]{1,12}".prop_map(Cow::Owned));
+        let kind = prop_oneof![Just(EntryKind::Msg), Just(EntryKind::Priv), Just(EntryKind::Topic)];
+        prop_oneof![
+            Just(Body::Ok { verb: "MSG", params: Some("#lobby") }),
+            Just(Body::Ok { verb: "INFO", params: None }),
+            Just(Body::Err { verb: "-", code: "bad-line", text: "mend  it" }),
+            (kind, text()).prop_map(|(kind, text)| Body::Entry { kind, target: "#ops", text }),
+            Just(Body::Join { room: "#ops" }),
+            text().prop_map(|text| Body::Leave { room: "#ops", text }),
+            text().prop_map(|text| Body::Quit { text }),
+            Just(Body::Nick { nick: "bob" }),
+            Just(Body::Typing { target: "#ops", switch: "on" }),
+            Just(Body::User { nick: "bob", status: "online", since: "2026-11-21T10:15:07.020Z" }),
+            text().prop_map(|topic| Body::Room { room: "#ops", members: "7", topic }),
+            Just(Body::Info { item: "features=key,re" }),
+            Just(Body::Help { text: "MSG <room> <text>: says something" }),
+            Just(Body::Ping { label: Some("3") }),
+            Just(Body::Unknown { verb: "WAVE", rest: None }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_back(
+            body in body(),
+            tags in prop_oneof![Just(""), Just("id=7;time=x;dup")],
+        ) {
+            let line = ServerLine::new(body).with_tags(Tags::trusted(tags)).with_from("alice");
+            let mut written = Vec::new();
+            line.write(&mut written);
+            let written = String::from_utf8(written).expect("UTF-8");
+            prop_assert_eq!(ServerLine::parse(written.trim_end_matches('\n')).expect("a line"), line);
+        }
+    }
+}
