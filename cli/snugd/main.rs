@@ -1,1 +1,161 @@
-fn main() {}
+//! `snugd`: the daemon as a program. All it adds to the library is what a library must not do: read the
+//! environment, print, log, take signals, exit.
+
+mod files;
+mod signals;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use snug_daemon::config::{Fallback, Level};
+use snug_daemon::{Config, Daemon, StartError};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, reload};
+
+/// The exit code for a configuration that is wrong (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// The exit code for a daemon that cannot start.
+const EXIT_START: u8 = 1;
+
+/// A chat daemon that people, scripts and programs share.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    /// Read the settings from FILE and nowhere else
+    #[arg(long, value_name = "FILE", conflicts_with = "check_config")]
+    config: Option<PathBuf>,
+
+    /// Say whether FILE is a configuration, and exit with 0 or 78
+    #[arg(long, value_name = "FILE")]
+    check_config: Option<PathBuf>,
+}
+
+/// The log's level, which SIGHUP can change.
+type LogLevel = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(file) = &arguments.check_config {
+        return match files::read_config(file) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => complain(EXIT_CONFIG, &error),
+        };
+    }
+    let (file, config) = match files::find_config(arguments.config.as_deref()) {
+        Ok(found) => found,
+        Err(error) => return complain(EXIT_CONFIG, &error),
+    };
+    let log_level = start_log(config.logging.level);
+    match &file {
+        Some(file) => tracing::info!("settings from {}", file.display()),
+        None => tracing::info!("no configuration file; all settings have their defaults"),
+    }
+    match serve(config, file, log_level) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(EXIT_START, &error),
+    }
+}
+
+fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
+    files::raise_open_files();
+    // A reload is compared with what was read, not with what became of it here.
+    let data = files::data_folder(&config).context("there is no place for the data folder; set `data`")?;
+    config.data = Fallback::Set(data.clone());
+    let chose_socket = config.listen.unix == Fallback::Auto;
+    if chose_socket {
+        config.listen.unix = Fallback::Set(files::socket_path(&data));
+    }
+    let places = (config.data.clone(), config.listen.unix.clone());
+
+    let daemon = match smol::block_on(Daemon::bind(config.clone())) {
+        Err(error @ StartError::Unix { .. }) if chose_socket => {
+            tracing::warn!("{error}; going on without it (set listen.unix to choose another)");
+            config.listen.unix = Fallback::Set(PathBuf::new());
+            smol::block_on(Daemon::bind(config))?
+        }
+        bound => bound?,
+    };
+    let handle = daemon.handle();
+    let reread = {
+        let handle = handle.clone();
+        move || reload(&handle, file.as_deref(), &places, &log_level)
+    };
+    signals::watch(handle.clone(), reread).context("cannot take signals")?;
+    announce(&handle);
+    smol::block_on(daemon.run());
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says on stdout where the daemon listens. A closed stdout is nothing to a daemon.
+fn announce(handle: &snug_daemon::Handle) {
+    let mut lines: Vec<String> =
+        handle.addresses().iter().map(|address| format!("listening tcp {address}")).collect();
+    lines.extend(handle.socket().map(|path| format!("listening unix {}", path.display())));
+    lines.push("ready".to_owned());
+    for line in lines {
+        tracing::info!("{line}");
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+}
+
+/// Reads the configuration again and takes over what can change. A bad file changes nothing.
+fn reload(
+    handle: &snug_daemon::Handle,
+    file: Option<&std::path::Path>,
+    (data, socket): &(Fallback<PathBuf>, Fallback<PathBuf>),
+    log_level: &LogLevel,
+) {
+    let mut config = match file.map_or_else(|| Ok(Config::default()), files::read_config) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("the settings stay as they are: {error:#}");
+            return;
+        }
+    };
+    if config.data == Fallback::Auto {
+        config.data = data.clone();
+    }
+    if config.listen.unix == Fallback::Auto {
+        config.listen.unix = socket.clone();
+    }
+    let _ = log_level.modify(|filter| *filter = filter_of(config.logging.level));
+    match handle.reconfigure(config)[..] {
+        [] => tracing::info!("settings read again"),
+        ref fixed => {
+            tracing::warn!("settings read again; these take effect at the next start: {}", fixed.join(", "))
+        }
+    }
+}
+
+/// Sends the log to stderr.
+fn start_log(level: Level) -> LogLevel {
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let colour = std::io::IsTerminal::is_terminal(&io::stderr());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    handle
+}
+
+fn filter_of(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Says on stderr what is wrong.
+fn complain(code: u8, error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "snugd: {error:#}");
+    ExitCode::from(code)
+}

@@ -1,1 +1,53 @@
-//! x
+//! The daemon of snug, to be embedded in any Rust program and run on any executor.
+//!
+//! ```
+//! use snug_daemon::{Config, Daemon};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default();
+//! config.listen.tcp = vec!["127.0.0.1:0".parse()?];
+//! # smol::block_on(async {
+//! let daemon = Daemon::bind(config).await?;
+//! let handle = daemon.handle();
+//! println!("listening on {:?}", handle.addresses());
+//! let work = async {
+//!     let mut session = handle.open_session();
+//!     session.say("NICK embedder").await?;
+//!     session.say("MSG #lobby hello from within").await?;
+//!     // ...
+//!     handle.stop();
+//!     Ok(())
+//! };
+//! let (_, result) = futures_lite::future::zip(daemon.run(), work).await;
+//! # result })
+//! # }
+//! ```
+//!
+//! The library reads no environment and no home directory, installs no signal handler, prints nothing and never
+//! ends the process: that is for the program around it.
+
+pub mod config;
+pub use config::Config;
+
+mod daemon;
+pub use daemon::{Counts, Daemon, Handle, StartError};
+
+mod environment;
+pub use environment::{Clock, Environment, Random};
+
+mod local;
+pub use local::LocalSession;
+
+mod bots;
+mod connection;
+mod core;
+mod deliver;
+mod flow;
+mod listen;
+mod log;
+mod peer;
+mod platform;
+mod registry;
+mod runtime;
+mod session;
+mod writer;

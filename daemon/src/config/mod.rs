@@ -1,0 +1,326 @@
+//! The settings of a daemon: a value that any program can make, and TOML that says the same.
+//!
+//! Every setting has a default, and `config.toml` in the repository's root shows each with it; a test holds the two
+//! together.
+
+mod values;
+pub use values::{Fallback, Plaintext, Size, Span};
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use snug_bots::BotsConfig;
+use snug_protocol::limits;
+use values::between;
+
+/// Everything that can be set about a daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The data folder. [`Fallback::Auto`] is for `snugd` to decide; the library then keeps nothing on disk.
+    pub data: Fallback<PathBuf>,
+    /// Where the daemon listens.
+    pub listen: Listen,
+    /// How many there may be of everything.
+    pub limits: Limits,
+    /// How dead peers are noticed.
+    pub heartbeat: Heartbeat,
+    /// Identities without an account.
+    pub guests: Guests,
+    /// The log of entries.
+    pub history: History,
+    /// The end of the daemon.
+    pub shutdown: Shutdown,
+    /// What the daemon tells about itself.
+    pub logging: Logging,
+    /// The bots.
+    pub bots: BotsConfig,
+}
+
+/// The table `[listen]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// TCP addresses, `host:port` with a numeric host. Port 0 lets the system choose.
+    pub tcp: Vec<SocketAddr>,
+    /// The Unix socket's path; empty for none. [`Fallback::Auto`] is for `snugd` to decide; the library then has none.
+    pub unix: Fallback<PathBuf>,
+    /// From where the daemon takes connections that are not sealed.
+    pub plaintext: Plaintext,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen {
+            tcp: vec![SocketAddr::from(([127, 0, 0, 1], 7684))],
+            unix: Fallback::Auto,
+            plaintext: Plaintext::Loopback,
+        }
+    }
+}
+
+/// The table `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a line, without its LF.
+    #[serde(deserialize_with = "between::<_, 512, { limits::LINE as u64 }>")]
+    pub line: u64,
+    /// Bytes of a text, as it stands on the line.
+    #[serde(deserialize_with = "between::<_, 1, { limits::TEXT as u64 }>")]
+    pub text: u64,
+    /// Sessions in all.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub sessions: u64,
+    /// Sessions of one address. Loopback and the Unix socket are exempt.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub sessions_per_address: u64,
+    /// Rooms in all.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub rooms: u64,
+    /// Rooms that one identity can be in.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub rooms_per_identity: u64,
+    /// Members up to which a room announces who comes and goes.
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    pub announce_members: u64,
+    /// What may wait for one session before it is closed as too slow.
+    pub outbox: Size<{ 64 << 10 }>,
+    /// What may wait for all sessions before the slowest are closed.
+    pub outboxes: Size<{ 1 << 20 }>,
+    /// Time from the connection to its NICK.
+    pub registration: Span<100>,
+    /// Lines that a session may send at once before it is slowed down.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub burst: u64,
+    /// Lines per second that a session may send in the long run; 0 for no limit.
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    pub rate: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            line: limits::LINE as u64,
+            text: limits::TEXT as u64,
+            sessions: 20_000,
+            sessions_per_address: 64,
+            rooms: 10_000,
+            rooms_per_identity: 200,
+            announce_members: 100,
+            outbox: Size::from_bytes(1 << 20),
+            outboxes: Size::from_bytes(256 << 20),
+            registration: Span::from_millis(30_000),
+            burst: 2_000,
+            rate: 500,
+        }
+    }
+}
+
+/// The table `[heartbeat]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Silence after which the daemon sends a PING to those that answer it.
+    pub ping: Span<100>,
+    /// Silence after which a peer that answers PING is gone. The system's own probes watch the others with the
+    /// same limit.
+    pub dead: Span<200>,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Heartbeat {
+        Heartbeat { ping: Span::from_millis(60_000), dead: Span::from_millis(150_000) }
+    }
+}
+
+/// The table `[guests]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guests {
+    /// How long an identity waits for its guest after the last session ended.
+    pub linger: Span<0>,
+    /// How many identities wait at most; the oldest go first.
+    #[serde(deserialize_with = "between::<_, 0, 10_000_000>")]
+    pub lingering: u64,
+}
+
+impl Default for Guests {
+    fn default() -> Guests {
+        Guests { linger: Span::from_millis(4 * 3_600_000), lingering: 10_000 }
+    }
+}
+
+/// The table `[history]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Entries that the log keeps; it lives in memory.
+    #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
+    pub memory_entries: u64,
+    /// How long a `key` is remembered.
+    pub key_window: Span<1_000>,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { memory_entries: 20_000, key_window: Span::from_millis(24 * 3_600_000) }
+    }
+}
+
+/// The table `[shutdown]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long the daemon waits for its sessions to take what is theirs.
+    pub grace: Span<0>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Shutdown {
+        Shutdown { grace: Span::from_millis(5_000) }
+    }
+}
+
+/// The table `[logging]`: for the program around the library, which logs nowhere by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// The least important thing that is logged.
+    pub level: Level,
+}
+
+/// How important something in the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the usual levels")]
+pub enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Why a text is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Line and column, both counted from 1, where the text is wrong; of its start where that is not known.
+    pub position: (usize, usize),
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.position;
+        write!(f, "{line}:{column}: {}", self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads TOML. What it does not set has its default.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: syntax, an unknown key, a value that is not allowed.
+    pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            ConfigError { position: (line, column), message: error.message().to_owned() }
+        })?;
+        let heartbeat = &config.heartbeat;
+        if heartbeat.dead.duration() < 2 * heartbeat.ping.duration() {
+            let message = "[heartbeat] dead has to be at least twice ping, so that a PING can be answered";
+            return Err(ConfigError { position: (1, 1), message: message.to_owned() });
+        }
+        Ok(config)
+    }
+
+    /// The settings in which `new` differs and that a running daemon cannot change.
+    pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
+        let fixed = [
+            ("data", self.data != new.data),
+            ("listen.tcp", self.listen.tcp != new.listen.tcp),
+            ("listen.unix", self.listen.unix != new.listen.unix),
+            ("history", self.history != new.history),
+            ("bots", self.bots != new.bots),
+        ];
+        fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// What a running daemon with this configuration becomes when it reads `new`.
+    pub fn reloaded(&self, new: Config) -> Config {
+        Config {
+            data: self.data.clone(),
+            listen: Listen { plaintext: new.listen.plaintext, ..self.listen.clone() },
+            history: self.history.clone(),
+            bots: self.bots.clone(),
+            ..new
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = include_str!("../../../config.toml");
+
+    #[test]
+    fn config_toml_shows_every_setting_with_its_default() {
+        let documented = Config::from_toml(DOCUMENTED).expect("config.toml is a configuration");
+        assert_eq!(documented, Config::default());
+        let shown: toml::Table = DOCUMENTED.parse().expect("config.toml is TOML");
+        let all = toml::Table::try_from(Config::default()).expect("the defaults can be written");
+        assert_eq!(keys(&shown), keys(&all), "config.toml shows each setting, and no other");
+    }
+
+    fn keys(table: &toml::Table) -> Vec<String> {
+        let nested = |(key, value): (&String, &toml::Value)| match value {
+            toml::Value::Table(table) if !table.is_empty() => {
+                keys(table).into_iter().map(|inner| format!("{key}.{inner}")).collect()
+            }
+            _ => vec![key.clone()],
+        };
+        let mut keys: Vec<String> = table.iter().flat_map(nested).collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_place_and_what_is_allowed() {
+        for (text, position, says) in [
+            ("[limits]\nlines = 7\n", (2, 1), "expected one of `line`, `text`"),
+            ("[limits]\nline = 99999\n", (2, 8), "512 to 16384"),
+            ("[limits]\n  line = \"long\"\n", (2, 10), "512 to 16384"),
+            ("[listen]\nplaintext = \"yes\"\n", (2, 13), "one of `never`, `loopback`, `anywhere`"),
+            ("[listen]\ntcp = [\"localhost\"]\n", (2, 8), "socket address"),
+            ("[heartbeat]\nping = \"soon\"\n", (2, 8), "\"500ms\", \"30s\", \"5m\" or \"4h\""),
+            ("[limits]\noutbox = \"1 kB\"\n", (2, 10), "at least"),
+            ("[heartbeat]\nping = \"30s\"\ndead = \"31s\"\n", (1, 1), "twice"),
+            ("data = [\n", (1, 9), "unclosed"),
+        ] {
+            let error = Config::from_toml(text).expect_err(text);
+            assert!(error.message.contains(says), "{text:?}: {error}");
+            assert_eq!(error.position, position, "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_reload_changes_what_can_change_and_names_the_rest() {
+        let old = Config::default();
+        let new = Config::from_toml("[listen]\ntcp = []\nplaintext = \"never\"\n[limits]\nrate = 9\n")
+            .expect("TOML");
+        assert_eq!(old.needs_restart(&new), ["listen.tcp"]);
+        let merged = old.reloaded(new);
+        assert_eq!(merged.listen.tcp, old.listen.tcp);
+        assert_eq!((merged.listen.plaintext, merged.limits.rate), (Plaintext::Never, 9));
+    }
+}

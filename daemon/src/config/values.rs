@@ -1,0 +1,244 @@
+//! The kinds of values in the configuration, each of which says what is allowed when it is not given that.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// `"auto"`, or a value of one's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Fallback<T> {
+    /// To be decided by the program around the library.
+    #[default]
+    Auto,
+    /// Set.
+    Set(T),
+}
+
+impl<T> Fallback<T> {
+    /// The value, if it is set.
+    pub fn as_set(&self) -> Option<&T> {
+        match self {
+            Fallback::Auto => None,
+            Fallback::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fallback<PathBuf> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        Ok(if path.as_os_str() == "auto" { Fallback::Auto } else { Fallback::Set(path) })
+    }
+}
+
+impl Serialize for Fallback<PathBuf> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Fallback::Auto => serializer.serialize_str("auto"),
+            Fallback::Set(path) => path.serialize(serializer),
+        }
+    }
+}
+
+/// From where connections that are not sealed are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Plaintext {
+    /// From nowhere but the Unix socket.
+    Never,
+    /// From this machine.
+    Loopback,
+    /// From everywhere: what is said can be read on the way.
+    Anywhere,
+}
+
+/// A length of time of at least `LEAST` milliseconds: `"500ms"`, `"30s"`, `"5m"`, `"4h"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span<const LEAST: u64>(Duration);
+
+impl<const LEAST: u64> Span<LEAST> {
+    /// The longest span: some 10 years.
+    const MOST: u64 = 10 * 366 * 24 * 3_600_000;
+
+    /// So many milliseconds, moved into what the setting allows.
+    pub fn from_millis(millis: u64) -> Span<LEAST> {
+        Span(Duration::from_millis(millis.clamp(LEAST, Span::<LEAST>::MOST)))
+    }
+
+    /// The length of time.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+/// The units of a span, the largest last.
+const SPAN_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+impl<'de, const LEAST: u64> Deserialize<'de> for Span<LEAST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = text(deserializer, "a time: \"500ms\", \"30s\", \"5m\" or \"4h\"")?;
+        let millis = measure(&text, &SPAN_UNITS).ok_or_else(|| {
+            D::Error::custom(format!(
+                "\"{text}\" is no time; allowed are \"500ms\", \"30s\", \"5m\" or \"4h\""
+            ))
+        })?;
+        if !(LEAST..=Span::<LEAST>::MOST).contains(&millis) {
+            return Err(D::Error::custom(format!(
+                "\"{text}\" is out of range: at least {LEAST}ms, at most 10 years"
+            )));
+        }
+        Ok(Span(Duration::from_millis(millis)))
+    }
+}
+
+impl<const LEAST: u64> Serialize for Span<LEAST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<const LEAST: u64> fmt::Display for Span<LEAST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        write_measure(f, millis, &SPAN_UNITS, "")
+    }
+}
+
+/// An amount of memory of at least `LEAST` bytes: `"64 KiB"`, `"1 MiB"`, `"2 GiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size<const LEAST: u64>(u64);
+
+impl<const LEAST: u64> Size<LEAST> {
+    /// The largest size: 1 TiB.
+    const MOST: u64 = 1 << 40;
+
+    /// So many bytes, moved into what the setting allows.
+    pub fn from_bytes(bytes: u64) -> Size<LEAST> {
+        Size(bytes.clamp(LEAST, Size::<LEAST>::MOST))
+    }
+
+    /// The amount in bytes.
+    pub fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The units of a size, the largest last.
+const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+impl<'de, const LEAST: u64> Deserialize<'de> for Size<LEAST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = text(deserializer, "a size: \"64 KiB\", \"1 MiB\" or \"2 GiB\"")?;
+        let allowed =
+            format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB");
+        match measure(&text, &SIZE_UNITS) {
+            Some(bytes) if (LEAST..=Size::<LEAST>::MOST).contains(&bytes) => Ok(Size(bytes)),
+            Some(_) => Err(D::Error::custom(format!("\"{text}\" is out of range; {allowed}"))),
+            None => Err(D::Error::custom(format!("\"{text}\" is no size; {allowed}"))),
+        }
+    }
+}
+
+impl<const LEAST: u64> Serialize for Size<LEAST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<const LEAST: u64> fmt::Display for Size<LEAST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_measure(f, self.0, &SIZE_UNITS, " ")
+    }
+}
+
+/// A whole number from `MIN` to `MAX`, both included.
+pub(super) fn between<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
+    struct Between<const MIN: u64, const MAX: u64>;
+
+    impl<const MIN: u64, const MAX: u64> Visitor<'_> for Between<MIN, MAX> {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from {MIN} to {MAX}")
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
+            match u64::try_from(value) {
+                Ok(value) => self.visit_u64(value),
+                Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+            }
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<u64, E> {
+            if (MIN..=MAX).contains(&value) {
+                Ok(value)
+            } else {
+                Err(E::invalid_value(Unexpected::Unsigned(value), &self))
+            }
+        }
+    }
+
+    deserializer.deserialize_u64(Between::<MIN, MAX>)
+}
+
+/// Reads a string, and says what is allowed if it is something else.
+fn text<'de, D: Deserializer<'de>>(deserializer: D, allowed: &'static str) -> Result<String, D::Error> {
+    struct Text(&'static str);
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> Result<String, E> {
+            Ok(value.to_owned())
+        }
+    }
+
+    deserializer.deserialize_str(Text(allowed))
+}
+
+/// Reads a whole number and its unit, with or without a space between. `"0"` needs no unit.
+fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    if text == "0" {
+        return Some(0);
+    }
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// Writes an amount in the largest unit that takes it whole.
+fn write_measure(
+    f: &mut fmt::Formatter<'_>,
+    amount: u64,
+    units: &[(&str, u64)],
+    between: &str,
+) -> fmt::Result {
+    let unit = units.iter().rev().find(|(_, factor)| amount >= *factor && amount.is_multiple_of(*factor));
+    let (name, factor) = unit.unwrap_or(&units[0]);
+    write!(f, "{}{between}{name}", amount / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_are_written_as_a_person_would() {
+        assert_eq!(Span::<0>::from_millis(14_400_000).to_string(), "4h");
+        assert_eq!(Span::<0>::from_millis(1_500).to_string(), "1500ms");
+        assert_eq!(Size::<0>::from_bytes(1 << 20).to_string(), "1 MiB");
+        assert_eq!(measure("64KiB", &SIZE_UNITS), Some(65_536));
+        assert_eq!(measure("99999999999999999999h", &SPAN_UNITS), None);
+        assert_eq!(measure("h", &SPAN_UNITS), None);
+    }
+}

@@ -1,0 +1,388 @@
+//! A connection: bytes from a stream to a session, and what waits in its outbox to the stream.
+//!
+//! One future does both, so that a connection costs one task. It reads into a buffer of its thread and owns memory
+//! only for a line that is not complete, for lines that have to wait, and for what the stream does not take yet.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use smol::Timer;
+use snug_protocol::{Code, Decoded, LineDecoder, Opening, ServerLine};
+
+use crate::config::Plaintext;
+use crate::core::{Core, Counters};
+use crate::flow::Flow;
+use crate::peer::{Ending, Peer, Standing};
+use crate::session::{Origin, Session, Step};
+
+/// What every connection is greeted with. It names what may follow.
+pub(crate) const GREETING: &str =
+    "SNUG/1 HELLO seals this connection; NICK <name> talks in the clear; HELP lists the verbs\n";
+
+/// The most bytes that are read at once.
+const READ_SIZE: usize = 64 << 10;
+
+/// The most lines that are taken before other connections have their turn.
+const LINES_PER_TURN: u32 = 128;
+
+/// How long an ended connection may take to be told so, and to close its side.
+const LINGER: Duration = Duration::from_secs(2);
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+/// Both directions of a stream.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// See the module. It is done when the stream is.
+pub(crate) struct Connection<S> {
+    core: Arc<Core>,
+    stream: S,
+    session: Session,
+    opening: Option<Opening>,
+    decoder: LineDecoder,
+    /// A line that waits until what is under way is answered.
+    held: Option<Held>,
+    /// What was read and waits behind it.
+    input: Vec<u8>,
+    input_ended: bool,
+    /// Lines that the stream has taken up to `written`.
+    output: Vec<u8>,
+    written: usize,
+    flow: Flow,
+    origin: Origin,
+    /// The only clock of a connection: when it may read again, or when its end is overdue.
+    timer: Option<Timer>,
+    stage: Stage,
+    ending: Option<Ending>,
+}
+
+enum Held {
+    Line(String),
+    Fault(snug_protocol::Fault),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Lines go both ways.
+    Talking,
+    /// The session is over; what waits is still written.
+    Flushing,
+    /// All is written; waiting for the peer to close, so that it gets to read it.
+    Draining,
+}
+
+/// Whether a step of the connection's work got anywhere.
+#[derive(PartialEq, Eq)]
+enum Progress {
+    Made,
+    Stuck,
+}
+
+impl<S: Stream> Connection<S> {
+    /// A connection for a peer that was admitted.
+    pub(crate) fn new(core: Arc<Core>, stream: S, peer: Arc<Peer>, origin: Origin) -> Connection<S> {
+        peer.push_answer(GREETING.as_bytes());
+        let session = Session::new(Arc::clone(&core), peer, origin);
+        Connection {
+            decoder: LineDecoder::new(session.line_limit()),
+            core,
+            stream,
+            session,
+            opening: None,
+            held: None,
+            input: Vec::new(),
+            input_ended: false,
+            output: Vec::new(),
+            written: 0,
+            flow: Flow::default(),
+            origin,
+            timer: None,
+            stage: Stage::Talking,
+            ending: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut lines = LINES_PER_TURN;
+        loop {
+            let standing = self.session.peer().turn(cx, &mut self.output);
+            let wrote = match self.write(cx) {
+                Ok(progress) => progress,
+                Err(_) => return self.over(Ending::Lost),
+            };
+            let flushed = self.output.is_empty() && standing.empty;
+            if let (Stage::Talking, Some(ending)) = (self.stage, &standing.ending) {
+                self.ending = Some(ending.clone());
+                self.stage = Stage::Flushing;
+                self.input = Vec::new();
+                self.held = None;
+                self.timer = Some(Timer::after(LINGER));
+            }
+            let progress = match self.stage {
+                Stage::Talking => match self.listen(cx, &standing, &mut lines) {
+                    Ok(progress) => progress,
+                    Err(_) => return self.over(Ending::Lost),
+                },
+                Stage::Flushing if flushed => {
+                    let _ = ready!(Pin::new(&mut self.stream).poll_close(cx));
+                    self.stage = Stage::Draining;
+                    Progress::Made
+                }
+                Stage::Flushing => Progress::Stuck,
+                Stage::Draining => match self.drain(cx) {
+                    Some(progress) => progress,
+                    None => return self.over(Ending::Closed),
+                },
+            };
+            if self.stage != Stage::Talking && self.overdue(cx) == Progress::Made {
+                return self.over(Ending::Lost);
+            }
+            if lines == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if wrote == Progress::Stuck && progress == Progress::Stuck {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what was taken from the outbox. It is made progress when all of it is written, so that there may be
+    /// more to take.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
+        if self.output.is_empty() {
+            return Ok(Progress::Stuck);
+        }
+        while self.written < self.output.len() {
+            let Poll::Ready(written) =
+                Pin::new(&mut self.stream).poll_write(cx, &self.output[self.written..])
+            else {
+                return Ok(Progress::Stuck);
+            };
+            match written? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => self.written += count,
+            }
+            if self.stage == Stage::Flushing {
+                // Whoever still reads gets all that is theirs.
+                self.timer = Some(Timer::after(LINGER));
+            }
+        }
+        Counters::add(&self.core.counters.bytes_out, self.written);
+        self.output.clear();
+        self.written = 0;
+        Ok(Progress::Made)
+    }
+
+    /// Takes lines, those that wait first, unless the session has enough to do.
+    fn listen(&mut self, cx: &mut Context<'_>, standing: &Standing, lines: &mut u32) -> io::Result<Progress> {
+        let is_clogged = standing.crowded || standing.under_way.is_full();
+        let is_waiting = self.held.is_some() && !standing.under_way.is_empty();
+        let is_resting = !is_clogged && !is_waiting && self.rest(cx) == Progress::Stuck;
+        let is_held_up = is_clogged || is_waiting || is_resting;
+        self.session.peer().set_held_up(is_held_up);
+        if is_held_up {
+            return Ok(Progress::Stuck);
+        }
+        if self.held.is_some() || !self.input.is_empty() {
+            let input = std::mem::take(&mut self.input);
+            let left = self.take_lines(&input, lines).len();
+            self.input = keep_end(input, left);
+            return Ok(Progress::Made);
+        }
+        if self.input_ended {
+            let is_done = standing.under_way.is_empty() && standing.empty && self.output.is_empty();
+            if is_done {
+                self.session.peer().end(Ending::Closed);
+            }
+            return Ok(if is_done { Progress::Made } else { Progress::Stuck });
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let Poll::Ready(count) = Pin::new(&mut self.stream).poll_read(cx, buffer) else {
+                return Ok(Progress::Stuck);
+            };
+            let count = count?;
+            if count == 0 {
+                self.input_ended = true;
+                return Ok(Progress::Made);
+            }
+            Counters::add(&self.core.counters.bytes_in, count);
+            self.session.peer().heard_at(self.core.now());
+            let left = self.take_lines(&buffer[..count], lines);
+            self.input = left.to_vec();
+            Ok(Progress::Made)
+        })
+    }
+
+    /// Hands lines to the session until one has to wait, and gives what is left of the input.
+    fn take_lines<'i>(&mut self, mut input: &'i [u8], lines: &mut u32) -> &'i [u8] {
+        if self.opening.is_none()
+            && let Some(&first) = input.first()
+            && Opening::of_byte(first) == Some(Opening::NotChat)
+        {
+            self.refuse(Code::NotChat, "this is a chat daemon, and that is no line of text");
+            return &[];
+        }
+        if let Some(held) = self.held.take() {
+            let under_way = self.session.peer().under_way();
+            let step = match &held {
+                Held::Line(line) => self.session.line(line, under_way),
+                Held::Fault(fault) => self.session.fault(*fault, under_way),
+            };
+            match step {
+                Step::Done { discard } => self.line_done(discard),
+                Step::Hold => {
+                    self.held = Some(held);
+                    return input;
+                }
+            }
+        }
+        while *lines > 0 && self.flow.may_take() {
+            let Some(under_way) = self.session.peer().may_go_on() else { return input };
+            let Some(decoded) = self.decoder.next(&mut input) else { return &[] };
+            *lines -= 1;
+            let step = match decoded {
+                Decoded::Bytes { .. } => continue,
+                Decoded::Line(line) => {
+                    self.flow.take();
+                    if self.opening.is_none() {
+                        let opening = Opening::of_line(line);
+                        self.opening = Some(opening);
+                        if let Some((code, text)) = refusal_of(opening, self.origin, &self.core) {
+                            let verb = if opening == Opening::Hello { "HELLO" } else { "-" };
+                            self.session.peer().push_line(&ServerLine::err(verb, code, text));
+                            self.session.peer().end(Ending::Closed);
+                            return &[];
+                        }
+                    }
+                    let step = self.session.line(line, under_way);
+                    if step == Step::Hold {
+                        self.held = Some(Held::Line(line.to_owned()));
+                    }
+                    step
+                }
+                Decoded::Fault(fault) => {
+                    self.opening.get_or_insert(Opening::Plain);
+                    let step = self.session.fault(fault, under_way);
+                    if step == Step::Hold {
+                        self.held = Some(Held::Fault(fault));
+                    }
+                    step
+                }
+            };
+            match step {
+                Step::Done { discard } => self.line_done(discard),
+                Step::Hold => return input,
+            }
+        }
+        input
+    }
+
+    fn line_done(&mut self, discard: u64) {
+        self.decoder.set_limit(self.session.line_limit());
+        if discard > 0 {
+            self.decoder.expect_bytes(discard);
+        }
+    }
+
+    fn refuse(&mut self, code: Code, text: &str) {
+        self.session.peer().end(Ending::Dismissed(code, text.to_owned()));
+    }
+
+    /// Lets time pass for a session that sent too much. Stuck while it has to rest.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Progress {
+        if let Some(timer) = &mut self.timer {
+            if Pin::new(timer).poll(cx).is_pending() {
+                return Progress::Stuck;
+            }
+            self.timer = None;
+        }
+        if !self.origin.is_throttled() {
+            return Progress::Made;
+        }
+        let limits = &self.core.config().limits;
+        let Some(wait) = self.flow.refill(self.core.environment.clock.elapsed(), limits.burst, limits.rate)
+        else {
+            return Progress::Made;
+        };
+        let mut timer = Timer::after(wait);
+        let is_pending = Pin::new(&mut timer).poll(cx).is_pending();
+        self.timer = Some(timer);
+        if is_pending { Progress::Stuck } else { Progress::Made }
+    }
+
+    /// Made when the time for an ended connection is over.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Progress {
+        let is_pending = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_pending());
+        if is_pending { Progress::Stuck } else { Progress::Made }
+    }
+
+    /// Reads on and passes it over. `None` when the peer has closed.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Option<Progress> {
+        READ_BUFFER.with_borrow_mut(|buffer| match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Pending => Some(Progress::Stuck),
+            Poll::Ready(Ok(1..)) => Some(Progress::Made),
+            Poll::Ready(_) => None,
+        })
+    }
+
+    fn over(&mut self, ending: Ending) -> Poll<()> {
+        self.ending.get_or_insert(ending);
+        Poll::Ready(())
+    }
+}
+
+impl<S: Stream> Future for Connection<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().turn(cx)
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    /// Also when the daemon drops a connection in the middle, its session ends properly.
+    fn drop(&mut self) {
+        let peer = Arc::clone(self.session.peer());
+        let ending = self.ending.take().unwrap_or(Ending::Lost);
+        // Nothing is put into its outbox any more.
+        peer.end(Ending::Closed);
+        peer.give_up(&mut self.output);
+        self.session.finish(&ending);
+    }
+}
+
+/// Why a connection that begins so is not taken.
+fn refusal_of(opening: Opening, origin: Origin, core: &Core) -> Option<(Code, &'static str)> {
+    let plaintext = core.config().listen.plaintext;
+    let is_tcp = matches!(origin, Origin::Tcp(_));
+    match opening {
+        Opening::Hello => {
+            Some((Code::Unsupported, "this daemon has no envelope yet; use the Unix socket or loopback"))
+        }
+        Opening::NotChat => Some((Code::NotChat, "this is a chat daemon, not a web server")),
+        Opening::Plain if is_tcp && plaintext == Plaintext::Never => {
+            Some((Code::Plaintext, "this daemon takes only sealed connections; use snug, or the Unix socket"))
+        }
+        Opening::Plain if origin.is_remote() && plaintext == Plaintext::Loopback => Some((
+            Code::Plaintext,
+            "in the clear this daemon talks only to its own machine; use the envelope",
+        )),
+        Opening::Plain => None,
+    }
+}
+
+/// The last `left` bytes of `input`, in a buffer of their own size.
+fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
+    if left == input.len() { input } else { input[input.len() - left..].to_vec() }
+}

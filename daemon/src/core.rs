@@ -1,0 +1,140 @@
+//! What all parts of a running daemon share.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use snug_bots::Filter;
+use snug_protocol::Code;
+
+use crate::Environment;
+use crate::config::Config;
+use crate::peer::{Budget, Ending, Peer};
+use crate::registry::Registry;
+use crate::writer::Queue;
+
+/// See the module.
+pub(crate) struct Core {
+    config: RwLock<Arc<Config>>,
+    pub(crate) environment: Environment,
+    pub(crate) registry: Registry,
+    /// What waits for the log's writer.
+    pub(crate) queue: Queue,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) counters: Counters,
+    pub(crate) filters: Vec<Box<dyn Filter>>,
+    /// The log's random name.
+    pub(crate) log_name: String,
+    last_session: AtomicU64,
+}
+
+/// What a daemon has done since it started.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) entries: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) deliveries: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Relaxed);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Config,
+        environment: Environment,
+        filters: Vec<Box<dyn Filter>>,
+        log_name: String,
+    ) -> Core {
+        Core {
+            budget: Arc::new(Budget::new(&config.limits)),
+            config: RwLock::new(Arc::new(config)),
+            environment,
+            registry: Registry::default(),
+            queue: Queue::default(),
+            counters: Counters::default(),
+            filters,
+            log_name,
+            last_session: AtomicU64::new(0),
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what can change, and gives the names of the settings that cannot.
+    pub(crate) fn reconfigure(&self, new: Config) -> Vec<&'static str> {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let fixed = config.needs_restart(&new);
+        self.budget.set(&new.limits);
+        *config = Arc::new(config.reloaded(new));
+        fixed
+    }
+
+    /// Milliseconds since some fixed moment.
+    pub(crate) fn now(&self) -> u64 {
+        millis(self.environment.clock.elapsed())
+    }
+
+    /// A peer that nobody knows yet.
+    pub(crate) fn new_peer(&self) -> Arc<Peer> {
+        let id = self.last_session.fetch_add(1, Relaxed) + 1;
+        Arc::new(Peer::new(id, self.now(), Arc::clone(&self.budget)))
+    }
+
+    /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
+    /// forgets guests, and closes the slowest readers when all outboxes together hold too much.
+    pub(crate) fn look_after_sessions(&self) {
+        let config = self.config();
+        let now = self.now();
+        let [ping, dead, registration, linger] = [
+            config.heartbeat.ping.duration(),
+            config.heartbeat.dead.duration(),
+            config.limits.registration.duration(),
+            config.guests.linger.duration(),
+        ]
+        .map(millis);
+        self.registry.for_each_peer(|peer| {
+            if peer.nameless_for(now).is_some_and(|time| time >= registration) {
+                let text = format!("no NICK came within {} s", registration.div_ceil(1_000));
+                peer.end(Ending::Dismissed(Code::Timeout, text));
+            } else {
+                peer.check_pulse(now, ping, dead);
+            }
+        });
+        self.registry.forget_guests(now, linger, config.guests.lingering);
+        self.shed();
+    }
+
+    /// Ends the sessions with the fullest outboxes until all together are within their limit again.
+    fn shed(&self) {
+        let mut excess = self.budget.excess();
+        if excess == 0 {
+            return;
+        }
+        let mut fills = Vec::new();
+        self.registry.for_each_peer(|peer| fills.push((peer.fill(), Arc::clone(peer))));
+        fills.sort_by_key(|(fill, _)| std::cmp::Reverse(*fill));
+        for (fill, peer) in fills {
+            if excess == 0 || fill == 0 {
+                return;
+            }
+            let text = "the daemon is short of memory and you read slowly; connect again and resume";
+            peer.end(Ending::Dismissed(Code::TooSlow, text.to_owned()));
+            excess = excess.saturating_sub(fill);
+        }
+    }
+}
+
+/// A length of time in whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,325 @@
+//! A daemon from its configuration to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
+use smol::{Executor, Timer};
+use snug_bots::Bot;
+use snug_protocol::{Code, RoomName};
+
+use crate::core::{Core, millis};
+use crate::listen::{self, Listeners};
+use crate::local::LocalSession;
+use crate::log::{Act, Author, Draft, Log, LogLimits, Outcome};
+use crate::peer::Ending;
+use crate::platform::{self, FolderLock};
+use crate::runtime::Runtime;
+use crate::session::Origin;
+use crate::{Config, Environment, bots, writer};
+
+/// A daemon that is bound and not yet running.
+pub struct Daemon {
+    runtime: Arc<Runtime>,
+    executor: Arc<Executor<'static>>,
+    listeners: Listeners,
+    log: Log,
+    bots: Vec<Box<dyn Bot>>,
+    handle: Handle,
+    stopped: Receiver<()>,
+    _lock: Option<FolderLock>,
+}
+
+/// A running daemon, from outside. Clones are the same daemon's.
+#[derive(Clone)]
+pub struct Handle {
+    runtime: Arc<Runtime>,
+    stop: Sender<()>,
+    addresses: Arc<[SocketAddr]>,
+    socket: Option<Arc<PathBuf>>,
+}
+
+/// Why a daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A TCP address cannot be had.
+    #[error("cannot listen on tcp {address}: {error}")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The Unix socket cannot be had.
+    #[error("cannot listen on unix {}: {error}", path.display())]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}: {error}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another daemon uses the data folder.
+    #[error("another daemon (process {pid}) uses the data folder {}; stop it, or give this one a folder of its own", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The other's process number.
+        pid: String,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the log: {0}")]
+    Log(String),
+}
+
+/// What a daemon has to do and has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Sessions now, with or without a name.
+    pub sessions: u64,
+    /// Names held now.
+    pub names: u64,
+    /// Rooms now.
+    pub rooms: u64,
+    /// Connections since the start.
+    pub connections: u64,
+    /// Entries committed since the start.
+    pub entries: u64,
+    /// Transactions since the start; the entries of a busy moment share one.
+    pub commits: u64,
+    /// Entries put into outboxes since the start.
+    pub deliveries: u64,
+    /// Bytes read since the start.
+    pub bytes_in: u64,
+    /// Bytes written since the start.
+    pub bytes_out: u64,
+}
+
+impl Daemon {
+    /// Makes a daemon with the system's clock and random source, bound to its addresses.
+    ///
+    /// # Errors
+    /// A [`StartError`] that says what it cannot have.
+    pub async fn bind(config: Config) -> Result<Daemon, StartError> {
+        Daemon::bind_in(config, Environment::default()).await
+    }
+
+    /// Makes a daemon in an environment of one's own, bound to its addresses.
+    ///
+    /// # Errors
+    /// A [`StartError`] that says what it cannot have.
+    pub async fn bind_in(config: Config, environment: Environment) -> Result<Daemon, StartError> {
+        let lock = match config.data.as_set() {
+            None => None,
+            Some(folder) => {
+                let failed = |error| StartError::Folder { folder: folder.clone(), error };
+                platform::make_folder(folder).map_err(failed)?;
+                match FolderLock::take(folder).map_err(failed)? {
+                    Ok(lock) => Some(lock),
+                    Err(pid) => return Err(StartError::InUse { folder: folder.clone(), pid }),
+                }
+            }
+        };
+        let unix = config.listen.unix.as_set().filter(|path| !path.as_os_str().is_empty());
+        let listeners = Listeners::bind(&config.listen.tcp, unix.map(PathBuf::as_path)).await?;
+
+        let name = environment.hex::<8>();
+        let limits = LogLimits {
+            entries: config.history.memory_entries,
+            key_window: i64::try_from(millis(config.history.key_window.duration())).unwrap_or(i64::MAX),
+        };
+        let mut log = Log::in_memory(name, limits).map_err(|error| StartError::Log(error.to_string()))?;
+        let loaded = snug_bots::load(&config.bots);
+        let core = Core::new(config, environment, loaded.filters, log.name().to_owned());
+        open_lobby(&core, &mut log)?;
+
+        let (stop, stopped) = async_channel::bounded(1);
+        let executor = Arc::new(Executor::new());
+        let runtime = Arc::new(Runtime::new(Arc::new(core), &executor));
+        let handle = Handle {
+            runtime: Arc::clone(&runtime),
+            stop,
+            addresses: listeners.addresses().into(),
+            socket: listeners.unix.as_ref().map(|socket| Arc::new(socket.path.clone())),
+        };
+        Ok(Daemon { runtime, executor, listeners, log, bots: loaded.bots, handle, stopped, _lock: lock })
+    }
+
+    /// A handle on this daemon, for before and while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs the daemon until [`Handle::stop`]: takes no more connections then, commits and answers what came in,
+    /// tells every session, and waits for them to take what is theirs, as long as `shutdown.grace` allows.
+    ///
+    /// Dropping the future ends the daemon at once; what was acknowledged stays committed.
+    pub async fn run(self) {
+        let Daemon { runtime, executor, listeners, log, bots, stopped, _lock, .. } = self;
+        let core = &runtime.core;
+        let writer = Writer::start(Arc::clone(core), log);
+        // Bots come first, so that nobody takes their names.
+        let bots: Vec<_> = bots
+            .into_iter()
+            .map(|bot| executor.spawn(bots::host(bot, LocalSession::open(&runtime, Origin::Bot))))
+            .collect();
+        let mut acceptors: Vec<_> = Vec::new();
+        for listener in listeners.tcp {
+            acceptors.push(executor.spawn(listen::accept_tcp(Arc::clone(&runtime), listener)));
+        }
+        if let Some(socket) = listeners.unix {
+            acceptors.push(executor.spawn(listen::accept_unix(Arc::clone(&runtime), socket)));
+        }
+        let keeper = executor.spawn(keep(Arc::clone(core)));
+
+        let life = async {
+            // Nothing is ever sent: this ends when the channel is closed.
+            let _ = stopped.recv().await;
+            drop(acceptors);
+            drop(keeper);
+            core.queue.close();
+            writer.idle.recv().await.unwrap_or_default();
+            let end = || {
+                Ending::Dismissed(
+                    Code::ShuttingDown,
+                    "the daemon is stopping; connect again later".to_owned(),
+                )
+            };
+            core.registry.for_each_peer(|peer| peer.end(end()));
+            drop(bots);
+            let grace = core.config().shutdown.grace.duration();
+            let overdue = async {
+                Timer::after(grace).await;
+                let (sessions, ..) = core.registry.counts();
+                tracing::warn!(
+                    sessions,
+                    "the time to end is over; some sessions did not take what was theirs"
+                );
+            };
+            runtime.wind_up().or(overdue).await;
+        };
+        executor.run(life).await;
+        drop(writer);
+    }
+}
+
+/// The lobby always exists.
+pub(crate) fn open_lobby(core: &Core, log: &mut Log) -> Result<(), StartError> {
+    let author = Author { number: 0, nick: String::new(), bot: false };
+    let draft = Draft { author, act: Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 } };
+    let failed = |error: String| StartError::Log(error);
+    let outcomes =
+        log.commit(core.environment.clock.now(), &[&draft]).map_err(|error| failed(error.to_string()))?;
+    match outcomes.first() {
+        Some(Outcome::Room { number, .. }) => core.registry.open_room(*number, &RoomName::LOBBY),
+        other => return Err(failed(format!("the lobby could not be made: {other:?}"))),
+    }
+    Ok(())
+}
+
+/// Looks after the sessions, as often as the shortest time in the configuration asks for.
+async fn keep(core: Arc<Core>) {
+    loop {
+        let config = core.config();
+        let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
+        Timer::after((shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
+        core.look_after_sessions();
+    }
+}
+
+/// The writer's thread. Dropping it lets it finish what waits, and waits for it.
+struct Writer {
+    core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has done its last pack.
+    idle: Receiver<()>,
+}
+
+impl Writer {
+    fn start(core: Arc<Core>, log: Log) -> Writer {
+        let (busy, idle) = async_channel::bounded::<()>(1);
+        let shared = Arc::clone(&core);
+        let work = move || {
+            writer::run(&shared, log);
+            drop(busy);
+        };
+        let thread = std::thread::Builder::new().name("snug-writer".to_owned()).spawn(work);
+        if let Err(error) = &thread {
+            tracing::error!(%error, "there is no thread for the log; nothing can be said");
+            core.queue.close();
+        }
+        Writer { core, thread: thread.ok(), idle }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.core.queue.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's thread panicked");
+        }
+    }
+}
+
+impl Handle {
+    /// Stops the daemon. [`Daemon::run`] tells how.
+    pub fn stop(&self) {
+        self.stop.close();
+    }
+
+    /// The TCP addresses, with the ports that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The Unix socket's path.
+    pub fn socket(&self) -> Option<&std::path::Path> {
+        self.socket.as_deref().map(PathBuf::as_path)
+    }
+
+    /// Takes over the settings of `config` that a running daemon can change, and names those that differ and that
+    /// it cannot.
+    pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
+        self.runtime.core.reconfigure(config)
+    }
+
+    /// Opens a session that needs no socket. It comes to life while the daemon runs.
+    pub fn open_session(&self) -> LocalSession {
+        LocalSession::open(&self.runtime, Origin::Embedder)
+    }
+
+    /// What the daemon has to do and has done.
+    pub fn counts(&self) -> Counts {
+        let core = &self.runtime.core;
+        let (sessions, names, rooms) = core.registry.counts();
+        let counters = &core.counters;
+        Counts {
+            sessions: sessions as u64,
+            names: names as u64,
+            rooms: rooms as u64,
+            connections: counters.connections.load(Relaxed),
+            entries: counters.entries.load(Relaxed),
+            commits: counters.commits.load(Relaxed),
+            deliveries: counters.deliveries.load(Relaxed),
+            bytes_in: counters.bytes_in.load(Relaxed),
+            bytes_out: counters.bytes_out.load(Relaxed),
+        }
+    }
+}

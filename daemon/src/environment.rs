@@ -1,0 +1,79 @@
+//! Time and randomness, as arguments: a test runs years in a millisecond and repeats a failure from its seed.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use snug_protocol::Timestamp;
+
+/// What a daemon takes from the world around it.
+#[derive(Clone)]
+pub struct Environment {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The source of tokens and numbers that nobody can guess.
+    pub random: Arc<dyn Random>,
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The time of day. It may go back; the log's does not.
+    fn now(&self) -> Timestamp;
+
+    /// Time since some fixed moment. It never goes back.
+    fn elapsed(&self) -> Duration;
+}
+
+/// Fills memory with random bytes that nobody can guess.
+pub trait Random: Send + Sync {
+    /// Fills all of `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl Default for Environment {
+    /// The system's clock and random source.
+    fn default() -> Environment {
+        Environment { clock: Arc::new(SystemClock(Instant::now())), random: Arc::new(SystemRandom::new()) }
+    }
+}
+
+impl Environment {
+    /// A number from 1 to 2^53 - 1, so that every language's numbers hold it.
+    pub(crate) fn number(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        (u64::from_le_bytes(bytes) >> 11).max(1)
+    }
+
+    /// `2 * BYTES` random hexadecimal digits.
+    pub(crate) fn hex<const BYTES: usize>(&self) -> String {
+        let mut bytes = [0; BYTES];
+        self.random.fill(&mut bytes);
+        bytes.iter().fold(String::with_capacity(2 * BYTES), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+struct SystemClock(Instant);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without randomness there are no tokens that mean anything: better no daemon than such a one.
+        SecureRandom::fill(self, bytes).expect("the system has a random source");
+    }
+}

@@ -1,0 +1,157 @@
+//! Where connections come from.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_net::unix::UnixListener;
+use async_net::{TcpListener, TcpStream};
+use smol::{Async, Timer};
+use snug_protocol::ServerLine;
+
+use crate::connection::{Connection, GREETING, Stream};
+use crate::log::Refusal;
+use crate::platform;
+use crate::runtime::Runtime;
+use crate::session::Origin;
+use crate::{StartError, core::Core};
+
+/// How long to wait when the system has no room for another connection.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What a daemon listens on.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) unix: Option<UnixSocket>,
+}
+
+/// A bound Unix socket. Its file goes with it.
+pub(crate) struct UnixSocket {
+    pub(crate) listener: UnixListener,
+    pub(crate) path: PathBuf,
+}
+
+impl Listeners {
+    /// Binds all addresses.
+    pub(crate) async fn bind(tcp: &[SocketAddr], unix: Option<&Path>) -> Result<Listeners, StartError> {
+        let mut listeners = Listeners::default();
+        for &address in tcp {
+            let bound = TcpListener::bind(address).await;
+            listeners.tcp.push(bound.map_err(|error| StartError::Tcp { address, error })?);
+        }
+        if let Some(path) = unix {
+            listeners.unix = Some(UnixSocket::bind(path)?);
+        }
+        Ok(listeners)
+    }
+
+    /// The addresses, with the ports that the system chose.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+impl UnixSocket {
+    /// The longest path of a socket in bytes (`sun_path` of unix(7), less its NUL).
+    const LONGEST: usize = 107;
+
+    fn bind(path: &Path) -> Result<UnixSocket, StartError> {
+        let failed = |error| StartError::Unix { path: path.to_owned(), error };
+        if path.as_os_str().len() > UnixSocket::LONGEST {
+            let text = format!("the path has more than {} bytes; choose a shorter one", UnixSocket::LONGEST);
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, text)));
+        }
+        UnixSocket::clear(path).map_err(failed)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // Who may come is a matter of the folder; who comes is known by the user id.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        Ok(UnixSocket { listener, path: path.to_owned() })
+    }
+
+    /// Removes a socket that a daemon left behind. One that answers, or that is no socket, stays.
+    fn clear(path: &Path) -> io::Result<()> {
+        let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+        }
+        fs::remove_file(path)
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        // It may have been removed by hand; then there is nothing to do.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes TCP connections for ever.
+pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let dead = runtime.core.config().heartbeat.dead.duration();
+                let inner: Arc<Async<std::net::TcpStream>> = stream.clone().into();
+                if let Err(error) = platform::tune(inner.as_ref().as_ref(), dead) {
+                    tracing::debug!(%address, %error, "a connection could not be set up");
+                }
+                drop(inner);
+                serve::<TcpStream>(&runtime, stream, Origin::Tcp(address.ip().to_canonical()));
+            }
+            Err(error) => back_off(&error).await,
+        }
+    }
+}
+
+/// Takes connections of the Unix socket for ever.
+pub(crate) async fn accept_unix(runtime: Arc<Runtime>, socket: UnixSocket) {
+    loop {
+        match socket.listener.accept().await {
+            Ok((stream, _)) => {
+                let inner: Arc<Async<std::os::unix::net::UnixStream>> = stream.clone().into();
+                match platform::peer_user(inner.as_ref().as_ref()) {
+                    Ok(user) => serve(&runtime, stream, Origin::Unix(user)),
+                    Err(error) => tracing::warn!(%error, "the user of a local connection is not known"),
+                }
+            }
+            Err(error) => back_off(&error).await,
+        }
+    }
+}
+
+async fn back_off(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be taken");
+    Timer::after(BACK_OFF).await;
+}
+
+/// Gives a stream its session, if there is room for one.
+pub(crate) fn serve<S: Stream + 'static>(runtime: &Arc<Runtime>, stream: S, origin: Origin) {
+    let core = &runtime.core;
+    core.counters.connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let peer = core.new_peer();
+    match core.registry.admit(&peer, origin.counted_address(), &core.config().limits) {
+        Ok(()) => runtime.spawn(Connection::new(Arc::clone(core), stream, peer, origin)),
+        Err(refusal) => runtime.spawn(turn_away(Arc::clone(core), stream, refusal)),
+    }
+}
+
+/// Says why there is no session.
+async fn turn_away<S: Stream>(core: Arc<Core>, mut stream: S, refusal: Refusal) {
+    use futures_lite::AsyncWriteExt;
+    tracing::debug!(code = %refusal.code, "a connection was turned away");
+    let mut lines = GREETING.as_bytes().to_vec();
+    ServerLine::err("-", refusal.code, &refusal.text).write(&mut lines);
+    // A fresh connection takes a few bytes at once; one that does not is not worth waiting for.
+    if stream.write_all(&lines).await.is_ok() {
+        let _ = stream.close().await;
+    }
+    drop(core);
+}

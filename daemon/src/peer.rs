@@ -1,0 +1,475 @@
+//! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use snug_protocol::{Code, ServerLine};
+
+use crate::config::Limits;
+
+/// A session's shared half. Every method may be called from any thread and takes a short lock at most.
+pub(crate) struct Peer {
+    /// The session's number, unique in this run of the daemon.
+    pub(crate) id: u64,
+    /// When it came, in milliseconds of [`Clock::elapsed`](crate::Clock::elapsed).
+    came: u64,
+    /// The number of the identity it speaks for; 0 before NICK.
+    identity: AtomicU64,
+    /// When it last gave a sign of life, by the same clock.
+    heard: AtomicU64,
+    /// When it was last sent a PING; 0 for never.
+    pinged: AtomicU64,
+    /// Whether it is known to answer a PING.
+    answers_pings: AtomicBool,
+    /// Whether it is the daemon that does not read, so that silence means nothing.
+    held_up: AtomicBool,
+    budget: Arc<Budget>,
+    outbox: Mutex<Outbox>,
+}
+
+/// What waits for one session. Lines stand in it whole and in order.
+#[derive(Default)]
+struct Outbox {
+    waiting: Vec<u8>,
+    /// Bytes that the connection has taken and not written yet.
+    writing: usize,
+    under_way: UnderWay,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+/// What a session has handed to the log and not heard of yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    entries: usize,
+    bytes: usize,
+}
+
+impl UnderWay {
+    const MOST_ENTRIES: usize = 256;
+    const MOST_BYTES: usize = 256 << 10;
+
+    /// Whether everything has been answered.
+    pub(crate) fn is_empty(self) -> bool {
+        self.entries == 0
+    }
+
+    /// Whether the session has to wait before it hands over more.
+    pub(crate) fn is_full(self) -> bool {
+        self.entries >= UnderWay::MOST_ENTRIES || self.bytes >= UnderWay::MOST_BYTES
+    }
+}
+
+/// Why a session ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It said QUIT, perhaps with a parting word.
+    Quit(Option<String>),
+    /// The peer closed its side.
+    Closed,
+    /// The connection broke.
+    Lost,
+    /// The daemon says why and ends it.
+    Dismissed(Code, String),
+}
+
+impl Ending {
+    /// What the others are told.
+    pub(crate) fn farewell(&self) -> Option<String> {
+        match self {
+            Ending::Quit(text) => text.clone(),
+            Ending::Closed => None,
+            Ending::Lost => Some("connection lost".to_owned()),
+            Ending::Dismissed(code, _) => Some(code.word().to_owned()),
+        }
+    }
+}
+
+/// How a session's outbox stands, as its connection sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// Whether nothing waits.
+    pub(crate) empty: bool,
+    /// Whether so much waits that the session should not make more.
+    pub(crate) crowded: bool,
+    pub(crate) under_way: UnderWay,
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Peer {
+    pub(crate) fn new(id: u64, now: u64, budget: Arc<Budget>) -> Peer {
+        Peer {
+            id,
+            came: now,
+            identity: AtomicU64::new(0),
+            heard: AtomicU64::new(now),
+            pinged: AtomicU64::new(0),
+            answers_pings: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
+            budget,
+            outbox: Mutex::default(),
+        }
+    }
+
+    /// The identity it speaks for; 0 before NICK.
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity.load(Relaxed)
+    }
+
+    pub(crate) fn set_identity(&self, number: u64) {
+        self.identity.store(number, Relaxed);
+    }
+
+    /// Notes a sign of life at `now` milliseconds.
+    pub(crate) fn heard_at(&self, now: u64) {
+        self.heard.store(now, Relaxed);
+    }
+
+    /// Notes that it speaks PING and PONG, so that its silence can be asked about.
+    pub(crate) fn set_answers_pings(&self) {
+        self.answers_pings.store(true, Relaxed);
+    }
+
+    /// Notes whether the daemon has stopped reading from it.
+    pub(crate) fn set_held_up(&self, held_up: bool) {
+        if self.held_up.load(Relaxed) != held_up {
+            self.held_up.store(held_up, Relaxed);
+        }
+    }
+
+    /// Looks after a peer that has been silent: asks for a sign of life, or ends it. All in milliseconds.
+    pub(crate) fn check_pulse(&self, now: u64, ping: u64, dead: u64) {
+        if self.held_up.load(Relaxed) {
+            self.heard_at(now);
+            return;
+        }
+        let heard = self.heard.load(Relaxed);
+        let silence = now.saturating_sub(heard);
+        if !self.answers_pings.load(Relaxed) || silence < ping {
+            return;
+        }
+        if silence >= dead {
+            self.end(Ending::Dismissed(Code::Timeout, "no sign of life came; connect again".to_owned()));
+        } else if self.pinged.load(Relaxed) <= heard {
+            self.pinged.store(now, Relaxed);
+            let label = now.to_string();
+            self.push_line(&ServerLine::new(snug_protocol::Body::Ping { label: Some(&label) }));
+        }
+    }
+
+    /// Milliseconds since it came, if it holds no name.
+    pub(crate) fn nameless_for(&self, now: u64) -> Option<u64> {
+        (self.identity() == 0).then(|| now.saturating_sub(self.came))
+    }
+
+    /// Puts whole lines into the outbox. If that is too much, what waits is discarded and the session ends.
+    pub(crate) fn push(&self, lines: &[u8]) {
+        self.outbox().push(lines, &self.budget);
+    }
+
+    /// Puts one line into the outbox.
+    pub(crate) fn push_line(&self, line: &ServerLine<'_>) {
+        let mut bytes = Vec::new();
+        line.write(&mut bytes);
+        self.push(&bytes);
+    }
+
+    /// Puts lines that may be dropped into the outbox, if it is less than a quarter full.
+    pub(crate) fn push_if_quiet(&self, lines: &[u8]) {
+        let mut outbox = self.outbox();
+        if outbox.fill() + lines.len() <= self.budget.per_session.load(Relaxed) / 4 {
+            outbox.push(lines, &self.budget);
+        }
+    }
+
+    /// Puts an answer into the outbox. It is the session's own doing and bounded by what it may have under way, so
+    /// it is never what makes a session too slow.
+    pub(crate) fn push_answer(&self, lines: &[u8]) {
+        let mut outbox = self.outbox();
+        if outbox.ending.is_none() {
+            outbox.append(lines, &self.budget);
+            outbox.wake();
+        }
+    }
+
+    /// Notes that something of `bytes` bytes goes to the log.
+    pub(crate) fn begin(&self, bytes: usize) {
+        let mut outbox = self.outbox();
+        outbox.under_way.entries += 1;
+        outbox.under_way.bytes += bytes;
+    }
+
+    /// Answers what was noted with [`Peer::begin`].
+    pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
+        let mut outbox = self.outbox();
+        outbox.under_way.entries = outbox.under_way.entries.saturating_sub(1);
+        outbox.under_way.bytes = outbox.under_way.bytes.saturating_sub(bytes);
+        if outbox.ending.is_none() {
+            outbox.append(answer, &self.budget);
+        }
+        outbox.wake();
+    }
+
+    /// Ends the session, once: a first reason stays. If the daemon ends it, the peer is told why; if it was too
+    /// slow, that is all it is told.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.outbox().end(ending, &self.budget);
+    }
+
+    /// How the outbox stands. `cx` is woken when that changes. If `into` is empty, all that waits is moved there.
+    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Vec<u8>) -> Standing {
+        let mut outbox = self.outbox();
+        if into.is_empty() {
+            // The emptied buffer goes; an idle session keeps none.
+            self.budget.give_back(into.capacity());
+            *into = std::mem::take(&mut outbox.waiting);
+            outbox.writing = into.len();
+        }
+        if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            outbox.waker = Some(cx.waker().clone());
+        }
+        Standing {
+            empty: outbox.waiting.is_empty(),
+            crowded: outbox.fill() > self.budget.per_session.load(Relaxed) / 4,
+            under_way: outbox.under_way,
+            ending: outbox.ending.clone(),
+        }
+    }
+
+    /// What the session has handed to the log and not heard of yet.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        self.outbox().under_way
+    }
+
+    /// What is under way, if the session may take another line: it is not over and has not too much to do.
+    pub(crate) fn may_go_on(&self) -> Option<UnderWay> {
+        let outbox = self.outbox();
+        let is_crowded = outbox.fill() > self.budget.per_session.load(Relaxed) / 4;
+        let may = outbox.ending.is_none() && !outbox.under_way.is_full() && !is_crowded;
+        may.then_some(outbox.under_way)
+    }
+
+    /// Gives up what [`Peer::turn`] moved to `from` and was not written.
+    pub(crate) fn give_up(&self, from: &mut Vec<u8>) {
+        self.budget.give_back(from.capacity());
+        *from = Vec::new();
+        self.outbox().writing = 0;
+    }
+
+    /// Bytes that wait or are being written.
+    pub(crate) fn fill(&self) -> usize {
+        self.outbox().fill()
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // No code panics while it holds the lock in a half-changed state.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let capacity = self.outbox().waiting.capacity();
+        self.budget.give_back(capacity);
+    }
+}
+
+impl Outbox {
+    fn fill(&self) -> usize {
+        self.waiting.len() + self.writing
+    }
+
+    fn push(&mut self, lines: &[u8], budget: &Budget) {
+        if self.ending.is_some() {
+            return;
+        }
+        if self.fill() + lines.len() > budget.per_session.load(Relaxed) {
+            let text = "you read too slowly, and what waited was discarded; connect again and read faster";
+            self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
+            return;
+        }
+        self.append(lines, budget);
+        self.wake();
+    }
+
+    fn append(&mut self, lines: &[u8], budget: &Budget) {
+        let before = self.waiting.capacity();
+        self.waiting.extend_from_slice(lines);
+        let grown = self.waiting.capacity() - before;
+        if grown > 0 {
+            budget.take(grown);
+        }
+    }
+
+    fn end(&mut self, ending: Ending, budget: &Budget) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Ending::Dismissed(code, text) = &ending {
+            if *code == Code::TooSlow {
+                budget.give_back(self.waiting.capacity());
+                self.waiting = Vec::new();
+            }
+            let mut line = Vec::new();
+            ServerLine::err("-", *code, text).write(&mut line);
+            self.append(&line, budget);
+        }
+        self.ending = Some(ending);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What all outboxes may hold, together and each.
+///
+/// Memory is counted when a buffer grows, not when a line is put into it, so that a delivery costs nothing here.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    per_session: AtomicUsize,
+    total: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits) -> Budget {
+        let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into() };
+        budget.set(limits);
+        budget
+    }
+
+    /// Takes over changed limits.
+    pub(crate) fn set(&self, limits: &Limits) {
+        self.per_session.store(limits.outbox.bytes(), Relaxed);
+        self.most.store(limits.outboxes.bytes(), Relaxed);
+    }
+
+    /// The bytes by which all outboxes together are over their limit.
+    pub(crate) fn excess(&self) -> usize {
+        self.total.load(Relaxed).saturating_sub(self.most.load(Relaxed))
+    }
+
+    fn take(&self, bytes: usize) {
+        self.total.fetch_add(bytes, Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.total.fetch_sub(bytes, Relaxed);
+        }
+    }
+}
+
+/// Sessions that hear the same things, as a dense list: a delivery walks it from front to back.
+#[derive(Default)]
+pub(crate) struct Audience(Mutex<Vec<Arc<Peer>>>);
+
+impl Audience {
+    pub(crate) fn add(&self, peer: &Arc<Peer>) {
+        self.peers().push(Arc::clone(peer));
+    }
+
+    pub(crate) fn remove(&self, peer: &Arc<Peer>) {
+        let mut peers = self.peers();
+        if let Some(at) = peers.iter().position(|other| Arc::ptr_eq(other, peer)) {
+            peers.swap_remove(at);
+        }
+    }
+
+    /// Calls `each` for every session, in no particular order, under the list's lock.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Arc<Peer>)) {
+        for peer in self.peers().iter() {
+            each(peer);
+        }
+    }
+
+    fn peers(&self) -> MutexGuard<'_, Vec<Arc<Peer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Size;
+
+    fn peer(outbox: u64) -> Peer {
+        let limits = Limits { outbox: Size::from_bytes(outbox), ..Limits::default() };
+        Peer::new(1, 0, Arc::new(Budget::new(&limits)))
+    }
+
+    fn take(peer: &Peer, into: &mut Vec<u8>) -> Standing {
+        peer.turn(&Context::from_waker(Waker::noop()), into)
+    }
+
+    #[test]
+    fn a_slow_reader_loses_what_waits_and_is_told() {
+        let peer = peer(64 << 10);
+        let line = [b'x'; 1024];
+        for _ in 0..65 {
+            peer.push(&line);
+        }
+        let mut taken = Vec::new();
+        let standing = take(&peer, &mut taken);
+        assert!(taken.starts_with(b"ERR - too-slow ") && taken.ends_with(b"\n"));
+        assert!(matches!(standing.ending, Some(Ending::Dismissed(Code::TooSlow, _))));
+        peer.push(&line);
+        assert!(take(&peer, &mut Vec::new()).empty, "nothing follows the end");
+    }
+
+    #[test]
+    fn what_is_being_written_counts_and_presence_is_dropped_first() {
+        let peer = peer(64 << 10);
+        peer.push(&[b'x'; 20 << 10]);
+        let mut taken = Vec::new();
+        assert!(take(&peer, &mut taken).crowded);
+        assert_eq!((taken.len(), peer.fill()), (20 << 10, 20 << 10));
+        peer.push_if_quiet(b"presence\n");
+        assert_eq!(peer.fill(), 20 << 10);
+        peer.push_answer(b"answer\n");
+        assert_eq!(peer.fill(), (20 << 10) + 7);
+    }
+
+    #[test]
+    fn memory_is_counted_while_it_is_held_and_no_longer() {
+        let peer = peer(1 << 20);
+        let budget = Arc::clone(&peer.budget);
+        peer.push(&[b'x'; 10_000]);
+        assert!(budget.total.load(Relaxed) >= 10_000);
+        let mut taken = Vec::new();
+        take(&peer, &mut taken);
+        assert!(budget.total.load(Relaxed) >= 10_000, "the connection holds it now");
+        taken.clear();
+        take(&peer, &mut taken);
+        assert_eq!(budget.total.load(Relaxed), 0);
+        peer.push(b"left behind\n");
+        drop(peer);
+        assert_eq!(budget.total.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn silence_is_asked_about_once_and_then_the_end() {
+        let peer = peer(1 << 20);
+        let mut taken = Vec::new();
+        peer.check_pulse(500, 100, 300);
+        assert!(take(&peer, &mut taken).empty && taken.is_empty(), "nobody types PONG into nc");
+        peer.set_answers_pings();
+        peer.heard_at(500);
+        peer.check_pulse(650, 100, 300);
+        peer.check_pulse(700, 100, 300);
+        take(&peer, &mut taken);
+        assert_eq!(taken, b"PING 650\n");
+        peer.set_held_up(true);
+        peer.check_pulse(900, 100, 300);
+        peer.set_held_up(false);
+        peer.check_pulse(1000, 100, 300);
+        assert!(take(&peer, &mut taken).ending.is_none(), "being held up is no silence");
+        peer.check_pulse(1200, 100, 300);
+        assert!(matches!(take(&peer, &mut taken).ending, Some(Ending::Dismissed(Code::Timeout, _))));
+    }
+}

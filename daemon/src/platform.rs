@@ -1,0 +1,64 @@
+//! What only some systems have: credentials of a peer, probes of a connection, locks of a folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::sockopt;
+
+/// The user at the other end of a Unix socket.
+pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
+    Ok(sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+/// Sets a connection up: no waiting for more to send, and a peer that is silent for `dead` and answers no probe of
+/// the system is gone.
+pub(crate) fn tune(stream: &TcpStream, dead: Duration) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(stream, true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    // Half the time in silence, the other half in probes.
+    let second = Duration::from_secs(1);
+    sockopt::set_tcp_keepidle(stream, (dead / 2).max(second))?;
+    sockopt::set_tcp_keepintvl(stream, (dead / 8).max(second))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    let millis = u32::try_from(dead.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(stream, millis)?;
+    Ok(())
+}
+
+/// Makes a folder, with those above it, that is its owner's alone.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A locked file in the data folder, with the process's number in it. It is free again when the file is dropped or
+/// the process ends, however it ends.
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Locks a folder.
+    ///
+    /// # Errors
+    /// `Ok(Err(pid))` if another process has it.
+    pub(crate) fn take(folder: &Path) -> io::Result<Result<FolderLock, String>> {
+        let path = folder.join("lock");
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            return Ok(Err(pid.trim().to_owned()));
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Ok(FolderLock { _file: file }))
+    }
+}

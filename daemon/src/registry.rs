@@ -1,0 +1,692 @@
+//! Who is here, under which names, and in which rooms: what a daemon knows only while it runs.
+//!
+//! One lock guards it all, taken for short moments; lines are put into outboxes under it, so that what different
+//! sessions are told about comings and goings is in one order. Deliveries of entries do not take it: they walk a
+//! room's or an identity's [`Audience`]. Locks nest in this order: registry, audience, outbox.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use snug_protocol::{Body, Code, Folded, Looks, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
+
+use crate::config::Limits;
+use crate::log::Refusal;
+use crate::peer::{Audience, Peer};
+
+/// Somebody, whatever the nick and however many the sessions.
+pub(crate) struct Identity {
+    /// Its number: what everything durable refers to.
+    pub(crate) number: u64,
+    /// All its sessions.
+    pub(crate) audience: Audience,
+}
+
+/// A room.
+pub(crate) struct Room {
+    /// Its number in the log.
+    pub(crate) number: u64,
+    /// Its name as it is shown.
+    pub(crate) name: String,
+    fold: Folded,
+    /// The sessions that hear what is said in it.
+    pub(crate) audience: Audience,
+    /// Whether the log has an entry of it.
+    pub(crate) written: AtomicBool,
+    /// Whether it is no more in the registry: a session that remembers it has to look again.
+    pub(crate) gone: AtomicBool,
+    /// The line of the entry that set the topic.
+    pub(crate) topic: Mutex<Option<Topic>>,
+}
+
+/// What a room is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    /// The text.
+    pub(crate) text: String,
+    /// Who set it.
+    pub(crate) from: String,
+    /// The tags of its entry as they stand on the line.
+    pub(crate) tags: String,
+}
+
+/// What proves that a session may speak for an identity that is there already.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Proof {
+    /// The first half of the SHA-256 of a guest's token.
+    Token([u8; 16]),
+    /// A user of this machine, with the name under which it came: one user may be several people in a room.
+    User(u32, Folded),
+    /// The daemon's own.
+    Bot(u64),
+}
+
+/// How a session comes in.
+pub(crate) struct Entrance<'a> {
+    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) nick: &'a Nick<'a>,
+    /// Joins nothing and is not announced.
+    pub(crate) quiet: bool,
+    /// Whether it is a bot of the daemon's own.
+    pub(crate) bot: bool,
+    /// What it can show for an identity that may exist, the best first.
+    pub(crate) shows: Vec<Proof>,
+    /// What a new identity would be known by.
+    pub(crate) proof: Proof,
+    /// The number of a new identity.
+    pub(crate) number: u64,
+    pub(crate) time: Timestamp,
+}
+
+/// Who a session became.
+#[derive(Clone)]
+pub(crate) struct Entered {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) nick: String,
+    /// Whether the identity is new, so that its proof has to be handed out.
+    pub(crate) new: bool,
+}
+
+/// A row of WHO.
+pub(crate) struct Present {
+    pub(crate) nick: String,
+    pub(crate) bot: bool,
+    pub(crate) since: Timestamp,
+}
+
+/// A row of ROOMS.
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) members: usize,
+    pub(crate) topic: Option<String>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Registry(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    peers: HashMap<u64, Arc<Peer>>,
+    addresses: HashMap<IpAddr, u64>,
+    people: HashMap<u64, Person>,
+    /// Who holds a name: identities with a session.
+    names: HashMap<Folded, u64>,
+    looks: LookIndex,
+    proofs: HashMap<Proof, u64>,
+    /// Identities without a session, the longest first, with the milliseconds since when.
+    away: VecDeque<(u64, u64)>,
+    rooms: BTreeMap<Folded, Inhabited>,
+}
+
+/// An identity and how it is here.
+struct Person {
+    identity: Arc<Identity>,
+    nick: String,
+    fold: Folded,
+    proof: Proof,
+    bot: bool,
+    since: Timestamp,
+    sessions: Vec<Arc<Peer>>,
+    /// The sessions that joined something; the others came `quiet`.
+    hearing: Vec<Arc<Peer>>,
+    rooms: Vec<Folded>,
+    /// Since when it has no session, in milliseconds: tells its row in `away` from older ones.
+    away_since: Option<u64>,
+}
+
+/// A room and who is in it.
+struct Inhabited {
+    room: Arc<Room>,
+    members: HashSet<u64>,
+}
+
+/// Finds names that look like another, by the hashes of their skeletons. A hash that collides by chance refuses a
+/// name that would be fine, once in some 10^14 names.
+#[derive(Default)]
+struct LookIndex {
+    hasher: RandomState,
+    ascii: HashMap<u64, u32>,
+    other: HashMap<u64, u32>,
+}
+
+impl Registry {
+    /// Takes a new session in.
+    ///
+    /// # Errors
+    /// There are too many, in all or of its address (`None` is exempt).
+    pub(crate) fn admit(
+        &self,
+        peer: &Arc<Peer>,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        let mut state = self.state();
+        if state.peers.len() as u64 >= limits.sessions {
+            return refuse(Code::TooMany, "the daemon is full; try again later");
+        }
+        if let Some(address) = address {
+            let count = state.addresses.entry(address).or_default();
+            if *count >= limits.sessions_per_address {
+                return refuse(Code::TooMany, "there are too many sessions of your address; close some");
+            }
+            *count += 1;
+        }
+        state.peers.insert(peer.id, Arc::clone(peer));
+        Ok(())
+    }
+
+    /// Lets a session go that was admitted, and tells the others if it was its identity's last one. Gives the rooms
+    /// that may have to be retired.
+    pub(crate) fn dismiss(
+        &self,
+        peer: &Arc<Peer>,
+        address: Option<IpAddr>,
+        farewell: Option<&str>,
+        (time, now): (Timestamp, u64),
+        limits: &Limits,
+    ) -> Vec<Arc<Room>> {
+        let mut state = self.state();
+        if state.peers.remove(&peer.id).is_none() {
+            return Vec::new();
+        }
+        if let Some(address) = address
+            && let Some(count) = state.addresses.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                state.addresses.remove(&address);
+            }
+        }
+        let number = peer.identity();
+        let Some(person) = state.people.get_mut(&number) else { return Vec::new() };
+        person.identity.audience.remove(peer);
+        person.sessions.retain(|other| !Arc::ptr_eq(other, peer));
+        let was_hearing = person.hearing.iter().any(|other| Arc::ptr_eq(other, peer));
+        person.hearing.retain(|other| !Arc::ptr_eq(other, peer));
+        let mut empty = Vec::new();
+        if was_hearing {
+            state.deafen(number, peer);
+            if state.people[&number].hearing.is_empty() {
+                empty = state.quit(number, farewell, time, limits.announce_members);
+            }
+        }
+        if state.people[&number].sessions.is_empty() {
+            state.go_away(number, now);
+        }
+        empty
+    }
+
+    /// Gives a session a name. Unless it is `quiet`, it joins the lobby.
+    ///
+    /// # Errors
+    /// The name is somebody else's, or looks like it is.
+    pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
+        let mut state = self.state();
+        let shown = entrance.shows.iter().find_map(|proof| state.proofs.get(proof)).copied();
+        let (number, new) = match shown {
+            Some(number) => {
+                let line = state.take_name(number, entrance.nick, entrance.time)?;
+                state.tell_observers(number, &line, None, limits.announce_members);
+                (number, false)
+            }
+            None => (state.create(entrance)?, true),
+        };
+        let person = state.people.get_mut(&number).expect("it was found or made above");
+        entrance.peer.set_identity(number);
+        person.identity.audience.add(entrance.peer);
+        person.sessions.push(Arc::clone(entrance.peer));
+        person.away_since = None;
+        if person.sessions.len() == 1 {
+            person.since = entrance.time;
+        }
+        let entered = Entered { identity: Arc::clone(&person.identity), nick: person.nick.clone(), new };
+        if !entrance.quiet {
+            state.hear(number, entrance.peer);
+            let lobby = RoomName::LOBBY.fold();
+            state.join(number, entrance.peer, &lobby, entrance.time, limits.announce_members);
+        }
+        Ok(entered)
+    }
+
+    /// Gives an identity that is here another name, and tells the others.
+    ///
+    /// # Errors
+    /// The name is somebody else's, or looks like it is.
+    pub(crate) fn rename(
+        &self,
+        peer: &Arc<Peer>,
+        nick: &Nick<'_>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<String, Refusal> {
+        let mut state = self.state();
+        let number = peer.identity();
+        let line = state.take_name(number, nick, time)?;
+        // The session that asked is answered; it needs no event.
+        state.tell_observers(number, &line, Some(peer), limits.announce_members);
+        Ok(nick.as_str().to_owned())
+    }
+
+    /// Brings a room that the log has made or found into the registry.
+    pub(crate) fn open_room(&self, number: u64, name: &RoomName<'_>) {
+        let mut state = self.state();
+        state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
+            room: Arc::new(Room {
+                number,
+                name: name.as_str().to_owned(),
+                fold: name.fold(),
+                audience: Audience::default(),
+                written: AtomicBool::new(false),
+                gone: AtomicBool::new(false),
+                topic: Mutex::default(),
+            }),
+            members: HashSet::new(),
+        });
+    }
+
+    /// Puts a room back that the log would not retire.
+    pub(crate) fn restore_room(&self, room: &Arc<Room>) {
+        let mut state = self.state();
+        if !state.rooms.contains_key(&room.fold) {
+            room.gone.store(false, Relaxed);
+            let inhabited = Inhabited { room: Arc::clone(room), members: HashSet::new() };
+            state.rooms.insert(room.fold.clone(), inhabited);
+        }
+    }
+
+    /// The room of that name.
+    pub(crate) fn room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
+        self.state().rooms.get(&name.fold()).map(|inhabited| Arc::clone(&inhabited.room))
+    }
+
+    /// Whoever holds that name, and the name as it is shown.
+    pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        let state = self.state();
+        let person = &state.people[state.names.get(&nick.fold())?];
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Brings the identity of `peer` into a room that exists, and the session to hear its rooms if it came `quiet`.
+    /// Gives the room's name, or `None` if there is no such room.
+    ///
+    /// # Errors
+    /// The identity is in too many rooms.
+    pub(crate) fn join(
+        &self,
+        peer: &Arc<Peer>,
+        room: &RoomName<'_>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<Option<String>, Refusal> {
+        let mut state = self.state();
+        let fold = room.fold();
+        let Some(inhabited) = state.rooms.get(&fold) else { return Ok(None) };
+        let name = inhabited.room.name.clone();
+        let number = peer.identity();
+        let Some(person) = state.people.get(&number) else { return Ok(None) };
+        if !person.rooms.contains(&fold) && person.rooms.len() as u64 >= limits.rooms_per_identity {
+            return refuse(Code::TooMany, "you are in as many rooms as one can be; LEAVE some");
+        }
+        if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
+            state.hear(number, peer);
+        }
+        state.join(number, peer, &fold, time, limits.announce_members);
+        Ok(Some(name))
+    }
+
+    /// Takes the identity of `peer` out of a room. Gives the room if it is one to retire.
+    ///
+    /// # Errors
+    /// There is no such room, or the identity is not in it.
+    pub(crate) fn leave(
+        &self,
+        peer: &Arc<Peer>,
+        room: &RoomName<'_>,
+        text: Option<&str>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<(String, Option<Arc<Room>>), Refusal> {
+        let mut state = self.state();
+        let fold = room.fold();
+        let number = peer.identity();
+        let Some(inhabited) = state.rooms.get(&fold) else {
+            return refuse(Code::NoSuchRoom, &format!("there is no room {room}; ROOMS lists them"));
+        };
+        let name = inhabited.room.name.clone();
+        if !inhabited.members.contains(&number) {
+            return refuse(Code::NotInRoom, &format!("you are not in {name}"));
+        }
+        let body = Body::Leave { room: &name, text: text.map(Into::into) };
+        let line = presence(body, &state.people[&number].nick, time);
+        inhabited.announce(&line, Some(peer), limits.announce_members);
+        let empty = state.take_out(number, &fold);
+        if let Some(person) = state.people.get_mut(&number) {
+            person.rooms.retain(|other| *other != fold);
+        }
+        Ok((name, empty))
+    }
+
+    /// Whether the identity of `peer` is in a room.
+    pub(crate) fn is_in(&self, peer: &Peer, room: &Room) -> bool {
+        let state = self.state();
+        state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&peer.identity()))
+    }
+
+    /// Everybody who is here or in a room, in the order of their names. `None` if there is no such room.
+    pub(crate) fn who(&self, room: Option<&RoomName<'_>>) -> Option<Vec<Present>> {
+        let state = self.state();
+        let mut found: Vec<&Person> = match room {
+            None => state.people.values().filter(|person| !person.hearing.is_empty()).collect(),
+            Some(room) => {
+                state.rooms.get(&room.fold())?.members.iter().map(|number| &state.people[number]).collect()
+            }
+        };
+        found.sort_by(|a, b| a.fold.cmp(&b.fold));
+        let present =
+            |person: &Person| Present { nick: person.nick.clone(), bot: person.bot, since: person.since };
+        Some(found.into_iter().map(present).collect())
+    }
+
+    /// One person, if here and not `quiet`.
+    pub(crate) fn who_is(&self, nick: &Nick<'_>) -> Option<Present> {
+        let state = self.state();
+        let person = &state.people[state.names.get(&nick.fold())?];
+        let present = Present { nick: person.nick.clone(), bot: person.bot, since: person.since };
+        (!person.hearing.is_empty()).then_some(present)
+    }
+
+    /// The rooms, in the order of their names.
+    pub(crate) fn rooms(&self) -> Vec<Listed> {
+        let state = self.state();
+        let listed = |inhabited: &Inhabited| {
+            let topic = inhabited.room.topic.lock().unwrap_or_else(PoisonError::into_inner);
+            Listed {
+                name: inhabited.room.name.clone(),
+                members: inhabited.members.len(),
+                topic: topic.as_ref().map(|topic| topic.text.clone()),
+            }
+        };
+        state.rooms.values().map(listed).collect()
+    }
+
+    /// Calls `each` for every session.
+    pub(crate) fn for_each_peer(&self, each: impl FnMut(&Arc<Peer>)) {
+        let peers: Vec<Arc<Peer>> = self.state().peers.values().cloned().collect();
+        peers.iter().for_each(each);
+    }
+
+    /// How many sessions, people with a name, and rooms there are.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let state = self.state();
+        (state.peers.len(), state.names.len(), state.rooms.len())
+    }
+
+    /// Forgets identities that were away for `linger` milliseconds, and the oldest of more than `most`.
+    pub(crate) fn forget_guests(&self, now: u64, linger: u64, most: u64) {
+        self.state().forget_guests(now.saturating_sub(linger), most);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Makes an identity that holds its name.
+    fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
+        self.check_free(entrance.nick)?;
+        let (number, nick) = (entrance.number, entrance.nick);
+        let person = Person {
+            identity: Arc::new(Identity { number, audience: Audience::default() }),
+            nick: nick.as_str().to_owned(),
+            fold: nick.fold(),
+            proof: entrance.proof.clone(),
+            bot: entrance.bot,
+            since: entrance.time,
+            sessions: Vec::new(),
+            hearing: Vec::new(),
+            rooms: Vec::new(),
+            away_since: None,
+        };
+        self.names.insert(person.fold.clone(), number);
+        self.looks.add(&person.nick);
+        self.proofs.insert(person.proof.clone(), number);
+        self.people.insert(number, person);
+        Ok(number)
+    }
+
+    /// Gives an identity a name, which may be the one it has. Gives the line that tells the others; it is empty if
+    /// nothing they could have seen has changed.
+    fn take_name(&mut self, number: u64, nick: &Nick<'_>, time: Timestamp) -> Result<Vec<u8>, Refusal> {
+        let (old, is_held) = match self.people.get(&number) {
+            Some(person) => (person.nick.clone(), self.names.get(&person.fold) == Some(&number)),
+            None => return refuse(Code::NickNeeded, "say NICK first"),
+        };
+        if is_held {
+            if old == nick.as_str() {
+                return Ok(Vec::new());
+            }
+            // Its own old name is not in the way of its new one.
+            self.release_name(number);
+        }
+        let is_free = self.check_free(nick);
+        let person = self.people.get_mut(&number).expect("it was found above");
+        if is_free.is_ok() {
+            person.nick = nick.as_str().to_owned();
+            person.fold = nick.fold();
+        }
+        if is_free.is_ok() || is_held {
+            self.names.insert(person.fold.clone(), number);
+            self.looks.add(&person.nick);
+        }
+        is_free?;
+        if let Proof::User(user, fold) = &person.proof
+            && *fold != person.fold
+        {
+            let proof = Proof::User(*user, person.fold.clone());
+            let old = std::mem::replace(&mut person.proof, proof.clone());
+            self.proofs.remove(&old);
+            self.proofs.insert(proof, number);
+        }
+        if !is_held || old == nick.as_str() {
+            return Ok(Vec::new());
+        }
+        Ok(presence(Body::Nick { nick: nick.as_str() }, &old, time))
+    }
+
+    fn check_free(&self, nick: &Nick<'_>) -> Result<(), Refusal> {
+        if self.names.contains_key(&nick.fold()) {
+            return refuse(
+                Code::NickTaken,
+                &format!("{nick} is somebody else; take another name, or show its token"),
+            );
+        }
+        if self.looks.has_alike(nick.as_str()) {
+            return refuse(
+                Code::LooksAlike,
+                &format!("{nick} can be taken for somebody who is here; take another name"),
+            );
+        }
+        Ok(())
+    }
+
+    fn release_name(&mut self, number: u64) {
+        let person = &self.people[&number];
+        self.names.remove(&person.fold);
+        self.looks.remove(&person.nick);
+    }
+
+    /// Lets a session hear all rooms of its identity, now and later.
+    fn hear(&mut self, number: u64, peer: &Arc<Peer>) {
+        let Some(person) = self.people.get_mut(&number) else { return };
+        person.hearing.push(Arc::clone(peer));
+        for fold in &person.rooms {
+            self.rooms[fold].room.audience.add(peer);
+        }
+    }
+
+    /// Lets a session hear none of its identity's rooms any more.
+    fn deafen(&mut self, number: u64, peer: &Arc<Peer>) {
+        for fold in &self.people[&number].rooms {
+            self.rooms[fold].room.audience.remove(peer);
+        }
+    }
+
+    /// Brings an identity into a room that exists, if it is not there, and tells the others.
+    fn join(&mut self, number: u64, by: &Arc<Peer>, fold: &Folded, time: Timestamp, announce: u64) {
+        let (Some(person), Some(inhabited)) = (self.people.get_mut(&number), self.rooms.get_mut(fold)) else {
+            return;
+        };
+        if !inhabited.members.insert(number) {
+            return;
+        }
+        person.rooms.push(fold.clone());
+        for peer in &person.hearing {
+            inhabited.room.audience.add(peer);
+        }
+        let line = presence(Body::Join { room: &inhabited.room.name }, &person.nick, time);
+        inhabited.announce(&line, Some(by), announce);
+    }
+
+    /// Takes an identity out of a room. If nobody is left and nothing was ever written there, the room goes and is
+    /// given.
+    fn take_out(&mut self, number: u64, fold: &Folded) -> Option<Arc<Room>> {
+        let inhabited = self.rooms.get_mut(fold)?;
+        inhabited.members.remove(&number);
+        for peer in &self.people[&number].hearing {
+            inhabited.room.audience.remove(peer);
+        }
+        let is_over = inhabited.members.is_empty()
+            && !inhabited.room.written.load(Relaxed)
+            && *fold != RoomName::LOBBY.fold();
+        if !is_over {
+            return None;
+        }
+        let room = self.rooms.remove(fold)?.room;
+        room.gone.store(true, Relaxed);
+        Some(room)
+    }
+
+    /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once. Gives the
+    /// rooms to retire.
+    fn quit(
+        &mut self,
+        number: u64,
+        farewell: Option<&str>,
+        time: Timestamp,
+        announce: u64,
+    ) -> Vec<Arc<Room>> {
+        let line = presence(Body::Quit { text: farewell.map(Into::into) }, &self.people[&number].nick, time);
+        self.tell_observers(number, &line, None, announce);
+        let rooms =
+            self.people.get_mut(&number).map(|person| std::mem::take(&mut person.rooms)).unwrap_or_default();
+        rooms.iter().filter_map(|fold| self.take_out(number, fold)).collect()
+    }
+
+    /// Tells a line to each session that shares a room with an identity, once, and to its own.
+    fn tell_observers(&self, number: u64, line: &[u8], except: Option<&Arc<Peer>>, announce: u64) {
+        let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else { return };
+        let mut told: HashSet<u64> = except.map(|peer| peer.id).into_iter().collect();
+        let mut tell = |peer: &Arc<Peer>| {
+            if told.insert(peer.id) {
+                peer.push_if_quiet(line);
+            }
+        };
+        person.identity.audience.for_each(&mut tell);
+        for fold in &person.rooms {
+            let inhabited = &self.rooms[fold];
+            if inhabited.members.len() as u64 <= announce {
+                inhabited.room.audience.for_each(&mut tell);
+            }
+        }
+    }
+
+    /// Lets an identity without a session go: its name is free, and it waits for its guest.
+    fn go_away(&mut self, number: u64, now: u64) {
+        self.release_name(number);
+        let Some(person) = self.people.get_mut(&number) else { return };
+        person.away_since = Some(now);
+        self.away.push_back((number, now));
+    }
+
+    /// Forgets the identities that went away before `oldest`, and the longest away of more than `most`.
+    fn forget_guests(&mut self, oldest: u64, most: u64) {
+        while let Some(&(number, since)) = self.away.front() {
+            let is_away = self.people.get(&number).is_some_and(|person| person.away_since == Some(since));
+            if is_away && since >= oldest && self.away.len() as u64 <= most {
+                return;
+            }
+            self.away.pop_front();
+            if is_away && let Some(person) = self.people.remove(&number) {
+                // Another of the same user and name may have come after it.
+                if self.proofs.get(&person.proof) == Some(&number) {
+                    self.proofs.remove(&person.proof);
+                }
+            }
+        }
+    }
+}
+
+impl Inhabited {
+    /// Tells a line about somebody's coming or going to those who hear the room, if it is small enough.
+    fn announce(&self, line: &[u8], except: Option<&Arc<Peer>>, most: u64) {
+        if self.members.len() as u64 > most {
+            return;
+        }
+        self.room.audience.for_each(|peer| {
+            if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
+                peer.push_if_quiet(line);
+            }
+        });
+    }
+}
+
+impl LookIndex {
+    fn add(&mut self, name: &str) {
+        let (hashes, is_ascii) = self.hashes(name);
+        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
+        for hash in hashes {
+            *index.entry(hash).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let (hashes, is_ascii) = self.hashes(name);
+        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
+        for hash in hashes {
+            if let Some(count) = index.get_mut(&hash) {
+                *count -= 1;
+                if *count == 0 {
+                    index.remove(&hash);
+                }
+            }
+        }
+    }
+
+    /// Whether a name that is held can be taken for `name`.
+    fn has_alike(&self, name: &str) -> bool {
+        let (hashes, is_ascii) = self.hashes(name);
+        hashes.iter().any(|hash| self.other.contains_key(hash) || !is_ascii && self.ascii.contains_key(hash))
+    }
+
+    fn hashes(&self, name: &str) -> (HashSet<u64>, bool) {
+        let looks = Looks::of(name);
+        (looks.skeletons.iter().map(|skeleton| self.hasher.hash_one(skeleton)).collect(), looks.ascii)
+    }
+}
+
+/// A line about somebody's coming, going or change, with its time.
+fn presence(body: Body<'_>, nick: &str, time: Timestamp) -> Vec<u8> {
+    let mut tags = TagBuilder::default();
+    tags.display("time", Some(time));
+    let mut line = Vec::new();
+    ServerLine::new(body).with_tags(tags.tags()).with_from(nick).write(&mut line);
+    line
+}
+
+fn refuse<T>(code: Code, text: &str) -> Result<T, Refusal> {
+    Err(Refusal { code, text: text.to_owned() })
+}

@@ -1,0 +1,360 @@
+//! A session: what one connection says, line by line, and what is answered. No I/O: lines in, lines into outboxes.
+//!
+//! The handlers of the verbs are in the files below, by capability.
+
+mod link;
+mod rooms;
+mod talk;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use snug_protocol::{
+    Code, Command, Fault, Line, LineError, Request, RoomName, ServerLine, TagBuilder, Verb, announced_bytes,
+    limits,
+};
+
+use crate::core::Core;
+use crate::deliver::Reply;
+use crate::log::{Act, Author, Draft, Refusal};
+use crate::peer::{Ending, Peer, UnderWay};
+use crate::registry::{Identity, Room};
+use crate::writer::Submission;
+
+/// From where a session comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Over TCP.
+    Tcp(IpAddr),
+    /// Over the Unix socket, from this user.
+    Unix(u32),
+    /// From the program around the daemon.
+    Embedder,
+    /// From a bot of the daemon's own.
+    Bot,
+}
+
+impl Origin {
+    /// The address whose sessions are counted. Whoever is on this machine is exempt.
+    pub(crate) fn counted_address(self) -> Option<IpAddr> {
+        match self {
+            Origin::Tcp(address) if !address.is_loopback() => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Whether lines in the clear would cross a network.
+    pub(crate) fn is_remote(self) -> bool {
+        self.counted_address().is_some()
+    }
+
+    /// Whether its lines per second are limited.
+    pub(crate) fn is_throttled(self) -> bool {
+        matches!(self, Origin::Tcp(_) | Origin::Unix(_))
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is done or under way; so many announced bytes follow, which nobody wants.
+    Done { discard: u64 },
+    /// It has to wait until everything under way is answered, and be handed in again then.
+    Hold,
+}
+
+/// See the module.
+pub(crate) struct Session {
+    core: Arc<Core>,
+    peer: Arc<Peer>,
+    origin: Origin,
+    me: Option<Me>,
+    /// Whether something under way changes what the next commands mean, so that they wait for it.
+    barrier: bool,
+    bad_lines: u32,
+    /// The room that was spoken to last, by the word that was typed.
+    last_room: Option<(String, Arc<Room>)>,
+}
+
+/// Who the session speaks for.
+struct Me {
+    identity: Arc<Identity>,
+    nick: String,
+}
+
+impl Session {
+    /// A session that was admitted.
+    pub(crate) fn new(core: Arc<Core>, peer: Arc<Peer>, origin: Origin) -> Session {
+        Session { core, peer, origin, me: None, barrier: false, bad_lines: 0, last_room: None }
+    }
+
+    /// The longest line that is taken now, in bytes.
+    pub(crate) fn line_limit(&self) -> usize {
+        let limit = usize::try_from(self.core.config().limits.line).unwrap_or(limits::LINE);
+        if self.me.is_some() { limit } else { limit.min(limits::LINE_BEFORE_NAME) }
+    }
+
+    /// The session as the rest of the daemon sees it.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Answers a line that could not be read.
+    pub(crate) fn fault(&mut self, fault: Fault, under_way: UnderWay) -> Step {
+        if !under_way.is_empty() {
+            return Step::Hold;
+        }
+        let code = match fault {
+            Fault::TooLong { .. } => Code::LineTooLong,
+            Fault::NotUtf8 | Fault::ControlCharacter | Fault::ByteOrderMark => Code::BadLine,
+            Fault::BytesLost | Fault::BytesNotEnded => Code::TooLarge,
+        };
+        if fault.is_fatal() {
+            self.peer.end(Ending::Dismissed(code, fault.to_string()));
+        } else {
+            self.peer.push_answer(&Answer::new("-", None).err(code, &fault.to_string()));
+            self.count_bad_line();
+        }
+        Step::Done { discard: 0 }
+    }
+
+    /// Does what a line says. `under_way` is what the session has handed to the log and not heard of.
+    pub(crate) fn line(&mut self, text: &str, under_way: UnderWay) -> Step {
+        let line = match Line::parse(text) {
+            Ok(line) => line,
+            Err(_) if !under_way.is_empty() => return Step::Hold,
+            Err(error) => {
+                self.bad_grammar(text, error);
+                return Step::Done { discard: 0 };
+            }
+        };
+        let request = Request::parse(&line);
+        let has_bytes = line.tags.has("bytes");
+        let is_append = request.as_ref().is_ok_and(|request| is_append(&request.command)) && !has_bytes;
+        if under_way.is_full() || !under_way.is_empty() && (self.barrier || !is_append) {
+            return Step::Hold;
+        }
+        self.barrier = false;
+        let label = line.tags.get("ref").filter(|label| label.len() <= limits::LABEL && !label.is_empty());
+        let label = label.map(|label| label.into_owned());
+        let Some(discard) = announced_bytes(line.tags) else {
+            let text = format!(
+                "bytes= takes a number up to {}; what follows cannot be told from lines",
+                limits::BYTES
+            );
+            self.peer.push_answer(&Answer::new(Verb::echo(line.verb), label).err(Code::TooLarge, &text));
+            self.peer.end(Ending::Closed);
+            return Step::Done { discard: 0 };
+        };
+        match request {
+            Ok(_) if has_bytes => {
+                let text = "this verb takes no bytes; they are passed over";
+                self.answer(&Answer::new(Verb::echo(line.verb), label).err(Code::NoBytes, text));
+            }
+            Ok(request) => return self.command(request.command, label, text.len(), under_way),
+            Err(error) => {
+                self.answer(&Answer::new(&error.verb, label).err(error.code, &error.text));
+                self.count_bad_line();
+            }
+        }
+        Step::Done { discard }
+    }
+
+    /// Ends the session's part in the daemon. Others are told if its identity is gone with it.
+    pub(crate) fn finish(&mut self, ending: &Ending) {
+        let config = self.core.config();
+        let time = self.core.environment.clock.now();
+        let now = self.core.now();
+        let address = self.origin.counted_address();
+        let farewell = ending.farewell();
+        let registry = &self.core.registry;
+        let empty = registry.dismiss(&self.peer, address, farewell.as_deref(), (time, now), &config.limits);
+        for room in empty {
+            self.retire(room);
+        }
+    }
+
+    fn command(
+        &mut self,
+        command: Command<'_>,
+        label: Option<String>,
+        size: usize,
+        under_way: UnderWay,
+    ) -> Step {
+        const DONE: Step = Step::Done { discard: 0 };
+        let verb = command.verb();
+        let mut answer = Answer::new(verb.word(), label);
+        if self.me.is_none() && !verb.spec().before_name {
+            let text = "say NICK first; HELP lists what can be said before";
+            self.answer(&answer.err(Code::NickNeeded, text));
+            return DONE;
+        }
+        let answered = match command {
+            Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),
+            Command::Nick { nick, quiet, token } => self.nick(&nick, quiet, token.as_deref(), &mut answer),
+            Command::Quit { text } => Ok(Answered::End(Ending::Quit(text.map(Cow::into_owned)))),
+            Command::Ping { label } => Ok(self.ping(label)),
+            Command::Pong { .. } => Ok(self.pong()),
+            Command::Help { verb } => Ok(link::help(verb, &mut answer)),
+            Command::Info => Ok(self.info(&mut answer)),
+            Command::Msg { room, text, tags } => self.msg(&room, text, tags, size, &mut answer),
+            Command::Priv { nick, text, tags } => self.private(&nick, text, tags, size, &mut answer),
+            Command::Typing { target, switch } => self.typing(&target, switch),
+            Command::Join { room } => self.join(room, size, &mut answer),
+            Command::Leave { room, text } => self.leave(&room, text.as_deref()),
+            Command::Rooms => Ok(self.rooms(&mut answer)),
+            Command::Who { of } => self.who(of, &mut answer),
+            Command::Topic { room, change, key } => self.topic(&room, change, key, size, &mut answer),
+        };
+        match answered {
+            Ok(Answered::Ok(params)) => self.answer(&answer.ok(params.as_deref())),
+            Ok(Answered::Silently | Answered::UnderWay) => {}
+            Ok(Answered::End(ending)) => {
+                self.answer(&answer.ok(None));
+                self.peer.end(ending);
+            }
+            // A refusal keeps its place behind the answers that are still to come.
+            Err(_) if !under_way.is_empty() => return Step::Hold,
+            Err(Refusal { code, text }) => {
+                self.answer(&answer.err(code, &text));
+                if verb == Verb::Hello {
+                    self.peer.end(Ending::Closed);
+                }
+            }
+        }
+        DONE
+    }
+
+    fn answer(&self, answer: &[u8]) {
+        self.peer.push_answer(answer);
+    }
+
+    fn bad_grammar(&mut self, text: &str, error: LineError) {
+        // What the grammar does not cover may still announce bytes, and those must not be read as lines.
+        let tags = text.strip_prefix('@').and_then(|tagged| tagged.split(' ').next()).unwrap_or_default();
+        self.answer(&Answer::new("-", None).err(Code::BadLine, &error.to_string()));
+        if tags.split(';').any(|tag| tag.starts_with("bytes=")) {
+            self.peer.end(Ending::Dismissed(Code::TooLarge, Fault::BytesLost.to_string()));
+        }
+        self.count_bad_line();
+    }
+
+    /// Before a name is held, a second bad line ends the connection: whatever it is, it does not speak this.
+    fn count_bad_line(&mut self) {
+        self.bad_lines += 1;
+        if self.me.is_none() && self.bad_lines >= 2 {
+            let text = "two lines that are no commands, and no name yet; HELP lists the verbs";
+            self.peer.end(Ending::Dismissed(Code::BadLine, text.to_owned()));
+        }
+    }
+
+    fn author(&self, me: &Me) -> Author {
+        Author { number: me.identity.number, nick: me.nick.clone(), bot: self.origin == Origin::Bot }
+    }
+
+    /// Hands a draft to the log. Its answer comes from there.
+    fn submit(&self, draft: Draft, size: usize, reply: Reply) -> Result<Answered, Refusal> {
+        self.peer.begin(size);
+        if self.core.queue.push(Submission { draft, size, reply }) {
+            return Ok(Answered::UnderWay);
+        }
+        self.peer.settle(size, b"");
+        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+    }
+
+    /// Lets the log forget a room that nobody is in and nobody wrote in.
+    fn retire(&self, room: Arc<Room>) {
+        let author = Author { number: 0, nick: String::new(), bot: false };
+        let draft = Draft { author, act: Act::RetireRoom { room: room.number } };
+        // If the daemon is stopping, the room goes with it.
+        let _ = self.core.queue.push(Submission { draft, size: 0, reply: Reply::Retire { room } });
+    }
+
+    /// The room of that name; the last one is remembered, because most people speak in one.
+    fn find_room(&mut self, name: &RoomName<'_>) -> Result<Arc<Room>, Refusal> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if let Some((typed, room)) = &self.last_room
+            && typed == name.as_str()
+            && !room.gone.load(Relaxed)
+        {
+            return Ok(Arc::clone(room));
+        }
+        let Some(room) = self.core.registry.room(name) else {
+            let text = format!("there is no room {name}; ROOMS lists them, JOIN makes one");
+            return Err(refusal(Code::NoSuchRoom, &text));
+        };
+        self.last_room = Some((name.as_str().to_owned(), Arc::clone(&room)));
+        Ok(room)
+    }
+}
+
+/// How a handler leaves its command.
+enum Answered {
+    /// Done: the OK says this.
+    Ok(Option<String>),
+    /// The log answers.
+    UnderWay,
+    /// Done: the verb has no OK.
+    Silently,
+    /// Done, and the session is over.
+    End(Ending),
+}
+
+/// Whether a command is handed to the log without waiting for those before it.
+fn is_append(command: &Command<'_>) -> bool {
+    use snug_protocol::TopicChange;
+    match command {
+        Command::Msg { .. } | Command::Priv { .. } => true,
+        Command::Topic { change, .. } => *change != TopicChange::Ask,
+        _ => false,
+    }
+}
+
+fn refusal(code: Code, text: &str) -> Refusal {
+    Refusal { code, text: text.to_owned() }
+}
+
+/// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
+pub(crate) struct Answer {
+    verb: String,
+    label: Option<String>,
+    ok_tags: TagBuilder,
+    lines: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
+        Answer { verb: verb.to_owned(), label, ok_tags: TagBuilder::default(), lines: Vec::new() }
+    }
+
+    /// Sets the tags that the OK will have.
+    pub(crate) fn set_ok_tags(&mut self, tags: TagBuilder) {
+        self.ok_tags = tags;
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, mut tags: TagBuilder, line: ServerLine<'_>) {
+        tags.value("ref", self.label.as_deref());
+        line.with_tags(tags.tags()).write(&mut self.lines);
+    }
+
+    /// The whole answer, ended by an OK.
+    pub(crate) fn ok(mut self, params: Option<&str>) -> Vec<u8> {
+        let verb = std::mem::take(&mut self.verb);
+        let tags = std::mem::take(&mut self.ok_tags);
+        self.row(tags, ServerLine::ok(&verb, params));
+        self.lines
+    }
+
+    /// The whole answer: an ERR, and no rows.
+    pub(crate) fn err(mut self, code: Code, text: &str) -> Vec<u8> {
+        self.lines.clear();
+        let verb = std::mem::take(&mut self.verb);
+        self.row(TagBuilder::default(), ServerLine::err(&verb, code, text));
+        self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests;

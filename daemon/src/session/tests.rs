@@ -1,0 +1,541 @@
+//! The rules of a session, without I/O: a world with a clock that the test moves and a writer that it runs.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use snug_protocol::Timestamp;
+
+use super::*;
+use crate::config::Config;
+use crate::log::{Log, LogLimits};
+use crate::{Clock, Environment, Random, daemon, writer};
+
+struct World {
+    core: Arc<Core>,
+    log: Log,
+    clock: Arc<TestClock>,
+}
+
+#[derive(Default)]
+struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + i64::try_from(self.0.load(Relaxed)).expect("a test is short"))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+}
+
+/// Counts up, so that every run is the same.
+#[derive(Default)]
+struct TestRandom(Mutex<u8>);
+
+impl Random for TestRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut next = self.0.lock().expect("no test panics here");
+        *next += 1;
+        bytes.fill(*next);
+    }
+}
+
+struct Person {
+    session: Session,
+    taken: Vec<u8>,
+}
+
+impl World {
+    fn new() -> World {
+        World::with("")
+    }
+
+    /// A world with these settings.
+    fn with(toml: &str) -> World {
+        let config = Config::from_toml(toml).expect("a configuration");
+        let clock = Arc::new(TestClock::default());
+        let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
+        let filters = snug_bots::load(&config.bots).filters;
+        let limits = LogLimits { entries: 1_000, key_window: 60_000 };
+        let mut log = Log::in_memory("testlog".to_owned(), limits).expect("a database");
+        let core = Arc::new(Core::new(config, environment, filters, "testlog".to_owned()));
+        daemon::open_lobby(&core, &mut log).expect("a lobby");
+        World { core, log, clock }
+    }
+
+    fn connect(&self, origin: Origin) -> Person {
+        let peer = self.core.new_peer();
+        let limits = &self.core.config().limits;
+        self.core.registry.admit(&peer, origin.counted_address(), limits).expect("there is room");
+        Person { session: Session::new(Arc::clone(&self.core), peer, origin), taken: Vec::new() }
+    }
+
+    /// Somebody over TCP from this machine, who has said NICK and heard the answer.
+    fn enter(&mut self, nick: &str) -> Person {
+        let mut person = self.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        assert!(self.ask(&mut person, &format!("NICK {nick}")).contains(&format!("OK NICK {nick}")));
+        person
+    }
+
+    /// Says a line, lets the log work, and gives what was heard since the last time.
+    fn ask(&mut self, person: &mut Person, line: &str) -> String {
+        self.say(person, line);
+        person.heard()
+    }
+
+    fn say(&mut self, person: &mut Person, line: &str) {
+        while person.session.line(line, person.session.peer.under_way()) == Step::Hold {
+            writer::run_once(&self.core, &mut self.log);
+        }
+        writer::run_once(&self.core, &mut self.log);
+    }
+
+    fn leave(&mut self, mut person: Person, ending: Ending) {
+        person.session.finish(&ending);
+        writer::run_once(&self.core, &mut self.log);
+    }
+
+    fn pass(&self, millis: u64) {
+        self.clock.0.fetch_add(millis, Relaxed);
+        self.core.look_after_sessions();
+    }
+}
+
+impl Person {
+    /// All lines since the last call.
+    fn heard(&mut self) -> String {
+        self.taken.clear();
+        self.session.peer.turn(&Context::from_waker(Waker::noop()), &mut self.taken);
+        String::from_utf8(self.taken.clone()).expect("UTF-8")
+    }
+
+    fn is_over(&self) -> bool {
+        self.session.peer.may_go_on().is_none()
+    }
+}
+
+const QUIET_START: &str = "@time=1970-01-01T00:16:40.000Z ";
+
+#[test]
+fn a_message_reaches_the_room_and_then_its_sender_is_answered() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    assert_eq!(alice.heard(), format!("{QUIET_START}:bob JOIN #lobby\n"));
+    let heard = world.ask(&mut alice, "@ref=7;+x=1 MSG #LOBBY :wave: two\\nlines");
+    let tags = "@id=1;time=1970-01-01T00:16:40.000Z";
+    let event = format!("{tags};+x=1 :alice MSG #lobby \u{1f44b} two\\nlines\n");
+    assert_eq!(heard, format!("{event}{tags};ref=7 OK MSG #lobby\n"));
+    assert_eq!(bob.heard(), event);
+}
+
+#[test]
+fn verbatim_keeps_filters_away() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    assert!(world.ask(&mut alice, "@verbatim MSG #lobby :wave:").contains(":alice MSG #lobby :wave:\n"));
+}
+
+#[test]
+fn a_private_message_reaches_its_two_people_alone() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.enter("alice"), world.enter("bob"), world.enter("carol"));
+    bob.heard();
+    carol.heard();
+    let heard = world.ask(&mut alice, "PRIV BOB hi");
+    assert!(
+        heard.ends_with(":alice PRIV bob hi\n@id=1;time=1970-01-01T00:16:40.000Z OK PRIV bob\n"),
+        "{heard}"
+    );
+    assert_eq!(bob.heard(), "@id=1;time=1970-01-01T00:16:40.000Z :alice PRIV bob hi\n");
+    assert_eq!(carol.heard(), "");
+    let heard = world.ask(&mut alice, "PRIV alice note to self");
+    assert_eq!(heard.matches(":alice PRIV alice").count(), 1, "{heard}");
+}
+
+#[test]
+fn answers_keep_the_order_of_their_commands() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    for line in ["MSG #lobby one", "MSG #lobby two", "PRIV nobody x", "MSG #lobby three", "PING 4"] {
+        while alice.session.line(line, alice.session.peer.under_way()) == Step::Hold {
+            writer::run_once(&world.core, &mut world.log);
+        }
+    }
+    let heard = alice.heard();
+    let answers: Vec<&str> = heard.lines().filter_map(|line| line.split(['O', 'E']).nth(1)).collect();
+    assert_eq!(
+        answers,
+        [
+            "K MSG #lobby",
+            "K MSG #lobby",
+            "RR PRIV no-such-nick nobody here is called nobody; WH",
+            "K MSG #lobby",
+            "K PING 4"
+        ],
+        "{heard}"
+    );
+}
+
+#[test]
+fn a_room_that_is_just_made_can_be_spoken_in_at_once() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    assert_eq!(alice.session.line("JOIN #ops", UnderWay::default()), Step::Done { discard: 0 });
+    assert_eq!(alice.session.line("MSG #ops hi", alice.session.peer.under_way()), Step::Hold);
+    writer::run_once(&world.core, &mut world.log);
+    assert_eq!(alice.heard(), "OK JOIN #ops\n");
+    assert!(world.ask(&mut alice, "MSG #ops hi").ends_with("OK MSG #ops\n"));
+}
+
+#[test]
+fn only_so_much_is_under_way() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    let mut taken = 0;
+    while alice.session.line("MSG #lobby hi", alice.session.peer.under_way()) != Step::Hold {
+        taken += 1;
+    }
+    assert_eq!(taken, 256);
+    writer::run_once(&world.core, &mut world.log);
+    assert_eq!(alice.heard().matches("OK MSG").count(), 256);
+}
+
+#[test]
+fn a_name_is_held_and_its_token_joins_it() {
+    let mut world = World::new();
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut alice, "NICK alice");
+    let token =
+        heard.strip_prefix("@token=").and_then(|rest| rest.split(';').next()).expect("a token").to_owned();
+    assert_eq!(heard, format!("@token={token};log=testlog OK NICK alice\n"));
+
+    let mut other = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut other, "NICK Alice").starts_with("ERR NICK nick-taken "));
+    assert!(world.ask(&mut other, "NICK \u{430}lice").starts_with("ERR NICK looks-alike "));
+    assert!(world.ask(&mut other, "@token=wrong NICK alice").starts_with("ERR NICK nick-taken "));
+    assert!(world.ask(&mut other, &format!("@token={token} NICK alice")).ends_with("OK NICK alice\n"));
+    assert_eq!(alice.heard(), "", "nobody came: she was here");
+
+    // What is said to her, and what she says, both her sessions hear; nobody else sees her keys.
+    let mut bob = world.enter("bob");
+    alice.heard();
+    other.heard();
+    world.say(&mut alice, "@key=k MSG #lobby hi");
+    assert!(other.heard().contains(";key=k :alice MSG #lobby hi\n"));
+    assert!(!bob.heard().contains("key="));
+    assert!(
+        world.ask(&mut other, "@key=k MSG #lobby hi").contains("dup OK MSG #lobby"),
+        "one identity, one scope"
+    );
+
+    // The quit is announced when the last session ends.
+    world.leave(alice, Ending::Lost);
+    assert_eq!(bob.heard(), "");
+    world.leave(other, Ending::Quit(Some("bye".to_owned())));
+    assert_eq!(bob.heard(), format!("{QUIET_START}:alice QUIT bye\n"));
+}
+
+#[test]
+fn a_guest_comes_back_for_some_hours_and_a_new_holder_inherits_nothing() {
+    let mut world = World::with("[guests]\nlinger = \"1h\"\n");
+    let guest = |world: &mut World, line: &str| {
+        let mut person = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        let heard = world.ask(&mut person, line);
+        (person, heard)
+    };
+    let (mut alice, heard) = guest(&mut world, "NICK alice");
+    let token = heard[7..39].to_owned();
+    world.say(&mut alice, "@key=k MSG #lobby hi");
+    world.leave(alice, Ending::Closed);
+
+    // The name is free for another, and what the first one sent is not hers.
+    let (mut other, heard) = guest(&mut world, "NICK alice");
+    assert!(heard.contains("OK NICK alice") && !heard.contains(&token));
+    assert!(!world.ask(&mut other, "@key=k MSG #lobby other").contains("key-reused"));
+    assert!(guest(&mut world, &format!("@token={token} NICK alice")).1.contains("nick-taken"));
+    let (mut back, heard) = guest(&mut world, &format!("@token={token} NICK alice2"));
+    assert!(heard.contains(&format!("token={token}")), "{heard}");
+    assert!(world.ask(&mut back, "@key=k MSG #lobby hi").contains("dup"));
+    world.leave(back, Ending::Closed);
+
+    world.pass(3_600_001);
+    let (_, heard) = guest(&mut world, &format!("@token={token} NICK alice2"));
+    assert!(heard.contains("OK NICK alice2") && !heard.contains(&token), "too late: {heard}");
+}
+
+#[test]
+fn over_the_unix_socket_the_user_is_the_proof() {
+    let mut world = World::new();
+    let user = |world: &mut World, user, line: &str| {
+        let mut person = world.connect(Origin::Unix(user));
+        let heard = world.ask(&mut person, line);
+        (person, heard)
+    };
+    let (_alice, heard) = user(&mut world, 1000, "NICK alice");
+    assert_eq!(heard, "@log=testlog OK NICK alice\n");
+    assert!(user(&mut world, 1000, "NICK Alice").1.contains("OK NICK Alice"), "the same user, the same name");
+    assert!(user(&mut world, 1000, "NICK bob").1.contains("OK NICK bob"), "and may be others as well");
+    assert!(user(&mut world, 1001, "NICK alice").1.contains("nick-taken"));
+    assert_eq!(world.core.registry.counts().1, 2);
+}
+
+#[test]
+fn renaming_tells_those_who_know_and_frees_the_old_name() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    alice.heard();
+    assert!(world.ask(&mut alice, "NICK bob").starts_with("ERR NICK nick-taken"));
+    assert_eq!(world.ask(&mut alice, "NICK alicia"), "OK NICK alicia\n");
+    assert_eq!(bob.heard(), format!("{QUIET_START}:alice NICK alicia\n"));
+    assert!(world.ask(&mut alice, "MSG #lobby hi").contains(":alicia MSG"));
+    assert!(bob.heard().contains(":alicia MSG"));
+    assert!(world.ask(&mut bob, "PRIV alice x").starts_with("ERR PRIV no-such-nick"));
+    world.enter("alice");
+}
+
+#[test]
+fn quiet_joins_nothing_is_not_announced_and_may_speak() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut cron = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut cron, "@quiet NICK cron");
+    cron.heard();
+    assert_eq!(bob.heard(), "");
+    let heard = world.ask(&mut cron, "MSG #lobby disk full");
+    assert!(heard.contains(":cron MSG #lobby disk full\n") && heard.ends_with("OK MSG #lobby\n"), "{heard}");
+    assert!(bob.heard().contains(":cron MSG #lobby disk full\n"));
+    world.say(&mut bob, "MSG #lobby really?");
+    assert_eq!(cron.heard(), "", "it hears nothing of the room");
+    world.say(&mut bob, "PRIV cron really?");
+    assert!(cron.heard().contains(":bob PRIV cron really?"));
+    bob.heard();
+    assert!(!world.ask(&mut bob, "WHO").contains("cron"));
+    // Until it joins.
+    assert_eq!(world.ask(&mut cron, "JOIN #lobby"), "OK JOIN #lobby\n");
+    assert!(bob.heard().contains(":cron JOIN #lobby"));
+    assert!(world.ask(&mut bob, "WHO #lobby").contains("USER cron online"));
+    world.leave(cron, Ending::Closed);
+    assert!(bob.heard().contains(":cron QUIT\n"));
+}
+
+#[test]
+fn rooms_come_and_go() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    alice.heard();
+    assert!(world.ask(&mut alice, "MSG #ops hi").starts_with("ERR MSG no-such-room"));
+    assert_eq!(world.ask(&mut alice, "JOIN #Ops"), "OK JOIN #Ops\n");
+    assert_eq!(world.ask(&mut bob, "JOIN #ops"), "OK JOIN #Ops\n");
+    assert!(alice.heard().ends_with(":bob JOIN #Ops\n"));
+    assert_eq!(world.ask(&mut alice, "ROOMS"), "ROOM #lobby 2\nROOM #Ops 2\nOK ROOMS 2\n");
+    assert!(world.ask(&mut alice, "JOIN #\u{43e}ps").starts_with("ERR JOIN looks-alike"));
+    assert_eq!(world.ask(&mut bob, "LEAVE #ops so long"), "OK LEAVE #Ops\n");
+    assert!(alice.heard().ends_with(":bob LEAVE #Ops so long\n"));
+    assert!(world.ask(&mut bob, "LEAVE #ops").starts_with("ERR LEAVE not-in-room"));
+    assert!(world.ask(&mut bob, "TYPING #ops on").starts_with("ERR TYPING not-in-room"));
+    assert!(world.ask(&mut bob, "TOPIC #ops x").starts_with("ERR TOPIC not-in-room"));
+    // Nobody wrote in it: it goes with its last member, also from the log.
+    world.leave(alice, Ending::Closed);
+    bob.heard();
+    assert!(world.ask(&mut bob, "WHO #ops").starts_with("ERR WHO no-such-room"));
+    assert_eq!(world.ask(&mut bob, "JOIN #OPS"), "OK JOIN #OPS\n");
+    // Somebody wrote in it: it stays.
+    world.say(&mut bob, "MSG #ops hi");
+    world.say(&mut bob, "LEAVE #ops");
+    bob.heard();
+    assert!(world.ask(&mut bob, "MSG #ops still there").ends_with("OK MSG #OPS\n"));
+    assert!(world.ask(&mut bob, "ROOMS").contains("ROOM #OPS 0\n"));
+}
+
+#[test]
+fn a_topic_is_an_entry_and_is_shown() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    assert_eq!(world.ask(&mut alice, "TOPIC #lobby"), "OK TOPIC #lobby\n");
+    let entry = "@id=1;time=1970-01-01T00:16:40.000Z :alice TOPIC #lobby all about snug\n";
+    assert!(world.ask(&mut alice, "TOPIC #lobby all about snug").starts_with(entry));
+    assert_eq!(world.ask(&mut alice, "TOPIC #lobby"), format!("{entry}OK TOPIC #lobby\n"));
+    assert_eq!(world.ask(&mut alice, "ROOMS"), "ROOM #lobby 1 all about snug\nOK ROOMS 1\n");
+    world.say(&mut alice, "@clear TOPIC #lobby");
+    assert!(alice.heard().starts_with("@id=2;time=1970-01-01T00:16:40.000Z :alice TOPIC #lobby\n"));
+    assert_eq!(world.ask(&mut alice, "TOPIC #lobby"), "OK TOPIC #lobby\n");
+}
+
+#[test]
+fn typing_is_told_to_the_others() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    alice.heard();
+    assert_eq!(world.ask(&mut alice, "TYPING #lobby on"), "OK TYPING #lobby\n");
+    assert_eq!(world.ask(&mut alice, "TYPING bob off"), "OK TYPING bob\n");
+    assert_eq!(bob.heard(), ":alice TYPING #lobby on\n:alice TYPING bob off\n");
+}
+
+#[test]
+fn a_large_room_announces_nobody() {
+    let mut world = World::with("[limits]\nannounce_members = 2\n");
+    let mut alice = world.enter("alice");
+    let bob = world.enter("bob");
+    let carol = world.enter("carol");
+    assert_eq!(alice.heard().matches("JOIN").count(), 1);
+    world.leave(carol, Ending::Closed);
+    assert_eq!(alice.heard(), "");
+    world.leave(bob, Ending::Closed);
+    assert_eq!(alice.heard().matches("QUIT").count(), 1);
+}
+
+#[test]
+fn limits_are_refused_with_their_codes() {
+    let mut world =
+        World::with("[limits]\ntext = 5\nrooms_per_identity = 2\nsessions_per_address = 1\nsessions = 3\n");
+    let mut alice = world.enter("alice");
+    assert!(world.ask(&mut alice, "MSG #lobby 12345").contains("OK MSG"));
+    assert!(world.ask(&mut alice, "MSG #lobby 123456").starts_with("ERR MSG too-long"));
+    assert!(
+        world.ask(&mut alice, "MSG #lobby 123\\n4").starts_with("ERR MSG too-long"),
+        "as it stands on the line"
+    );
+    assert_eq!(world.ask(&mut alice, "JOIN #a"), "OK JOIN #a\n");
+    assert!(world.ask(&mut alice, "JOIN #b").starts_with("ERR JOIN too-many"));
+    assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "OK JOIN #lobby\n");
+
+    let remote = Some([192, 0, 2, 1].into());
+    let limits = &world.core.config().limits;
+    let admit = |address| world.core.registry.admit(&world.core.new_peer(), address, limits).is_ok();
+    assert_eq!([admit(remote), admit(remote), admit(None), admit(None)], [true, false, true, false]);
+}
+
+#[test]
+fn an_emoji_that_makes_a_text_too_long_is_left_as_it_was() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    let text = ":a:".repeat(limits::TEXT / 3);
+    assert!(world.ask(&mut alice, &format!("MSG #lobby {text}")).contains(&text));
+}
+
+#[test]
+fn before_a_name_little_can_be_said_and_a_second_bad_line_ends_it() {
+    let mut world = World::new();
+    let mut nobody = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut nobody, "MSG #lobby hi").starts_with("ERR MSG nick-needed"));
+    assert_eq!(world.ask(&mut nobody, "ping 1"), "OK PING 1\n");
+    assert!(world.ask(&mut nobody, "HELP").contains("HELP MSG <room> <text>: "));
+    assert!(world.ask(&mut nobody, "INFO").contains("INFO line=16384\n"));
+    assert!(world.ask(&mut nobody, "\u{1f600}").starts_with("ERR - bad-line"));
+    assert!(!nobody.is_over());
+    assert!(world.ask(&mut nobody, "FOO").contains("ERR - bad-line two lines"));
+    assert!(nobody.is_over());
+
+    let mut alice = world.enter("alice");
+    for _ in 0..5 {
+        assert!(world.ask(&mut alice, "FOO").starts_with("ERR FOO unknown-verb"));
+    }
+    assert!(!alice.is_over());
+}
+
+#[test]
+fn announced_bytes_are_passed_over_whatever_the_verb() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    let mut discard = |line: &str| {
+        let step = alice.session.line(line, UnderWay::default());
+        (step, alice.heard())
+    };
+    for (line, code) in [
+        ("@bytes=9 FOO", "ERR FOO unknown-verb"),
+        ("@bytes=9 MSG #lobby hi", "ERR MSG no-bytes"),
+        ("@bytes=9 MSG", "ERR MSG missing-parameter"),
+    ] {
+        let (step, heard) = discard(line);
+        assert_eq!(step, Step::Done { discard: 9 }, "{line}");
+        assert!(heard.starts_with(code), "{heard}");
+    }
+    assert!(discard("@bytes=99999999 FOO").1.starts_with("ERR FOO too-large"));
+    assert!(alice.is_over(), "what follows cannot be told from lines");
+    let mut bob = world.enter("bob");
+    assert!(world.ask(&mut bob, "@bytes=9;BAD FOO").starts_with("ERR - bad-line"));
+    assert!(bob.is_over());
+}
+
+#[test]
+fn who_takes_no_name_is_not_kept() {
+    let world = World::with("[limits]\nregistration = \"10s\"\n");
+    let mut nobody = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.pass(9_000);
+    nobody.session.peer.heard_at(9_000);
+    assert!(!nobody.is_over());
+    world.pass(1_000);
+    assert_eq!(nobody.heard(), "ERR - timeout no NICK came within 10 s\n");
+    assert!(nobody.is_over());
+}
+
+#[test]
+fn the_slowest_are_shed_when_all_together_hold_too_much() {
+    let mut world = World::with("[limits]\noutboxes = \"1 MiB\"\n");
+    let (mut alice, mut slow) = (world.enter("alice"), world.enter("slow"));
+    slow.session.peer.push(&[b'x'; 900 << 10]);
+    alice.session.peer.push(&[b'x'; 200 << 10]);
+    world.pass(1);
+    assert!(slow.heard().starts_with("ERR - too-slow"));
+    assert!(!alice.is_over());
+    assert_eq!(alice.heard().len() >> 10, 200);
+}
+
+/// One step of somebody in a random story.
+fn step() -> impl Strategy<Value = String> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
+    let room = prop_oneof![Just("#lobby"), Just("#x"), Just("#y")];
+    prop_oneof![
+        name.clone().prop_map(|name| format!("NICK {name}")),
+        room.clone().prop_map(|room| format!("JOIN {room}")),
+        room.clone().prop_map(|room| format!("LEAVE {room}")),
+        room.prop_map(|room| format!("MSG {room} hi")),
+        name.prop_map(|name| format!("PRIV {name} hi")),
+        Just("CLOSE".to_owned()),
+    ]
+}
+
+proptest! {
+    /// Whatever people do: every command has one answer, ids grow for everyone, and who has gone leaves nothing.
+    #[test]
+    fn any_story_leaves_a_consistent_world(story in prop::collection::vec((0usize..4, step()), 1..60)) {
+        let mut world = World::new();
+        let mut people: Vec<Option<Person>> = (0..4).map(|_| None).collect();
+        let mut last_ids = [0u64; 4];
+        for (who, line) in story {
+            if line == "CLOSE" {
+                if let Some(person) = people[who].take() {
+                    world.leave(person, Ending::Closed);
+                }
+                continue;
+            }
+            let mut person = people[who].take().unwrap_or_else(|| {
+                last_ids[who] = 0;
+                world.connect(Origin::Tcp([127, 0, 0, 1].into()))
+            });
+            let heard = world.ask(&mut person, &line);
+            let answers = heard.lines().filter(|line| {
+                let rest = line.split_once(' ').map_or("", |(_, rest)| rest);
+                [*line, rest].iter().any(|line| line.starts_with("OK ") || line.starts_with("ERR "))
+            });
+            prop_assert_eq!(answers.count(), 1, "{} -> {}", line, heard);
+            for line in heard.lines().filter_map(snug_protocol::ServerLine::parse) {
+                if let (Some(id), Some(_)) = (line.id(), line.from) {
+                    prop_assert!(id > last_ids[who]);
+                    last_ids[who] = id;
+                }
+            }
+            people[who] = Some(person);
+        }
+        for person in people.into_iter().flatten() {
+            world.leave(person, Ending::Closed);
+        }
+        let (sessions, names, _) = world.core.registry.counts();
+        prop_assert_eq!((sessions, names), (0, 0));
+        prop_assert!(world.core.registry.who(None).expect("everybody").is_empty());
+    }
+}
