@@ -1,1 +1,42 @@
-//! x
+//! The client library of snug: connect, ask, listen, and come back by itself.
+//!
+//! It runs on any executor, and takes what it needs to know as arguments: it reads no environment.
+//!
+//! ```no_run
+//! use snug_client::{Client, Event, Name, Options};
+//! use snug_protocol::{Command, MessageTags, RoomName};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # smol::block_on(async {
+//! let options = Options::new(["unix:/run/user/1000/snug.sock".parse()?], Name::exactly("alice")?);
+//! let (client, events, driver) = Client::connect(options).await?;
+//! smol::spawn(driver.run()).detach();
+//! let room = RoomName::parse("#lobby")?;
+//! let hello = Command::Msg { room, text: "hello".into(), tags: MessageTags::default() };
+//! println!("said as entry {:?}", client.ask(hello).await?.id());
+//! while let Ok(event) = events.recv().await {
+//!     if let Event::Line(received) = event {
+//!         println!("{:?}", received.line());
+//!     }
+//! }
+//! # Ok(()) })
+//! # }
+//! ```
+
+mod address;
+pub use address::{Address, AddressError, DEFAULT_PORT};
+
+mod stream;
+pub use stream::Stream;
+
+mod tokens;
+pub use tokens::{FileTokens, MemoryTokens, Tokens};
+
+mod link;
+pub use link::Link;
+
+mod client;
+pub use client::{Answer, Client, ConnectError, Event, Name, Options, Pending, Received, RequestError};
+
+mod driver;
+pub use driver::Driver;

@@ -1,0 +1,120 @@
+//! What can go wrong, and the exit code for it.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use snug_client::{ConnectError, RequestError};
+use snug_protocol::Code;
+
+use crate::output;
+
+/// Why a command failed. The numbers are sysexits.h's where it has one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    /// The code's word, if the server said one.
+    code: Option<String>,
+    text: String,
+}
+
+/// The exit codes, as `snug --help` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Whoever read stdout has had enough. That is no failure.
+    Quietly = 0,
+    Refused = 1,
+    Usage = 2,
+    NotFound = 3,
+    Identity = 4,
+    NoServer = 69,
+    TryAgain = 75,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
+        Failure { exit, code: None, text: text.into() }
+    }
+
+    /// What the server's code means for a script.
+    fn refused(code: String, text: String) -> Failure {
+        let exit = match code.parse() {
+            Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry) => Exit::NotFound,
+            Ok(Code::NickTaken | Code::LooksAlike | Code::BadNick | Code::NickNeeded) => Exit::Identity,
+            Ok(Code::TooMany | Code::SlowDown | Code::Unavailable | Code::ShuttingDown | Code::Timeout) => {
+                Exit::TryAgain
+            }
+            _ => Exit::Refused,
+        };
+        Failure { exit, code: Some(code), text }
+    }
+
+    /// The same failure, with something said behind it.
+    pub(crate) fn and(mut self, more: &str) -> Failure {
+        self.text.push_str("; ");
+        self.text.push_str(more);
+        self
+    }
+
+    /// The same failure, with something said before it.
+    pub(crate) fn at(mut self, place: &str) -> Failure {
+        self.text = format!("{place}: {}", self.text);
+        self
+    }
+
+    /// Says it on stderr, and gives the exit code.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        if self.exit != Exit::Quietly {
+            let line = if json {
+                let mut object = serde_json::Map::new();
+                object.insert("type".to_owned(), "error".into());
+                if let Some(code) = &self.code {
+                    object.insert("code".to_owned(), code.as_str().into());
+                }
+                object.insert("text".to_owned(), self.text.as_str().into());
+                object.insert("exit".to_owned(), (self.exit as u8).into());
+                output::json(object)
+            } else {
+                let code = self.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+                format!("snug: {}", output::visible(&format!("{code}{}", self.text)))
+            };
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Failure {
+        match error {
+            ConnectError::Refused { code, text } => Failure::refused(code, text),
+            ConnectError::Lost { .. } => Failure::new(Exit::TryAgain, error.to_string()),
+            ConnectError::NoServer { .. } => Failure::new(
+                Exit::NoServer,
+                format!("{error} (start snugd, or say where it is with --server)"),
+            ),
+            _ => Failure::new(Exit::NoServer, error.to_string()),
+        }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Failure {
+        match error {
+            RequestError::Refused { code, text } => Failure::refused(code, text),
+            RequestError::TooLong { .. } => {
+                Failure::refused(Code::TooLong.word().to_owned(), error.to_string())
+            }
+            _ => Failure::new(Exit::TryAgain, error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// An error of stdin or stdout.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::new(Exit::Quietly, ""),
+            _ => Failure::new(Exit::Refused, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What reaches a terminal: names and texts of others, with nothing in them that could play tricks on it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use chrono::{Local, TimeZone};
+use serde_json::{Map, Value};
+use snug_protocol::Timestamp;
+
+/// Prints a line and flushes it, so that a reader at the other end of a pipe has it at once.
+pub(crate) fn print(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// Text for a terminal: control characters and those that turn the direction of writing are made visible.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_tricky(c) && c != '\t' {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "<U+{:04X}>", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+/// A JSON object on one line. Characters that [`visible`] would show are escaped; the value is the same.
+pub(crate) fn json(object: Map<String, Value>) -> String {
+    let plain = Value::Object(object).to_string();
+    plain.chars().fold(String::with_capacity(plain.len()), |mut out, c| {
+        if is_tricky(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+/// Whether a terminal could act on a character instead of showing it: controls, line and paragraph separators,
+/// bidirectional controls (UAX 9) and the byte-order mark. All are below U+10000.
+fn is_tricky(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A moment on the clock of this machine.
+pub(crate) fn clock(time: Timestamp) -> String {
+    let local = Local.timestamp_millis_opt(time.millis()).single();
+    local.map(|local| local.format("%H:%M:%S").to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_tricky_reaches_a_terminal() {
+        assert_eq!(visible("a\x1b[31mb\u{202e}c\td"), "a<U+001B>[31mb<U+202E>c\td");
+        let mut object = Map::new();
+        object.insert("text".to_owned(), "a\x1b\u{9b}\u{202e}\n".into());
+        let line = json(object.clone());
+        assert_eq!(line, "{\"text\":\"a\\u001b\\u009b\\u202e\\n\"}");
+        assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON"), Value::Object(object));
+    }
+}

@@ -1,0 +1,59 @@
+//! `snug pipe`: stdin and stdout are lines of the protocol, as with nc.
+
+use std::io::{self, Write};
+
+use futures_lite::{AsyncReadExt, FutureExt};
+use snug_client::Link;
+
+use crate::failure::{Exit, Failure};
+use crate::{Common, place};
+
+/// How many bytes may wait to be written before stdin is read on.
+const QUEUED: usize = 64 << 10;
+
+enum Happening {
+    Input(io::Result<usize>),
+    Moved(io::Result<bool>),
+}
+
+/// Carries lines both ways until the server closes. The end of stdin is passed on.
+pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
+    let addresses = place::addresses(common);
+    let (_, mut link) = Link::reach(&addresses).await?;
+    let mut stdin = smol::Unblock::new(io::stdin());
+    let mut buffer = vec![0; 16 << 10];
+    let mut is_open = true;
+    let lost = |error: io::Error| Failure::new(Exit::TryAgain, format!("the connection broke: {error}"));
+    loop {
+        let mut lines = String::new();
+        while let Some(line) = link.take_line().map_err(lost)? {
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        if !lines.is_empty() {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines.as_bytes())?;
+            stdout.flush()?;
+        }
+        let has_room = is_open && link.queued() < QUEUED;
+        let input = async {
+            if !has_room {
+                return futures_lite::future::pending().await;
+            }
+            Happening::Input(stdin.read(&mut buffer).await)
+        };
+        let moved = async { Happening::Moved(link.advance().await) };
+        match moved.or(input).await {
+            Happening::Moved(Ok(true)) => {}
+            Happening::Moved(Ok(false)) => return Ok(()),
+            Happening::Moved(Err(error)) => return Err(lost(error)),
+            Happening::Input(count) => match count? {
+                0 => {
+                    is_open = false;
+                    link.finish_writing().await.map_err(lost)?;
+                }
+                count => link.queue(&buffer[..count]),
+            },
+        }
+    }
+}

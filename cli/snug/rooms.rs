@@ -1,0 +1,30 @@
+//! `snug rooms`: which rooms there are.
+
+use serde_json::Map;
+use snug_protocol::{Body, Command};
+
+use crate::failure::Failure;
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
+    let (client, events) = place::connect(common, Part::Quiet).await?;
+    drop(events);
+    for row in client.ask(Command::Rooms).await?.rows {
+        let Body::Room { room, members, topic } = row.line().body else { continue };
+        let shown = if common.json {
+            let mut object = Map::new();
+            object.insert("room".to_owned(), room.into());
+            object.insert("members".to_owned(), members.parse::<u64>().unwrap_or_default().into());
+            if let Some(topic) = topic {
+                object.insert("topic".to_owned(), topic.into());
+            }
+            output::json(object)
+        } else {
+            let topic = topic.map(|topic| format!("  {}", topic.replace('\n', " "))).unwrap_or_default();
+            output::visible(&format!("{room:<20} {members:>5}{topic}"))
+        };
+        output::print(&shown)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! `snug send`: says something.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+
+use clap::Args;
+use futures_lite::io::BufReader;
+use futures_lite::{AsyncBufReadExt, AsyncReadExt, FutureExt};
+use snug_client::{Client, Pending};
+use snug_protocol::{Command, MessageTags, Target};
+
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+/// Say something in a room or to a person
+///
+/// Without TEXT, each line of stdin is a message; blank ones are skipped. Prints the id of each message when the
+/// server has it. Stops at the first one that is refused, and says which were accepted.
+#[derive(Args)]
+pub(crate) struct Send {
+    /// A room with its #, or a person
+    #[arg(value_name = "TARGET")]
+    target: String,
+
+    /// What to say; - or nothing for stdin
+    #[arg(value_name = "TEXT|-")]
+    text: Vec<String>,
+
+    /// Send all of stdin as one message of several lines
+    #[arg(long, conflicts_with = "text")]
+    whole: bool,
+
+    /// Make a repeat of this message harmless: the server knows it by this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Keep :shortcodes: as they are
+    #[arg(long)]
+    verbatim: bool,
+}
+
+/// How many messages may be under way.
+const WINDOW: usize = 256;
+
+impl Send {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let target = Target::parse(&self.target)
+            .map_err(|error| {
+                Failure::new(Exit::Usage, format!("{:?} is no room or person: {error}", self.target))
+            })?
+            .into_owned();
+        if self.key.is_some() && !self.whole && self.is_from_stdin() {
+            return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
+        }
+        let (client, events) = place::connect(common, Part::Quiet).await?;
+        drop(events);
+        if !self.is_from_stdin() {
+            let text = self.text.join(" ");
+            return self.one(&client, &target, text, common).await;
+        }
+        let mut stdin = BufReader::new(smol::Unblock::new(io::stdin()));
+        if io::stdin().is_terminal() {
+            let _ = writeln!(io::stderr(), "snug: each line is a message to {target}; Ctrl-D ends");
+        }
+        if self.whole {
+            let mut text = Vec::new();
+            stdin.read_to_end(&mut text).await?;
+            let text =
+                String::from_utf8(text).map_err(|_| Failure::new(Exit::Usage, "stdin is not UTF-8"))?;
+            let text = text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n");
+            return self.one(&client, &target, text, common).await;
+        }
+        self.lines(&client, &target, stdin, common).await
+    }
+
+    fn is_from_stdin(&self) -> bool {
+        self.text.is_empty() || self.text == ["-"]
+    }
+
+    async fn one(
+        &self,
+        client: &Client,
+        target: &Target<'static>,
+        text: String,
+        common: &Common,
+    ) -> Result<(), Failure> {
+        let command = self.command(target, text)?;
+        report(client.ask(command).await?.id(), common)
+    }
+
+    /// Sends line after line without waiting, and prints the ids as they come.
+    async fn lines(
+        &self,
+        client: &Client,
+        target: &Target<'static>,
+        mut stdin: BufReader<smol::Unblock<io::Stdin>>,
+        common: &Common,
+    ) -> Result<(), Failure> {
+        let mut under_way: VecDeque<(usize, Pending)> = VecDeque::new();
+        let mut accepted = Ranges::default();
+        let mut failed = None;
+        let mut number = 0;
+        let mut line = Vec::new();
+        let mut is_open = true;
+        while is_open && failed.is_none() {
+            // Whichever comes first: another line, or the oldest answer.
+            let next = async {
+                if under_way.len() >= WINDOW {
+                    return futures_lite::future::pending().await;
+                }
+                Some(stdin.read_until(b'\n', &mut line).await)
+            };
+            let answered = async {
+                match under_way.front() {
+                    Some((_, pending)) => pending.ready().await,
+                    None => futures_lite::future::pending().await,
+                }
+                None
+            };
+            let Some(read) = answered.or(next).await else {
+                failed = settle(&mut under_way, &mut accepted, common).await?;
+                continue;
+            };
+            // A last line without its end may have been read in pieces.
+            is_open = read? > 0;
+            if line.is_empty() {
+                break;
+            }
+            number += 1;
+            match self.message(target, &line) {
+                Ok(None) => {}
+                Ok(Some(command)) => under_way.push_back((number, client.begin(command).await)),
+                Err(failure) => failed = Some((number, failure)),
+            }
+            line.clear();
+        }
+        // Lines behind a refused one may have been under way: what became of them is part of the answer.
+        while !under_way.is_empty() {
+            let next = settle(&mut under_way, &mut accepted, common).await?;
+            failed = failed.or(next);
+        }
+        match failed {
+            None => Ok(()),
+            Some((number, failure)) => {
+                Err(failure.at(&format!("line {number}")).and(&format!("accepted: {accepted}")))
+            }
+        }
+    }
+
+    /// The message of a line of stdin; a blank one has none.
+    fn message(&self, target: &Target<'static>, line: &[u8]) -> Result<Option<Command<'static>>, Failure> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = std::str::from_utf8(line).map_err(|_| Failure::new(Exit::Usage, "this is not UTF-8"))?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        self.command(target, text.to_owned()).map(Some)
+    }
+
+    fn command(&self, target: &Target<'static>, text: String) -> Result<Command<'static>, Failure> {
+        if text.is_empty() {
+            return Err(Failure::new(Exit::Usage, "there is nothing to say: the text is empty"));
+        }
+        if let Some(c) = text.chars().find(|&c| c.is_control() && c != '\t' && c != '\n' || c == '\u{feff}') {
+            let what =
+                format!("the text holds the control character U+{:04X}, which no message can", u32::from(c));
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        let tags = MessageTags {
+            key: self.key.clone().map(Into::into),
+            verbatim: self.verbatim,
+            ..MessageTags::default()
+        };
+        Ok(match target.clone() {
+            Target::Room(room) => Command::Msg { room, text: text.into(), tags },
+            Target::Nick(nick) => Command::Priv { nick, text: text.into(), tags },
+        })
+    }
+}
+
+/// Waits for the oldest answer. Gives the line and what was wrong if it was refused.
+async fn settle(
+    under_way: &mut VecDeque<(usize, Pending)>,
+    accepted: &mut Ranges,
+    common: &Common,
+) -> Result<Option<(usize, Failure)>, Failure> {
+    let Some((number, pending)) = under_way.pop_front() else { return Ok(None) };
+    match pending.answer().await {
+        Ok(answer) => {
+            accepted.add(number);
+            report(answer.id(), common)?;
+            Ok(None)
+        }
+        Err(error) => Ok(Some((number, error.into()))),
+    }
+}
+
+/// Prints the id of a message that the server has. If nobody reads it, the messages are sent all the same.
+fn report(id: Option<u64>, common: &Common) -> Result<(), Failure> {
+    let Some(id) = id else { return Ok(()) };
+    let line = if common.json { format!("{{\"type\":\"sent\",\"id\":{id}}}") } else { id.to_string() };
+    match output::print(&line) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Line numbers, growing, as people write them: `1-3, 5`.
+#[derive(Debug, Default)]
+struct Ranges(Vec<(usize, usize)>);
+
+impl Ranges {
+    fn add(&mut self, number: usize) {
+        match self.0.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => self.0.push((number, number)),
+        }
+    }
+}
+
+impl std::fmt::Display for Ranges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no line");
+        }
+        f.write_str(if self.0.len() == 1 && self.0[0].0 == self.0[0].1 { "line " } else { "lines " })?;
+        for (at, (first, last)) in self.0.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_numbers_are_said_as_ranges() {
+        let mut ranges = Ranges::default();
+        assert_eq!(ranges.to_string(), "no line");
+        ranges.add(1);
+        assert_eq!(ranges.to_string(), "line 1");
+        for number in [2, 3, 5, 8, 9] {
+            ranges.add(number);
+        }
+        assert_eq!(ranges.to_string(), "lines 1-3, 5, 8-9");
+    }
+}

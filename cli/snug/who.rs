@@ -1,0 +1,51 @@
+//! `snug who`: who is here, or in a room.
+
+use clap::Args;
+use serde_json::{Map, Value};
+use snug_protocol::{Body, Command, Target, Timestamp};
+
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+/// List who is here, or in a room
+#[derive(Args)]
+pub(crate) struct Who {
+    /// A room with its #, or one person
+    #[arg(value_name = "ROOM")]
+    of: Option<String>,
+}
+
+impl Who {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let of = match &self.of {
+            None => None,
+            Some(word) => Some(Target::parse(word).map_err(|error| {
+                Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}"))
+            })?),
+        };
+        let (client, events) = place::connect(common, Part::Quiet).await?;
+        drop(events);
+        for row in client.ask(Command::Who { of }).await?.rows {
+            let line = row.line();
+            let Body::User { nick, status, since } = line.body else { continue };
+            let is_bot = line.tags.has("bot");
+            let shown = if common.json {
+                let mut object = Map::new();
+                object.insert("nick".to_owned(), nick.into());
+                object.insert("status".to_owned(), status.into());
+                object.insert("since".to_owned(), since.into());
+                if is_bot {
+                    object.insert("bot".to_owned(), Value::Bool(true));
+                }
+                output::json(object)
+            } else {
+                let since = since.parse::<Timestamp>().map(output::clock).unwrap_or_default();
+                let bot = if is_bot { "  bot" } else { "" };
+                format!("{:<20} {status} since {since}{bot}", output::visible(nick))
+            };
+            output::print(&shown)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a daemon is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The TCP port of a daemon.
+pub const DEFAULT_PORT: u16 = 7684;
+
+/// Where a daemon is: `host[:port]`, `snug://host[:port]` or `unix:/path`.
+///
+/// ```
+/// use snug_client::Address;
+///
+/// let address: Address = "chat.example".parse()?;
+/// assert_eq!(address.to_string(), "chat.example:7684");
+/// # Ok::<(), snug_client::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Over TCP.
+    Tcp {
+        /// A name or a numeric address, IPv6 without its brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+/// Why a text is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no address; allowed are host, host:port, snug://host[:port] and unix:/path")]
+pub struct AddressError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        let failed = || AddressError { text: text.to_owned() };
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(failed()) } else { Ok(Address::Unix(path.into())) };
+        }
+        let place = match text.strip_prefix("snug://") {
+            Some(place) => place.strip_suffix('/').unwrap_or(place),
+            None => text,
+        };
+        let (host, port) = split_port(place).ok_or_else(failed)?;
+        let is_host = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._:%".contains(c));
+        if !is_host {
+            return Err(failed());
+        }
+        Ok(Address::Tcp { host: host.to_owned(), port })
+    }
+}
+
+/// Splits `host`, `host:port`, `[v6]`, `[v6]:port` and a bare IPv6 address.
+fn split_port(place: &str) -> Option<(&str, u16)> {
+    let parse = |port: &str| port.parse().ok().filter(|&port| port != 0);
+    if let Some(rest) = place.strip_prefix('[') {
+        let (host, behind) = rest.split_once(']')?;
+        return match behind.strip_prefix(':') {
+            Some(port) => Some((host, parse(port)?)),
+            None => behind.is_empty().then_some((host, DEFAULT_PORT)),
+        };
+    }
+    match place.split_once(':') {
+        None => Some((place, DEFAULT_PORT)),
+        Some((_, rest)) if rest.contains(':') => Some((place, DEFAULT_PORT)),
+        Some((host, port)) => Some((host, parse(port)?)),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (text, written) in [
+            ("chat.example", "chat.example:7684"),
+            ("chat.example:80", "chat.example:80"),
+            ("snug://chat.example", "chat.example:7684"),
+            ("snug://127.0.0.1:99/", "127.0.0.1:99"),
+            ("[::1]:99", "[::1]:99"),
+            ("::1", "[::1]:7684"),
+            ("unix:/run/snug.sock", "unix:/run/snug.sock"),
+        ] {
+            let address: Address = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(address.to_string(), written);
+            assert_eq!(written.parse(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in
+            ["", "unix:", "host:", "host:0", "host:99999", "host:x", "http://host", "a b", "[::1", "[::1]x"]
+        {
+            assert!(text.parse::<Address>().is_err(), "{text:?}");
+        }
+    }
+}

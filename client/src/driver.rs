@@ -1,0 +1,387 @@
+//! The one task that owns a connection: sends commands, matches answers, comes back after a loss.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
+use ring::rand::{SecureRandom, SystemRandom};
+use smol::Timer;
+use snug_protocol::{Body, Code, Command, Nick, Request};
+
+use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
+use crate::Link;
+
+/// A command to be said, written without tags of its own.
+pub(crate) struct Job {
+    /// The line, with its end.
+    pub(crate) request: Vec<u8>,
+    /// Whether it may be said again when its answer is lost.
+    pub(crate) is_repeatable: bool,
+    pub(crate) reply: Reply,
+}
+
+/// Where an answer goes.
+pub(crate) struct Reply {
+    pub(crate) answer: Sender<Result<Answer, RequestError>>,
+    /// Dropped when the answer is there.
+    pub(crate) _unanswered: Sender<Infallible>,
+}
+
+impl Reply {
+    /// Gives the answer. Whoever asked may have lost interest.
+    fn give(self, answer: Result<Answer, RequestError>) {
+        let _ = self.answer.try_send(answer);
+    }
+}
+
+/// Runs a connection. Made by [`Client::connect`](crate::Client::connect).
+pub struct Driver {
+    options: Options,
+    jobs: Receiver<Job>,
+    events: Sender<Event>,
+    link: Link,
+    nick: Nick<'static>,
+    /// Commands that were said, in order, with the rows that have come.
+    under_way: VecDeque<(Job, Vec<Received>)>,
+    /// The label of the first of them.
+    first_label: u64,
+    /// When something last came from the daemon.
+    heard: Instant,
+    /// What happened while the connection was made.
+    untold: Vec<Event>,
+}
+
+enum Happening {
+    Moved(io::Result<bool>),
+    Job(Result<Job, async_channel::RecvError>),
+    Silence,
+}
+
+/// Why a connection ended.
+enum End {
+    /// All is said and answered.
+    Finished,
+    Lost(String),
+}
+
+impl Driver {
+    /// How many commands may be under way. The daemon has a limit of its own.
+    const WINDOW: usize = 256;
+
+    /// How many bytes may wait to be written before no more commands are taken.
+    const QUEUED: usize = 256 << 10;
+
+    /// The first wait before coming back; each further one is twice as long.
+    const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+    pub(crate) async fn connect(
+        options: Options,
+        jobs: Receiver<Job>,
+        events: Sender<Event>,
+    ) -> Result<Driver, ConnectError> {
+        let entered = enter(&options, None).await?;
+        let driver = Driver {
+            options,
+            jobs,
+            events,
+            link: entered.link,
+            nick: entered.nick,
+            under_way: VecDeque::new(),
+            first_label: 0,
+            heard: Instant::now(),
+            untold: entered.events,
+        };
+        Ok(driver)
+    }
+
+    /// The name that is held.
+    pub fn nick(&self) -> &Nick<'static> {
+        &self.nick
+    }
+
+    /// Runs until the client is finished or dropped, or the connection is lost for good.
+    pub async fn run(mut self) {
+        loop {
+            let reason = match self.talk().await {
+                End::Finished => return,
+                End::Lost(reason) => reason,
+            };
+            self.drop_what_cannot_be_repeated(&reason);
+            let _ = self.events.send(Event::Disconnected { reason: reason.clone() }).await;
+            if !self.options.reconnect || !self.come_back().await {
+                for (job, _) in self.under_way.drain(..) {
+                    job.reply.give(Err(RequestError::Lost { reason: reason.clone() }));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Carries commands and lines until the connection ends.
+    async fn talk(&mut self) -> End {
+        for event in std::mem::take(&mut self.untold) {
+            let _ = self.events.send(event).await;
+        }
+        loop {
+            loop {
+                match self.link.take_line() {
+                    Ok(Some(line)) => {
+                        self.heard = Instant::now();
+                        self.line(line).await;
+                    }
+                    Ok(None) => break,
+                    Err(error) => return End::Lost(error.to_string()),
+                }
+            }
+            if self.under_way.is_empty() && self.jobs.is_closed() && self.jobs.is_empty() {
+                self.say_goodbye().await;
+                return End::Finished;
+            }
+            match self.next().await {
+                Happening::Moved(Ok(true)) => {}
+                Happening::Moved(Ok(false)) => {
+                    return End::Lost("the server closed the connection".to_owned());
+                }
+                Happening::Moved(Err(error)) => return End::Lost(error.to_string()),
+                Happening::Job(Ok(job)) => self.say(job),
+                // All clients are gone: what is under way is still answered.
+                Happening::Job(Err(_)) => {}
+                Happening::Silence if self.heard.elapsed() >= 2 * self.options.ping => {
+                    return End::Lost("the server gives no sign of life".to_owned());
+                }
+                Happening::Silence => self.link.queue(b"PING\n"),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Happening {
+        let has_room = self.under_way.len() < Driver::WINDOW && self.link.queued() < Driver::QUEUED;
+        let jobs = &self.jobs;
+        let job = async {
+            if !has_room || jobs.is_closed() && jobs.is_empty() {
+                return futures_lite::future::pending().await;
+            }
+            Happening::Job(jobs.recv().await)
+        };
+        let ping = self.options.ping;
+        let silence = async move {
+            Timer::after(ping).await;
+            Happening::Silence
+        };
+        let link = &mut self.link;
+        let moved = async move { Happening::Moved(link.advance().await) };
+        moved.or(job).or(silence).await
+    }
+
+    fn say(&mut self, job: Job) {
+        let length = job.request.len() - 1;
+        let limit = snug_protocol::limits::LINE - 32;
+        if length > limit {
+            job.reply.give(Err(RequestError::TooLong { length, limit }));
+            return;
+        }
+        let label = self.first_label + self.under_way.len() as u64;
+        self.link.queue(&labelled(label, &job.request));
+        self.under_way.push_back((job, Vec::new()));
+    }
+
+    /// Takes a line: an answer goes to who asked, everything else is an event.
+    async fn line(&mut self, line: String) {
+        let received = Received(line);
+        let parsed = received.line();
+        if let Body::Ping { label } = parsed.body {
+            let label = label.map(|label| format!(" {label}")).unwrap_or_default();
+            self.link.queue(format!("PONG{label}\n").as_bytes());
+            return;
+        }
+        if matches!(parsed.body, Body::Ok { verb: "PING", .. }) && !parsed.tags.has("ref") {
+            return;
+        }
+        let label: Option<u64> = parsed.tags.get("ref").and_then(|label| label.parse().ok());
+        let is_first = label == Some(self.first_label) && !self.under_way.is_empty();
+        if !is_first {
+            let _ = self.events.send(Event::Line(received)).await;
+            return;
+        }
+        let refused = match parsed.body {
+            Body::Ok { .. } => None,
+            Body::Err { code, text, .. } => {
+                Some(RequestError::Refused { code: code.to_owned(), text: text.to_owned() })
+            }
+            _ => {
+                if let Some((_, rows)) = self.under_way.front_mut() {
+                    rows.push(received);
+                }
+                return;
+            }
+        };
+        if let Some((job, rows)) = self.under_way.pop_front() {
+            self.first_label += 1;
+            let answer = refused.map_or(Ok(Answer { rows, ok: received }), Err);
+            job.reply.give(answer);
+        }
+    }
+
+    /// After a loss, what may have happened and cannot be said again is given up.
+    fn drop_what_cannot_be_repeated(&mut self, reason: &str) {
+        for (job, rows) in std::mem::take(&mut self.under_way) {
+            if job.is_repeatable && self.options.reconnect {
+                self.under_way.push_back((job, Vec::new()));
+            } else {
+                drop(rows);
+                job.reply.give(Err(RequestError::Lost { reason: reason.to_owned() }));
+            }
+        }
+    }
+
+    /// Connects again, with longer and longer waits, and repeats what was not answered. `false` if nobody waits for
+    /// that any more, or the daemon refuses for good.
+    async fn come_back(&mut self) -> bool {
+        let random = SystemRandom::new();
+        let mut wait = Driver::FIRST_WAIT;
+        loop {
+            // Some more or less, so that not all clients of a daemon come back at the same moment.
+            let mut byte = [0];
+            let _ = random.fill(&mut byte);
+            Timer::after(wait.mul_f64(0.75 + f64::from(byte[0]) / 512.0)).await;
+            if self.jobs.is_closed() && self.under_way.is_empty() {
+                return false;
+            }
+            match enter(&self.options, Some(&self.nick)).await {
+                Ok(entered) => {
+                    self.untold = entered.events;
+                    self.link = entered.link;
+                    self.nick = entered.nick;
+                    self.heard = Instant::now();
+                    for (place, (job, _)) in self.under_way.iter().enumerate() {
+                        self.link.queue(&labelled(self.first_label + place as u64, &job.request));
+                    }
+                    return true;
+                }
+                Err(ConnectError::Refused { code, text }) if !may_change(&code) => {
+                    let _ = self.events.send(Event::Disconnected { reason: text }).await;
+                    return false;
+                }
+                Err(_) => wait = (wait * 2).min(self.options.longest_wait),
+            }
+        }
+    }
+
+    /// Ends the connection in order. Whether the daemon hears it makes no difference any more.
+    async fn say_goodbye(&mut self) {
+        self.link.queue(b"QUIT\n");
+        while self.link.queued() > 0 {
+            if !self.link.advance().await.unwrap_or(false) {
+                return;
+            }
+            while matches!(self.link.take_line(), Ok(Some(_))) {}
+        }
+    }
+}
+
+/// Whether a refusal can be over after a while.
+fn may_change(code: &str) -> bool {
+    let code = code.parse::<Code>();
+    matches!(code, Ok(Code::NickTaken | Code::TooMany | Code::SlowDown | Code::ShuttingDown | Code::Timeout))
+}
+
+/// A connection that holds a name.
+struct Entered {
+    link: Link,
+    nick: Nick<'static>,
+    /// That it is made, and what was heard while the rooms were joined.
+    events: Vec<Event>,
+}
+
+/// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before.
+async fn enter(options: &Options, held: Option<&Nick<'static>>) -> Result<Entered, ConnectError> {
+    let (address, mut link) = Link::reach(&options.addresses).await?;
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let said = read_line(&mut link).await.map_err(lost)?;
+    if !said.starts_with("SNUG/1 ") {
+        return Err(ConnectError::NotSnug { address: address.clone(), said });
+    }
+    let mut refused = None;
+    let mut heard = Vec::new();
+    for nick in held.cloned().into_iter().chain(options.name.candidates()) {
+        let token = options.tokens.find(address, &nick);
+        let shown = token.as_ref().map(|token| token.clone().into());
+        let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown };
+        match ask(&mut link, command, &mut heard).await.map_err(lost)? {
+            Err((code, text)) => {
+                let is_taken = matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike));
+                refused = Some(ConnectError::Refused { code, text });
+                if !is_taken {
+                    break;
+                }
+            }
+            Ok(ok) => {
+                let ok = ok.line();
+                let new = ok.tags.get("token").filter(|new| Some(&**new) != token.as_deref());
+                if let Some(new) = new {
+                    options.tokens.keep(address, &nick, &new);
+                }
+                let log = ok.tags.get("log").unwrap_or_default().into_owned();
+                let connected =
+                    Event::Connected { address: address.clone(), nick: nick.as_str().to_owned(), log };
+                heard.insert(0, connected);
+                for room in &options.rooms {
+                    if let Err((code, text)) =
+                        ask(&mut link, Command::Join { room: room.clone() }, &mut heard)
+                            .await
+                            .map_err(lost)?
+                    {
+                        return Err(ConnectError::Refused { code, text });
+                    }
+                }
+                return Ok(Entered { link, nick, events: heard });
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| lost(io::ErrorKind::InvalidInput.into())))
+}
+
+/// Says one command while nothing else is under way, and gives its OK, or code and text of its ERR. What happens
+/// meanwhile goes to `heard`.
+async fn ask(
+    link: &mut Link,
+    command: Command<'_>,
+    heard: &mut Vec<Event>,
+) -> io::Result<Result<Received, (String, String)>> {
+    let verb = command.verb().word();
+    let mut line = Vec::new();
+    Request { label: None, command }.write(&mut line);
+    link.queue(&line);
+    loop {
+        let received = Received(read_line(link).await?);
+        match received.line().body {
+            Body::Ok { verb: answered, .. } if answered == verb => return Ok(Ok(received)),
+            Body::Err { code, text, .. } => return Ok(Err((code.to_owned(), text.to_owned()))),
+            _ => heard.push(Event::Line(received)),
+        }
+    }
+}
+
+async fn read_line(link: &mut Link) -> io::Result<String> {
+    loop {
+        if let Some(line) = link.take_line()? {
+            return Ok(line);
+        }
+        if !link.advance().await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// A written command with its label in front.
+fn labelled(label: u64, request: &[u8]) -> Vec<u8> {
+    let tagged = request.strip_prefix(b"@");
+    let (between, rest) = tagged.map_or((b' ', request), |rest| (b';', rest));
+    let mut line = format!("@ref={label}").into_bytes();
+    line.push(between);
+    line.extend_from_slice(rest);
+    line
+}
