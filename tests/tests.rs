@@ -1,1 +1,10 @@
+//! Tests through the real programs, one file per capability. `harness` starts them.
 
+mod harness;
+
+mod bad_input;
+mod crowd;
+mod daemon;
+mod documents;
+mod guide;
+mod snug;

@@ -11,8 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
 use snug_protocol::{Body, Code, Command, Nick, Request};
 
-use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
 use crate::Link;
+use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
 
 /// A command to be said, written without tags of its own.
 pub(crate) struct Job {

@@ -1,0 +1,254 @@
+//! Starts the programs, and talks to them over raw sockets.
+//!
+//! Nothing here sleeps: every wait is for an event, with a time after which the test fails instead of hanging.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use assert_cmd::cargo::cargo_bin;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long an event may take before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `snugd` in a folder of its own, on a port of its own.
+pub(crate) struct Daemon {
+    child: Child,
+    folder: TempDir,
+    stdout: Lines,
+    log: Lines,
+    pub(crate) tcp: SocketAddr,
+    pub(crate) socket: PathBuf,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Daemon {
+        Daemon::with("")
+    }
+
+    /// A daemon with these settings, and listening where the test says.
+    pub(crate) fn with(settings: &str) -> Daemon {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_config(folder.path(), settings);
+        Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start: {failed}"))
+    }
+
+    /// Starts with the `config.toml` in `folder`.
+    pub(crate) fn start_in(folder: TempDir) -> Result<Daemon, String> {
+        let mut child = program("snugd", folder.path())
+            .arg("--config")
+            .arg(folder.path().join("config.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("snugd can be run");
+        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
+        let log = Lines::of(child.stderr.take().expect("a pipe"));
+        let (mut tcp, mut socket) = (None, None);
+        loop {
+            let Some(line) = stdout.next() else {
+                let _ = child.wait();
+                return Err(log.rest());
+            };
+            if let Some(address) = line.strip_prefix("listening tcp ") {
+                tcp = Some(address.parse().expect("an address"));
+            } else if let Some(path) = line.strip_prefix("listening unix ") {
+                socket = Some(PathBuf::from(path));
+            } else if line == "ready" {
+                break;
+            }
+        }
+        let tcp = tcp.expect("a daemon listens on TCP");
+        Ok(Daemon { child, folder, stdout, log, tcp, socket: socket.unwrap_or_default() })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `snug` with this daemon as its server and a home of its own.
+    pub(crate) fn snug(&self) -> Command {
+        let mut command = program("snug", self.folder.path());
+        command.env("SNUG_SERVER", self.tcp.to_string());
+        command
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("the daemon runs");
+    }
+
+    /// Waits for a line of the log that has `text`.
+    pub(crate) fn wait_for_log(&self, text: &str) -> String {
+        self.log.wait_for(text)
+    }
+
+    /// What the kernel says about the daemon's memory: the peak, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Stops the daemon in order, and gives how it ended and what it still said.
+    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        let status = self.child.wait().expect("it was started");
+        assert_eq!(status.signal(), None);
+        (status, self.log.rest() + &self.stdout.rest())
+    }
+
+    /// Waits for the daemon to end by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Writes a `config.toml` with these settings that keeps everything in `folder`.
+pub(crate) fn write_config(folder: &Path, settings: &str) {
+    let listen = if settings.contains("[listen]") { "" } else { "[listen]\ntcp = [\"127.0.0.1:0\"]\n" };
+    let text = format!("data = {:?}\n{listen}{settings}", folder.join("data"));
+    fs::write(folder.join("config.toml"), text).expect("the folder can be written");
+}
+
+/// One of our programs, with nothing of the environment it is tested in.
+pub(crate) fn program(name: &str, home: &Path) -> Command {
+    let mut command = Command::new(cargo_bin(name));
+    command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("USER", "tester");
+    command
+}
+
+/// The lines of a program's output, read by a thread of their own so that the program never waits for the test.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Lines {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Lines(receiver)
+    }
+
+    /// The next line; `None` at the end.
+    pub(crate) fn next(&self) -> Option<String> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no line came"),
+        }
+    }
+
+    /// The next line that has `text`; those before it are passed over.
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.next().unwrap_or_else(|| panic!("{text:?} never came"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything up to the end.
+    pub(crate) fn rest(&self) -> String {
+        std::iter::from_fn(|| self.next()).map(|line| line + "\n").collect()
+    }
+}
+
+/// A raw connection in the clear.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl Raw {
+    /// Connects, and hears the greeting.
+    pub(crate) fn connect(daemon: &Daemon) -> Raw {
+        let stream = TcpStream::connect(daemon.tcp).expect("the daemon listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
+        let reader = BufReader::new(stream.try_clone().expect("a socket"));
+        let mut raw = Raw { stream, reader };
+        assert!(raw.hear().starts_with("SNUG/1 "));
+        raw
+    }
+
+    /// The same connection, to be written from another thread.
+    pub(crate) fn try_clone(&self) -> Raw {
+        let stream = self.stream.try_clone().expect("a socket");
+        Raw { reader: BufReader::new(stream.try_clone().expect("a socket")), stream }
+    }
+
+    /// Connects and takes a name.
+    pub(crate) fn enter(daemon: &Daemon, nick: &str) -> Raw {
+        let mut raw = Raw::connect(daemon);
+        raw.say(&format!("NICK {nick}"));
+        raw.wait_for(&format!("OK NICK {nick}"));
+        raw
+    }
+
+    pub(crate) fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes());
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the daemon reads");
+    }
+
+    /// Sends, though the daemon may close in the middle of it.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("the connection is there");
+    }
+
+    /// The next line without its end; empty when the daemon has closed.
+    pub(crate) fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a line comes in time");
+        line.truncate(line.trim_end_matches('\n').len());
+        line
+    }
+
+    /// The next line that has `text`; those before it are passed over.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let line = self.hear();
+            assert!(!line.is_empty(), "closed before {text:?} came");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader.read_to_string(&mut rest).expect("the daemon closes in time");
+        rest
+    }
+}
