@@ -1,0 +1,82 @@
+//! A fresh server, and what the kernel says about it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, anyhow};
+use rustix::param::clock_ticks_per_second;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tempfile::TempDir;
+
+/// A running `snugd`. It is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts the `snugd` beside this program with the settings of bench/snug.toml.
+    pub(crate) fn start() -> anyhow::Result<Server> {
+        let program = std::env::current_exe()?.with_file_name("snugd");
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("snug.toml");
+        let data = folder.path().join("data");
+        fs::write(&config, format!("data = {data:?}\n{}", include_str!("../snug.toml")))?;
+        let mut child = Command::new(&program)
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| {
+                format!("cannot run {}; build it first: cargo build --release", program.display())
+            })?;
+        let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
+        let mut address = None;
+        for line in stdout.lines() {
+            let line = line?;
+            if let Some(listening) = line.strip_prefix("listening tcp ") {
+                address = Some(listening.parse()?);
+            }
+            if line == "ready" {
+                break;
+            }
+        }
+        let address = address.ok_or_else(|| anyhow!("snugd did not start"))?;
+        Ok(Server { child, address, _folder: folder })
+    }
+
+    /// Processor time so far, user and system, in seconds.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // Behind the name in parentheses, user and system time are the 12th and 13th field (proc(5)).
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+        let mut next = || times.next().context("a field")?.context("a number");
+        Ok((next()? + next()?) as f64 / clock_ticks_per_second() as f64)
+    }
+
+    /// A line of /proc/PID/`file` in KiB.
+    pub(crate) fn memory(&self, file: &str, field: &str) -> anyhow::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(field)).context("a field")?;
+        Ok(value.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lets this process have as many open files as the system allows.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
