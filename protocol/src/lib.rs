@@ -13,6 +13,8 @@
 
 pub mod limits;
 
+pub mod envelope;
+
 mod decoder;
 pub use decoder::{Decoded, Fault, LineDecoder};
 
