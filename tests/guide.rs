@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use assert_cmd::cargo::cargo_bin;
+
 use crate::harness::{Daemon, Lines};
 
 /// One `nc` of the guide.
@@ -66,8 +68,17 @@ fn assert_matches(heard: &str, pattern: &str) {
 
 /// Runs a one-liner of the guide, and compares what it prints.
 fn run(daemon: &Daemon, command: &str, expected: &[&str]) {
-    let command = command.replace("7684", &daemon.tcp.port().to_string());
-    let output = Command::new("sh").arg("-c").arg(&command).output().expect("a shell");
+    let command =
+        command.replace("7684", &daemon.tcp.port().to_string()).replace("FINGERPRINT", &daemon.fingerprint);
+    let programs = cargo_bin("snug").parent().expect("a folder").to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh")
+        .args(["-c", &command])
+        .env("PATH", path)
+        .env("HOME", daemon.folder())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("a shell");
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
     let printed: Vec<&str> = printed.lines().collect();
     assert_eq!(printed.len(), expected.len(), "{command}: {printed:?}");

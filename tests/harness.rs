@@ -22,11 +22,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A running `snugd` in a folder of its own, on a port of its own.
 pub(crate) struct Daemon {
     child: Child,
-    folder: TempDir,
+    folder: Option<TempDir>,
     stdout: Lines,
     log: Lines,
     pub(crate) tcp: SocketAddr,
     pub(crate) socket: PathBuf,
+    pub(crate) fingerprint: String,
 }
 
 impl Daemon {
@@ -53,7 +54,7 @@ impl Daemon {
             .expect("snugd can be run");
         let stdout = Lines::of(child.stdout.take().expect("a pipe"));
         let log = Lines::of(child.stderr.take().expect("a pipe"));
-        let (mut tcp, mut socket) = (None, None);
+        let (mut tcp, mut socket, mut fingerprint) = (None, None, String::new());
         loop {
             let Some(line) = stdout.next() else {
                 let _ = child.wait();
@@ -63,22 +64,37 @@ impl Daemon {
                 tcp = Some(address.parse().expect("an address"));
             } else if let Some(path) = line.strip_prefix("listening unix ") {
                 socket = Some(PathBuf::from(path));
+            } else if let Some(text) = line.strip_prefix("fingerprint ") {
+                fingerprint = text.to_owned();
             } else if line == "ready" {
                 break;
             }
         }
         let tcp = tcp.expect("a daemon listens on TCP");
-        Ok(Daemon { child, folder, stdout, log, tcp, socket: socket.unwrap_or_default() })
+        Ok(Daemon {
+            child,
+            folder: Some(folder),
+            stdout,
+            log,
+            tcp,
+            socket: socket.unwrap_or_default(),
+            fingerprint,
+        })
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().expect("it is there until the end").path()
     }
 
-    /// `snug` with this daemon as its server and a home of its own.
+    /// The address that is safe at first sight.
+    pub(crate) fn pinned(&self) -> String {
+        format!("snug://{}/#{}", self.tcp, self.fingerprint)
+    }
+
+    /// `snug` with this daemon as its server, pinned, and a home of its own.
     pub(crate) fn snug(&self) -> Command {
-        let mut command = program("snug", self.folder.path());
-        command.env("SNUG_SERVER", self.tcp.to_string());
+        let mut command = program("snug", self.folder());
+        command.env("SNUG_SERVER", self.pinned());
         command
     }
 
@@ -100,6 +116,15 @@ impl Daemon {
         peak.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Stops the daemon and starts it again in the same folder, on the same port, with these settings.
+    pub(crate) fn restart(mut self, settings: &str) -> Daemon {
+        let folder = self.folder.take().expect("it is there until the end");
+        self.signal(Signal::TERM);
+        self.child.wait().expect("it was started");
+        write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
+        Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
+    }
+
     /// Stops the daemon in order, and gives how it ended and what it still said.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
@@ -118,6 +143,20 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let Some(folder) = &self.folder else { return };
+        if thread::panicking() {
+            return;
+        }
+        // Whatever a test made the daemon say: no key and no text of a message is in it.
+        let said = self.log.rest() + &self.stdout.rest();
+        let key = fs::read_to_string(folder.path().join("data/identity.key")).unwrap_or_default();
+        if let Some(seed) = key.split_whitespace().nth(1) {
+            assert!(!said.contains(seed), "the daemon's key is in what it said");
+        }
+        assert!(
+            !said.contains("MSG #") && !said.contains("token="),
+            "somebody's words are in what it said: {said}"
+        );
     }
 }
 

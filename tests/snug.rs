@@ -192,10 +192,7 @@ fn an_argument_beats_the_environment_and_the_socket_is_found_without_either() {
     let (daemon, other) = (Daemon::start(), Daemon::start());
     let mut there = Raw::enter(&other, "there");
     let output = run(
-        other
-            .snug()
-            .args(["--server", &daemon.tcp.to_string(), "--nick", "arg", "who"])
-            .env("SNUG_NICK", "env"),
+        other.snug().args(["--server", &daemon.pinned(), "--nick", "arg", "who"]).env("SNUG_NICK", "env"),
         "",
     );
     assert!(!stdout(&output).contains("there "), "{}", stdout(&output));
@@ -222,8 +219,7 @@ fn a_taken_user_name_gets_a_number() {
 
 #[test]
 fn tail_comes_back_when_the_daemon_does() {
-    let daemon = Daemon::with("[listen]\ntcp = [\"127.0.0.1:0\"]\n");
-    let address = daemon.tcp;
+    let daemon = Daemon::start();
     let mut tail = daemon
         .snug()
         .args(["--nick", "tail", "tail", "#lobby"])
@@ -234,11 +230,8 @@ fn tail_comes_back_when_the_daemon_does() {
     let talk = Lines::of(tail.stderr.take().expect("a pipe"));
     let lines = Lines::of(tail.stdout.take().expect("a pipe"));
     talk.wait_for("connected to");
-    let folder = daemon.folder().to_owned();
-    daemon.stop();
+    let daemon = daemon.restart("");
     talk.wait_for("disconnected: ");
-    let _ = folder;
-    let daemon = Daemon::with(&format!("[listen]\ntcp = [\"{address}\"]\n"));
     talk.wait_for("connected to");
     assert!(run(daemon.snug().args(["send", "#lobby", "back"]), "").status.success());
     lines.wait_for("<tester> back");
@@ -247,12 +240,53 @@ fn tail_comes_back_when_the_daemon_does() {
 }
 
 #[test]
-fn pipe_is_netcat() {
+fn a_daemon_that_says_nothing_or_goes_away_is_not_waited_for_for_ever() {
+    // Something that takes connections and is no daemon.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = deaf.local_addr().expect("an address").to_string();
+    let daemon = Daemon::start();
+    let output = run(daemon.snug().args(["--server", &address, "who"]), "");
+    assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
+}
+
+#[test]
+fn a_line_that_the_daemon_cannot_read_is_an_answer_too() {
+    let daemon = Daemon::with("[limits]\nline = 512\n");
+    let output = run(daemon.snug().args(["send", "#lobby", &"x".repeat(600)]), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("line-too-long"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_empty_variable_is_no_setting_and_misuse_is_json_when_asked() {
+    let daemon = Daemon::start();
+    let output = run(
+        daemon.snug().args(["--server", &daemon.pinned(), "who"]).env("SNUG_SERVER", "").env("SNUG_NICK", ""),
+        "",
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = run(daemon.snug().args(["--json", "dance"]), "");
+    assert_eq!(output.status.code(), Some(2));
+    let error: Value = serde_json::from_str(&stderr(&output)).expect("JSON");
+    assert_eq!(error["exit"], 2);
+}
+
+#[test]
+fn pipe_is_netcat_for_sealed_connections() {
     let daemon = Daemon::start();
     let output = run(daemon.snug().arg("pipe"), "@quiet NICK piper\nMSG #lobby hi\n");
     let said = stdout(&output);
     assert!(output.status.success());
-    assert!(said.starts_with("SNUG/1 ") && said.ends_with(" OK MSG #lobby\n"), "{said}");
+    assert!(said.contains(" OK NICK piper\n") && said.ends_with(" OK MSG #lobby\n"), "{said}");
+}
+
+#[test]
+fn pipe_loses_nothing_when_stdin_ends_before_all_is_sent() {
+    let daemon = Daemon::with("[limits]\nburst = 10\nrate = 200\n");
+    let lines: String = (0..120).map(|n| format!("MSG #lobby {n} {}\n", "x".repeat(7_900))).collect();
+    let output = run(daemon.snug().arg("pipe"), &format!("@quiet NICK piper\n{lines}"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).matches(" OK MSG #lobby").count(), 120);
 }
 
 #[test]

@@ -7,4 +7,5 @@ mod crowd;
 mod daemon;
 mod documents;
 mod guide;
+mod sealed;
 mod snug;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
+use snug_protocol::{Nick, RoomName};
 
 use crate::{Action, Bot, Filter, Heard, Place};
 
@@ -15,10 +17,13 @@ pub struct EmojiConfig {
     /// Whether a bot answers `!emoji WORD`.
     pub command: bool,
     /// The bot's nick.
+    #[serde(deserialize_with = "nick")]
     pub nick: String,
     /// The rooms it joins.
+    #[serde(deserialize_with = "rooms")]
     pub rooms: Vec<String>,
     /// Shortcodes of one's own, without colons, and what they become.
+    #[serde(deserialize_with = "aliases")]
     pub aliases: BTreeMap<String, String>,
 }
 
@@ -32,6 +37,37 @@ impl Default for EmojiConfig {
             aliases: BTreeMap::new(),
         }
     }
+}
+
+fn nick<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let nick = String::deserialize(deserializer)?;
+    Nick::parse(&nick).map_err(|error| D::Error::custom(format!("{nick:?} is no nick: {error}")))?;
+    Ok(nick)
+}
+
+fn rooms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let rooms = Vec::<String>::deserialize(deserializer)?;
+    for room in &rooms {
+        RoomName::parse(room)
+            .map_err(|error| D::Error::custom(format!("{room:?} is no room's name: {error}")))?;
+    }
+    Ok(rooms)
+}
+
+fn aliases<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let aliases = BTreeMap::<String, String>::deserialize(deserializer)?;
+    for (code, glyph) in &aliases {
+        let is_fine = !code.is_empty()
+            && !code.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
+            && !glyph.contains(|c: char| c.is_control() || c == '\u{feff}');
+        if !is_fine {
+            let what = format!(
+                "{code:?} = {glyph:?}: a shortcode has no colons and spaces, and neither has controls"
+            );
+            return Err(D::Error::custom(what));
+        }
+    }
+    Ok(aliases)
 }
 
 /// Expands shortcodes.
@@ -75,6 +111,10 @@ impl Filter for EmojiFilter {
         let mut at = 0;
         while let Some(colon) = text[at..].find(':').map(|found| at + found) {
             let before = text[..colon].chars().next_back();
+            at = colon + 1;
+            if clings(before) {
+                continue;
+            }
             let mut chain = String::new();
             let mut end = colon;
             while let Some((glyph, length)) = self.shortcode(&text[end..]) {
@@ -82,8 +122,12 @@ impl Filter for EmojiFilter {
                 end += length;
             }
             let after = text[end..].chars().next();
-            if chain.is_empty() || clings(before) || clings(after) {
-                at = colon + 1;
+            if chain.is_empty() {
+                continue;
+            }
+            if clings(after) {
+                // Inside the chain every colon has a neighbour; the last one may begin another.
+                at = end - 1;
                 continue;
             }
             out.push_str(&text[done..colon]);
@@ -212,6 +256,7 @@ mod tests {
             ":",
             "::",
             "\u{5c71}:smile:",
+            ":o::o::o:x",
         ] {
             assert_eq!(rewrite(text), None, "{text:?}");
         }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use snug_client::{ConnectError, RequestError};
 use snug_protocol::Code;
+use snug_protocol::envelope::HandshakeError;
 
-use crate::output;
+use crate::{output, trust};
 
 /// Why a command failed. The numbers are sysexits.h's where it has one.
 #[derive(Debug)]
@@ -75,7 +76,9 @@ impl Failure {
                 output::json(object)
             } else {
                 let code = self.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
-                format!("snug: {}", output::visible(&format!("{code}{}", self.text)))
+                let lines: Vec<String> =
+                    format!("{code}{}", self.text).split('\n').map(output::visible).collect();
+                format!("snug: {}", lines.join("\n"))
             };
             let _ = writeln!(io::stderr(), "{line}");
         }
@@ -88,6 +91,22 @@ impl From<ConnectError> for Failure {
         match error {
             ConnectError::Refused { code, text } => Failure::refused(code, text),
             ConnectError::Lost { .. } => Failure::new(Exit::TryAgain, error.to_string()),
+            ConnectError::Unknown { address, offered } => Failure::new(
+                Exit::Identity,
+                format!(
+                    "{address} is not known, and shows the fingerprint {offered}; compare it with what `snugd \
+                     fingerprint` prints there, and if it is the same: snug trust {address} {offered}"
+                ),
+            ),
+            ConnectError::Changed { address, expected, offered } => {
+                trust::changed(&address, expected, offered)
+            }
+            ConnectError::Handshake { error: HandshakeError::Refused { ref code, .. }, .. }
+                if code == "busy" =>
+            {
+                Failure::new(Exit::TryAgain, error.to_string())
+            }
+            ConnectError::Handshake { .. } => Failure::new(Exit::Identity, error.to_string()),
             ConnectError::NoServer { .. } => Failure::new(
                 Exit::NoServer,
                 format!("{error} (start snugd, or say where it is with --server)"),

@@ -7,6 +7,7 @@ mod place;
 mod rooms;
 mod send;
 mod tail;
+mod trust;
 mod who;
 
 use std::process::ExitCode;
@@ -29,13 +30,18 @@ struct Arguments {
 /// What every command takes.
 #[derive(Args)]
 struct Common {
-    /// The server: host[:port], snug://host[:port] or unix:/path [default: the Unix socket, then 127.0.0.1:7684]
-    #[arg(long, short, global = true, value_name = "ADDRESS", env = "SNUG_SERVER")]
+    /// The server: host[:port], snug://host[:port][/#SHA256:…] or unix:/path [default: $SNUG_SERVER, then the Unix
+    /// socket, then 127.0.0.1:7684]
+    #[arg(long, short, global = true, value_name = "ADDRESS")]
     server: Option<snug_client::Address>,
 
-    /// The name to go by [default: $USER, or $USER-2 and so on if that is taken]
-    #[arg(long, short, global = true, value_name = "NAME", env = "SNUG_NICK")]
+    /// The name to go by [default: $SNUG_NICK, then $USER, or $USER-2 and so on if that is taken]
+    #[arg(long, short, global = true, value_name = "NAME")]
     nick: Option<String>,
+
+    /// The file with the server's pre-shared key [default: $SNUG_PSK_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    psk_file: Option<std::path::PathBuf>,
 
     /// Print JSON, one object per line, also for errors
     #[arg(long, global = true)]
@@ -54,10 +60,17 @@ enum Sub {
     Rooms,
     /// Connect stdin and stdout to the server: lines of the protocol, as with nc
     Pipe,
+    /// Print the fingerprint that a server shows, without trusting it
+    Fingerprint(trust::Show),
+    /// Trust a server from now on
+    Trust(trust::Trust),
 }
 
 fn main() -> ExitCode {
-    let Arguments { common, command } = Arguments::parse();
+    let Arguments { common, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misuse(&error),
+    };
     let done = smol::block_on(async {
         match command {
             Sub::Send(send) => send.run(&common).await,
@@ -65,10 +78,25 @@ fn main() -> ExitCode {
             Sub::Who(who) => who.run(&common).await,
             Sub::Rooms => rooms::run(&common).await,
             Sub::Pipe => pipe::run(&common).await,
+            Sub::Fingerprint(show) => show.run(&common).await,
+            Sub::Trust(trust) => trust.run(&common).await,
         }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(common.json),
     }
+}
+
+/// Says what is wrong with the arguments, or what was asked about them.
+fn misuse(error: &clap::Error) -> ExitCode {
+    let is_failure = error.use_stderr();
+    if is_failure && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        return failure::Failure::new(failure::Exit::Usage, first).report(true);
+    }
+    // A closed stdout or stderr is nobody who reads.
+    let _ = error.print();
+    ExitCode::from(if is_failure { 2 } else { 0 })
 }

@@ -16,13 +16,25 @@ enum Happening {
     Moved(io::Result<bool>),
 }
 
+/// Whole lines, as both a sealed and a plain connection take them: without CR, and text.
+fn checked(lines: &[u8]) -> Result<Vec<u8>, Failure> {
+    if lines.contains(&0) || std::str::from_utf8(lines).is_err() {
+        return Err(Failure::new(Exit::Usage, "stdin is not lines of UTF-8 text"));
+    }
+    Ok(lines.iter().copied().filter(|&byte| byte != b'\r').collect())
+}
+
 /// Carries lines both ways until the server closes. The end of stdin is passed on.
 pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
-    let addresses = place::addresses(common);
-    let (_, mut link) = Link::reach(&addresses).await?;
+    let addresses = place::addresses(common)?;
+    let (_, mut link) = Link::reach(&addresses, &place::trust(common)?).await?;
+    link.prove();
     let mut stdin = smol::Unblock::new(io::stdin());
     let mut buffer = vec![0; 16 << 10];
+    // A line whose end has not come yet. One that never gets its end is not sent, as nc's would not be done.
+    let mut partial = Vec::new();
     let mut is_open = true;
+    let mut is_finished = false;
     let lost = |error: io::Error| Failure::new(Exit::TryAgain, format!("the connection broke: {error}"));
     loop {
         let mut lines = String::new();
@@ -34,6 +46,10 @@ pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
             let mut stdout = io::stdout().lock();
             stdout.write_all(lines.as_bytes())?;
             stdout.flush()?;
+        }
+        if !is_open && !is_finished && link.queued() == 0 {
+            link.finish_writing().await.map_err(lost)?;
+            is_finished = true;
         }
         let has_room = is_open && link.queued() < QUEUED;
         let input = async {
@@ -48,11 +64,13 @@ pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
             Happening::Moved(Ok(false)) => return Ok(()),
             Happening::Moved(Err(error)) => return Err(lost(error)),
             Happening::Input(count) => match count? {
-                0 => {
-                    is_open = false;
-                    link.finish_writing().await.map_err(lost)?;
+                0 => is_open = false,
+                count => {
+                    partial.extend_from_slice(&buffer[..count]);
+                    let end = partial.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                    link.queue(&checked(&partial[..end])?);
+                    partial.drain(..end);
                 }
-                count => link.queue(&buffer[..count]),
             },
         }
     }

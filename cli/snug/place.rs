@@ -1,59 +1,137 @@
 //! Where the server is and who one is: flags, then the environment, then what is there.
 
 use std::env;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_channel::Receiver;
-use snug_client::{Address, Client, DEFAULT_PORT, Event, FileTokens, MemoryTokens, Name, Options, Tokens};
+use snug_client::{
+    Address, Client, ConnectError, DEFAULT_PORT, Event, FileKnownServers, FileTokens, KnownServers,
+    MemoryKnownServers, MemoryTokens, Name, Options, Tokens, Trust,
+};
 use snug_protocol::RoomName;
 
-use crate::Common;
 use crate::failure::{Exit, Failure};
+use crate::{Common, trust};
 
 /// How a command takes part.
 pub(crate) enum Part {
-    /// Joins nothing, is not announced, and does not come back.
-    Quiet,
-    /// Is in these rooms, and comes back when the connection is lost.
+    /// Joins nothing and is not announced: asks one thing.
+    Asker,
+    /// Joins nothing and is not announced: says what it has, also over a short break.
+    Sender,
+    /// Is in these rooms, and comes back whenever the connection is lost.
     Listener(Vec<RoomName<'static>>),
 }
 
+/// How long a sender tries to come back.
+const BREAK: Duration = Duration::from_secs(30);
+
 /// Connects as the flags and the environment say. The driver runs by itself.
 pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
-    let mut options = Options::new(addresses(common), name(common)?);
+    let mut options = Options::new(addresses(common)?, name(common)?);
     options.tokens = tokens();
+    options.trust = trust(common)?;
     match part {
-        Part::Quiet => options.quiet = true,
+        Part::Asker => (options.quiet, options.reconnect) = (true, Duration::ZERO),
+        Part::Sender => (options.quiet, options.reconnect) = (true, BREAK),
         Part::Listener(rooms) => {
             options.quiet = !rooms.is_empty();
             options.rooms = rooms;
         }
     }
-    let (client, events, driver) = Client::connect(options).await?;
+    let connected = match Client::connect(options.clone()).await {
+        Err(ConnectError::Unknown { address, offered }) if trust::ask(&address, offered) => {
+            trust::remember(&*options.trust.known, &address, offered)?;
+            Client::connect(options).await
+        }
+        connected => connected,
+    };
+    let (client, events, driver) = connected?;
     smol::spawn(driver.run()).detach();
     Ok((client, events))
 }
 
+/// Says on stderr when the connection is lost and made again, for commands that look at no other events.
+pub(crate) fn tell_breaks(events: Receiver<Event>) {
+    let tell = async move {
+        let mut is_broken = false;
+        while let Ok(event) = events.recv().await {
+            match event {
+                Event::Disconnected { reason } => {
+                    is_broken = true;
+                    say(&format!("disconnected ({reason}); trying again"));
+                }
+                Event::Connected { .. } if is_broken => say("connected again"),
+                _ => {}
+            }
+        }
+    };
+    smol::spawn(tell).detach();
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "snug: {}", crate::output::visible(text));
+}
+
 /// The server that was named, or the places where one is by default.
-pub(crate) fn addresses(common: &Common) -> Vec<Address> {
+pub(crate) fn addresses(common: &Common) -> Result<Vec<Address>, Failure> {
     if let Some(address) = &common.server {
-        return vec![address.clone()];
+        return Ok(vec![address.clone()]);
+    }
+    if let Some(text) = variable("SNUG_SERVER") {
+        let address = text.parse().map_err(|error: snug_client::AddressError| {
+            Failure::new(Exit::Usage, format!("SNUG_SERVER: {error}"))
+        })?;
+        return Ok(vec![address]);
     }
     let sockets = socket_paths().into_iter().filter(|path| path.exists()).map(Address::Unix);
-    let tcp = Address::Tcp { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT };
-    sockets.chain([tcp]).collect()
+    Ok(sockets.chain([default_address()]).collect())
+}
+
+/// The TCP address of a daemon on this machine.
+pub(crate) fn default_address() -> Address {
+    Address::Tcp { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT, pin: None }
+}
+
+/// Which servers are the right ones: what is known, and the pre-shared key if there is one.
+pub(crate) fn trust(common: &Common) -> Result<Trust, Failure> {
+    let known: Arc<dyn KnownServers> = match known_hosts() {
+        Some(path) => Arc::new(FileKnownServers::new(path)),
+        None => Arc::new(MemoryKnownServers::default()),
+    };
+    let file = common.psk_file.clone().or_else(|| variable("SNUG_PSK_FILE").map(PathBuf::from));
+    let psk = match file {
+        None => None,
+        Some(file) => {
+            let failed = |what: &dyn std::fmt::Display| {
+                Failure::new(Exit::Identity, format!("cannot use the key in {}: {what}", file.display()))
+            };
+            Some(snug_client::read_psk(&file).map_err(|error| failed(&error))?)
+        }
+    };
+    Ok(Trust { known, psk })
+}
+
+/// Where servers that are trusted are written down.
+pub(crate) fn known_hosts() -> Option<PathBuf> {
+    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(config.join("snug/known_hosts"))
 }
 
 fn name(common: &Common) -> Result<Name, Failure> {
-    match &common.nick {
-        Some(nick) => Name::exactly(nick)
+    match common.nick.clone().or_else(|| variable("SNUG_NICK")) {
+        Some(nick) => Name::exactly(&nick)
             .map_err(|error| Failure::new(Exit::Usage, format!("{nick:?} is no name to go by: {error}"))),
-        None => {
-            let user = env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_default();
-            Ok(Name::or_numbered(&user))
-        }
+        None => Ok(Name::or_numbered(&variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_default())),
     }
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The places where `snugd` has its socket by default, in its order.

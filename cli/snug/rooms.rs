@@ -8,7 +8,7 @@ use crate::place::{self, Part};
 use crate::{Common, output};
 
 pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
-    let (client, events) = place::connect(common, Part::Quiet).await?;
+    let (client, events) = place::connect(common, Part::Asker).await?;
     drop(events);
     for row in client.ask(Command::Rooms).await?.rows {
         let Body::Room { room, members, topic } = row.line().body else { continue };

@@ -53,8 +53,8 @@ impl Send {
         if self.key.is_some() && !self.whole && self.is_from_stdin() {
             return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
         }
-        let (client, events) = place::connect(common, Part::Quiet).await?;
-        drop(events);
+        let (client, events) = place::connect(common, Part::Sender).await?;
+        place::tell_breaks(events);
         if !self.is_from_stdin() {
             let text = self.text.join(" ");
             return self.one(&client, &target, text, common).await;

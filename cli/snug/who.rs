@@ -24,7 +24,7 @@ impl Who {
                 Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}"))
             })?),
         };
-        let (client, events) = place::connect(common, Part::Quiet).await?;
+        let (client, events) = place::connect(common, Part::Asker).await?;
         drop(events);
         for row in client.ask(Command::Who { of }).await?.rows {
             let line = row.line();

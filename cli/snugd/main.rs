@@ -5,13 +5,14 @@ mod files;
 mod signals;
 
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use snug_daemon::config::{Fallback, Level};
-use snug_daemon::{Config, Daemon, StartError};
+use snug_daemon::{Config, Daemon, StartError, keys};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,6 +20,9 @@ use tracing_subscriber::{fmt, reload};
 
 /// The exit code for a configuration that is wrong (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
+
+/// What is said when not even a home is there.
+const NO_DATA: &str = "there is no place for the data folder; set `data`";
 
 /// The exit code for a daemon that cannot start.
 const EXIT_START: u8 = 1;
@@ -34,6 +38,28 @@ struct Arguments {
     /// Say whether FILE is a configuration, and exit with 0 or 78
     #[arg(long, value_name = "FILE")]
     check_config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Sub>,
+}
+
+#[derive(Subcommand)]
+enum Sub {
+    /// Print the fingerprint of this daemon's key, and make the key if there is none
+    Fingerprint,
+    /// Make a pre-shared key that hides this server from strangers
+    #[command(subcommand)]
+    Psk(PskSub),
+}
+
+#[derive(Subcommand)]
+enum PskSub {
+    /// Write a new key to FILE, which must not exist; set listen.psk_file to it, and give it to the clients
+    New {
+        /// The new file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// The log's level, which SIGHUP can change.
@@ -51,21 +77,46 @@ fn main() -> ExitCode {
         Ok(found) => found,
         Err(error) => return complain(EXIT_CONFIG, &error),
     };
+    match arguments.command {
+        Some(Sub::Fingerprint) => return finish(fingerprint(&config)),
+        Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
+        None => {}
+    }
     let log_level = start_log(config.logging.level);
     match &file {
         Some(file) => tracing::info!("settings from {}", file.display()),
         None => tracing::info!("no configuration file; all settings have their defaults"),
     }
-    match serve(config, file, log_level) {
+    finish(serve(config, file, log_level))
+}
+
+fn finish(done: anyhow::Result<()>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(EXIT_START, &error),
     }
 }
 
+/// What people compare to know that it is this daemon.
+fn fingerprint(config: &Config) -> anyhow::Result<()> {
+    let data = files::data_folder(config).context(NO_DATA)?;
+    let in_data = || format!("cannot use the key in {}", data.join(keys::KEY_FILE).display());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(in_data)?;
+    let key = keys::server_key(&data).with_context(in_data)?;
+    writeln!(io::stdout(), "{}", key.public_key().fingerprint())?;
+    Ok(())
+}
+
+fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {
+    let psk = keys::make_psk(file).with_context(|| format!("cannot make {}", file.display()))?;
+    writeln!(io::stdout(), "made the key {} in {}", psk.id(), file.display())?;
+    Ok(())
+}
+
 fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
     files::raise_open_files();
     // A reload is compared with what was read, not with what became of it here.
-    let data = files::data_folder(&config).context("there is no place for the data folder; set `data`")?;
+    let data = files::data_folder(&config).context(NO_DATA)?;
     config.data = Fallback::Set(data.clone());
     let chose_socket = config.listen.unix == Fallback::Auto;
     if chose_socket {
@@ -98,6 +149,7 @@ fn announce(handle: &snug_daemon::Handle) {
     let mut lines: Vec<String> =
         handle.addresses().iter().map(|address| format!("listening tcp {address}")).collect();
     lines.extend(handle.socket().map(|path| format!("listening unix {}", path.display())));
+    lines.push(format!("fingerprint {}", handle.fingerprint()));
     lines.push("ready".to_owned());
     for line in lines {
         tracing::info!("{line}");

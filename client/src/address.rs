@@ -4,10 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use snug_protocol::envelope::Fingerprint;
+
 /// The TCP port of a daemon.
 pub const DEFAULT_PORT: u16 = 7684;
 
-/// Where a daemon is: `host[:port]`, `snug://host[:port]` or `unix:/path`.
+/// Where a daemon is: `host[:port]`, `snug://host[:port]`, `snug://host[:port]/#SHA256:…` or `unix:/path`.
+///
+/// It is written without its pin: that is the name under which a server is known.
 ///
 /// ```
 /// use snug_client::Address;
@@ -24,6 +28,8 @@ pub enum Address {
         host: String,
         /// The port.
         port: u16,
+        /// The fingerprint that the server has to have, whatever is known of it.
+        pin: Option<Fingerprint>,
     },
     /// A Unix socket's path.
     Unix(PathBuf),
@@ -31,7 +37,9 @@ pub enum Address {
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address; allowed are host, host:port, snug://host[:port] and unix:/path")]
+#[error(
+    "{text:?} is no address; allowed are host, host:port, snug://host[:port], snug://host[:port]/#SHA256:… and unix:/path"
+)]
 pub struct AddressError {
     /// What was given.
     pub text: String,
@@ -45,8 +53,14 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(failed()) } else { Ok(Address::Unix(path.into())) };
         }
+        let mut pin = None;
         let place = match text.strip_prefix("snug://") {
-            Some(place) => place.strip_suffix('/').unwrap_or(place),
+            Some(rest) => {
+                let (place, fragment) =
+                    rest.split_once('#').map_or((rest, None), |(place, pin)| (place, Some(pin)));
+                pin = fragment.map(str::parse).transpose().map_err(|_| failed())?;
+                place.strip_suffix('/').unwrap_or(place)
+            }
             None => text,
         };
         let (host, port) = split_port(place).ok_or_else(failed)?;
@@ -54,7 +68,7 @@ impl FromStr for Address {
         if !is_host {
             return Err(failed());
         }
-        Ok(Address::Tcp { host: host.to_owned(), port })
+        Ok(Address::Tcp { host: host.to_owned(), port, pin })
     }
 }
 
@@ -78,8 +92,8 @@ fn split_port(place: &str) -> Option<(&str, u16)> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -104,6 +118,17 @@ mod tests {
             assert_eq!(address.to_string(), written);
             assert_eq!(written.parse(), Ok(address));
         }
+    }
+
+    #[test]
+    fn a_pin_stands_behind_the_address() {
+        let pin = format!("SHA256:{}A", "A".repeat(42));
+        let address: Address = format!("snug://chat.example/#{pin}").parse().expect("an address");
+        let Address::Tcp { pin: Some(read), .. } = &address else { panic!("no pin") };
+        assert_eq!(read.to_string(), pin);
+        assert_eq!(address.to_string(), "chat.example:7684");
+        assert!(format!("snug://chat.example/#{}", &pin[..40]).parse::<Address>().is_err());
+        assert!(format!("chat.example#{pin}").parse::<Address>().is_err());
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use ring::rand::{SecureRandom, SystemRandom};
+use snug_protocol::envelope::{Fingerprint, HandshakeError};
 use snug_protocol::{Command, NameError, Nick, RoomName, ServerLine, Timestamp};
 
 use crate::driver::{Driver, Job, Reply};
-use crate::{Address, MemoryTokens, Tokens};
+use crate::{Address, MemoryTokens, Tokens, Trust};
 
 /// How a client connects.
 #[derive(Clone)]
@@ -25,8 +26,12 @@ pub struct Options {
     pub rooms: Vec<RoomName<'static>>,
     /// Where guests' tokens are kept.
     pub tokens: Arc<dyn Tokens>,
-    /// Whether to come back when the connection is lost, and repeat what was not answered.
-    pub reconnect: bool,
+    /// Which servers are the right ones. Over TCP a server that is neither pinned nor known is refused.
+    pub trust: Trust,
+    /// How long to try to come back when the connection is lost, to repeat what was not answered. Zero is not at all.
+    pub reconnect: Duration,
+    /// How long a connection may take to be made.
+    pub patience: Duration,
     /// The longest wait between two tries to come back.
     pub longest_wait: Duration,
     /// Silence after which the daemon is asked for a sign of life; twice that, and the connection is lost.
@@ -42,7 +47,9 @@ impl Options {
             quiet: false,
             rooms: Vec::new(),
             tokens: Arc::new(MemoryTokens::default()),
-            reconnect: true,
+            trust: Trust::default(),
+            reconnect: Duration::MAX,
+            patience: Duration::from_secs(10),
             longest_wait: Duration::from_secs(30),
             ping: Duration::from_secs(45),
         }
@@ -170,6 +177,32 @@ pub enum ConnectError {
         address: Address,
         /// What it said.
         said: String,
+    },
+    /// The server's key is neither pinned nor known.
+    #[error("{address} is not known; its fingerprint is {offered}")]
+    Unknown {
+        /// The address.
+        address: Address,
+        /// The fingerprint of the key that it has proved to hold.
+        offered: Fingerprint,
+    },
+    /// The server's key is another one than was pinned or known: it was changed, or somebody is in the middle.
+    #[error("{address} has another key than before: {offered} instead of {expected}")]
+    Changed {
+        /// The address.
+        address: Address,
+        /// The fingerprint that it should have.
+        expected: Fingerprint,
+        /// The fingerprint of the key that it has proved to hold.
+        offered: Fingerprint,
+    },
+    /// The connection could not be sealed.
+    #[error("the connection to {address} could not be sealed: {error}")]
+    Handshake {
+        /// The address.
+        address: Address,
+        /// Why. What the server said about it is not authenticated.
+        error: HandshakeError,
     },
     /// The daemon refused the connection or the name.
     #[error("{text}")]

@@ -11,8 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
 use snug_protocol::{Body, Code, Command, Nick, Request};
 
-use crate::Link;
 use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
+use crate::{Address, Link};
 
 /// A command to be said, written without tags of its own.
 pub(crate) struct Job {
@@ -44,6 +44,8 @@ pub struct Driver {
     events: Sender<Event>,
     link: Link,
     nick: Nick<'static>,
+    /// What makes the next connection the same person.
+    token: Option<String>,
     /// Commands that were said, in order, with the rows that have come.
     under_way: VecDeque<(Job, Vec<Received>)>,
     /// The label of the first of them.
@@ -82,13 +84,14 @@ impl Driver {
         jobs: Receiver<Job>,
         events: Sender<Event>,
     ) -> Result<Driver, ConnectError> {
-        let entered = enter(&options, None).await?;
+        let entered = enter_in_time(&options, None).await?;
         let driver = Driver {
             options,
             jobs,
             events,
             link: entered.link,
             nick: entered.nick,
+            token: entered.token,
             under_way: VecDeque::new(),
             first_label: 0,
             heard: Instant::now(),
@@ -111,7 +114,7 @@ impl Driver {
             };
             self.drop_what_cannot_be_repeated(&reason);
             let _ = self.events.send(Event::Disconnected { reason: reason.clone() }).await;
-            if !self.options.reconnect || !self.come_back().await {
+            if self.options.reconnect.is_zero() || !self.come_back().await {
                 for (job, _) in self.under_way.drain(..) {
                     job.reply.give(Err(RequestError::Lost { reason: reason.clone() }));
                 }
@@ -201,7 +204,10 @@ impl Driver {
             return;
         }
         let label: Option<u64> = parsed.tags.get("ref").and_then(|label| label.parse().ok());
-        let is_first = label == Some(self.first_label) && !self.under_way.is_empty();
+        // A line that the daemon could not read has no label; answers come in order, so it is the oldest one's.
+        let is_unread =
+            matches!(parsed.body, Body::Err { verb: "-", code: "bad-line" | "line-too-long", .. });
+        let is_first = (label == Some(self.first_label) || is_unread) && !self.under_way.is_empty();
         if !is_first {
             let _ = self.events.send(Event::Line(received)).await;
             return;
@@ -228,7 +234,7 @@ impl Driver {
     /// After a loss, what may have happened and cannot be said again is given up.
     fn drop_what_cannot_be_repeated(&mut self, reason: &str) {
         for (job, rows) in std::mem::take(&mut self.under_way) {
-            if job.is_repeatable && self.options.reconnect {
+            if job.is_repeatable && !self.options.reconnect.is_zero() {
                 self.under_way.push_back((job, Vec::new()));
             } else {
                 drop(rows);
@@ -242,7 +248,8 @@ impl Driver {
     async fn come_back(&mut self) -> bool {
         let random = SystemRandom::new();
         let mut wait = Driver::FIRST_WAIT;
-        loop {
+        let lost = Instant::now();
+        while lost.elapsed() < self.options.reconnect {
             // Some more or less, so that not all clients of a daemon come back at the same moment.
             let mut byte = [0];
             let _ = random.fill(&mut byte);
@@ -250,29 +257,35 @@ impl Driver {
             if self.jobs.is_closed() && self.under_way.is_empty() {
                 return false;
             }
-            match enter(&self.options, Some(&self.nick)).await {
+            match enter_in_time(&self.options, Some((&self.nick, self.token.as_deref()))).await {
                 Ok(entered) => {
                     self.untold = entered.events;
                     self.link = entered.link;
                     self.nick = entered.nick;
+                    self.token = entered.token;
                     self.heard = Instant::now();
                     for (place, (job, _)) in self.under_way.iter().enumerate() {
                         self.link.queue(&labelled(self.first_label + place as u64, &job.request));
                     }
                     return true;
                 }
-                Err(ConnectError::Refused { code, text }) if !may_change(&code) => {
-                    let _ = self.events.send(Event::Disconnected { reason: text }).await;
+                Err(error) if is_final(&error) => {
+                    let _ = self.events.send(Event::Disconnected { reason: error.to_string() }).await;
                     return false;
                 }
                 Err(_) => wait = (wait * 2).min(self.options.longest_wait),
             }
         }
+        false
     }
 
     /// Ends the connection in order. Whether the daemon hears it makes no difference any more.
     async fn say_goodbye(&mut self) {
         self.link.queue(b"QUIT\n");
+        // Sealed, the end is sealed as well; then the daemon closes its side.
+        if self.link.finish_writing().await.is_err() {
+            return;
+        }
         while self.link.queued() > 0 {
             if !self.link.advance().await.unwrap_or(false) {
                 return;
@@ -282,32 +295,57 @@ impl Driver {
     }
 }
 
-/// Whether a refusal can be over after a while.
-fn may_change(code: &str) -> bool {
-    let code = code.parse::<Code>();
-    matches!(code, Ok(Code::NickTaken | Code::TooMany | Code::SlowDown | Code::ShuttingDown | Code::Timeout))
+/// Whether trying again makes no difference.
+fn is_final(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Refused { code, .. } => !matches!(
+            code.parse(),
+            Ok(Code::NickTaken | Code::TooMany | Code::SlowDown | Code::ShuttingDown | Code::Timeout)
+        ),
+        ConnectError::Changed { .. } | ConnectError::Unknown { .. } => true,
+        _ => false,
+    }
 }
 
 /// A connection that holds a name.
 struct Entered {
     link: Link,
     nick: Nick<'static>,
+    token: Option<String>,
     /// That it is made, and what was heard while the rooms were joined.
     events: Vec<Event>,
 }
 
-/// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before.
-async fn enter(options: &Options, held: Option<&Nick<'static>>) -> Result<Entered, ConnectError> {
-    let (address, mut link) = Link::reach(&options.addresses).await?;
+/// As [`enter`], and gives up when that takes too long.
+async fn enter_in_time(
+    options: &Options,
+    held: Option<(&Nick<'static>, Option<&str>)>,
+) -> Result<Entered, ConnectError> {
+    let overdue = async {
+        Timer::after(options.patience).await;
+        let address = options.addresses.last().cloned().unwrap_or(Address::Unix("".into()));
+        Err(ConnectError::Lost { address, error: io::ErrorKind::TimedOut.into() })
+    };
+    enter(options, held).or(overdue).await
+}
+
+/// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before
+/// with its token: whoever comes back is the same person, or nobody.
+async fn enter(
+    options: &Options,
+    held: Option<(&Nick<'static>, Option<&str>)>,
+) -> Result<Entered, ConnectError> {
+    let (address, mut link) = Link::reach(&options.addresses, &options.trust).await?;
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
-    let said = read_line(&mut link).await.map_err(lost)?;
-    if !said.starts_with("SNUG/1 ") {
-        return Err(ConnectError::NotSnug { address: address.clone(), said });
-    }
     let mut refused = None;
     let mut heard = Vec::new();
-    for nick in held.cloned().into_iter().chain(options.name.candidates()) {
-        let token = options.tokens.find(address, &nick);
+    let candidates: Vec<Nick<'static>> = match held {
+        Some((nick, _)) => vec![nick.clone()],
+        None => options.name.candidates().collect(),
+    };
+    for nick in candidates {
+        let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
+        let token = held_token.or_else(|| options.tokens.find(address, &nick));
         let shown = token.as_ref().map(|token| token.clone().into());
         let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
@@ -321,9 +359,10 @@ async fn enter(options: &Options, held: Option<&Nick<'static>>) -> Result<Entere
             Ok(ok) => {
                 let ok = ok.line();
                 let new = ok.tags.get("token").filter(|new| Some(&**new) != token.as_deref());
-                if let Some(new) = new {
-                    options.tokens.keep(address, &nick, &new);
+                if let Some(new) = &new {
+                    options.tokens.keep(address, &nick, new);
                 }
+                let token = new.map(|new| new.into_owned()).or(token);
                 let log = ok.tags.get("log").unwrap_or_default().into_owned();
                 let connected =
                     Event::Connected { address: address.clone(), nick: nick.as_str().to_owned(), log };
@@ -337,7 +376,7 @@ async fn enter(options: &Options, held: Option<&Nick<'static>>) -> Result<Entere
                         return Err(ConnectError::Refused { code, text });
                     }
                 }
-                return Ok(Entered { link, nick, events: heard });
+                return Ok(Entered { link, nick, token, events: heard });
             }
         }
     }

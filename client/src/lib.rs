@@ -32,6 +32,9 @@ pub use stream::Stream;
 mod tokens;
 pub use tokens::{FileTokens, MemoryTokens, Tokens};
 
+mod trust;
+pub use trust::{FileKnownServers, KnownServers, MemoryKnownServers, Trust, read_psk};
+
 mod link;
 pub use link::Link;
 
@@ -40,3 +43,5 @@ pub use client::{Answer, Client, ConnectError, Event, Name, Options, Pending, Re
 
 mod driver;
 pub use driver::Driver;
+
+mod files;

@@ -1,67 +1,118 @@
 //! Lines over a stream, without meaning: what `snug pipe` needs, and what the driver is built on.
+//!
+//! Over TCP a link is always sealed. It is made only to a server whose key is pinned or known.
 
 use std::io;
+use std::time::Instant;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use snug_protocol::{Decoded, LineDecoder, limits};
+use ring::rand::SystemRandom;
+use snug_protocol::envelope::{ClientHandshake, ClientOptions, Fingerprint, LINE_BEFORE_OPEN, Offered};
+use snug_protocol::{Codec, Decoded, End, Item, LineDecoder, limits};
 
-use crate::{Address, ConnectError, Stream};
+use crate::{Address, ConnectError, Stream, Trust};
 
 /// How many bytes are read at once.
 const READ_SIZE: usize = 32 << 10;
+
+/// The longest line that is taken: the daemon keeps to the limit, and one of the future may have another.
+const LINE: usize = 2 * limits::LINE;
 
 /// A connection that carries lines.
 pub struct Link {
     reader: Stream,
     writer: Stream,
-    decoder: LineDecoder,
+    codec: Codec,
     buffer: Vec<u8>,
     /// What was read and not taken yet stands in `buffer[from..to]`.
     from: usize,
     to: usize,
     outgoing: Vec<u8>,
     written: usize,
+    started: Instant,
+    is_named: bool,
+    /// Whether the daemon has said that it says nothing more.
+    is_closed: bool,
 }
 
 impl Link {
     /// Connects to the first of some addresses that takes a connection.
     ///
     /// # Errors
-    /// [`ConnectError::NoServer`] with the last one.
-    pub async fn reach(addresses: &[Address]) -> Result<(&Address, Link), ConnectError> {
+    /// [`ConnectError::NoServer`] of the last one if none does; any other of the one that did.
+    pub async fn reach<'a>(
+        addresses: &'a [Address],
+        trust: &Trust,
+    ) -> Result<(&'a Address, Link), ConnectError> {
         let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "no address was given");
         let mut failed = ConnectError::NoServer { address: Address::Unix("".into()), error: no_address() };
         for address in addresses {
-            match Link::connect(address).await {
-                Ok(link) => return Ok((address, link)),
-                Err(error) => failed = ConnectError::NoServer { address: address.clone(), error },
+            match Link::connect(address, trust).await {
+                Err(error @ ConnectError::NoServer { .. }) => failed = error,
+                connected => return connected.map(|link| (address, link)),
             }
         }
         Err(failed)
     }
 
-    /// Connects.
+    /// Connects, past the greeting; over TCP sealed, to a server that is trusted.
     ///
     /// # Errors
-    /// As the system says.
-    pub async fn connect(address: &Address) -> io::Result<Link> {
-        let stream = Stream::connect(address).await?;
+    /// A [`ConnectError`]: there is no server, or it is not known whether it is the right one.
+    pub async fn connect(address: &Address, trust: &Trust) -> Result<Link, ConnectError> {
+        let failed = |error| ConnectError::NoServer { address: address.clone(), error };
+        let mut stream = Stream::connect(address).await.map_err(failed)?;
+        let mut opening = Opening::default();
+        let codec = match address {
+            Address::Unix(_) => {
+                opening.greeting(&mut stream, address).await?;
+                Codec::plain(LINE)
+            }
+            Address::Tcp { pin, .. } => {
+                let offered = shake_hands(&mut stream, &mut opening, address, trust).await?;
+                let fingerprint = offered.key().fingerprint();
+                check(address, *pin, fingerprint, trust)?;
+                Codec::sealed(offered.trust(), End::Client, LINE, 0)
+            }
+        };
+        let mut buffer = opening.rest;
+        let to = buffer.len();
+        buffer.resize(READ_SIZE.max(to), 0);
         Ok(Link {
             reader: stream.clone(),
             writer: stream,
-            // The daemon keeps to the limit; the room beside it is for one of the future that does not.
-            decoder: LineDecoder::new(2 * limits::LINE),
-            buffer: vec![0; READ_SIZE],
+            codec,
+            buffer,
             from: 0,
-            to: 0,
+            to,
             outgoing: Vec::new(),
             written: 0,
+            started: Instant::now(),
+            is_named: false,
+            is_closed: false,
         })
     }
 
-    /// Puts bytes behind what is to be written: whole lines with their ends.
+    /// Asks a server for its fingerprint, whether it is trusted or not, and says nothing to it.
+    ///
+    /// # Errors
+    /// A [`ConnectError`]: there is no server, or it cannot prove that it has a key.
+    pub async fn fingerprint(address: &Address, trust: &Trust) -> Result<Fingerprint, ConnectError> {
+        let failed = |error| ConnectError::NoServer { address: address.clone(), error };
+        let mut stream = Stream::connect(address).await.map_err(failed)?;
+        let offered = shake_hands(&mut stream, &mut Opening::default(), address, trust).await?;
+        Ok(offered.key().fingerprint())
+    }
+
+    /// Puts whole lines with their ends behind what is to be written.
     pub fn queue(&mut self, lines: &[u8]) {
-        self.outgoing.extend_from_slice(lines);
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.outgoing.append(&mut self.codec.encode(lines.to_vec(), now));
+    }
+
+    /// Tells the daemon at once that the handshake is done, for those who may say nothing for a while.
+    pub fn prove(&mut self) {
+        self.outgoing.append(&mut self.codec.prove());
     }
 
     /// How many bytes are still to be written.
@@ -72,26 +123,43 @@ impl Link {
     /// Takes a line that was read already.
     ///
     /// # Errors
-    /// The daemon sent something that is no line.
+    /// The daemon sent something that is no line, or that was not sealed by it.
     pub fn take_line(&mut self) -> io::Result<Option<String>> {
+        if self.is_closed {
+            return Ok(None);
+        }
         let mut input = &self.buffer[self.from..self.to];
-        let decoded = self.decoder.next(&mut input);
-        let line = match decoded {
+        let bad = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        let line = match self.codec.next(&mut input) {
             None => Ok(None),
-            Some(Decoded::Line(line)) => Ok(Some(line.to_owned())),
-            Some(Decoded::Fault(fault)) => Err(io::Error::new(io::ErrorKind::InvalidData, fault)),
-            Some(Decoded::Bytes { .. }) => Err(io::ErrorKind::InvalidData.into()),
+            Some(Item::Line(line)) => Ok(Some(line.to_owned())),
+            Some(Item::Closed) => {
+                self.is_closed = true;
+                Ok(None)
+            }
+            Some(Item::Fault(fault)) => bad(fault.to_string()),
+            Some(Item::Broken(text)) => bad(text.to_owned()),
+            Some(Item::Bytes) => bad("bytes came that nobody announced".to_owned()),
         };
         self.from = self.to - input.len();
+        if !self.is_named && matches!(&line, Ok(Some(line)) if line.contains("OK NICK ")) {
+            self.is_named = true;
+            self.codec.set_limit(LINE, true);
+        }
         line
     }
 
     /// Waits until something was read or written: [`Link::take_line`] may have a line then. `false` when the daemon
-    /// has closed its side. May be dropped and called again.
+    /// has ended in order. May be dropped and called again.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke. Sealed, that is also an end of the stream that the daemon has not sealed: somebody may
+    /// have cut it.
     pub async fn advance(&mut self) -> io::Result<bool> {
+        if self.is_closed {
+            return Ok(false);
+        }
+        let is_sealed = self.codec.is_sealed();
         let Link { reader, writer, buffer, from, to, outgoing, written, .. } = self;
         let can_read = *from == *to;
         let read = async {
@@ -109,6 +177,9 @@ impl Link {
         match futures_lite::future::race(read, write).await {
             Moved::Read(count) => {
                 (*from, *to) = (0, count?);
+                if *to == 0 && is_sealed {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection lost"));
+                }
                 Ok(*to > 0)
             }
             Moved::Written(count) => {
@@ -122,11 +193,15 @@ impl Link {
         }
     }
 
-    /// Says that nothing more will be written, once all is.
+    /// Writes what waits, and says that nothing more will come.
     ///
     /// # Errors
     /// The connection broke.
     pub async fn finish_writing(&mut self) -> io::Result<()> {
+        self.outgoing.append(&mut self.codec.close());
+        self.writer.write_all(&self.outgoing[self.written..]).await?;
+        self.outgoing.clear();
+        self.written = 0;
         self.writer.close().await
     }
 }
@@ -134,4 +209,96 @@ impl Link {
 enum Moved {
     Read(io::Result<usize>),
     Written(io::Result<usize>),
+}
+
+/// Lines before there is a link.
+#[derive(Default)]
+struct Opening {
+    /// What was read behind the lines that were taken.
+    rest: Vec<u8>,
+}
+
+impl Opening {
+    /// Takes the daemon's greeting.
+    async fn greeting(&mut self, stream: &mut Stream, address: &Address) -> Result<(), ConnectError> {
+        let said = self.line(stream, address).await?;
+        if said.starts_with("SNUG/1 ") {
+            return Ok(());
+        }
+        Err(ConnectError::NotSnug { address: address.clone(), said })
+    }
+
+    async fn line(&mut self, stream: &mut Stream, address: &Address) -> Result<String, ConnectError> {
+        let lost = |error| ConnectError::Lost { address: address.clone(), error };
+        let mut decoder = LineDecoder::new(LINE_BEFORE_OPEN);
+        let mut input = std::mem::take(&mut self.rest);
+        loop {
+            let mut left = &input[..];
+            if let Some(decoded) = decoder.next(&mut left) {
+                let line = match decoded {
+                    Decoded::Line(line) => Ok(line.to_owned()),
+                    _ => Err(ConnectError::NotSnug {
+                        address: address.clone(),
+                        said: "no line of text".to_owned(),
+                    }),
+                };
+                self.rest = left.to_vec();
+                return line;
+            }
+            input.resize(4_096, 0);
+            let count = stream.read(&mut input).await.map_err(lost)?;
+            if count == 0 {
+                return Err(lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+            input.truncate(count);
+        }
+    }
+}
+
+/// Greets, and lets the server prove that it has a key. Nothing that matters is said before it is trusted.
+async fn shake_hands(
+    stream: &mut Stream,
+    opening: &mut Opening,
+    address: &Address,
+    trust: &Trust,
+) -> Result<Offered, ConnectError> {
+    let failed = |error| ConnectError::Handshake { address: address.clone(), error };
+    let options = ClientOptions { psk: trust.psk.clone(), insist_on_mlkem768: false };
+    let handshake = ClientHandshake::start(options, &SystemRandom::new()).map_err(failed)?;
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    stream.write_all(handshake.hello().as_bytes()).await.map_err(lost)?;
+    opening.greeting(stream, address).await?;
+    let hello = opening.line(stream, address).await?;
+    if let Some(refused) = hello.strip_prefix("ERR - ") {
+        let (code, text) = refused.split_once(' ').unwrap_or((refused, ""));
+        return Err(ConnectError::Refused { code: code.to_owned(), text: text.to_owned() });
+    }
+    let waiting = handshake.server_hello(&hello).map_err(failed)?;
+    let identity = opening.line(stream, address).await?;
+    waiting.identity(&identity).map_err(failed)
+}
+
+/// Whether a server with this key is the one that is meant.
+#[allow(
+    clippy::result_large_err,
+    reason = "it ends an attempt to connect; nothing that is called often returns it"
+)]
+fn check(
+    address: &Address,
+    pin: Option<Fingerprint>,
+    offered: Fingerprint,
+    trust: &Trust,
+) -> Result<(), ConnectError> {
+    let expected = match pin {
+        Some(pin) => Some(pin),
+        None => trust
+            .known
+            .find(&address.to_string())
+            .map_err(|error| ConnectError::Lost { address: address.clone(), error })?,
+    };
+    match expected {
+        Some(expected) if expected == offered => Ok(()),
+        Some(expected) => Err(ConnectError::Changed { address: address.clone(), expected, offered }),
+        None => Err(ConnectError::Unknown { address: address.clone(), offered }),
+    }
 }

@@ -26,7 +26,7 @@ impl Stream {
     /// As the system says.
     pub async fn connect(address: &Address) -> io::Result<Stream> {
         match address {
-            Address::Tcp { host, port } => {
+            Address::Tcp { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))

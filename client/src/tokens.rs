@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use snug_protocol::{Folded, Nick};
 
-use crate::Address;
+use crate::{Address, files};
 
 /// Keeps tokens.
 pub trait Tokens: Send + Sync {
@@ -52,12 +52,7 @@ impl FileTokens {
     }
 
     fn add(&self, server: &str, nick: &str, token: &str) -> io::Result<()> {
-        if let Some(folder) = self.path.parent() {
-            make_folder(folder)?;
-        }
-        // The lock is on a file of its own, because the tokens' file is replaced and never half-written.
-        let lock = private_file(&self.path.with_extension("lock"), false)?;
-        lock.lock()?;
+        let _lock = files::lock_for(&self.path)?;
         let old = fs::read_to_string(&self.path).unwrap_or_default();
         let start = format!("{server} {nick} ");
         let mut lines: Vec<&str> = old.lines().filter(|line| !line.starts_with(&start)).collect();
@@ -65,7 +60,8 @@ impl FileTokens {
         lines.push(&new);
         let kept = &lines[lines.len().saturating_sub(FileTokens::MOST)..];
         let fresh = self.path.with_extension("new");
-        let mut file = private_file(&fresh, true)?;
+        let mut file =
+            files::private(OpenOptions::new().write(true).create(true).truncate(true)).open(&fresh)?;
         file.write_all(kept.join("\n").as_bytes())?;
         file.write_all(b"\n")?;
         fs::rename(fresh, &self.path)
@@ -83,25 +79,6 @@ impl Tokens for FileTokens {
     fn keep(&self, server: &Address, nick: &Nick<'_>, token: &str) {
         let _ = self.add(&server.to_string(), nick.fold().as_str(), token);
     }
-}
-
-#[cfg(unix)]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-fn private_file(path: &Path, truncate: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(truncate);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(test)]

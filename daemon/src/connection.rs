@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Timer;
-use snug_protocol::{Code, Decoded, LineDecoder, Opening, ServerLine};
+use snug_protocol::{Code, Codec, End, Item, Opening, envelope};
 
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
@@ -48,14 +48,15 @@ pub(crate) struct Connection<S> {
     core: Arc<Core>,
     stream: S,
     session: Session,
+    is_first_byte_judged: bool,
     opening: Option<Opening>,
-    decoder: LineDecoder,
+    codec: Codec,
     /// A line that waits until what is under way is answered.
     held: Option<Held>,
     /// What was read and waits behind it.
     input: Vec<u8>,
-    input_ended: bool,
-    /// Lines that the stream has taken up to `written`.
+    input_ended: Option<Ending>,
+    /// Bytes that the stream has taken up to `written`.
     output: Vec<u8>,
     written: usize,
     flow: Flow,
@@ -94,14 +95,15 @@ impl<S: Stream> Connection<S> {
         peer.push_answer(GREETING.as_bytes());
         let session = Session::new(Arc::clone(&core), peer, origin);
         Connection {
-            decoder: LineDecoder::new(session.line_limit()),
+            codec: Codec::plain(session.line_limit()),
             core,
             stream,
             session,
+            is_first_byte_judged: false,
             opening: None,
             held: None,
             input: Vec::new(),
-            input_ended: false,
+            input_ended: None,
             output: Vec::new(),
             written: 0,
             flow: Flow::default(),
@@ -115,7 +117,11 @@ impl<S: Stream> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut lines = LINES_PER_TURN;
         loop {
+            let may_take = self.output.is_empty();
             let standing = self.session.peer().turn(cx, &mut self.output);
+            if may_take && !self.output.is_empty() {
+                self.output = self.codec.encode(std::mem::take(&mut self.output), self.core.now());
+            }
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
                 Err(_) => return self.over(Ending::Lost),
@@ -134,12 +140,17 @@ impl<S: Stream> Connection<S> {
                     Err(_) => return self.over(Ending::Lost),
                 },
                 Stage::Flushing if flushed => {
+                    // The end is sealed as well: what comes without it was cut.
+                    self.output = self.codec.close();
+                    if !self.output.is_empty() {
+                        continue;
+                    }
                     let _ = ready!(Pin::new(&mut self.stream).poll_close(cx));
                     self.stage = Stage::Draining;
                     Progress::Made
                 }
                 Stage::Flushing => Progress::Stuck,
-                Stage::Draining => match self.drain(cx) {
+                Stage::Draining => match self.drain(cx, &mut lines) {
                     Some(progress) => progress,
                     None => return self.over(Ending::Closed),
                 },
@@ -200,10 +211,10 @@ impl<S: Stream> Connection<S> {
             self.input = keep_end(input, left);
             return Ok(Progress::Made);
         }
-        if self.input_ended {
+        if let Some(ending) = &self.input_ended {
             let is_done = standing.under_way.is_empty() && standing.empty && self.output.is_empty();
             if is_done {
-                self.session.peer().end(Ending::Closed);
+                self.session.peer().end(ending.clone());
             }
             return Ok(if is_done { Progress::Made } else { Progress::Stuck });
         }
@@ -213,26 +224,33 @@ impl<S: Stream> Connection<S> {
             };
             let count = count?;
             if count == 0 {
-                self.input_ended = true;
+                // Sealed, an end that nobody sealed is a cut.
+                self.input_ended = Some(if self.codec.is_sealed() { Ending::Lost } else { Ending::Closed });
                 return Ok(Progress::Made);
             }
             Counters::add(&self.core.counters.bytes_in, count);
+            // A stream without lines also has its turn and no more.
+            *lines = lines.saturating_sub(1);
             self.session.peer().heard_at(self.core.now());
             let left = self.take_lines(&buffer[..count], lines);
             self.input = left.to_vec();
+            if self.codec.has_opened() {
+                self.session.peer().set_shaking_hands(false);
+            }
             Ok(Progress::Made)
         })
     }
 
     /// Hands lines to the session until one has to wait, and gives what is left of the input.
     fn take_lines<'i>(&mut self, mut input: &'i [u8], lines: &mut u32) -> &'i [u8] {
-        if self.opening.is_none()
+        if !self.is_first_byte_judged
             && let Some(&first) = input.first()
             && Opening::of_byte(first) == Some(Opening::NotChat)
         {
             self.refuse(Code::NotChat, "this is a chat daemon, and that is no line of text");
             return &[];
         }
+        self.is_first_byte_judged = true;
         if let Some(held) = self.held.take() {
             let under_way = self.session.peer().under_way();
             let step = match &held {
@@ -249,19 +267,37 @@ impl<S: Stream> Connection<S> {
         }
         while *lines > 0 && self.flow.may_take() {
             let Some(under_way) = self.session.peer().may_go_on() else { return input };
-            let Some(decoded) = self.decoder.next(&mut input) else { return &[] };
+            let Some(item) = self.codec.next(&mut input) else { return &[] };
             *lines -= 1;
-            let step = match decoded {
-                Decoded::Bytes { .. } => continue,
-                Decoded::Line(line) => {
+            let step = match item {
+                Item::Bytes => continue,
+                Item::Closed => {
+                    self.input_ended = Some(Ending::Closed);
+                    return &[];
+                }
+                Item::Broken(text) => {
+                    self.session.peer().end(Ending::Broken(text));
+                    return &[];
+                }
+                Item::Line(line) => {
                     self.flow.take();
                     if self.opening.is_none() {
-                        let opening = Opening::of_line(line);
-                        self.opening = Some(opening);
-                        if let Some((code, text)) = refusal_of(opening, self.origin, &self.core) {
-                            let verb = if opening == Opening::Hello { "HELLO" } else { "-" };
-                            self.session.peer().push_line(&ServerLine::err(verb, code, text));
-                            self.session.peer().end(Ending::Closed);
+                        self.opening = Some(Opening::of_line(line));
+                        if self.opening == Some(Opening::Hello) {
+                            let mut line = line.to_owned();
+                            if self.codec.had_carriage_return() {
+                                // It is part of what the client has hashed, and is no hello with it.
+                                line.push('\r');
+                            }
+                            self.shake_hands(&line);
+                            continue;
+                        }
+                        if refuse_opening(
+                            Opening::of_line(line),
+                            self.origin,
+                            &self.core,
+                            self.session.peer(),
+                        ) {
                             return &[];
                         }
                     }
@@ -271,8 +307,15 @@ impl<S: Stream> Connection<S> {
                     }
                     step
                 }
-                Decoded::Fault(fault) => {
-                    self.opening.get_or_insert(Opening::Plain);
+                Item::Fault(fault) => {
+                    self.flow.take();
+                    if self.opening.is_none() {
+                        // Whatever it was, it was in the clear.
+                        self.opening = Some(Opening::Plain);
+                        if refuse_opening(Opening::Plain, self.origin, &self.core, self.session.peer()) {
+                            return &[];
+                        }
+                    }
                     let step = self.session.fault(fault, under_way);
                     if step == Step::Hold {
                         self.held = Some(Held::Fault(fault));
@@ -288,10 +331,31 @@ impl<S: Stream> Connection<S> {
         input
     }
 
-    fn line_done(&mut self, discard: u64) {
-        self.decoder.set_limit(self.session.line_limit());
-        if discard > 0 {
-            self.decoder.expect_bytes(discard);
+    fn line_done(&mut self, discard: Option<u64>) {
+        let is_named = self.session.peer().identity() != 0;
+        self.codec.set_limit(self.session.line_limit(), is_named);
+        if let Some(count) = discard {
+            self.codec.expect_bytes(count);
+        }
+    }
+
+    /// Answers a HELLO. What is said from then on is sealed.
+    fn shake_hands(&mut self, hello: &str) {
+        let seal = &self.core.seal;
+        let peer = self.session.peer();
+        match envelope::accept(hello, &seal.key, &seal.options, &seal.random) {
+            Ok((reply, channel)) => {
+                // Behind what may still be written of the greeting, and before anything sealed.
+                self.output.extend_from_slice(reply.as_bytes());
+                self.codec = Codec::sealed(channel, End::Server, self.session.line_limit(), self.core.now());
+                peer.set_shaking_hands(true);
+                peer.set_answers_pings();
+            }
+            Err(error) => {
+                let mut line = format!("ERR HELLO {} {error}\n", error.code()).into_bytes();
+                self.output.append(&mut line);
+                peer.end(Ending::Closed);
+            }
         }
     }
 
@@ -328,7 +392,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Reads on and passes it over. `None` when the peer has closed.
-    fn drain(&mut self, cx: &mut Context<'_>) -> Option<Progress> {
+    fn drain(&mut self, cx: &mut Context<'_>, lines: &mut u32) -> Option<Progress> {
+        *lines = lines.saturating_sub(1);
         READ_BUFFER.with_borrow_mut(|buffer| match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Pending => Some(Progress::Stuck),
             Poll::Ready(Ok(1..)) => Some(Progress::Made),
@@ -357,29 +422,26 @@ impl<S> Drop for Connection<S> {
         let ending = self.ending.take().unwrap_or(Ending::Lost);
         // Nothing is put into its outbox any more.
         peer.end(Ending::Closed);
-        peer.give_up(&mut self.output);
         self.session.finish(&ending);
     }
 }
 
-/// Why a connection that begins so is not taken.
-fn refusal_of(opening: Opening, origin: Origin, core: &Core) -> Option<(Code, &'static str)> {
+/// Ends a connection that may not begin so, and says why.
+fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) -> bool {
     let plaintext = core.config().listen.plaintext;
     let is_tcp = matches!(origin, Origin::Tcp(_));
-    match opening {
-        Opening::Hello => {
-            Some((Code::Unsupported, "this daemon has no envelope yet; use the Unix socket or loopback"))
-        }
-        Opening::NotChat => Some((Code::NotChat, "this is a chat daemon, not a web server")),
+    let (code, text) = match opening {
+        Opening::NotChat => (Code::NotChat, "this is a chat daemon, not a web server"),
         Opening::Plain if is_tcp && plaintext == Plaintext::Never => {
-            Some((Code::Plaintext, "this daemon takes only sealed connections; use snug, or the Unix socket"))
+            (Code::Plaintext, "this daemon takes only sealed connections; use snug, or the Unix socket")
         }
-        Opening::Plain if origin.is_remote() && plaintext == Plaintext::Loopback => Some((
-            Code::Plaintext,
-            "in the clear this daemon talks only to its own machine; use the envelope",
-        )),
-        Opening::Plain => None,
-    }
+        Opening::Plain if origin.is_remote() && plaintext == Plaintext::Loopback => {
+            (Code::Plaintext, "in the clear this daemon talks only to its own machine; use the envelope")
+        }
+        Opening::Hello | Opening::Plain => return false,
+    };
+    peer.end(Ending::Dismissed(code, text.to_owned()));
+    true
 }
 
 /// The last `left` bytes of `input`, in a buffer of their own size.

@@ -4,14 +4,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use ring::rand::SystemRandom;
 use snug_bots::Filter;
 use snug_protocol::Code;
+use snug_protocol::envelope::{ServerKey, ServerOptions};
 
 use crate::Environment;
 use crate::config::Config;
+use crate::deliver::Reply;
+use crate::log::{Act, Author, Draft};
 use crate::peer::{Budget, Ending, Peer};
-use crate::registry::Registry;
-use crate::writer::Queue;
+use crate::registry::{Registry, Room};
+use crate::writer::{Queue, Submission};
 
 /// See the module.
 pub(crate) struct Core {
@@ -25,7 +29,16 @@ pub(crate) struct Core {
     pub(crate) filters: Vec<Box<dyn Filter>>,
     /// The log's random name.
     pub(crate) log_name: String,
+    /// What it takes to seal a connection.
+    pub(crate) seal: Seal,
     last_session: AtomicU64,
+}
+
+/// The daemon's identity, and what it asks of those who seal.
+pub(crate) struct Seal {
+    pub(crate) key: ServerKey,
+    pub(crate) options: ServerOptions,
+    pub(crate) random: SystemRandom,
 }
 
 /// What a daemon has done since it started.
@@ -51,6 +64,7 @@ impl Core {
         environment: Environment,
         filters: Vec<Box<dyn Filter>>,
         log_name: String,
+        seal: Seal,
     ) -> Core {
         Core {
             budget: Arc::new(Budget::new(&config.limits)),
@@ -61,6 +75,7 @@ impl Core {
             counters: Counters::default(),
             filters,
             log_name,
+            seal,
             last_session: AtomicU64::new(0),
         }
     }
@@ -90,25 +105,31 @@ impl Core {
         Arc::new(Peer::new(id, self.now(), Arc::clone(&self.budget)))
     }
 
+    /// Lets the log forget a room that nobody is in and nobody wrote in.
+    pub(crate) fn retire(&self, room: Arc<Room>) {
+        let author = Author { number: 0, nick: String::new(), bot: false };
+        let generation = room.generation.load(Relaxed);
+        let draft = Draft { author, act: Act::RetireRoom { room: room.number, generation } };
+        // If the daemon is stopping, the room goes with it.
+        let _ = self.queue.push(Submission { draft, size: 0, reply: Reply::Retire { room } });
+    }
+
     /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
     /// forgets guests, and closes the slowest readers when all outboxes together hold too much.
     pub(crate) fn look_after_sessions(&self) {
         let config = self.config();
         let now = self.now();
-        let [ping, dead, registration, linger] = [
+        let [ping, dead, handshake, registration, linger] = [
             config.heartbeat.ping.duration(),
             config.heartbeat.dead.duration(),
+            config.limits.handshake.duration(),
             config.limits.registration.duration(),
             config.guests.linger.duration(),
         ]
         .map(millis);
         self.registry.for_each_peer(|peer| {
-            if peer.nameless_for(now).is_some_and(|time| time >= registration) {
-                let text = format!("no NICK came within {} s", registration.div_ceil(1_000));
-                peer.end(Ending::Dismissed(Code::Timeout, text));
-            } else {
-                peer.check_pulse(now, ping, dead);
-            }
+            peer.check_entrance(now, handshake, registration);
+            peer.check_pulse(now, ping, dead);
         });
         self.registry.forget_guests(now, linger, config.guests.lingering);
         self.shed();

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
+use ring::rand::SystemRandom;
 use smol::{Executor, Timer};
 use snug_bots::Bot;
+use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, RoomName};
 
-use crate::core::{Core, millis};
+use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
 use crate::log::{Act, Author, Draft, Log, LogLimits, Outcome};
@@ -22,7 +24,7 @@ use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
 use crate::session::Origin;
-use crate::{Config, Environment, bots, writer};
+use crate::{Config, Environment, bots, keys, writer};
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -43,6 +45,7 @@ pub struct Handle {
     stop: Sender<()>,
     addresses: Arc<[SocketAddr]>,
     socket: Option<Arc<PathBuf>>,
+    fingerprint: Fingerprint,
 }
 
 /// Why a daemon cannot start.
@@ -80,6 +83,14 @@ pub enum StartError {
         folder: PathBuf,
         /// The other's process number.
         pid: String,
+    },
+    /// The identity or the pre-shared key cannot be used.
+    #[error("cannot use the key in {}: {error}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
     },
     /// The log cannot be opened.
     #[error("cannot open the log: {0}")]
@@ -145,7 +156,9 @@ impl Daemon {
         };
         let mut log = Log::in_memory(name, limits).map_err(|error| StartError::Log(error.to_string()))?;
         let loaded = snug_bots::load(&config.bots);
-        let core = Core::new(config, environment, loaded.filters, log.name().to_owned());
+        let seal = seal(&config)?;
+        let fingerprint = seal.key.public_key().fingerprint();
+        let core = Core::new(config, environment, loaded.filters, log.name().to_owned(), seal);
         open_lobby(&core, &mut log)?;
 
         let (stop, stopped) = async_channel::bounded(1);
@@ -156,6 +169,7 @@ impl Daemon {
             stop,
             addresses: listeners.addresses().into(),
             socket: listeners.unix.as_ref().map(|socket| Arc::new(socket.path.clone())),
+            fingerprint,
         };
         Ok(Daemon { runtime, executor, listeners, log, bots: loaded.bots, handle, stopped, _lock: lock })
     }
@@ -174,10 +188,8 @@ impl Daemon {
         let core = &runtime.core;
         let writer = Writer::start(Arc::clone(core), log);
         // Bots come first, so that nobody takes their names.
-        let bots: Vec<_> = bots
-            .into_iter()
-            .map(|bot| executor.spawn(bots::host(bot, LocalSession::open(&runtime, Origin::Bot))))
-            .collect();
+        let bots: Vec<_> =
+            bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
         let mut acceptors: Vec<_> = Vec::new();
         for listener in listeners.tcp {
             acceptors.push(executor.spawn(listen::accept_tcp(Arc::clone(&runtime), listener)));
@@ -218,6 +230,27 @@ impl Daemon {
     }
 }
 
+/// The identity in the data folder, or one that lives as long as the daemon; and the pre-shared key.
+fn seal(config: &Config) -> Result<Seal, StartError> {
+    let random = SystemRandom::new();
+    let key = match config.data.as_set() {
+        Some(folder) => {
+            let failed = |error| StartError::Key { path: folder.join(keys::KEY_FILE), error };
+            keys::server_key(folder).map_err(failed)?
+        }
+        None => ServerKey::generate(&random)
+            .map_err(|error| StartError::Key { path: PathBuf::new(), error: io::Error::other(error) })?,
+    };
+    let psk_file = &config.listen.psk_file;
+    let psk = match psk_file.as_os_str().is_empty() {
+        true => None,
+        false => Some(
+            keys::read_psk(psk_file).map_err(|error| StartError::Key { path: psk_file.clone(), error })?,
+        ),
+    };
+    Ok(Seal { key, options: ServerOptions { psk }, random })
+}
+
 /// The lobby always exists.
 pub(crate) fn open_lobby(core: &Core, log: &mut Log) -> Result<(), StartError> {
     let author = Author { number: 0, nick: String::new(), bot: false };
@@ -226,7 +259,9 @@ pub(crate) fn open_lobby(core: &Core, log: &mut Log) -> Result<(), StartError> {
     let outcomes =
         log.commit(core.environment.clock.now(), &[&draft]).map_err(|error| failed(error.to_string()))?;
     match outcomes.first() {
-        Some(Outcome::Room { number, .. }) => core.registry.open_room(*number, &RoomName::LOBBY),
+        Some(Outcome::Room { number, generation, .. }) => {
+            core.registry.open_room(*number, *generation, &RoomName::LOBBY);
+        }
         other => return Err(failed(format!("the lobby could not be made: {other:?}"))),
     }
     Ok(())
@@ -292,6 +327,11 @@ impl Handle {
     /// The Unix socket's path.
     pub fn socket(&self) -> Option<&std::path::Path> {
         self.socket.as_deref().map(PathBuf::as_path)
+    }
+
+    /// What people compare to know that it is this daemon.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// Takes over the settings of `config` that a running daemon can change, and names those that differ and that

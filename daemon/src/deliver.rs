@@ -159,17 +159,25 @@ fn fan_out(
 /// Brings the sender of a JOIN into the room that the log has made.
 fn join(core: &Core, draft: &Draft, sender: &Arc<Peer>, label: Option<String>, outcome: Outcome) -> Vec<u8> {
     let answer = Answer::new("JOIN", label);
-    let (number, name) = match outcome {
-        Outcome::Room { number, name } => (number, name),
+    let (number, generation, name) = match outcome {
+        Outcome::Room { number, generation, name } => (number, generation, name),
         Outcome::Refused(Refusal { code, text }) => return answer.err(code, &text),
         Outcome::Applied { .. } | Outcome::Duplicate { .. } | Outcome::Retired => return Vec::new(),
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
     let room = RoomName::parse(&name).unwrap_or_else(|_| asked.clone());
-    core.registry.open_room(number, &room);
+    core.registry.open_room(number, generation, &room);
     let time = core.environment.clock.now();
-    match core.registry.join(sender, &room, time, &core.config().limits) {
-        Ok(_) => answer.ok(Some(&name)),
+    let joined = core.registry.join(sender, &room, time, &core.config().limits);
+    if !matches!(joined, Ok(Some(_)))
+        && let Some(room) = core.registry.abandon_room(&room)
+    {
+        core.retire(room);
+    }
+    match joined {
+        Ok(Some(name)) => answer.ok(Some(&name)),
         Err(Refusal { code, text }) => answer.err(code, &text),
+        // Whoever asked is gone.
+        Ok(None) => Vec::new(),
     }
 }

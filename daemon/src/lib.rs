@@ -35,8 +35,10 @@ pub use daemon::{Counts, Daemon, Handle, StartError};
 mod environment;
 pub use environment::{Clock, Environment, Random};
 
+pub mod keys;
+
 mod local;
-pub use local::LocalSession;
+pub use local::{Hearer, LocalSession, Sayer};
 
 mod bots;
 mod connection;

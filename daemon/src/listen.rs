@@ -13,6 +13,7 @@ use async_net::{TcpListener, TcpStream};
 use smol::{Async, Timer};
 use snug_protocol::ServerLine;
 
+use crate::config::SOCKET_PATH;
 use crate::connection::{Connection, GREETING, Stream};
 use crate::log::Refusal;
 use crate::platform;
@@ -57,13 +58,10 @@ impl Listeners {
 }
 
 impl UnixSocket {
-    /// The longest path of a socket in bytes (`sun_path` of unix(7), less its NUL).
-    const LONGEST: usize = 107;
-
     fn bind(path: &Path) -> Result<UnixSocket, StartError> {
         let failed = |error| StartError::Unix { path: path.to_owned(), error };
-        if path.as_os_str().len() > UnixSocket::LONGEST {
-            let text = format!("the path has more than {} bytes; choose a shorter one", UnixSocket::LONGEST);
+        if path.as_os_str().len() > SOCKET_PATH {
+            let text = format!("the path has more than {} bytes; choose a shorter one", SOCKET_PATH);
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, text)));
         }
         UnixSocket::clear(path).map_err(failed)?;

@@ -33,6 +33,11 @@ impl LocalSession {
         LocalSession { reader: BufReader::new(reader), writer }
     }
 
+    /// The two halves, for two tasks: one that hears, and one that says.
+    pub fn split(self) -> (Hearer, Sayer) {
+        (Hearer(self.reader), Sayer(self.writer))
+    }
+
     /// Says a line, given without its end.
     ///
     /// # Errors
@@ -57,13 +62,45 @@ impl LocalSession {
     /// # Errors
     /// The line is not UTF-8, which the daemon never sends.
     pub async fn hear(&mut self) -> io::Result<Option<String>> {
-        let mut line = String::new();
-        if self.reader.read_line(&mut line).await? == 0 {
-            return Ok(None);
-        }
-        line.truncate(line.trim_end_matches('\n').len());
-        Ok(Some(line))
+        hear(&mut self.reader).await
     }
+}
+
+/// The half of a local session that hears.
+pub struct Hearer(BufReader<piper::Reader>);
+
+impl Hearer {
+    /// The next line of the daemon, without its end; `None` when the session is over.
+    ///
+    /// # Errors
+    /// The line is not UTF-8, which the daemon never sends.
+    pub async fn hear(&mut self) -> io::Result<Option<String>> {
+        hear(&mut self.0).await
+    }
+}
+
+/// The half of a local session that says. When it is dropped, the daemon answers what was said and ends the session.
+pub struct Sayer(piper::Writer);
+
+impl Sayer {
+    /// Says a command.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub async fn request(&mut self, request: &Request<'_>) -> io::Result<()> {
+        let mut line = Vec::new();
+        request.write(&mut line);
+        self.0.write_all(&line).await
+    }
+}
+
+async fn hear(reader: &mut BufReader<piper::Reader>) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line).await? == 0 {
+        return Ok(None);
+    }
+    line.truncate(line.trim_end_matches('\n').len());
+    Ok(Some(line))
 }
 
 /// The daemon's end of a local session.

@@ -22,6 +22,8 @@ pub(crate) struct Peer {
     pinged: AtomicU64,
     /// Whether it is known to answer a PING.
     answers_pings: AtomicBool,
+    /// Whether it has said HELLO and not yet proved that it has the keys.
+    is_shaking_hands: AtomicBool,
     /// Whether it is the daemon that does not read, so that silence means nothing.
     held_up: AtomicBool,
     budget: Arc<Budget>,
@@ -32,8 +34,12 @@ pub(crate) struct Peer {
 #[derive(Default)]
 struct Outbox {
     waiting: Vec<u8>,
-    /// Bytes that the connection has taken and not written yet.
+    /// Bytes that the connection has taken and not written yet, and the memory that was counted for them.
     writing: usize,
+    writing_memory: usize,
+    /// How much of what waits, and of what is being written, answers the session's own commands.
+    answers: usize,
+    writing_answers: usize,
     under_way: UnderWay,
     ending: Option<Ending>,
     waker: Option<Waker>,
@@ -70,6 +76,9 @@ pub(crate) enum Ending {
     Closed,
     /// The connection broke.
     Lost,
+    /// An envelope was not what it has to be, in this way. The peer is told nothing in lines: it may not be who it
+    /// seemed.
+    Broken(&'static str),
     /// The daemon says why and ends it.
     Dismissed(Code, String),
 }
@@ -80,7 +89,7 @@ impl Ending {
         match self {
             Ending::Quit(text) => text.clone(),
             Ending::Closed => None,
-            Ending::Lost => Some("connection lost".to_owned()),
+            Ending::Lost | Ending::Broken(_) => Some("connection lost".to_owned()),
             Ending::Dismissed(code, _) => Some(code.word().to_owned()),
         }
     }
@@ -106,6 +115,7 @@ impl Peer {
             heard: AtomicU64::new(now),
             pinged: AtomicU64::new(0),
             answers_pings: AtomicBool::new(false),
+            is_shaking_hands: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             budget,
             outbox: Mutex::default(),
@@ -158,9 +168,25 @@ impl Peer {
         }
     }
 
-    /// Milliseconds since it came, if it holds no name.
-    pub(crate) fn nameless_for(&self, now: u64) -> Option<u64> {
-        (self.identity() == 0).then(|| now.saturating_sub(self.came))
+    /// Notes that it has said HELLO, or that its first envelope was opened.
+    pub(crate) fn set_shaking_hands(&self, is_shaking_hands: bool) {
+        self.is_shaking_hands.store(is_shaking_hands, Relaxed);
+    }
+
+    /// Ends it if it takes longer than these milliseconds to prove that it has the keys, or to take a name.
+    pub(crate) fn check_entrance(&self, now: u64, handshake: u64, registration: u64) {
+        if self.identity() != 0 {
+            return;
+        }
+        let age = now.saturating_sub(self.came);
+        let text = if self.is_shaking_hands.load(Relaxed) && age >= handshake {
+            format!("no envelope came within {} s", handshake.div_ceil(1_000))
+        } else if age >= registration {
+            format!("no NICK came within {} s", registration.div_ceil(1_000))
+        } else {
+            return;
+        };
+        self.end(Ending::Dismissed(Code::Timeout, text));
     }
 
     /// Puts whole lines into the outbox. If that is too much, what waits is discarded and the session ends.
@@ -189,6 +215,7 @@ impl Peer {
         let mut outbox = self.outbox();
         if outbox.ending.is_none() {
             outbox.append(lines, &self.budget);
+            outbox.answers += lines.len();
             outbox.wake();
         }
     }
@@ -222,9 +249,11 @@ impl Peer {
         let mut outbox = self.outbox();
         if into.is_empty() {
             // The emptied buffer goes; an idle session keeps none.
-            self.budget.give_back(into.capacity());
+            self.budget.give_back(outbox.writing_memory);
             *into = std::mem::take(&mut outbox.waiting);
             outbox.writing = into.len();
+            outbox.writing_memory = into.capacity();
+            outbox.writing_answers = std::mem::take(&mut outbox.answers);
         }
         if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             outbox.waker = Some(cx.waker().clone());
@@ -250,13 +279,6 @@ impl Peer {
         may.then_some(outbox.under_way)
     }
 
-    /// Gives up what [`Peer::turn`] moved to `from` and was not written.
-    pub(crate) fn give_up(&self, from: &mut Vec<u8>) {
-        self.budget.give_back(from.capacity());
-        *from = Vec::new();
-        self.outbox().writing = 0;
-    }
-
     /// Bytes that wait or are being written.
     pub(crate) fn fill(&self) -> usize {
         self.outbox().fill()
@@ -270,8 +292,8 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let capacity = self.outbox().waiting.capacity();
-        self.budget.give_back(capacity);
+        let outbox = self.outbox();
+        self.budget.give_back(outbox.waiting.capacity() + outbox.writing_memory);
     }
 }
 
@@ -284,7 +306,9 @@ impl Outbox {
         if self.ending.is_some() {
             return;
         }
-        if self.fill() + lines.len() > budget.per_session.load(Relaxed) {
+        // Whoever asked for a long list is not slow because it is long.
+        let events = self.fill() - self.answers - self.writing_answers;
+        if events + lines.len() > budget.per_session.load(Relaxed) {
             let text = "you read too slowly, and what waited was discarded; connect again and read faster";
             self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
             return;
@@ -310,6 +334,7 @@ impl Outbox {
             if *code == Code::TooSlow {
                 budget.give_back(self.waiting.capacity());
                 self.waiting = Vec::new();
+                self.answers = 0;
             }
             let mut line = Vec::new();
             ServerLine::err("-", *code, text).write(&mut line);
@@ -431,8 +456,10 @@ mod tests {
         assert_eq!((taken.len(), peer.fill()), (20 << 10, 20 << 10));
         peer.push_if_quiet(b"presence\n");
         assert_eq!(peer.fill(), 20 << 10);
-        peer.push_answer(b"answer\n");
-        assert_eq!(peer.fill(), (20 << 10) + 7);
+        peer.push_answer(&[b'x'; 100 << 10]);
+        assert_eq!(peer.fill(), 120 << 10);
+        peer.push(b"an event\n");
+        assert!(take(&peer, &mut Vec::new()).ending.is_none(), "a long answer makes nobody slow");
     }
 
     #[test]
@@ -447,6 +474,8 @@ mod tests {
         taken.clear();
         take(&peer, &mut taken);
         assert_eq!(budget.total.load(Relaxed), 0);
+        peer.push(b"taken and not written\n");
+        take(&peer, &mut taken);
         peer.push(b"left behind\n");
         drop(peer);
         assert_eq!(budget.total.load(Relaxed), 0);

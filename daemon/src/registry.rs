@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use snug_protocol::{Body, Code, Folded, Looks, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
@@ -22,6 +22,15 @@ pub(crate) struct Identity {
     pub(crate) number: u64,
     /// All its sessions.
     pub(crate) audience: Audience,
+    /// The name it goes by now, as it is shown. Changed under the registry's lock.
+    nick: Mutex<String>,
+}
+
+impl Identity {
+    /// The name it goes by now, as it is shown.
+    pub(crate) fn nick(&self) -> String {
+        self.nick.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A room.
@@ -33,6 +42,8 @@ pub(crate) struct Room {
     fold: Folded,
     /// The sessions that hear what is said in it.
     pub(crate) audience: Audience,
+    /// How often the log has made or found it: tells an order to retire it that came too late.
+    pub(crate) generation: AtomicU64,
     /// Whether the log has an entry of it.
     pub(crate) written: AtomicBool,
     /// Whether it is no more in the registry: a session that remembers it has to look again.
@@ -66,6 +77,8 @@ pub(crate) enum Proof {
 /// How a session comes in.
 pub(crate) struct Entrance<'a> {
     pub(crate) peer: &'a Arc<Peer>,
+    /// The address that it was admitted under.
+    pub(crate) address: Option<IpAddr>,
     pub(crate) nick: &'a Nick<'a>,
     /// Joins nothing and is not announced.
     pub(crate) quiet: bool,
@@ -84,9 +97,8 @@ pub(crate) struct Entrance<'a> {
 #[derive(Clone)]
 pub(crate) struct Entered {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) nick: String,
-    /// Whether the identity is new, so that its proof has to be handed out.
-    pub(crate) new: bool,
+    /// What proved that the session may speak for an identity that was there; `None` if it is new.
+    pub(crate) proved: Option<Proof>,
 }
 
 /// A row of WHO.
@@ -110,7 +122,8 @@ pub(crate) struct Registry(Mutex<State>);
 #[derive(Default)]
 struct State {
     peers: HashMap<u64, Arc<Peer>>,
-    addresses: HashMap<IpAddr, u64>,
+    addresses: HashMap<IpAddr, Visitors>,
+    nameless: u64,
     people: HashMap<u64, Person>,
     /// Who holds a name: identities with a session.
     names: HashMap<Folded, u64>,
@@ -118,7 +131,16 @@ struct State {
     proofs: HashMap<Proof, u64>,
     /// Identities without a session, the longest first, with the milliseconds since when.
     away: VecDeque<(u64, u64)>,
+    /// How many of those rows are still true.
+    away_count: u64,
     rooms: BTreeMap<Folded, Inhabited>,
+}
+
+/// The sessions of one address.
+#[derive(Default)]
+struct Visitors {
+    sessions: u64,
+    nameless: u64,
 }
 
 /// An identity and how it is here.
@@ -164,16 +186,19 @@ impl Registry {
         limits: &Limits,
     ) -> Result<(), Refusal> {
         let mut state = self.state();
-        if state.peers.len() as u64 >= limits.sessions {
+        if state.peers.len() as u64 >= limits.sessions || state.nameless >= limits.nameless {
             return refuse(Code::TooMany, "the daemon is full; try again later");
         }
         if let Some(address) = address {
-            let count = state.addresses.entry(address).or_default();
-            if *count >= limits.sessions_per_address {
+            let visitors = state.addresses.entry(address).or_default();
+            let is_full = visitors.sessions >= limits.sessions_per_address;
+            if is_full || visitors.nameless >= limits.nameless_per_address {
                 return refuse(Code::TooMany, "there are too many sessions of your address; close some");
             }
-            *count += 1;
+            visitors.sessions += 1;
+            visitors.nameless += 1;
         }
+        state.nameless += 1;
         state.peers.insert(peer.id, Arc::clone(peer));
         Ok(())
     }
@@ -192,11 +217,14 @@ impl Registry {
         if state.peers.remove(&peer.id).is_none() {
             return Vec::new();
         }
+        if peer.identity() == 0 {
+            state.name_taken(address);
+        }
         if let Some(address) = address
-            && let Some(count) = state.addresses.get_mut(&address)
+            && let Some(visitors) = state.addresses.get_mut(&address)
         {
-            *count -= 1;
-            if *count == 0 {
+            visitors.sessions -= 1;
+            if visitors.sessions == 0 {
                 state.addresses.remove(&address);
             }
         }
@@ -225,24 +253,26 @@ impl Registry {
     /// The name is somebody else's, or looks like it is.
     pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
         let mut state = self.state();
-        let shown = entrance.shows.iter().find_map(|proof| state.proofs.get(proof)).copied();
-        let (number, new) = match shown {
-            Some(number) => {
+        let shown = entrance.shows.iter().find_map(|proof| Some((*state.proofs.get(proof)?, proof.clone())));
+        let (number, proved) = match shown {
+            Some((number, proof)) => {
                 let line = state.take_name(number, entrance.nick, entrance.time)?;
                 state.tell_observers(number, &line, None, limits.announce_members);
-                (number, false)
+                (number, Some(proof))
             }
-            None => (state.create(entrance)?, true),
+            None => (state.create(entrance)?, None),
         };
-        let person = state.people.get_mut(&number).expect("it was found or made above");
         entrance.peer.set_identity(number);
+        state.name_taken(entrance.address);
+        let person = state.people.get_mut(&number).expect("it was found or made above");
         person.identity.audience.add(entrance.peer);
         person.sessions.push(Arc::clone(entrance.peer));
-        person.away_since = None;
+        let was_away = person.away_since.take().is_some();
         if person.sessions.len() == 1 {
             person.since = entrance.time;
         }
-        let entered = Entered { identity: Arc::clone(&person.identity), nick: person.nick.clone(), new };
+        let entered = Entered { identity: Arc::clone(&person.identity), proved };
+        state.away_count -= u64::from(was_away);
         if !entrance.quiet {
             state.hear(number, entrance.peer);
             let lobby = RoomName::LOBBY.fold();
@@ -271,9 +301,9 @@ impl Registry {
     }
 
     /// Brings a room that the log has made or found into the registry.
-    pub(crate) fn open_room(&self, number: u64, name: &RoomName<'_>) {
+    pub(crate) fn open_room(&self, number: u64, generation: u64, name: &RoomName<'_>) {
         let mut state = self.state();
-        state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
+        let inhabited = state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
             room: Arc::new(Room {
                 number,
                 name: name.as_str().to_owned(),
@@ -282,9 +312,16 @@ impl Registry {
                 written: AtomicBool::new(false),
                 gone: AtomicBool::new(false),
                 topic: Mutex::default(),
+                generation: AtomicU64::new(generation),
             }),
             members: HashSet::new(),
         });
+        inhabited.room.generation.store(generation, Relaxed);
+    }
+
+    /// Gives a room up that was made for somebody who did not come. Gives it if it is one to retire.
+    pub(crate) fn abandon_room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
+        self.state().close_if_empty(&name.fold())
     }
 
     /// Puts a room back that the log would not retire.
@@ -310,7 +347,7 @@ impl Registry {
     }
 
     /// Brings the identity of `peer` into a room that exists, and the session to hear its rooms if it came `quiet`.
-    /// Gives the room's name, or `None` if there is no such room.
+    /// Gives the room's name, or `None` if there is no such room or the session has ended.
     ///
     /// # Errors
     /// The identity is in too many rooms.
@@ -323,13 +360,16 @@ impl Registry {
     ) -> Result<Option<String>, Refusal> {
         let mut state = self.state();
         let fold = room.fold();
-        let Some(inhabited) = state.rooms.get(&fold) else { return Ok(None) };
-        let name = inhabited.room.name.clone();
         let number = peer.identity();
+        if !state.peers.contains_key(&peer.id) {
+            return Ok(None);
+        }
         let Some(person) = state.people.get(&number) else { return Ok(None) };
         if !person.rooms.contains(&fold) && person.rooms.len() as u64 >= limits.rooms_per_identity {
             return refuse(Code::TooMany, "you are in as many rooms as one can be; LEAVE some");
         }
+        let Some(inhabited) = state.rooms.get(&fold) else { return Ok(None) };
+        let name = inhabited.room.name.clone();
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
             state.hear(number, peer);
         }
@@ -380,9 +420,13 @@ impl Registry {
         let state = self.state();
         let mut found: Vec<&Person> = match room {
             None => state.people.values().filter(|person| !person.hearing.is_empty()).collect(),
-            Some(room) => {
-                state.rooms.get(&room.fold())?.members.iter().map(|number| &state.people[number]).collect()
-            }
+            Some(room) => state
+                .rooms
+                .get(&room.fold())?
+                .members
+                .iter()
+                .filter_map(|number| state.people.get(number))
+                .collect(),
         };
         found.sort_by(|a, b| a.fold.cmp(&b.fold));
         let present =
@@ -435,12 +479,24 @@ impl Registry {
 }
 
 impl State {
+    /// Counts one nameless session less.
+    fn name_taken(&mut self, address: Option<IpAddr>) {
+        self.nameless = self.nameless.saturating_sub(1);
+        if let Some(visitors) = address.and_then(|address| self.addresses.get_mut(&address)) {
+            visitors.nameless = visitors.nameless.saturating_sub(1);
+        }
+    }
+
     /// Makes an identity that holds its name.
     fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
         self.check_free(entrance.nick)?;
         let (number, nick) = (entrance.number, entrance.nick);
         let person = Person {
-            identity: Arc::new(Identity { number, audience: Audience::default() }),
+            identity: Arc::new(Identity {
+                number,
+                audience: Audience::default(),
+                nick: Mutex::new(nick.as_str().to_owned()),
+            }),
             nick: nick.as_str().to_owned(),
             fold: nick.fold(),
             proof: entrance.proof.clone(),
@@ -477,6 +533,7 @@ impl State {
         if is_free.is_ok() {
             person.nick = nick.as_str().to_owned();
             person.fold = nick.fold();
+            *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
         }
         if is_free.is_ok() || is_held {
             self.names.insert(person.fold.clone(), number);
@@ -559,6 +616,12 @@ impl State {
         for peer in &self.people[&number].hearing {
             inhabited.room.audience.remove(peer);
         }
+        self.close_if_empty(fold)
+    }
+
+    /// Takes a room away in which nobody is and nobody wrote, and gives it.
+    fn close_if_empty(&mut self, fold: &Folded) -> Option<Arc<Room>> {
+        let inhabited = self.rooms.get(fold)?;
         let is_over = inhabited.members.is_empty()
             && !inhabited.room.written.load(Relaxed)
             && *fold != RoomName::LOBBY.fold();
@@ -610,17 +673,19 @@ impl State {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.away_since = Some(now);
         self.away.push_back((number, now));
+        self.away_count += 1;
     }
 
     /// Forgets the identities that went away before `oldest`, and the longest away of more than `most`.
     fn forget_guests(&mut self, oldest: u64, most: u64) {
         while let Some(&(number, since)) = self.away.front() {
             let is_away = self.people.get(&number).is_some_and(|person| person.away_since == Some(since));
-            if is_away && since >= oldest && self.away.len() as u64 <= most {
+            if is_away && since >= oldest && self.away_count <= most {
                 return;
             }
             self.away.pop_front();
             if is_away && let Some(person) = self.people.remove(&number) {
+                self.away_count -= 1;
                 // Another of the same user and name may have come after it.
                 if self.proofs.get(&person.proof) == Some(&number) {
                     self.proofs.remove(&person.proof);

@@ -79,6 +79,12 @@ impl Queue {
         Some(waiting.submissions.drain(..count).collect())
     }
 
+    /// How many drafts wait.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().submissions.len()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,14 +105,21 @@ fn work_off(core: &Arc<Core>, log: &mut Log, pack: Vec<Submission>) {
     }
 }
 
-/// Works off what waits now, on the caller's thread.
+/// Works off a pack of what waits now, on the caller's thread.
 #[cfg(test)]
 pub(crate) fn run_once(core: &Arc<Core>, log: &mut Log) {
-    if !core.queue.waiting().submissions.is_empty()
-        && let Some(pack) = core.queue.take()
-    {
-        work_off(core, log, pack);
-    }
+    run_some(core, log, Queue::PACK_DRAFTS);
+}
+
+/// Works off at most so many drafts, on the caller's thread.
+#[cfg(test)]
+pub(crate) fn run_some(core: &Arc<Core>, log: &mut Log, most: usize) {
+    let pack: Vec<Submission> = {
+        let mut waiting = core.queue.waiting();
+        let count = waiting.submissions.len().min(most);
+        waiting.submissions.drain(..count).collect()
+    };
+    work_off(core, log, pack);
 }
 
 /// Commits a pack. If the database fails, each draft is tried alone, so that a bad one costs its neighbours nothing.

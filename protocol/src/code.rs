@@ -60,7 +60,6 @@ codes! {
     Plaintext = "plaintext": "This daemon does not talk in the clear to where you come from. Use the envelope. The connection is closed.",
     NotChat = "not-chat": "This looks like HTTP or a binary protocol. The connection is closed.",
     TooLate = "too-late": "HELLO is only the first line of a connection. The connection is closed.",
-    Unsupported = "unsupported": "The daemon does not have this.",
     ShuttingDown = "shutting-down": "The daemon is stopping. Connect again later. The connection is closed.",
 }
 

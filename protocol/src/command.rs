@@ -386,13 +386,15 @@ impl Command<'_> {
     }
 }
 
-/// How many bytes follow a line, by its tag `bytes`.
+/// How many bytes follow a line, by its tag `bytes`; `None` if it announces none.
 ///
-/// `None` if that cannot be known or is over [`limits::BYTES`]: the connection has to end, because what follows
-/// could not be told from lines.
-pub fn announced_bytes(tags: Tags<'_>) -> Option<u64> {
-    let Some(count) = tags.get("bytes") else { return Some(0) };
-    count.parse().ok().filter(|&count| count <= limits::BYTES)
+/// # Errors
+/// [`Code::TooLarge`] if the count cannot be known or is over [`limits::BYTES`]: the connection has to end, because
+/// what follows could not be told from lines.
+pub fn announced_bytes(tags: Tags<'_>) -> Result<Option<u64>, Code> {
+    let Some(count) = tags.get("bytes") else { return Ok(None) };
+    let count = count.parse().ok().filter(|&count| count <= limits::BYTES);
+    count.map(Some).ok_or(Code::TooLarge)
 }
 
 #[cfg(test)]
@@ -453,10 +455,11 @@ mod tests {
     #[test]
     fn the_count_of_bytes_is_a_number_within_the_limit() {
         let bytes = |line| announced_bytes(Line::parse(line).expect("a line").tags);
-        assert_eq!(bytes("MSG"), Some(0));
-        assert_eq!(bytes("@bytes=65535 FOO"), Some(65_535));
+        assert_eq!(bytes("MSG"), Ok(None));
+        assert_eq!(bytes("@bytes=0 FOO"), Ok(Some(0)));
+        assert_eq!(bytes("@bytes=65535 FOO"), Ok(Some(65_535)));
         for bad in ["@bytes=65536 FOO", "@bytes=-1 FOO", "@bytes FOO", "@bytes=99999999999999999999 FOO"] {
-            assert_eq!(bytes(bad), None, "{bad:?}");
+            assert_eq!(bytes(bad), Err(Code::TooLarge), "{bad:?}");
         }
     }
 

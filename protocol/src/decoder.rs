@@ -71,6 +71,17 @@ pub struct LineDecoder {
     partial: Vec<u8>,
     limit: usize,
     state: State,
+    carriage_return: CarriageReturn,
+    had_carriage_return: bool,
+}
+
+/// What a CR before the LF is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CarriageReturn {
+    /// Ignored: people's terminals send it.
+    Ignored,
+    /// A control character like any other: on a sealed connection there is one spelling of each line.
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +101,23 @@ enum State {
 impl LineDecoder {
     /// A decoder that takes lines of at most `limit` bytes, counted without their LF or CR LF.
     pub fn new(limit: usize) -> LineDecoder {
-        LineDecoder { partial: Vec::new(), limit, state: State::Line }
+        LineDecoder {
+            partial: Vec::new(),
+            limit,
+            state: State::Line,
+            carriage_return: CarriageReturn::Ignored,
+            had_carriage_return: false,
+        }
+    }
+
+    /// The same decoder, with another rule for CR.
+    pub fn carriage_return(self, carriage_return: CarriageReturn) -> LineDecoder {
+        LineDecoder { carriage_return, ..self }
+    }
+
+    /// Whether a CR was ignored at the end of the line that was handed out last.
+    pub fn had_carriage_return(&self) -> bool {
+        self.had_carriage_return
     }
 
     /// Sets another limit for the lines whose end has not come yet.
@@ -163,7 +190,14 @@ impl LineDecoder {
             self.state = State::Spent;
             &self.partial
         };
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = match self.carriage_return {
+            CarriageReturn::Ignored => {
+                let stripped = line.strip_suffix(b"\r");
+                self.had_carriage_return = stripped.is_some();
+                stripped.unwrap_or(line)
+            }
+            CarriageReturn::Refused => line,
+        };
         let checked =
             if line.len() > self.limit { Err(Fault::TooLong { limit: self.limit }) } else { check(line) };
         Some(match checked {
@@ -252,7 +286,8 @@ mod tests {
                     }
                     Decoded::Bytes { piece, .. } => {
                         let joined = found.last_mut().expect("a line came before").as_mut().expect("a line");
-                        joined.push_str(&String::from_utf8_lossy(piece));
+                        // Byte by byte: a piece may end within a character.
+                        joined.extend(piece.iter().map(|&byte| char::from(byte)));
                     }
                     Decoded::Fault(fault) => found.push(Err(fault)),
                 }

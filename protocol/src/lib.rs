@@ -16,7 +16,10 @@ pub mod limits;
 pub mod envelope;
 
 mod decoder;
-pub use decoder::{Decoded, Fault, LineDecoder};
+pub use decoder::{CarriageReturn, Decoded, Fault, LineDecoder};
+
+mod codec;
+pub use codec::{Codec, End, Item, Sealed};
 
 mod opening;
 pub use opening::Opening;

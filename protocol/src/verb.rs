@@ -55,10 +55,12 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: true,
         summary: "seals the connection, as its very first line",
-        detail: "Only the first line of a connection can be a HELLO, and it has no OK. This daemon answers \
-                 `unsupported`: the envelope is not built in yet.",
+        detail: "Only the first line of a connection can be a HELLO, without tags. It has no OK: the daemon answers \
+                 with a HELLO of its own and its sealed identity. See *The envelope*. A refusal before there are \
+                 keys is `ERR HELLO <code> <text>` with the code `version`, `hello` or `psk`; a daemon that is full says \
+                 `ERR - too-many …` instead, before it has read anything.",
         example: "> HELLO snug/1 2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y=\n\
-                  < ERR HELLO unsupported this daemon has no envelope yet; use the Unix socket or loopback",
+                  < HELLO snug/1 eaYx7t4b+cmPEgMs3q3Q56B5OY/HhriMyEbsia+FpRo=\n< 13L99NKW0Uc0POQb…",
     },
     Spec {
         verb: Verb::Nick,

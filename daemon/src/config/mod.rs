@@ -4,6 +4,7 @@
 //! together.
 
 mod values;
+pub(crate) use values::SOCKET_PATH;
 pub use values::{Fallback, Plaintext, Size, Span};
 
 use std::fmt;
@@ -13,13 +14,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use snug_bots::BotsConfig;
 use snug_protocol::limits;
-use values::between;
+use values::{between, data_folder, socket_path};
 
 /// Everything that can be set about a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The data folder. [`Fallback::Auto`] is for `snugd` to decide; the library then keeps nothing on disk.
+    #[serde(deserialize_with = "data_folder")]
     pub data: Fallback<PathBuf>,
     /// Where the daemon listens.
     pub listen: Listen,
@@ -46,9 +48,13 @@ pub struct Listen {
     /// TCP addresses, `host:port` with a numeric host. Port 0 lets the system choose.
     pub tcp: Vec<SocketAddr>,
     /// The Unix socket's path; empty for none. [`Fallback::Auto`] is for `snugd` to decide; the library then has none.
+    #[serde(deserialize_with = "socket_path")]
     pub unix: Fallback<PathBuf>,
     /// From where the daemon takes connections that are not sealed.
     pub plaintext: Plaintext,
+    /// The file with the server-wide pre-shared key; empty for none. With it, sealed connections without the key are
+    /// refused.
+    pub psk_file: PathBuf,
 }
 
 impl Default for Listen {
@@ -57,6 +63,7 @@ impl Default for Listen {
             tcp: vec![SocketAddr::from(([127, 0, 0, 1], 7684))],
             unix: Fallback::Auto,
             plaintext: Plaintext::Loopback,
+            psk_file: PathBuf::new(),
         }
     }
 }
@@ -71,6 +78,9 @@ pub struct Limits {
     /// Bytes of a text, as it stands on the line.
     #[serde(deserialize_with = "between::<_, 1, { limits::TEXT as u64 }>")]
     pub text: u64,
+    /// Bytes of a room's topic, as it stands on the line.
+    #[serde(deserialize_with = "between::<_, 1, { limits::TEXT as u64 }>")]
+    pub topic: u64,
     /// Sessions in all.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub sessions: u64,
@@ -90,6 +100,14 @@ pub struct Limits {
     pub outbox: Size<{ 64 << 10 }>,
     /// What may wait for all sessions before the slowest are closed.
     pub outboxes: Size<{ 1 << 20 }>,
+    /// Sessions without a name, in all.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub nameless: u64,
+    /// Sessions without a name of one address. Loopback and the Unix socket are exempt.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub nameless_per_address: u64,
+    /// Time from the connection to the first envelope of who said HELLO.
+    pub handshake: Span<100>,
     /// Time from the connection to its NICK.
     pub registration: Span<100>,
     /// Lines that a session may send at once before it is slowed down.
@@ -105,6 +123,7 @@ impl Default for Limits {
         Limits {
             line: limits::LINE as u64,
             text: limits::TEXT as u64,
+            topic: 1_024,
             sessions: 20_000,
             sessions_per_address: 64,
             rooms: 10_000,
@@ -112,6 +131,9 @@ impl Default for Limits {
             announce_members: 100,
             outbox: Size::from_bytes(1 << 20),
             outboxes: Size::from_bytes(256 << 20),
+            nameless: 1_000,
+            nameless_per_address: 16,
+            handshake: Span::from_millis(10_000),
             registration: Span::from_millis(30_000),
             burst: 2_000,
             rate: 500,
@@ -249,6 +271,7 @@ impl Config {
             ("data", self.data != new.data),
             ("listen.tcp", self.listen.tcp != new.listen.tcp),
             ("listen.unix", self.listen.unix != new.listen.unix),
+            ("listen.psk_file", self.listen.psk_file != new.listen.psk_file),
             ("history", self.history != new.history),
             ("bots", self.bots != new.bots),
         ];

@@ -186,6 +186,29 @@ pub(super) fn between<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>
     deserializer.deserialize_u64(Between::<MIN, MAX>)
 }
 
+/// A folder that has a name.
+pub(super) fn data_folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fallback<PathBuf>, D::Error> {
+    let folder = Fallback::deserialize(deserializer)?;
+    if folder == Fallback::Set(PathBuf::new()) {
+        return Err(D::Error::custom("the data folder has no name; allowed are a path and \"auto\""));
+    }
+    Ok(folder)
+}
+
+/// The longest path of a socket in bytes (`sun_path` of unix(7), less its NUL).
+pub(crate) const SOCKET_PATH: usize = 107;
+
+/// A path that a socket can have, or an empty one.
+pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fallback<PathBuf>, D::Error> {
+    let path = Fallback::deserialize(deserializer)?;
+    if path.as_set().is_some_and(|path| path.as_os_str().len() > SOCKET_PATH) {
+        return Err(D::Error::custom(format!(
+            "the path has more than {SOCKET_PATH} bytes; choose a shorter one"
+        )));
+    }
+    Ok(path)
+}
+
 /// Reads a string, and says what is allowed if it is something else.
 fn text<'de, D: Deserializer<'de>>(deserializer: D, allowed: &'static str) -> Result<String, D::Error> {
     struct Text(&'static str);

@@ -17,7 +17,7 @@ pub(super) fn apply(
     match &draft.act {
         Act::Enter(entry) => enter(tx, meta, last_id, &draft.author, entry),
         Act::MakeRoom { name, most } => make_room(tx, name, *most),
-        Act::RetireRoom { room } => retire_room(tx, *room),
+        Act::RetireRoom { room, generation } => retire_room(tx, *room, *generation),
     }
 }
 
@@ -154,8 +154,12 @@ fn room_exists(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<bool> {
 fn make_room(tx: &Transaction<'_>, name: &RoomName<'_>, most: u64) -> rusqlite::Result<Outcome> {
     let fold = name.fold();
     let there = tx
-        .prepare_cached("SELECT number, name FROM room WHERE fold = ?1")?
-        .query_row([fold.as_str()], |row| Ok(Outcome::Room { number: row.get(0)?, name: row.get(1)? }))
+        .prepare_cached(
+            "UPDATE room SET generation = generation + 1 WHERE fold = ?1 RETURNING number, generation, name",
+        )?
+        .query_row([fold.as_str()], |row| {
+            Ok(Outcome::Room { number: row.get(0)?, generation: row.get(1)?, name: row.get(2)? })
+        })
         .optional()?;
     if let Some(there) = there {
         return Ok(there);
@@ -182,15 +186,18 @@ fn make_room(tx: &Transaction<'_>, name: &RoomName<'_>, most: u64) -> rusqlite::
     tx.prepare_cached("INSERT INTO room (name, fold, look, look_folded, ascii) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![name.as_str(), fold.as_str(), look.as_str(), look_folded.as_str(), looks.ascii])?;
     let number = u64::try_from(tx.last_insert_rowid()).unwrap_or_default();
-    Ok(Outcome::Room { number, name: name.as_str().to_owned() })
+    Ok(Outcome::Room { number, generation: 1, name: name.as_str().to_owned() })
 }
 
-fn retire_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<Outcome> {
-    let written: bool = tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE room = ?1)")?
-        .query_row([room], |row| row.get(0))?;
-    if written {
-        return refuse(Code::Denied, "the room has entries");
+fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Result<Outcome> {
+    let is_needed: bool = tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE room = ?1)
+                 OR EXISTS (SELECT 1 FROM room WHERE number = ?1 AND generation != ?2)",
+        )?
+        .query_row([room, generation], |row| row.get(0))?;
+    if is_needed {
+        return refuse(Code::Denied, "the room has entries, or somebody has come back to it");
     }
     tx.prepare_cached("DELETE FROM room WHERE number = ?1")?.execute([room])?;
     Ok(Outcome::Retired)

@@ -37,7 +37,8 @@ pub(crate) enum Act {
     /// A room is to be made, if there is none of that name and at most `most` are there already.
     MakeRoom { name: RoomName<'static>, most: u64 },
     /// A room is to go if nothing was ever written in it.
-    RetireRoom { room: u64 },
+    /// It also stays if it was made or found again since the `generation` that the order speaks of.
+    RetireRoom { room: u64, generation: u64 },
 }
 
 /// An entry that has no id and time yet.
@@ -72,7 +73,8 @@ pub(crate) enum Outcome {
     /// It was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
     /// The room is there, made now or before, under this number and name.
-    Room { number: u64, name: String },
+    /// `generation` grows with each time.
+    Room { number: u64, generation: u64, name: String },
     /// The room is gone.
     Retired,
     /// It may not be; nothing has changed.

@@ -7,14 +7,15 @@ pub(super) fn create(database: &Connection) -> rusqlite::Result<()> {
     database.execute_batch(
         "
         -- A room, by its number. `fold` is the form in which names are compared, `look` and `look_folded` are what
-        -- the name looks like (UTS 39).
+        -- the name looks like (UTS 39). `generation` counts how often it was made or found.
         CREATE TABLE room (
             number      INTEGER PRIMARY KEY,
             name        TEXT NOT NULL,
             fold        TEXT NOT NULL UNIQUE,
             look        TEXT NOT NULL,
             look_folded TEXT NOT NULL,
-            ascii       INTEGER NOT NULL
+            ascii       INTEGER NOT NULL,
+            generation  INTEGER NOT NULL DEFAULT 1
         ) STRICT;
         CREATE INDEX room_look ON room (look);
         CREATE INDEX room_look_folded ON room (look_folded);

@@ -12,7 +12,10 @@ impl World {
     fn new(limits: LogLimits) -> World {
         let mut world =
             World { log: Log::in_memory("test".to_owned(), limits).expect("a database"), now: 1_000 };
-        assert_eq!(world.one(make("#lobby")), Outcome::Room { number: 1, name: "#lobby".to_owned() });
+        assert_eq!(
+            world.one(make("#lobby")),
+            Outcome::Room { number: 1, generation: 1, name: "#lobby".to_owned() }
+        );
         world
     }
 
@@ -154,7 +157,10 @@ fn an_answer_stays_in_its_conversation() {
 #[test]
 fn rooms_are_made_once_and_look_alikes_and_too_many_are_refused() {
     let mut world = World::new(LIMITS);
-    assert_eq!(world.one(make("#LOBBY")), Outcome::Room { number: 1, name: "#lobby".to_owned() });
+    assert_eq!(
+        world.one(make("#LOBBY")),
+        Outcome::Room { number: 1, generation: 2, name: "#lobby".to_owned() }
+    );
     assert_eq!(code(world.one(make("#l\u{43e}bby"))), Code::LooksAlike);
     for name in ["#a", "#b", "#c"] {
         assert!(matches!(world.one(make(name)), Outcome::Room { .. }));
@@ -165,10 +171,13 @@ fn rooms_are_made_once_and_look_alikes_and_too_many_are_refused() {
 #[test]
 fn only_a_room_in_which_nobody_wrote_is_retired() {
     let mut world = World::new(LIMITS);
-    assert_eq!(world.one(make("#a")), Outcome::Room { number: 2, name: "#a".to_owned() });
+    assert_eq!(world.one(make("#a")), Outcome::Room { number: 2, generation: 1, name: "#a".to_owned() });
     world.one(say(1, "hi"));
-    assert_eq!(code(world.one(by(1, Act::RetireRoom { room: 1 }))), Code::Denied);
-    assert_eq!(world.one(by(1, Act::RetireRoom { room: 2 })), Outcome::Retired);
+    assert_eq!(code(world.one(by(1, Act::RetireRoom { room: 1, generation: 1 }))), Code::Denied);
+    world.one(make("#A"));
+    let retire = |generation| by(1, Act::RetireRoom { room: 2, generation });
+    assert_eq!(code(world.one(retire(1))), Code::Denied, "somebody has come back since");
+    assert_eq!(world.one(retire(2)), Outcome::Retired);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use ring::digest;
 use snug_protocol::{Body, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
 
-use super::{Answer, Answered, Me, Origin, Session};
+use super::{Answer, Answered, Origin, Session};
 use crate::core::millis;
 use crate::log::Refusal;
 use crate::registry::{Entrance, Proof};
@@ -22,9 +22,8 @@ impl Session {
         let core = &self.core;
         let limits = &core.config().limits;
         let time = core.environment.clock.now();
-        if let Some(me) = &mut self.me {
-            me.nick = core.registry.rename(&self.peer, nick, time, limits)?;
-            return Ok(Answered::Ok(Some(me.nick.clone())));
+        if self.me.is_some() {
+            return Ok(Answered::Ok(Some(core.registry.rename(&self.peer, nick, time, limits)?)));
         }
         let number = core.environment.number();
         let mut new_token = None;
@@ -41,16 +40,24 @@ impl Session {
         let user = matches!(proof, Proof::User(..)).then(|| proof.clone());
         let shows = token.map(proof_of).into_iter().chain(user).collect();
         let bot = self.origin == Origin::Bot;
-        let entrance = Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, time };
+        let address = self.origin.counted_address();
+        let entrance = Entrance { peer: &self.peer, address, nick, quiet, bot, shows, proof, number, time };
         let entered = core.registry.enter(&entrance, limits)?;
 
         let mut tags = TagBuilder::default();
         // Whoever came in by a token goes on with it; a new identity is known by the new one.
-        tags.value("token", if entered.new { new_token.as_deref() } else { token });
+        tags.value(
+            "token",
+            match entered.proved {
+                None => new_token.as_deref(),
+                Some(Proof::Token(_)) => token,
+                Some(Proof::User(..) | Proof::Bot(_)) => None,
+            },
+        );
         tags.value("log", Some(&core.log_name));
         answer.set_ok_tags(tags);
-        let shown = entered.nick.clone();
-        self.me = Some(Me { identity: entered.identity, nick: entered.nick });
+        let shown = entered.identity.nick();
+        self.me = Some(entered.identity);
         Ok(Answered::Ok(Some(shown)))
     }
 

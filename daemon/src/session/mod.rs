@@ -17,7 +17,7 @@ use snug_protocol::{
 
 use crate::core::Core;
 use crate::deliver::Reply;
-use crate::log::{Act, Author, Draft, Refusal};
+use crate::log::{Author, Draft, Refusal};
 use crate::peer::{Ending, Peer, UnderWay};
 use crate::registry::{Identity, Room};
 use crate::writer::Submission;
@@ -58,29 +58,27 @@ impl Origin {
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is done or under way; so many announced bytes follow, which nobody wants.
-    Done { discard: u64 },
+    /// It is done or under way. If it announced bytes, so many follow, which nobody wants.
+    Done { discard: Option<u64> },
     /// It has to wait until everything under way is answered, and be handed in again then.
     Hold,
 }
+
+/// A line is done, and nothing follows it.
+const DONE: Step = Step::Done { discard: None };
 
 /// See the module.
 pub(crate) struct Session {
     core: Arc<Core>,
     peer: Arc<Peer>,
     origin: Origin,
-    me: Option<Me>,
+    /// Who the session speaks for.
+    me: Option<Arc<Identity>>,
     /// Whether something under way changes what the next commands mean, so that they wait for it.
     barrier: bool,
     bad_lines: u32,
     /// The room that was spoken to last, by the word that was typed.
     last_room: Option<(String, Arc<Room>)>,
-}
-
-/// Who the session speaks for.
-struct Me {
-    identity: Arc<Identity>,
-    nick: String,
 }
 
 impl Session {
@@ -116,7 +114,7 @@ impl Session {
             self.peer.push_answer(&Answer::new("-", None).err(code, &fault.to_string()));
             self.count_bad_line();
         }
-        Step::Done { discard: 0 }
+        DONE
     }
 
     /// Does what a line says. `under_way` is what the session has handed to the log and not heard of.
@@ -126,7 +124,7 @@ impl Session {
             Err(_) if !under_way.is_empty() => return Step::Hold,
             Err(error) => {
                 self.bad_grammar(text, error);
-                return Step::Done { discard: 0 };
+                return DONE;
             }
         };
         let request = Request::parse(&line);
@@ -138,14 +136,14 @@ impl Session {
         self.barrier = false;
         let label = line.tags.get("ref").filter(|label| label.len() <= limits::LABEL && !label.is_empty());
         let label = label.map(|label| label.into_owned());
-        let Some(discard) = announced_bytes(line.tags) else {
+        let Ok(discard) = announced_bytes(line.tags) else {
             let text = format!(
                 "bytes= takes a number up to {}; what follows cannot be told from lines",
                 limits::BYTES
             );
             self.peer.push_answer(&Answer::new(Verb::echo(line.verb), label).err(Code::TooLarge, &text));
             self.peer.end(Ending::Closed);
-            return Step::Done { discard: 0 };
+            return DONE;
         };
         match request {
             Ok(_) if has_bytes => {
@@ -182,7 +180,6 @@ impl Session {
         size: usize,
         under_way: UnderWay,
     ) -> Step {
-        const DONE: Step = Step::Done { discard: 0 };
         let verb = command.verb();
         let mut answer = Answer::new(verb.word(), label);
         if self.me.is_none() && !verb.spec().before_name {
@@ -249,8 +246,8 @@ impl Session {
         }
     }
 
-    fn author(&self, me: &Me) -> Author {
-        Author { number: me.identity.number, nick: me.nick.clone(), bot: self.origin == Origin::Bot }
+    fn author(&self, me: &Identity) -> Author {
+        Author { number: me.number, nick: me.nick(), bot: self.origin == Origin::Bot }
     }
 
     /// Hands a draft to the log. Its answer comes from there.
@@ -265,10 +262,7 @@ impl Session {
 
     /// Lets the log forget a room that nobody is in and nobody wrote in.
     fn retire(&self, room: Arc<Room>) {
-        let author = Author { number: 0, nick: String::new(), bot: false };
-        let draft = Draft { author, act: Act::RetireRoom { room: room.number } };
-        // If the daemon is stopping, the room goes with it.
-        let _ = self.core.queue.push(Submission { draft, size: 0, reply: Reply::Retire { room } });
+        self.core.retire(room);
     }
 
     /// The room of that name; the last one is remembered, because most people speak in one.

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 
 use snug_protocol::{
     Body, Code, EntryKind, MessageTags, Nick, RoomName, ServerLine, Switch, TagBuilder, Tags, Target,
-    TopicChange, escaped_text_len, limits,
+    TopicChange, escaped_text_len,
 };
 
-use super::{Answer, Answered, Me, Session, refusal};
+use super::{Answer, Answered, Session, refusal};
 use crate::deliver::{Recipients, Reply};
 use crate::log::{Act, Conversation, Draft, NewEntry, Refusal};
 use crate::registry::{Identity, Room};
@@ -37,7 +37,7 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let (identity, nick) = self.find_person(nick)?;
         let entry = self.message(EntryKind::Priv, Conversation::With(identity.number), text, tags)?;
-        let author = Arc::clone(&self.me()?.identity);
+        let author = Arc::clone(self.me()?);
         self.enter(entry, size, answer, Recipients::Person { identity, nick, author })
     }
 
@@ -57,6 +57,11 @@ impl Session {
         };
         self.must_be_in(&room)?;
         let text = text.map(|text| self.within_limit(text)).transpose()?;
+        // A list of rooms shows all topics.
+        let limit = self.core.config().limits.topic;
+        if text.as_ref().is_some_and(|text| escaped_text_len(text) as u64 > limit) {
+            return Err(refusal(Code::TooLong, &format!("a topic has at most {limit} bytes")));
+        }
         let entry = NewEntry {
             kind: EntryKind::Topic,
             to: Conversation::Room(room.number),
@@ -94,7 +99,7 @@ impl Session {
     fn typing_line(&self, target: &str, switch: Switch) -> Result<Vec<u8>, Refusal> {
         let mut line = Vec::new();
         ServerLine::new(Body::Typing { target, switch: switch.word() })
-            .with_from(&self.me()?.nick)
+            .with_from(&self.me()?.nick())
             .write(&mut line);
         Ok(line)
     }
@@ -130,7 +135,8 @@ impl Session {
         let mut filtered: Option<String> = None;
         for filter in &self.core.filters {
             let rewritten = filter.rewrite(filtered.as_deref().unwrap_or(text));
-            let fits = |text: &String| escaped_text_len(text) <= limits::TEXT && !text.is_empty();
+            let limit = self.core.config().limits.text;
+            let fits = |text: &String| escaped_text_len(text) as u64 <= limit && !text.is_empty();
             filtered = rewritten.filter(fits).or(filtered);
         }
         filtered
@@ -172,7 +178,7 @@ impl Session {
     }
 
     /// Who the session speaks for. Handlers of verbs that need a name are not called without one.
-    pub(super) fn me(&self) -> Result<&Me, Refusal> {
+    pub(super) fn me(&self) -> Result<&Arc<Identity>, Refusal> {
         self.me.as_ref().ok_or_else(|| refusal(Code::NickNeeded, "say NICK first"))
     }
 }

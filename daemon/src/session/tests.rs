@@ -6,10 +6,13 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use ring::rand::SystemRandom;
 use snug_protocol::Timestamp;
+use snug_protocol::envelope::{ServerKey, ServerOptions};
 
 use super::*;
 use crate::config::Config;
+use crate::core::Seal;
 use crate::log::{Log, LogLimits};
 use crate::{Clock, Environment, Random, daemon, writer};
 
@@ -62,7 +65,9 @@ impl World {
         let filters = snug_bots::load(&config.bots).filters;
         let limits = LogLimits { entries: 1_000, key_window: 60_000 };
         let mut log = Log::in_memory("testlog".to_owned(), limits).expect("a database");
-        let core = Arc::new(Core::new(config, environment, filters, "testlog".to_owned()));
+        let key = ServerKey::from_seed(&[7; 32]).expect("a key");
+        let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
+        let core = Arc::new(Core::new(config, environment, filters, "testlog".to_owned(), seal));
         daemon::open_lobby(&core, &mut log).expect("a lobby");
         World { core, log, clock }
     }
@@ -92,6 +97,17 @@ impl World {
             writer::run_once(&self.core, &mut self.log);
         }
         writer::run_once(&self.core, &mut self.log);
+    }
+
+    /// Lets the log decide one draft.
+    fn run_one(&mut self) {
+        writer::run_some(&self.core, &mut self.log, 1);
+    }
+
+    /// Says a line and leaves what it hands to the log there.
+    fn ask_without_log(&self, person: &mut Person, line: &str) -> String {
+        assert_eq!(person.session.line(line, person.session.peer.under_way()), DONE);
+        person.heard()
     }
 
     fn leave(&mut self, mut person: Person, ending: Ending) {
@@ -184,7 +200,7 @@ fn answers_keep_the_order_of_their_commands() {
 fn a_room_that_is_just_made_can_be_spoken_in_at_once() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
-    assert_eq!(alice.session.line("JOIN #ops", UnderWay::default()), Step::Done { discard: 0 });
+    assert_eq!(alice.session.line("JOIN #ops", UnderWay::default()), DONE);
     assert_eq!(alice.session.line("MSG #ops hi", alice.session.peer.under_way()), Step::Hold);
     writer::run_once(&world.core, &mut world.log);
     assert_eq!(alice.heard(), "OK JOIN #ops\n");
@@ -451,7 +467,7 @@ fn announced_bytes_are_passed_over_whatever_the_verb() {
         ("@bytes=9 MSG", "ERR MSG missing-parameter"),
     ] {
         let (step, heard) = discard(line);
-        assert_eq!(step, Step::Done { discard: 9 }, "{line}");
+        assert_eq!(step, Step::Done { discard: Some(9) }, "{line}");
         assert!(heard.starts_with(code), "{heard}");
     }
     assert!(discard("@bytes=99999999 FOO").1.starts_with("ERR FOO too-large"));
@@ -483,6 +499,60 @@ fn the_slowest_are_shed_when_all_together_hold_too_much() {
     assert!(slow.heard().starts_with("ERR - too-slow"));
     assert!(!alice.is_over());
     assert_eq!(alice.heard().len() >> 10, 200);
+}
+
+#[test]
+fn a_join_under_way_of_somebody_who_is_gone_leaves_no_ghost() {
+    let mut world = World::new();
+    let mut ghost = world.enter("ghost");
+    assert_eq!(ghost.session.line("JOIN #x", UnderWay::default()), DONE);
+    ghost.session.finish(&Ending::Lost);
+    writer::run_once(&world.core, &mut world.log);
+    writer::run_once(&world.core, &mut world.log);
+    let mut alice = world.enter("alice");
+    assert_eq!(world.ask(&mut alice, "ROOMS"), "ROOM #lobby 1\nOK ROOMS 1\n");
+}
+
+#[test]
+fn a_room_that_is_joined_while_it_is_retired_can_be_spoken_in() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    alice.heard();
+    // Bob's JOIN waits for the log while alice makes the room and leaves it again.
+    alice.session.line("JOIN #x", UnderWay::default());
+    bob.session.line("JOIN #x", UnderWay::default());
+    let drafts = world.core.queue.len();
+    assert_eq!(drafts, 2);
+    world.run_one();
+    assert_eq!(world.ask_without_log(&mut alice, "LEAVE #x"), "OK JOIN #x\nOK LEAVE #x\n");
+    while world.core.queue.len() > 0 {
+        world.run_one();
+    }
+    assert_eq!(bob.heard(), "OK JOIN #x\n");
+    assert!(world.ask(&mut bob, "MSG #x hi").ends_with("OK MSG #x\n"));
+}
+
+#[test]
+fn a_refused_join_makes_no_room() {
+    let mut world = World::with("[limits]\nrooms_per_identity = 1\n");
+    let mut alice = world.enter("alice");
+    assert!(world.ask(&mut alice, "JOIN #x").starts_with("ERR JOIN too-many"));
+    assert_eq!(world.ask(&mut alice, "ROOMS"), "ROOM #lobby 1\nOK ROOMS 1\n");
+}
+
+#[test]
+fn a_new_name_is_the_name_of_all_sessions() {
+    let mut world = World::new();
+    let mut first = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut first, "NICK alice");
+    let token = heard[7..39].to_owned();
+    let mut second = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut second, &format!("@token={token} NICK alice"));
+    world.say(&mut first, "NICK alicia");
+    let mut stranger = world.enter("alice");
+    second.heard();
+    assert!(world.ask(&mut second, "MSG #lobby hi").contains(":alicia MSG #lobby hi"));
+    assert!(world.ask(&mut stranger, "MSG #lobby hi").contains(":alice MSG #lobby hi"));
 }
 
 /// One step of somebody in a random story.

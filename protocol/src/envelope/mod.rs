@@ -50,6 +50,32 @@ pub const PAYLOAD: usize = 65_535;
 /// Records that one key may seal; the last is a key update (or the end).
 pub const RECORDS_PER_KEY: u64 = 1 << 20;
 
+/// Doors to the inside for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod hazmat {
+    use super::{Opened, hello, record};
+
+    /// Reads a hello as either side does; gives whether it is one.
+    pub fn is_hello(line: &str) -> bool {
+        hello::Hello::parse(line).is_ok()
+    }
+
+    /// Takes an inner text apart, as if it had just been opened.
+    pub fn parse_inner(inner: Vec<u8>) -> Option<Opened> {
+        record::parse_inner(inner)
+    }
+}
+
+/// Writes 32 bytes of a key as files and lines have them. Where it is a secret, so is the text.
+pub fn encode_key(bytes: &[u8; 32]) -> String {
+    base64::encode_string(bytes)
+}
+
+/// Reads what [`encode_key`] wrote, in that spelling and no other.
+pub fn decode_key(text: &str) -> Option<[u8; 32]> {
+    base64::decode(text)
+}
+
 /// Why a handshake fails at the server. The code goes to the client as `ERR HELLO <code> <text>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {

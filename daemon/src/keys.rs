@@ -1,0 +1,131 @@
+//! The daemon's secrets on disk: its identity, and the server-wide pre-shared key.
+//!
+//! A file that others can read, or that is a link, is refused: it may be known already, or be changed under us.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use ring::rand::SystemRandom;
+use snug_protocol::envelope::{Psk, ServerKey};
+use zeroize::Zeroizing;
+
+/// What stands before the key in its file, so that a person sees what it is.
+const KEY_PREFIX: &str = "snug-ed25519-seed ";
+
+/// The name of the identity's file in the data folder.
+pub const KEY_FILE: &str = "identity.key";
+
+/// Reads the identity in a data folder, or makes it if there is none.
+///
+/// # Errors
+/// It can be neither read nor made, others can read it, or it is no identity.
+pub fn server_key(folder: &Path) -> io::Result<ServerKey> {
+    let path = folder.join(KEY_FILE);
+    if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let key = ServerKey::generate(&SystemRandom::new()).map_err(io::Error::other)?;
+        // The notation of the seed is the same as of a pre-shared key: base64 of 32 bytes.
+        let seed = Zeroizing::new(snug_protocol::envelope::encode_key(key.reveal_seed()));
+        write_secret(&path, &Zeroizing::new(format!("{KEY_PREFIX}{}\n", *seed)))?;
+        return Ok(key);
+    }
+    let text = read_secret(&path)?;
+    let seed = text.trim_end().strip_prefix(KEY_PREFIX).and_then(snug_protocol::envelope::decode_key);
+    let seed = seed
+        .map(Zeroizing::new)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no identity of snug"))?;
+    ServerKey::from_seed(&seed).map_err(io::Error::other)
+}
+
+/// Reads a pre-shared key from its file.
+///
+/// # Errors
+/// It cannot be read, others can read it, or it is no key.
+pub fn read_psk(path: &Path) -> io::Result<Psk> {
+    let text = read_secret(path)?;
+    Psk::parse(text.trim_end()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "this is no key; `snugd psk new FILE` makes one")
+    })
+}
+
+/// Makes a pre-shared key in a new file.
+///
+/// # Errors
+/// The file exists already, or cannot be written.
+pub fn make_psk(path: &Path) -> io::Result<Psk> {
+    let psk =
+        Psk::generate(&SystemRandom::new()).ok_or_else(|| io::Error::other("the random source failed"))?;
+    write_secret(path, &Zeroizing::new(format!("{}\n", *psk.reveal())))?;
+    Ok(psk)
+}
+
+fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    // O_NOFOLLOW: whoever can put a link there could choose the key.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits();
+    let flags = i32::try_from(flags).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        if is_link {
+            io::Error::new(io::ErrorKind::InvalidInput, "it is a link; put the file itself there")
+        } else {
+            error
+        }
+    })?;
+    let metadata = file.metadata()?;
+    if metadata.mode() & 0o077 != 0 {
+        let text = format!(
+            "others can read it (mode {:03o}); chmod 600 it, or make a new one",
+            metadata.mode() & 0o777
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(256));
+    (&file).take(256).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_is_its_owner_s_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = server_key(folder.path()).expect("a key").public_key();
+        let path = folder.path().join(KEY_FILE);
+        assert_eq!(fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
+        assert_eq!(server_key(folder.path()).expect("a key").public_key(), first);
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a file");
+        let error = server_key(folder.path()).err().expect("refused");
+        assert!(error.to_string().contains("others can read it (mode 640)"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).expect("a file");
+        symlink(&elsewhere, &path).expect("a link");
+        let error = server_key(folder.path()).err().expect("refused");
+        assert!(error.to_string().contains("it is a link"), "{error}");
+        fs::remove_file(&path).expect("a link");
+        fs::write(&path, "garbage").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file");
+        assert!(server_key(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_pre_shared_key_is_kept_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("psk");
+        let made = make_psk(&path).expect("a key");
+        assert_eq!(read_psk(&path).expect("a key").id(), made.id());
+        assert!(make_psk(&path).is_err(), "it is not overwritten");
+    }
+}
