@@ -1,15 +1,14 @@
 //! Many members in one room, some of them talking.
 
-use std::net::TcpStream;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use serde_json::{Value, json};
-use smol::{Async, LocalExecutor};
+use smol::LocalExecutor;
 
 use crate::server::Server;
+use crate::wire::{Dialect, Wire};
 
 /// Many members in one room, some of them talking
 #[derive(Args)]
@@ -26,6 +25,9 @@ pub(crate) struct Fan {
     /// Messages that each has under way
     #[arg(long, default_value_t = 16)]
     under_way: usize,
+    /// In the clear or sealed
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    dialect: Dialect,
     /// Bytes of a message
     #[arg(long, default_value_t = 100)]
     size: usize,
@@ -33,19 +35,23 @@ pub(crate) struct Fan {
 
 /// A member of the room, and what it has heard.
 struct Member {
-    stream: Async<TcpStream>,
-    partial: Vec<u8>,
-    heard: usize,
+    wire: Wire,
+    heard: Heard,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    entries: usize,
+    answers: usize,
     /// A running hash of the ids, in the order heard: equal for two members exactly if they heard the same.
     order: u64,
-    answered: usize,
 }
 
 impl Fan {
     pub(crate) async fn run(&self, server: &Server, executor: &LocalExecutor<'_>) -> anyhow::Result<Value> {
         let mut members = Vec::new();
         for number in 0..self.members {
-            members.push(Member::enter(server, number).await?);
+            members.push(Member::enter(server, self.dialect, number).await?);
         }
         let total = self.senders * self.messages;
         let text = "x".repeat(self.size);
@@ -56,18 +62,20 @@ impl Fan {
             let (under_way, text) = (self.under_way, text.clone());
             tasks.push(executor.spawn(async move {
                 let mut sent = 0;
-                while member.heard < total || member.answered < to_send {
+                while member.heard.entries < total || member.heard.answers < to_send {
                     let mut lines = String::new();
-                    while sent < to_send && sent - member.answered < under_way {
+                    while sent < to_send && sent - member.heard.answers < under_way {
                         lines.push_str("MSG #lobby ");
                         lines.push_str(&text);
                         lines.push('\n');
                         sent += 1;
                     }
-                    member.stream.write_all(lines.as_bytes()).await?;
+                    if !lines.is_empty() {
+                        member.wire.say(&lines).await?;
+                    }
                     member.read().await?;
                 }
-                anyhow::Ok((member.order, member.stream))
+                anyhow::Ok((member.heard.order, member.wire))
             }));
         }
         let mut orders = Vec::new();
@@ -79,6 +87,7 @@ impl Fan {
         let deliveries = total * self.members;
         Ok(json!({
             "scenario": format!("fan{}", self.members),
+            "dialect": format!("{:?}", self.dialect).to_lowercase(),
             "senders": self.senders,
             "under_way": self.under_way,
             "bytes": self.size,
@@ -92,55 +101,34 @@ impl Fan {
 }
 
 impl Member {
-    async fn enter(server: &Server, number: usize) -> anyhow::Result<Member> {
-        let stream = Async::<TcpStream>::connect(server.address).await?;
-        stream.get_ref().set_nodelay(true)?;
-        let mut member = Member { stream, partial: Vec::new(), heard: 0, order: 0, answered: 0 };
-        member.stream.write_all(format!("NICK m{number}\n").as_bytes()).await?;
-        while !member.partial.windows(8).any(|window| window == b" OK NICK") {
-            let mut buffer = [0; 1024];
-            let count = member.stream.read(&mut buffer).await?;
-            ensure!(count > 0, "the server closed");
-            member.partial.extend_from_slice(&buffer[..count]);
-        }
-        member.partial.clear();
-        Ok(member)
+    async fn enter(server: &Server, dialect: Dialect, number: usize) -> anyhow::Result<Member> {
+        let mut wire = Wire::connect(server, dialect).await?;
+        wire.enter(&format!("NICK m{number}")).await?;
+        Ok(Member { wire, heard: Heard::default() })
     }
 
     /// Reads what has come, and counts entries and answers.
     async fn read(&mut self) -> anyhow::Result<()> {
-        let mut buffer = [0; 64 << 10];
-        let count = self.stream.read(&mut buffer).await?;
-        ensure!(count > 0, "the server closed after {} entries", self.heard);
-        let mut rest = &buffer[..count];
-        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
-            if self.partial.is_empty() {
-                self.line(&rest[..end])?;
-            } else {
-                let mut line = std::mem::take(&mut self.partial);
-                line.extend_from_slice(&rest[..end]);
-                self.line(&line)?;
-            }
-            rest = &rest[end + 1..];
-        }
-        self.partial.extend_from_slice(rest);
-        Ok(())
+        let heard = &mut self.heard;
+        self.wire.hear(|line| heard.line(line)).await
     }
+}
 
+impl Heard {
     /// `@id=7;time=… :m1 MSG #lobby …` is an entry, `@id=7;time=… OK MSG #lobby` an answer. Others do not count.
-    fn line(&mut self, line: &[u8]) -> anyhow::Result<()> {
-        let Some(tagged) = line.strip_prefix(b"@id=") else {
-            ensure!(!line.starts_with(b"ERR"), "{}", String::from_utf8_lossy(line));
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        let Some(tagged) = line.strip_prefix("@id=") else {
+            ensure!(!line.starts_with("ERR"), "{line}");
             return Ok(());
         };
-        let digits = tagged.split(|&b| b == b';').next().context("an id")?;
-        let behind = line.iter().position(|&b| b == b' ').context("a space")?;
-        if line[behind + 1] == b':' {
-            let id: u64 = std::str::from_utf8(digits)?.parse()?;
-            self.heard += 1;
+        let digits = tagged.split(';').next().context("an id")?;
+        let behind = line.find(' ').context("a space")?;
+        if line[behind + 1..].starts_with(':') {
+            let id: u64 = digits.parse()?;
+            self.entries += 1;
             self.order = (self.order ^ id).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
         } else {
-            self.answered += 1;
+            self.answers += 1;
         }
         Ok(())
     }

@@ -1,14 +1,10 @@
 //! Many connections that say nothing after their NICK.
 
-use std::net::TcpStream;
-
-use anyhow::ensure;
 use clap::Args;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use serde_json::{Value, json};
-use smol::Async;
 
 use crate::server::Server;
+use crate::wire::{Dialect, Wire};
 
 /// Many connections that say nothing
 #[derive(Args)]
@@ -16,6 +12,9 @@ pub(crate) struct Idle {
     /// How many
     #[arg(long, default_value_t = 10_000)]
     connections: usize,
+    /// In the clear or sealed
+    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
+    dialect: Dialect,
 }
 
 impl Idle {
@@ -23,18 +22,19 @@ impl Idle {
         // What the first connections cost once is not what each costs.
         let mut streams = Vec::new();
         for number in 0..100 {
-            streams.push(connect(server, &format!("first{number}")).await?);
+            streams.push(connect(server, self.dialect, &format!("first{number}")).await?);
         }
         let (rss, pss, cpu) =
             (server.memory("status", "VmRSS")?, server.memory("smaps_rollup", "Pss")?, server.cpu()?);
         for number in 0..self.connections {
-            streams.push(connect(server, &format!("idle{number}")).await?);
+            streams.push(connect(server, self.dialect, &format!("idle{number}")).await?);
         }
         let count = self.connections as f64;
         let per =
             |now: u64, before: u64| ((now.saturating_sub(before)) as f64 / count * 100.0).round() / 100.0;
         Ok(json!({
             "scenario": "idle",
+            "dialect": format!("{:?}", self.dialect).to_lowercase(),
             "connections": self.connections,
             "rss_kib_per_connection": per(server.memory("status", "VmRSS")?, rss),
             "pss_kib_per_connection": per(server.memory("smaps_rollup", "Pss")?, pss),
@@ -43,15 +43,8 @@ impl Idle {
     }
 }
 
-async fn connect(server: &Server, nick: &str) -> anyhow::Result<Async<TcpStream>> {
-    let mut stream = Async::<TcpStream>::connect(server.address).await?;
-    stream.write_all(format!("@quiet NICK {nick}\n").as_bytes()).await?;
-    let mut heard = Vec::new();
-    while !heard.ends_with(format!("OK NICK {nick}\n").as_bytes()) {
-        let mut buffer = [0; 512];
-        let count = stream.read(&mut buffer).await?;
-        ensure!(count > 0, "the server closed: {}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&buffer[..count]);
-    }
-    Ok(stream)
+async fn connect(server: &Server, dialect: Dialect, nick: &str) -> anyhow::Result<Wire> {
+    let mut wire = Wire::connect(server, dialect).await?;
+    wire.enter(&format!("@quiet NICK {nick}")).await?;
+    Ok(wire)
 }

@@ -4,9 +4,11 @@
 //! in count and time, and prints one line of JSON. What it measures is the server's processor time and memory, from
 //! /proc: wall-clock rates on a shared machine say little.
 
+mod envelope;
 mod fan;
 mod idle;
 mod server;
+mod wire;
 
 use std::io::Write;
 use std::time::Duration;
@@ -33,17 +35,24 @@ enum Scenario {
     Fan(fan::Fan),
     /// Many connections that say nothing: memory per connection, CPU per connect and NICK
     Idle(idle::Idle),
+    /// The envelope by itself, without a server: handshakes, sealing, opening
+    Envelope(envelope::Envelope),
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     server::raise_open_files();
+    if let Scenario::Envelope(envelope) = &arguments.scenario {
+        writeln!(std::io::stdout(), "{}", envelope.run()?)?;
+        return Ok(());
+    }
     let server = Server::start()?;
     let executor = smol::LocalExecutor::new();
     let work = async {
         match &arguments.scenario {
             Scenario::Fan(fan) => fan.run(&server, &executor).await,
             Scenario::Idle(idle) => idle.run(&server).await,
+            Scenario::Envelope(envelope) => envelope.run(),
         }
     };
     let overdue = async {
