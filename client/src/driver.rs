@@ -112,6 +112,7 @@ impl Driver {
                 End::Finished => return,
                 End::Lost(reason) => reason,
             };
+            self.link.give_up();
             self.drop_what_cannot_be_repeated(&reason);
             let _ = self.events.send(Event::Disconnected { reason: reason.clone() }).await;
             if self.options.reconnect.is_zero() || !self.come_back().await {

@@ -193,6 +193,11 @@ impl Link {
         }
     }
 
+    /// Gives the connection up, so that the daemon need not wait for this side to close.
+    pub fn give_up(&self) {
+        self.writer.shutdown();
+    }
+
     /// Writes what waits, and says that nothing more will come.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A connection's bytes, over whatever they go.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -33,6 +34,16 @@ impl Stream {
             }
             Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
         }
+    }
+}
+
+impl Stream {
+    /// Closes both directions at once. A connection that is broken already stays so.
+    pub fn shutdown(&self) {
+        let _ = match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+        };
     }
 }
 
