@@ -33,6 +33,23 @@ fn who_does_not_read_cannot_keep_the_daemon() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::with("[limits]\nrate = 0\n[shutdown]\ngrace = \"1h\"\n");
+    // Somebody who reads nothing, with more waiting than the system's buffers take.
+    let mut deaf = Raw::enter(&daemon, "deaf");
+    let mut alice = Raw::enter(&daemon, "alice");
+    for _ in 0..1_000 {
+        alice.say(&format!("MSG #lobby {}", "x".repeat(8_000)));
+        alice.wait_for("OK MSG");
+    }
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("stopping");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(128 + 15));
+    deaf.try_send(b"");
+}
+
+#[test]
 fn a_second_daemon_on_one_folder_names_the_first() {
     let daemon = Daemon::start();
     let second = program("snugd", daemon.folder())

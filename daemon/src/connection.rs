@@ -448,3 +448,130 @@ fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) ->
 fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
     if left == input.len() { input } else { input[input.len() - left..].to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::io::{AsyncReadExt, Cursor};
+    use ring::rand::SystemRandom;
+    use snug_protocol::envelope::{ServerKey, ServerOptions};
+
+    use super::*;
+    use crate::Environment;
+    use crate::config::Config;
+    use crate::core::Seal;
+
+    /// What a client hears that sends `bytes` from there and closes.
+    fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
+        let config = Config::from_toml(settings).expect("a configuration");
+        let key = ServerKey::from_seed(&[7; 32]).expect("a key");
+        let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
+        let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), "log".to_owned(), seal));
+        let peer = core.new_peer();
+        core.registry.admit(&peer, origin.counted_address(), &core.config().limits).expect("there is room");
+        let (mut hearing, writer) = piper::pipe(1 << 20);
+        let stream = Both { reader: Cursor::new(bytes.to_vec()), writer };
+        smol::block_on(async {
+            Connection::new(core, stream, peer, origin).await;
+            let mut heard = String::new();
+            hearing.read_to_string(&mut heard).await.expect("text");
+            heard.split_once('\n').expect("a greeting").1.to_owned()
+        })
+    }
+
+    struct Both {
+        reader: Cursor<Vec<u8>>,
+        writer: piper::Writer,
+    }
+
+    impl AsyncRead for Both {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.reader).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Both {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.writer).poll_write(cx, buffer)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.writer).poll_flush(cx)
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.writer).poll_close(cx)
+        }
+    }
+
+    const NEAR: Origin = Origin::Tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const FAR: Origin = Origin::Tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+
+    #[test]
+    fn plain_lines_are_taken_only_from_where_the_settings_say() {
+        for (plaintext, origin, is_taken) in [
+            ("never", NEAR, false),
+            ("never", Origin::Unix(1000), true),
+            ("loopback", NEAR, true),
+            ("loopback", FAR, false),
+            ("anywhere", FAR, true),
+        ] {
+            let settings = format!("[listen]\nplaintext = \"{plaintext}\"\n");
+            // A first line that is no line opens no door.
+            for first in [&b""[..], b"\xff\n", b"\x7f\n", &[b'x'; 5_000], b"\r\n"] {
+                let end = if first.len() > 100 { &b"\n"[..] } else { b"" };
+                let stream = [first, end, b"PING 1\n"].concat();
+                let heard = hears(&settings, origin, &stream);
+                assert_eq!(
+                    heard.contains("OK PING 1"),
+                    is_taken,
+                    "{plaintext} {origin:?} {first:?}: {heard}"
+                );
+                assert_eq!(
+                    heard.contains("ERR - plaintext "),
+                    !is_taken,
+                    "{plaintext} {origin:?} {first:?}: {heard}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_hello_is_answered_before_any_policy_and_only_in_its_one_spelling() {
+        let share = "2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y=";
+        let heard =
+            hears("[listen]\nplaintext = \"never\"\n", FAR, format!("HELLO snug/1 {share}\n").as_bytes());
+        assert!(heard.starts_with("HELLO snug/1 "), "{heard}");
+        for (hello, answer) in [
+            (format!("HELLO snug/1 {share}\r\n"), "ERR HELLO hello "),
+            (format!("HELLO snug/2 {share}\n"), "ERR HELLO version "),
+            ("HELLO\n".to_owned(), "ERR HELLO hello "),
+            (format!("HELLO snug/1 {share} x={}\n", "y".repeat(5_000)), "ERR - "),
+        ] {
+            let heard = hears("", FAR, hello.as_bytes());
+            assert!(heard.starts_with(answer), "{hello:?}: {heard}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sealed_after_a_hello_is_never_a_command() {
+        let share = "2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y=";
+        let stream = format!("HELLO snug/1 {share}\nNICK evil\nPING 1\n");
+        let heard = hears("", NEAR, stream.as_bytes());
+        let mut lines = heard.lines();
+        assert!(lines.next().is_some_and(|line| line.starts_with("HELLO snug/1 ")));
+        assert!(lines.all(|line| !line.contains(' ')), "nothing in the clear: {heard}");
+    }
+
+    #[test]
+    fn a_first_byte_of_a_later_piece_decides_nothing() {
+        assert!(hears("", NEAR, b"PING a\n\tb\nPING 2\n").contains("OK PING 2"));
+    }
+}
