@@ -117,10 +117,16 @@ impl Daemon {
     }
 
     /// Stops the daemon and starts it again in the same folder, on the same port, with these settings.
-    pub(crate) fn restart(mut self, settings: &str) -> Daemon {
+    pub(crate) fn restart(self, settings: &str) -> Daemon {
+        self.restart_after(settings, |_| {})
+    }
+
+    /// As [`Daemon::restart`], and in between something happens to the folder.
+    pub(crate) fn restart_after(mut self, settings: &str, meanwhile: impl FnOnce(&Path)) -> Daemon {
         let folder = self.folder.take().expect("it is there until the end");
         self.signal(Signal::TERM);
         self.child.wait().expect("it was started");
+        meanwhile(folder.path());
         write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
         Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::harness::{Daemon, Raw, program};
+use crate::harness::{Daemon, Lines, Raw, program};
 
 fn output(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("it can be run");
@@ -62,6 +62,49 @@ fn a_man_in_the_middle_with_a_key_of_his_own_gets_nothing() {
     assert_eq!(code, Some(4), "{said}");
     witness.say("PING 1");
     assert_eq!(witness.hear(), "OK PING 1", "nobody even came");
+}
+
+#[test]
+fn a_key_that_changes_while_one_listens_is_as_loud() {
+    let daemon = Daemon::start();
+    let mut tail = daemon
+        .snug()
+        .args(["tail", "#lobby"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("snug can be run");
+    let talk = Lines::of(tail.stderr.take().expect("a pipe"));
+    talk.wait_for("connected to");
+    let _impostor = daemon.restart_after("", |folder| {
+        fs::remove_file(folder.join("data/identity.key")).expect("a key");
+    });
+    talk.wait_for("HAS CHANGED");
+    assert_eq!(tail.wait().expect("it ran").code(), Some(4));
+}
+
+#[test]
+fn what_is_said_before_there_are_keys_is_shown_and_not_believed() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let greetings =
+        ["ERR - no-such-room go away\n", "ERR HELLO version speak snug/0\n", "HELLO snug/1 x\r\n"];
+    thread::spawn(move || {
+        for answer in greetings {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.write_all(format!("SNUG/1 hello\n{answer}").as_bytes());
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            let rest = String::from_utf8(rest).expect("ASCII");
+            assert_eq!(rest.lines().count(), 1, "one HELLO, and no second one with less: {rest}");
+        }
+    });
+    let daemon = Daemon::start();
+    for _ in greetings {
+        let (code, _, said) = unpinned(&daemon, address, &["send", "#lobby", "hi"]);
+        assert!(matches!(code, Some(4 | 69)), "{code:?}: {said}");
+        assert!(said.contains("not authenticated") || said.contains("no snug server"), "{said}");
+    }
 }
 
 /// A proxy that records what goes through it, and can cut it.

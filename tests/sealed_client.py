@@ -56,8 +56,12 @@ class Half:
         return line
 
     def open(self, line):
-        inner = self.gcm.decrypt(self.nonce(), b64(line), b"").rstrip(b"\0")
+        if not line.endswith(b"\n"):
+            sys.exit("connection lost")
+        inner = self.gcm.decrypt(self.nonce(), b64(line[:-1]), b"").rstrip(b"\0")
         kind, payload = inner[-1:], inner[:-1]
+        if kind not in (b"L", b"B", b"K", b"X") or kind == b"L" and not payload.endswith(b"\n"):
+            raise ValueError("no record of this protocol")
         if kind == b"K":
             self.rekey(derive(self.traffic, b"rekey"))
         return kind, payload
@@ -71,13 +75,13 @@ def handshake(stream, fingerprint):
     if not stream.readline().startswith(b"SNUG/1 "):
         sys.exit("this is no snug server")
     sh = stream.readline()
-    words = sh.split()
-    if words[:2] != [b"HELLO", b"snug/1"] or len(words) != 3:
+    words = sh[:-1].split(b" ")
+    if words[:2] != [b"HELLO", b"snug/1"] or len(words) != 3 or sh[-1:] != b"\n":
         sys.exit("refused: " + sh.decode(errors="replace").strip())
     prk = mac(bytes(32), share.exchange(X25519PublicKey.from_public_bytes(b64(words[2]))))
     th1 = hashlib.sha256(ch + sh).digest()
-    kind, identity = Half(derive(prk, b"server identity", th1)).open(stream.readline().rstrip(b"\n"))
-    word, key, signature = identity.split()
+    kind, identity = Half(derive(prk, b"server identity", th1)).open(stream.readline())
+    word, key, signature = identity[:-1].split(b" ")
     key = b64(key)
     if kind != b"L" or word != b"IDENTITY" or key[:31] + bytes([key[31] & 0x7F]) in WEAK:
         sys.exit("the server could not prove its identity")
@@ -93,23 +97,29 @@ def main(host, port, fingerprint):
     stream = socket.create_connection((host, int(port))).makefile("rwb")
     sender, receiver = handshake(stream, fingerprint)
 
-    def send(data):
-        stream.write(data)
-        stream.flush()
+    lock = threading.Lock()
+
+    def send(kind, payload=b""):
+        with lock:
+            stream.write(sender.seal(kind, payload))
+            stream.flush()
 
     def talk():
         for line in sys.stdin.buffer:
-            send(sender.seal(b"L", line.rstrip(b"\r\n") + b"\n"))
-        send(sender.seal(b"X"))
+            send(b"L", line.rstrip(b"\r\n") + b"\n")
+        send(b"X")
 
     threading.Thread(target=talk, daemon=True).start()
     for line in stream:
-        kind, payload = receiver.open(line.rstrip(b"\n"))
+        kind, payload = receiver.open(line)
         if kind == b"X":
-            return
-        if kind == b"L":
-            sys.stdout.buffer.write(payload)
-            sys.stdout.flush()
+            sys.exit(payload.decode() or None)
+        for text in payload.splitlines(True) if kind == b"L" else []:
+            if text.startswith(b"PING "):
+                send(b"L", b"PONG " + text[5:])
+            else:
+                sys.stdout.buffer.write(text)
+        sys.stdout.flush()
     sys.exit("connection lost")
 
 

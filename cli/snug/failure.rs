@@ -86,10 +86,10 @@ impl Failure {
     }
 }
 
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Failure {
+impl From<&ConnectError> for Failure {
+    fn from(error: &ConnectError) -> Failure {
         match error {
-            ConnectError::Refused { code, text } => Failure::refused(code, text),
+            ConnectError::Refused { code, text } => Failure::refused(code.clone(), text.clone()),
             ConnectError::Lost { .. } => Failure::new(Exit::TryAgain, error.to_string()),
             ConnectError::Unknown { address, offered } => Failure::new(
                 Exit::Identity,
@@ -99,10 +99,10 @@ impl From<ConnectError> for Failure {
                 ),
             ),
             ConnectError::Changed { address, expected, offered } => {
-                trust::changed(&address, expected, offered)
+                trust::changed(address, *expected, *offered)
             }
-            ConnectError::Handshake { error: HandshakeError::Refused { ref code, .. }, .. }
-                if code == "busy" =>
+            ConnectError::Handshake { error: HandshakeError::Refused { code, .. }, .. }
+                if matches!(code.as_str(), "busy" | "too-many" | "shutting-down" | "timeout") =>
             {
                 Failure::new(Exit::TryAgain, error.to_string())
             }
@@ -116,10 +116,17 @@ impl From<ConnectError> for Failure {
     }
 }
 
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Failure {
+        Failure::from(&error)
+    }
+}
+
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Failure {
         match error {
             RequestError::Refused { code, text } => Failure::refused(code, text),
+            RequestError::GaveUp(error) => Failure::from(&*error),
             RequestError::TooLong { .. } => {
                 Failure::refused(Code::TooLong.word().to_owned(), error.to_string())
             }

@@ -1,9 +1,11 @@
 //! `snug pipe`: stdin and stdout are lines of the protocol, as with nc.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, FutureExt};
-use snug_client::Link;
+use smol::Timer;
+use snug_protocol::limits;
 
 use crate::failure::{Exit, Failure};
 use crate::{Common, place};
@@ -14,20 +16,27 @@ const QUEUED: usize = 64 << 10;
 enum Happening {
     Input(io::Result<usize>),
     Moved(io::Result<bool>),
+    Silence,
 }
+
+/// After so much silence something is sent, so that a sealed connection that only listens is kept.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// Whole lines, as both a sealed and a plain connection take them: without CR, and text.
 fn checked(lines: &[u8]) -> Result<Vec<u8>, Failure> {
     if lines.contains(&0) || std::str::from_utf8(lines).is_err() {
         return Err(Failure::new(Exit::Usage, "stdin is not lines of UTF-8 text"));
     }
+    if lines.split(|&byte| byte == b'\n').any(|line| line.len() > 2 * limits::LINE) {
+        let text = format!("a line of stdin is far longer than the {} bytes that one may have", limits::LINE);
+        return Err(Failure::new(Exit::Usage, text));
+    }
     Ok(lines.iter().copied().filter(|&byte| byte != b'\r').collect())
 }
 
 /// Carries lines both ways until the server closes. The end of stdin is passed on.
 pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
-    let addresses = place::addresses(common)?;
-    let (_, mut link) = Link::reach(&addresses, &place::trust(common)?).await?;
+    let mut link = place::link(common).await?;
     link.prove();
     let mut stdin = smol::Unblock::new(io::stdin());
     let mut buffer = vec![0; 16 << 10];
@@ -59,9 +68,18 @@ pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
             Happening::Input(stdin.read(&mut buffer).await)
         };
         let moved = async { Happening::Moved(link.advance().await) };
-        match moved.or(input).await {
+        let silence = async {
+            Timer::after(SILENCE).await;
+            Happening::Silence
+        };
+        match moved.or(input).or(silence).await {
+            Happening::Silence => link.prove(),
             Happening::Moved(Ok(true)) => {}
-            Happening::Moved(Ok(false)) => return Ok(()),
+            Happening::Moved(Ok(false)) if link.reason().is_empty() => return Ok(()),
+            Happening::Moved(Ok(false)) => {
+                let text = format!("the server ended the connection: {}", link.reason());
+                return Err(Failure::new(Exit::TryAgain, text));
+            }
             Happening::Moved(Err(error)) => return Err(lost(error)),
             Happening::Input(count) => match count? {
                 0 => is_open = false,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_channel::Receiver;
 use snug_client::{
-    Address, Client, ConnectError, DEFAULT_PORT, Event, FileKnownServers, FileTokens, KnownServers,
+    Address, Client, ConnectError, DEFAULT_PORT, Event, FileKnownServers, FileTokens, KnownServers, Link,
     MemoryKnownServers, MemoryTokens, Name, Options, Tokens, Trust,
 };
 use snug_protocol::RoomName;
@@ -42,16 +42,31 @@ pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Rece
             options.rooms = rooms;
         }
     }
-    let connected = match Client::connect(options.clone()).await {
-        Err(ConnectError::Unknown { address, offered }) if trust::ask(&address, offered) => {
-            trust::remember(&*options.trust.known, &address, offered)?;
-            Client::connect(options).await
-        }
-        connected => connected,
-    };
-    let (client, events, driver) = connected?;
+    let known = Arc::clone(&options.trust.known);
+    let (client, events, driver) = asking(&*known, || Client::connect(options.clone())).await?;
     smol::spawn(driver.run()).detach();
     Ok((client, events))
+}
+
+/// A connection that carries lines and nothing else.
+pub(crate) async fn link(common: &Common) -> Result<Link, Failure> {
+    let (addresses, trust) = (addresses(common)?, trust(common)?);
+    asking(&*trust.known, || async { Link::reach(&addresses, &trust).await.map(|(_, link)| link) }).await
+}
+
+/// Connects; if the server is not known and there is somebody to ask, asks, and connects again. Meanwhile there is no
+/// connection: a person's time is not a handshake's.
+async fn asking<T, F: Future<Output = Result<T, ConnectError>>>(
+    known: &dyn KnownServers,
+    connect: impl Fn() -> F,
+) -> Result<T, Failure> {
+    match connect().await {
+        Err(ConnectError::Unknown { address, offered }) if trust::ask(&address, offered) => {
+            trust::remember(known, &address, offered)?;
+            Ok(connect().await?)
+        }
+        connected => Ok(connected?),
+    }
 }
 
 /// Says on stderr when the connection is lost and made again, for commands that look at no other events.

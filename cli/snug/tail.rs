@@ -63,6 +63,7 @@ impl Tail {
                     tell(&format!("disconnected: {why}"), common);
                     reason = why;
                 }
+                Event::GaveUp { error } => return Err(Failure::from(&*error)),
                 _ => {}
             }
         }

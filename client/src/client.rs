@@ -116,6 +116,11 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The client does not try to come back any more: that makes no difference, or takes too long.
+    GaveUp {
+        /// Why the last try failed.
+        error: Arc<ConnectError>,
+    },
     /// The daemon said something that answers nothing: an entry, presence, a notice that it ends the connection.
     Line(Received),
 }
@@ -223,9 +228,12 @@ pub enum ConnectError {
 }
 
 /// Why a command has no OK.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
+    /// The connection was lost before the answer came, and could not be made again.
+    #[error("the connection was lost before the answer came, and {0}")]
+    GaveUp(Arc<ConnectError>),
     /// The daemon refused it.
     #[error("{text}")]
     Refused {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -115,9 +116,16 @@ impl Driver {
             self.link.give_up();
             self.drop_what_cannot_be_repeated(&reason);
             let _ = self.events.send(Event::Disconnected { reason: reason.clone() }).await;
-            if self.options.reconnect.is_zero() || !self.come_back().await {
+            let back = if self.options.reconnect.is_zero() { Err(None) } else { self.come_back().await };
+            if let Err(error) = back {
                 for (job, _) in self.under_way.drain(..) {
-                    job.reply.give(Err(RequestError::Lost { reason: reason.clone() }));
+                    job.reply.give(Err(match &error {
+                        Some(error) => RequestError::GaveUp(Arc::clone(error)),
+                        None => RequestError::Lost { reason: reason.clone() },
+                    }));
+                }
+                if let Some(error) = error {
+                    let _ = self.events.send(Event::GaveUp { error }).await;
                 }
                 return;
             }
@@ -244,19 +252,22 @@ impl Driver {
         }
     }
 
-    /// Connects again, with longer and longer waits, and repeats what was not answered. `false` if nobody waits for
-    /// that any more, or the daemon refuses for good.
-    async fn come_back(&mut self) -> bool {
+    /// Connects again, with longer and longer waits, and repeats what was not answered.
+    ///
+    /// # Errors
+    /// The last try's error, if trying again makes no difference or takes too long; `None` if nobody waits for it any
+    /// more.
+    async fn come_back(&mut self) -> Result<(), Option<Arc<ConnectError>>> {
         let random = SystemRandom::new();
         let mut wait = Driver::FIRST_WAIT;
         let lost = Instant::now();
-        while lost.elapsed() < self.options.reconnect {
+        loop {
             // Some more or less, so that not all clients of a daemon come back at the same moment.
             let mut byte = [0];
             let _ = random.fill(&mut byte);
             Timer::after(wait.mul_f64(0.75 + f64::from(byte[0]) / 512.0)).await;
             if self.jobs.is_closed() && self.under_way.is_empty() {
-                return false;
+                return Err(None);
             }
             match enter_in_time(&self.options, Some((&self.nick, self.token.as_deref()))).await {
                 Ok(entered) => {
@@ -268,16 +279,14 @@ impl Driver {
                     for (place, (job, _)) in self.under_way.iter().enumerate() {
                         self.link.queue(&labelled(self.first_label + place as u64, &job.request));
                     }
-                    return true;
+                    return Ok(());
                 }
-                Err(error) if is_final(&error) => {
-                    let _ = self.events.send(Event::Disconnected { reason: error.to_string() }).await;
-                    return false;
+                Err(error) if is_final(&error) || lost.elapsed() >= self.options.reconnect => {
+                    return Err(Some(Arc::new(error)));
                 }
                 Err(_) => wait = (wait * 2).min(self.options.longest_wait),
             }
         }
-        false
     }
 
     /// Ends the connection in order. Whether the daemon hears it makes no difference any more.

@@ -3,12 +3,15 @@
 //! Over TCP a link is always sealed. It is made only to a server whose key is pinned or known.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use ring::rand::SystemRandom;
-use snug_protocol::envelope::{ClientHandshake, ClientOptions, Fingerprint, LINE_BEFORE_OPEN, Offered};
-use snug_protocol::{Codec, Decoded, End, Item, LineDecoder, limits};
+use smol::Timer;
+use snug_protocol::envelope::{
+    ClientHandshake, ClientOptions, Fingerprint, HandshakeError, LINE_BEFORE_OPEN, Offered,
+};
+use snug_protocol::{CarriageReturn, Codec, Decoded, End, Item, LineDecoder, limits};
 
 use crate::{Address, ConnectError, Stream, Trust};
 
@@ -17,6 +20,9 @@ const READ_SIZE: usize = 32 << 10;
 
 /// The longest line that is taken: the daemon keeps to the limit, and one of the future may have another.
 const LINE: usize = 2 * limits::LINE;
+
+/// How long a connection may take to be made, without the time for a name.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection that carries lines.
 pub struct Link {
@@ -31,8 +37,8 @@ pub struct Link {
     written: usize,
     started: Instant,
     is_named: bool,
-    /// Whether the daemon has said that it says nothing more.
-    is_closed: bool,
+    /// Why the daemon says nothing more, if it has said so.
+    closed: Option<String>,
 }
 
 impl Link {
@@ -60,6 +66,10 @@ impl Link {
     /// # Errors
     /// A [`ConnectError`]: there is no server, or it is not known whether it is the right one.
     pub async fn connect(address: &Address, trust: &Trust) -> Result<Link, ConnectError> {
+        in_time(address, Link::connect_at_leisure(address, trust)).await
+    }
+
+    async fn connect_at_leisure(address: &Address, trust: &Trust) -> Result<Link, ConnectError> {
         let failed = |error| ConnectError::NoServer { address: address.clone(), error };
         let mut stream = Stream::connect(address).await.map_err(failed)?;
         let mut opening = Opening::default();
@@ -89,7 +99,7 @@ impl Link {
             written: 0,
             started: Instant::now(),
             is_named: false,
-            is_closed: false,
+            closed: None,
         })
     }
 
@@ -99,9 +109,12 @@ impl Link {
     /// A [`ConnectError`]: there is no server, or it cannot prove that it has a key.
     pub async fn fingerprint(address: &Address, trust: &Trust) -> Result<Fingerprint, ConnectError> {
         let failed = |error| ConnectError::NoServer { address: address.clone(), error };
-        let mut stream = Stream::connect(address).await.map_err(failed)?;
-        let offered = shake_hands(&mut stream, &mut Opening::default(), address, trust).await?;
-        Ok(offered.key().fingerprint())
+        let ask = async {
+            let mut stream = Stream::connect(address).await.map_err(failed)?;
+            let offered = shake_hands(&mut stream, &mut Opening::default(), address, trust).await?;
+            Ok(offered.key().fingerprint())
+        };
+        in_time(address, ask).await
     }
 
     /// Puts whole lines with their ends behind what is to be written.
@@ -125,7 +138,7 @@ impl Link {
     /// # Errors
     /// The daemon sent something that is no line, or that was not sealed by it.
     pub fn take_line(&mut self) -> io::Result<Option<String>> {
-        if self.is_closed {
+        if self.closed.is_some() {
             return Ok(None);
         }
         let mut input = &self.buffer[self.from..self.to];
@@ -133,8 +146,12 @@ impl Link {
         let line = match self.codec.next(&mut input) {
             None => Ok(None),
             Some(Item::Line(line)) => Ok(Some(line.to_owned())),
-            Some(Item::Closed) => {
-                self.is_closed = true;
+            Some(Item::KeyUpdated) => {
+                self.from = self.to - input.len();
+                return self.take_line();
+            }
+            Some(Item::Closed(reason)) => {
+                self.closed = Some(reason);
                 Ok(None)
             }
             Some(Item::Fault(fault)) => bad(fault.to_string()),
@@ -156,7 +173,7 @@ impl Link {
     /// The connection broke. Sealed, that is also an end of the stream that the daemon has not sealed: somebody may
     /// have cut it.
     pub async fn advance(&mut self) -> io::Result<bool> {
-        if self.is_closed {
+        if self.closed.is_some() {
             return Ok(false);
         }
         let is_sealed = self.codec.is_sealed();
@@ -193,6 +210,11 @@ impl Link {
         }
     }
 
+    /// Why the daemon has ended the connection; empty if it was asked to, or did not say.
+    pub fn reason(&self) -> &str {
+        self.closed.as_deref().unwrap_or_default()
+    }
+
     /// Gives the connection up, so that the daemon need not wait for this side to close.
     pub fn give_up(&self) {
         self.writer.shutdown();
@@ -203,7 +225,7 @@ impl Link {
     /// # Errors
     /// The connection broke.
     pub async fn finish_writing(&mut self) -> io::Result<()> {
-        self.outgoing.append(&mut self.codec.close());
+        self.outgoing.append(&mut self.codec.close(""));
         self.writer.write_all(&self.outgoing[self.written..]).await?;
         self.outgoing.clear();
         self.written = 0;
@@ -214,6 +236,18 @@ impl Link {
 enum Moved {
     Read(io::Result<usize>),
     Written(io::Result<usize>),
+}
+
+/// Gives up when a connection takes too long to be made.
+async fn in_time<T>(
+    address: &Address,
+    connecting: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let overdue = async {
+        Timer::after(PATIENCE).await;
+        Err(ConnectError::Lost { address: address.clone(), error: io::ErrorKind::TimedOut.into() })
+    };
+    connecting.or(overdue).await
 }
 
 /// Lines before there is a link.
@@ -235,7 +269,8 @@ impl Opening {
 
     async fn line(&mut self, stream: &mut Stream, address: &Address) -> Result<String, ConnectError> {
         let lost = |error| ConnectError::Lost { address: address.clone(), error };
-        let mut decoder = LineDecoder::new(LINE_BEFORE_OPEN);
+        // A CR would be part of what both sides hash.
+        let mut decoder = LineDecoder::new(LINE_BEFORE_OPEN).carriage_return(CarriageReturn::Refused);
         let mut input = std::mem::take(&mut self.rest);
         loop {
             let mut left = &input[..];
@@ -276,7 +311,8 @@ async fn shake_hands(
     let hello = opening.line(stream, address).await?;
     if let Some(refused) = hello.strip_prefix("ERR - ") {
         let (code, text) = refused.split_once(' ').unwrap_or((refused, ""));
-        return Err(ConnectError::Refused { code: code.to_owned(), text: text.to_owned() });
+        let refused = HandshakeError::Refused { code: code.to_owned(), text: text.to_owned() };
+        return Err(failed(refused));
     }
     let waiting = handshake.server_hello(&hello).map_err(failed)?;
     let identity = opening.line(stream, address).await?;

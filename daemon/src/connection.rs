@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Timer;
-use snug_protocol::{Code, Codec, End, Item, Opening, envelope};
+use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
@@ -69,7 +69,7 @@ pub(crate) struct Connection<S> {
 
 enum Held {
     Line(String),
-    Fault(snug_protocol::Fault),
+    Fault(Fault),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,8 @@ impl<S: Stream> Connection<S> {
         peer.push_answer(GREETING.as_bytes());
         let session = Session::new(Arc::clone(&core), peer, origin);
         Connection {
-            codec: Codec::plain(session.line_limit()),
+            // A hello may be longer than the lines that the settings allow.
+            codec: Codec::plain(limits::LINE_BEFORE_NAME),
             core,
             stream,
             session,
@@ -141,7 +142,8 @@ impl<S: Stream> Connection<S> {
                 },
                 Stage::Flushing if flushed => {
                     // The end is sealed as well: what comes without it was cut.
-                    self.output = self.codec.close();
+                    let reason = self.ending.as_ref().map(Ending::reason).unwrap_or_default();
+                    self.output = self.codec.close(reason);
                     if !self.output.is_empty() {
                         continue;
                     }
@@ -235,7 +237,7 @@ impl<S: Stream> Connection<S> {
             let left = self.take_lines(&buffer[..count], lines);
             self.input = left.to_vec();
             if self.codec.has_opened() {
-                self.session.peer().set_shaking_hands(false);
+                self.session.peer().set_proved();
             }
             Ok(Progress::Made)
         })
@@ -271,7 +273,11 @@ impl<S: Stream> Connection<S> {
             *lines -= 1;
             let step = match item {
                 Item::Bytes => continue,
-                Item::Closed => {
+                Item::KeyUpdated => {
+                    self.flow.take();
+                    continue;
+                }
+                Item::Closed(_) => {
                     self.input_ended = Some(Ending::Closed);
                     return &[];
                 }
@@ -301,7 +307,12 @@ impl<S: Stream> Connection<S> {
                             return &[];
                         }
                     }
-                    let step = self.session.line(line, under_way);
+                    let limit = self.session.line_limit();
+                    let step = if line.len() > limit {
+                        self.session.fault(Fault::TooLong { limit }, under_way)
+                    } else {
+                        self.session.line(line, under_way)
+                    };
                     if step == Step::Hold {
                         self.held = Some(Held::Line(line.to_owned()));
                     }
@@ -348,7 +359,7 @@ impl<S: Stream> Connection<S> {
                 // Behind what may still be written of the greeting, and before anything sealed.
                 self.output.extend_from_slice(reply.as_bytes());
                 self.codec = Codec::sealed(channel, End::Server, self.session.line_limit(), self.core.now());
-                peer.set_shaking_hands(true);
+                peer.set_greeted();
                 peer.set_answers_pings();
             }
             Err(error) => {
@@ -429,15 +440,16 @@ impl<S> Drop for Connection<S> {
 /// Ends a connection that may not begin so, and says why.
 fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) -> bool {
     let plaintext = core.config().listen.plaintext;
-    let is_tcp = matches!(origin, Origin::Tcp(_));
     let (code, text) = match opening {
         Opening::NotChat => (Code::NotChat, "this is a chat daemon, not a web server"),
-        Opening::Plain if is_tcp && plaintext == Plaintext::Never => {
-            (Code::Plaintext, "this daemon takes only sealed connections; use snug, or the Unix socket")
-        }
-        Opening::Plain if origin.is_remote() && plaintext == Plaintext::Loopback => {
-            (Code::Plaintext, "in the clear this daemon talks only to its own machine; use the envelope")
-        }
+        Opening::Plain if origin.must_seal(plaintext) => match plaintext {
+            Plaintext::Never => {
+                (Code::Plaintext, "this daemon takes only sealed connections; use snug, or the Unix socket")
+            }
+            _ => {
+                (Code::Plaintext, "in the clear this daemon talks only to its own machine; use the envelope")
+            }
+        },
         Opening::Hello | Opening::Plain => return false,
     };
     peer.end(Ending::Dismissed(code, text.to_owned()));
@@ -466,8 +478,8 @@ mod tests {
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
         let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), "log".to_owned(), seal));
-        let peer = core.new_peer();
-        core.registry.admit(&peer, origin.counted_address(), &core.config().limits).expect("there is room");
+        let peer = core.new_peer(origin);
+        core.registry.admit(&peer, &core.config().limits).expect("there is room");
         let (mut hearing, writer) = piper::pipe(1 << 20);
         let stream = Both { reader: Cursor::new(bytes.to_vec()), writer };
         smol::block_on(async {

@@ -15,6 +15,7 @@ use crate::deliver::Reply;
 use crate::log::{Act, Author, Draft};
 use crate::peer::{Budget, Ending, Peer};
 use crate::registry::{Registry, Room};
+use crate::session::Origin;
 use crate::writer::{Queue, Submission};
 
 /// See the module.
@@ -100,9 +101,9 @@ impl Core {
     }
 
     /// A peer that nobody knows yet.
-    pub(crate) fn new_peer(&self) -> Arc<Peer> {
+    pub(crate) fn new_peer(&self, origin: Origin) -> Arc<Peer> {
         let id = self.last_session.fetch_add(1, Relaxed) + 1;
-        Arc::new(Peer::new(id, self.now(), Arc::clone(&self.budget)))
+        Arc::new(Peer::new(id, origin, self.now(), Arc::clone(&self.budget)))
     }
 
     /// Lets the log forget a room that nobody is in and nobody wrote in.
@@ -128,7 +129,8 @@ impl Core {
         ]
         .map(millis);
         self.registry.for_each_peer(|peer| {
-            peer.check_entrance(now, handshake, registration);
+            let must_seal = peer.origin.must_seal(config.listen.plaintext);
+            peer.check_entrance(now, must_seal, handshake, registration);
             peer.check_pulse(now, ping, dead);
         });
         self.registry.forget_guests(now, linger, config.guests.lingering);

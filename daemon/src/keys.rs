@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use ring::rand::SystemRandom;
-use snug_protocol::envelope::{Psk, ServerKey};
+use snug_protocol::envelope::{Psk, ServerKey, decode_key, encode_key};
 use zeroize::Zeroizing;
 
 /// What stands before the key in its file, so that a person sees what it is.
@@ -25,16 +25,16 @@ pub fn server_key(folder: &Path) -> io::Result<ServerKey> {
     let path = folder.join(KEY_FILE);
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         let key = ServerKey::generate(&SystemRandom::new()).map_err(io::Error::other)?;
-        // The notation of the seed is the same as of a pre-shared key: base64 of 32 bytes.
-        let seed = Zeroizing::new(snug_protocol::envelope::encode_key(key.reveal_seed()));
-        write_secret(&path, &Zeroizing::new(format!("{KEY_PREFIX}{}\n", *seed)))?;
-        return Ok(key);
+        match write_secret(&path, &[KEY_PREFIX, &encode_key(key.reveal_seed()), "\n"]) {
+            // Somebody else was faster: that one's key it is.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            written => return written.map(|()| key),
+        }
     }
     let text = read_secret(&path)?;
-    let seed = text.trim_end().strip_prefix(KEY_PREFIX).and_then(snug_protocol::envelope::decode_key);
-    let seed = seed
-        .map(Zeroizing::new)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no identity of snug"))?;
+    let seed = text.trim_end().strip_prefix(KEY_PREFIX).and_then(decode_key);
+    let seed =
+        seed.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is no identity of snug"))?;
     ServerKey::from_seed(&seed).map_err(io::Error::other)
 }
 
@@ -56,7 +56,7 @@ pub fn read_psk(path: &Path) -> io::Result<Psk> {
 pub fn make_psk(path: &Path) -> io::Result<Psk> {
     let psk =
         Psk::generate(&SystemRandom::new()).ok_or_else(|| io::Error::other("the random source failed"))?;
-    write_secret(path, &Zeroizing::new(format!("{}\n", *psk.reveal())))?;
+    write_secret(path, &[&psk.reveal(), "\n"])?;
     Ok(psk)
 }
 
@@ -85,10 +85,22 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+/// Writes a new file that is there whole or not at all, and is never written over.
+fn write_secret(path: &Path, parts: &[&str]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.new", std::process::id()));
+    let draft = Path::new(&draft);
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).and_then(|mut file| {
+            // Part by part: one text of all would be one more copy.
+            parts.iter().try_for_each(|part| file.write_all(part.as_bytes()))?;
+            file.sync_all()?;
+            fs::hard_link(draft, path)
+        });
+    let _ = fs::remove_file(draft);
+    written?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

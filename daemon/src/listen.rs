@@ -134,8 +134,8 @@ async fn back_off(error: &io::Error) {
 pub(crate) fn serve<S: Stream + 'static>(runtime: &Arc<Runtime>, stream: S, origin: Origin) {
     let core = &runtime.core;
     core.counters.connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let peer = core.new_peer();
-    match core.registry.admit(&peer, origin.counted_address(), &core.config().limits) {
+    let peer = core.new_peer(origin);
+    match core.registry.admit(&peer, &core.config().limits) {
         Ok(()) => runtime.spawn(Connection::new(Arc::clone(core), stream, peer, origin)),
         Err(refusal) => runtime.spawn(turn_away(Arc::clone(core), stream, refusal)),
     }

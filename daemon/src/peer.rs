@@ -7,11 +7,14 @@ use std::task::{Context, Waker};
 use snug_protocol::{Code, ServerLine};
 
 use crate::config::Limits;
+use crate::session::Origin;
 
 /// A session's shared half. Every method may be called from any thread and takes a short lock at most.
 pub(crate) struct Peer {
     /// The session's number, unique in this run of the daemon.
     pub(crate) id: u64,
+    /// From where it comes.
+    pub(crate) origin: Origin,
     /// When it came, in milliseconds of [`Clock::elapsed`](crate::Clock::elapsed).
     came: u64,
     /// The number of the identity it speaks for; 0 before NICK.
@@ -22,8 +25,10 @@ pub(crate) struct Peer {
     pinged: AtomicU64,
     /// Whether it is known to answer a PING.
     answers_pings: AtomicBool,
-    /// Whether it has said HELLO and not yet proved that it has the keys.
-    is_shaking_hands: AtomicBool,
+    /// Whether it has said HELLO.
+    has_greeted: AtomicBool,
+    /// Whether an envelope of its has been opened: it has the keys.
+    has_proved: AtomicBool,
     /// Whether it is the daemon that does not read, so that silence means nothing.
     held_up: AtomicBool,
     budget: Arc<Budget>,
@@ -84,6 +89,15 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// What the peer is told with the end of a sealed stream, if the end is not its own.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Ending::Quit(_) | Ending::Closed | Ending::Lost => "",
+            Ending::Broken(text) => text,
+            Ending::Dismissed(code, _) => code.word(),
+        }
+    }
+
     /// What the others are told.
     pub(crate) fn farewell(&self) -> Option<String> {
         match self {
@@ -107,15 +121,17 @@ pub(crate) struct Standing {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, now: u64, budget: Arc<Budget>) -> Peer {
+    pub(crate) fn new(id: u64, origin: Origin, now: u64, budget: Arc<Budget>) -> Peer {
         Peer {
             id,
+            origin,
             came: now,
             identity: AtomicU64::new(0),
             heard: AtomicU64::new(now),
             pinged: AtomicU64::new(0),
             answers_pings: AtomicBool::new(false),
-            is_shaking_hands: AtomicBool::new(false),
+            has_greeted: AtomicBool::new(false),
+            has_proved: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             budget,
             outbox: Mutex::default(),
@@ -168,18 +184,26 @@ impl Peer {
         }
     }
 
-    /// Notes that it has said HELLO, or that its first envelope was opened.
-    pub(crate) fn set_shaking_hands(&self, is_shaking_hands: bool) {
-        self.is_shaking_hands.store(is_shaking_hands, Relaxed);
+    /// Notes that it has said HELLO.
+    pub(crate) fn set_greeted(&self) {
+        self.has_greeted.store(true, Relaxed);
     }
 
-    /// Ends it if it takes longer than these milliseconds to prove that it has the keys, or to take a name.
-    pub(crate) fn check_entrance(&self, now: u64, handshake: u64, registration: u64) {
+    /// Notes that an envelope of its has been opened.
+    pub(crate) fn set_proved(&self) {
+        self.has_proved.store(true, Relaxed);
+    }
+
+    /// Ends it if it takes longer than these milliseconds to prove that it has the keys, which it has to if it has
+    /// said HELLO or `must_seal`, or to take a name.
+    pub(crate) fn check_entrance(&self, now: u64, must_seal: bool, handshake: u64, registration: u64) {
         if self.identity() != 0 {
             return;
         }
         let age = now.saturating_sub(self.came);
-        let text = if self.is_shaking_hands.load(Relaxed) && age >= handshake {
+        let is_shaking_hands =
+            (must_seal || self.has_greeted.load(Relaxed)) && !self.has_proved.load(Relaxed);
+        let text = if is_shaking_hands && age >= handshake {
             format!("no envelope came within {} s", handshake.div_ceil(1_000))
         } else if age >= registration {
             format!("no NICK came within {} s", registration.div_ceil(1_000))
@@ -425,7 +449,7 @@ mod tests {
 
     fn peer(outbox: u64) -> Peer {
         let limits = Limits { outbox: Size::from_bytes(outbox), ..Limits::default() };
-        Peer::new(1, 0, Arc::new(Budget::new(&limits)))
+        Peer::new(1, Origin::Embedder, 0, Arc::new(Budget::new(&limits)))
     }
 
     fn take(peer: &Peer, into: &mut Vec<u8>) -> Standing {

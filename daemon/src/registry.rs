@@ -77,8 +77,6 @@ pub(crate) enum Proof {
 /// How a session comes in.
 pub(crate) struct Entrance<'a> {
     pub(crate) peer: &'a Arc<Peer>,
-    /// The address that it was admitted under.
-    pub(crate) address: Option<IpAddr>,
     pub(crate) nick: &'a Nick<'a>,
     /// Joins nothing and is not announced.
     pub(crate) quiet: bool,
@@ -178,15 +176,13 @@ impl Registry {
     /// Takes a new session in.
     ///
     /// # Errors
-    /// There are too many, in all or of its address (`None` is exempt).
-    pub(crate) fn admit(
-        &self,
-        peer: &Arc<Peer>,
-        address: Option<IpAddr>,
-        limits: &Limits,
-    ) -> Result<(), Refusal> {
+    /// There are too many, in all or of its address.
+    pub(crate) fn admit(&self, peer: &Arc<Peer>, limits: &Limits) -> Result<(), Refusal> {
+        let address = peer.origin.counted_address();
         let mut state = self.state();
-        if state.peers.len() as u64 >= limits.sessions || state.nameless >= limits.nameless {
+        if state.peers.len() as u64 >= limits.sessions
+            || peer.origin.is_tcp() && state.nameless >= limits.nameless
+        {
             return refuse(Code::TooMany, "the daemon is full; try again later");
         }
         if let Some(address) = address {
@@ -198,7 +194,7 @@ impl Registry {
             visitors.sessions += 1;
             visitors.nameless += 1;
         }
-        state.nameless += 1;
+        state.nameless += u64::from(peer.origin.is_tcp());
         state.peers.insert(peer.id, Arc::clone(peer));
         Ok(())
     }
@@ -208,7 +204,6 @@ impl Registry {
     pub(crate) fn dismiss(
         &self,
         peer: &Arc<Peer>,
-        address: Option<IpAddr>,
         farewell: Option<&str>,
         (time, now): (Timestamp, u64),
         limits: &Limits,
@@ -218,9 +213,9 @@ impl Registry {
             return Vec::new();
         }
         if peer.identity() == 0 {
-            state.name_taken(address);
+            state.name_taken(peer);
         }
-        if let Some(address) = address
+        if let Some(address) = peer.origin.counted_address()
             && let Some(visitors) = state.addresses.get_mut(&address)
         {
             visitors.sessions -= 1;
@@ -263,7 +258,7 @@ impl Registry {
             None => (state.create(entrance)?, None),
         };
         entrance.peer.set_identity(number);
-        state.name_taken(entrance.address);
+        state.name_taken(entrance.peer);
         let person = state.people.get_mut(&number).expect("it was found or made above");
         person.identity.audience.add(entrance.peer);
         person.sessions.push(Arc::clone(entrance.peer));
@@ -480,8 +475,9 @@ impl Registry {
 
 impl State {
     /// Counts one nameless session less.
-    fn name_taken(&mut self, address: Option<IpAddr>) {
-        self.nameless = self.nameless.saturating_sub(1);
+    fn name_taken(&mut self, peer: &Peer) {
+        self.nameless -= u64::from(peer.origin.is_tcp());
+        let address = peer.origin.counted_address();
         if let Some(visitors) = address.and_then(|address| self.addresses.get_mut(&address)) {
             visitors.nameless = visitors.nameless.saturating_sub(1);
         }

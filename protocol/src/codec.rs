@@ -12,8 +12,10 @@ pub enum Item<'a> {
     Bytes,
     /// A line that is refused.
     Fault(Fault),
-    /// The peer says nothing more, in order.
-    Closed,
+    /// The peer has a new key. Nothing to do; but it is work, and counts as such.
+    KeyUpdated,
+    /// The peer says nothing more, in order, for this reason, which may be empty.
+    Closed(String),
     /// An envelope does not open, or is not what has to come: the stream is over.
     Broken(&'static str),
 }
@@ -140,7 +142,7 @@ impl Codec {
         }
     }
 
-    /// Whole lines as they stand in the stream.
+    /// Whole lines as they stand in the stream: UTF-8 without NUL and CR, each at most 65,535 bytes.
     pub fn encode(&mut self, lines: Vec<u8>, now: u64) -> Vec<u8> {
         match self {
             Codec::Plain(_) => lines,
@@ -157,12 +159,12 @@ impl Codec {
         out
     }
 
-    /// What ends this side of the stream.
-    pub fn close(&mut self) -> Vec<u8> {
+    /// What ends this side of the stream, with a reason for people, or an empty one.
+    pub fn close(&mut self, reason: &str) -> Vec<u8> {
         let mut out = Vec::new();
         if let Codec::Sealed(sealed) = self {
             // It was closed before: then there is nothing to say.
-            let _ = sealed.sealer.close("", &mut out);
+            let _ = sealed.sealer.close(reason, &mut out);
         }
         out
     }
@@ -175,18 +177,23 @@ impl Sealed {
             self.taken = 0;
             let line = match self.outer.next(input)? {
                 Decoded::Line(line) => line,
+                Decoded::Fault(Fault::TooLong { .. }) => {
+                    return Some(Item::Broken(
+                        "an envelope is too long; before NICK it has at most 4096 bytes",
+                    ));
+                }
                 _ => return Some(Item::Broken("this is no envelope")),
             };
             let opened = self.opener.open(line);
             self.has_opened |= opened.is_ok();
             match (opened, self.expected) {
-                (Ok(Opened::KeyUpdated), _) => {}
+                (Ok(Opened::KeyUpdated), _) => return Some(Item::KeyUpdated),
                 (Ok(Opened::Lines(lines)), None) => self.opened = lines.into_bytes(),
                 (Ok(Opened::Bytes(bytes)), Some(expected)) if bytes.len() as u64 == expected => {
                     self.expected = None;
                     return Some(Item::Bytes);
                 }
-                (Ok(Opened::Closed(_)), None) => return Some(Item::Closed),
+                (Ok(Opened::Closed(reason)), None) => return Some(Item::Closed(reason)),
                 (Ok(_), Some(_)) => return Some(Item::Broken("the announced bytes did not come")),
                 (Ok(_), None) => return Some(Item::Broken("bytes came that nobody announced")),
                 (Err(_), _) => return Some(Item::Broken("an envelope could not be opened")),
@@ -268,7 +275,7 @@ mod tests {
                     }
                     Some(other) => (format!("{other:?}"), None),
                 };
-                let is_over = text.starts_with("Broken") || text == "Closed";
+                let is_over = text.starts_with("Broken") || text.starts_with("Closed");
                 found.push(text);
                 if is_over {
                     return found;
@@ -291,7 +298,8 @@ mod tests {
         client.sealer.seal_lines("a\x01b\ntwo\n", Padding::Buckets, &mut stream).expect("sealed");
         client.sealer.close("", &mut stream).expect("sealed");
         let fault = format!("{:?}", Item::Fault(Fault::ControlCharacter));
-        assert_eq!(decode(&mut codec, &[&stream]), ["one", "BYTES 3", "Bytes", &fault, "two", "Closed"]);
+        let expected = ["one", "BYTES 3", "KeyUpdated", "Bytes", &fault, "two", "Closed(\"\")"];
+        assert_eq!(decode(&mut codec, &[&stream]), expected);
     }
 
     #[test]
@@ -378,7 +386,8 @@ mod tests {
                 pieces.push(&stream[from..cut]);
                 from = cut;
             }
-            prop_assert_eq!(decode(&mut codec, &pieces), ["one", "two", "BYTES 2", "Bytes", "Closed"]);
+            let expected = ["one", "two", "BYTES 2", "Bytes", "KeyUpdated", "Closed(\"bye\")"];
+            prop_assert_eq!(decode(&mut codec, &pieces), expected);
         }
     }
 }

@@ -262,6 +262,11 @@ impl Config {
             let message = "[heartbeat] dead has to be at least twice ping, so that a PING can be answered";
             return Err(ConfigError { position: (1, 1), message: message.to_owned() });
         }
+        let listen = &config.listen;
+        if listen.plaintext == Plaintext::Anywhere && !listen.psk_file.as_os_str().is_empty() {
+            let message = "[listen] psk_file hides the server from strangers, and plaintext = \"anywhere\" lets them in";
+            return Err(ConfigError { position: (1, 1), message: message.to_owned() });
+        }
         Ok(config)
     }
 
@@ -329,6 +334,11 @@ mod tests {
             ("[limits]\noutbox = \"1 kB\"\n", (2, 10), "at least"),
             ("[heartbeat]\nping = \"30s\"\ndead = \"31s\"\n", (1, 1), "twice"),
             ("data = [\n", (1, 9), "unclosed"),
+            ("data = \"\"\n", (1, 8), "has no name"),
+            ("[bots.emoji]\nnick = \"bad nick\"\n", (2, 8), "is no nick"),
+            ("[bots.emoji]\nrooms = [\"nohash\"]\n", (2, 9), "is no room's name"),
+            ("[bots.emoji.aliases]\nx = \"a\\u0007b\"\n", (1, 1), "neither has controls"),
+            ("[listen]\nplaintext = \"anywhere\"\npsk_file = \"/k\"\n", (1, 1), "lets them in"),
         ] {
             let error = Config::from_toml(text).expect_err(text);
             assert!(error.message.contains(says), "{text:?}: {error}");

@@ -40,8 +40,7 @@ impl Session {
         let user = matches!(proof, Proof::User(..)).then(|| proof.clone());
         let shows = token.map(proof_of).into_iter().chain(user).collect();
         let bot = self.origin == Origin::Bot;
-        let address = self.origin.counted_address();
-        let entrance = Entrance { peer: &self.peer, address, nick, quiet, bot, shows, proof, number, time };
+        let entrance = Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, time };
         let entered = core.registry.enter(&entrance, limits)?;
 
         let mut tags = TagBuilder::default();

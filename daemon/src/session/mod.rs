@@ -15,6 +15,7 @@ use snug_protocol::{
     limits,
 };
 
+use crate::config::Plaintext;
 use crate::core::Core;
 use crate::deliver::Reply;
 use crate::log::{Author, Draft, Refusal};
@@ -36,17 +37,33 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The address whose sessions are counted. Whoever is on this machine is exempt.
+    /// The address whose sessions are counted; of IPv6 the network, which one person has all of (RFC 6177). Whoever
+    /// is on this machine is exempt.
     pub(crate) fn counted_address(self) -> Option<IpAddr> {
         match self {
-            Origin::Tcp(address) if !address.is_loopback() => Some(address),
-            _ => None,
+            Origin::Tcp(address) if address.is_loopback() => None,
+            Origin::Tcp(IpAddr::V6(address)) => {
+                let network = address.to_bits() >> 64 << 64;
+                Some(IpAddr::V6(network.into()))
+            }
+            Origin::Tcp(address) => Some(address),
+            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
         }
     }
 
-    /// Whether lines in the clear would cross a network.
-    pub(crate) fn is_remote(self) -> bool {
-        self.counted_address().is_some()
+    /// Whether it may be anybody, so that few of them are let in without a name.
+    pub(crate) fn is_tcp(self) -> bool {
+        matches!(self, Origin::Tcp(_))
+    }
+
+    /// Whether lines in the clear are not taken from there.
+    pub(crate) fn must_seal(self, plaintext: Plaintext) -> bool {
+        match plaintext {
+            Plaintext::Never => self.is_tcp(),
+            // Lines in the clear would cross a network.
+            Plaintext::Loopback => self.counted_address().is_some(),
+            Plaintext::Anywhere => false,
+        }
     }
 
     /// Whether its lines per second are limited.
@@ -164,10 +181,9 @@ impl Session {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let now = self.core.now();
-        let address = self.origin.counted_address();
         let farewell = ending.farewell();
         let registry = &self.core.registry;
-        let empty = registry.dismiss(&self.peer, address, farewell.as_deref(), (time, now), &config.limits);
+        let empty = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
         for room in empty {
             self.retire(room);
         }

@@ -73,9 +73,9 @@ impl World {
     }
 
     fn connect(&self, origin: Origin) -> Person {
-        let peer = self.core.new_peer();
+        let peer = self.core.new_peer(origin);
         let limits = &self.core.config().limits;
-        self.core.registry.admit(&peer, origin.counted_address(), limits).expect("there is room");
+        self.core.registry.admit(&peer, limits).expect("there is room");
         Person { session: Session::new(Arc::clone(&self.core), peer, origin), taken: Vec::new() }
     }
 
@@ -419,10 +419,14 @@ fn limits_are_refused_with_their_codes() {
     assert!(world.ask(&mut alice, "JOIN #b").starts_with("ERR JOIN too-many"));
     assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "OK JOIN #lobby\n");
 
-    let remote = Some([192, 0, 2, 1].into());
+    // One of an address, an IPv6 network being one, and three in all; alice is one of them.
     let limits = &world.core.config().limits;
-    let admit = |address| world.core.registry.admit(&world.core.new_peer(), address, limits).is_ok();
-    assert_eq!([admit(remote), admit(remote), admit(None), admit(None)], [true, false, true, false]);
+    let admit = |address: &str| {
+        let origin = Origin::Tcp(address.parse().expect("an address"));
+        world.core.registry.admit(&world.core.new_peer(origin), limits).is_ok()
+    };
+    let admitted = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.9"].map(admit);
+    assert_eq!(admitted, [true, false, true, false, false]);
 }
 
 #[test]
@@ -487,6 +491,16 @@ fn who_takes_no_name_is_not_kept() {
     world.pass(1_000);
     assert_eq!(nobody.heard(), "ERR - timeout no NICK came within 10 s\n");
     assert!(nobody.is_over());
+}
+
+#[test]
+fn strangers_without_a_name_leave_room_for_this_machine() {
+    let world = World::with("[limits]\nnameless = 2\n");
+    let limits = &world.core.config().limits;
+    let admit = |origin| world.core.registry.admit(&world.core.new_peer(origin), limits).is_ok();
+    let stranger = Origin::Tcp([192, 0, 2, 1].into());
+    let admitted = [stranger, stranger, stranger, Origin::Unix(7), Origin::Bot, Origin::Embedder].map(admit);
+    assert_eq!(admitted, [true, true, false, true, true, true]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::GeneralPurposeConfig;
 use base64::engine::simd::Simd;
+use zeroize::Zeroizing;
 
 /// Strict: padding is required and unused bits are zero, so that decoding refuses any other spelling. It finds out
 /// once what the processor can do.
@@ -29,9 +30,12 @@ pub(super) fn decode_into(text: &str, out: &mut Vec<u8>) -> Option<()> {
     ENGINE.decode_vec(text, out).ok()
 }
 
-/// Decodes exactly `LENGTH` bytes.
+/// Decodes exactly `LENGTH` bytes, which may be a secret: nothing is left behind on the way.
 pub(super) fn decode<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
-    ENGINE.decode(text).ok()?.try_into().ok()
+    // Room for all that could come, so that the buffer never moves.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(text.len()));
+    ENGINE.decode_vec(text, &mut buffer).ok()?;
+    buffer.as_slice().try_into().ok()
 }
 
 pub(super) fn decode_vec(text: &str) -> Option<Vec<u8>> {

@@ -35,6 +35,8 @@ pub use handshake::{
 mod record;
 pub use record::{Opened, Opener, Padding, Sealer};
 
+use zeroize::Zeroizing;
+
 /// The version that both hellos name.
 const VERSION: &str = "snug/1";
 
@@ -66,14 +68,14 @@ pub mod hazmat {
     }
 }
 
-/// Writes 32 bytes of a key as files and lines have them. Where it is a secret, so is the text.
-pub fn encode_key(bytes: &[u8; 32]) -> String {
-    base64::encode_string(bytes)
+/// Writes 32 bytes of a key as files and lines have them. The text is wiped when it goes.
+pub fn encode_key(bytes: &[u8; 32]) -> Zeroizing<String> {
+    Zeroizing::new(base64::encode_string(bytes))
 }
 
 /// Reads what [`encode_key`] wrote, in that spelling and no other.
-pub fn decode_key(text: &str) -> Option<[u8; 32]> {
-    base64::decode(text)
+pub fn decode_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    base64::decode(text).map(Zeroizing::new)
 }
 
 /// Why a handshake fails at the server. The code goes to the client as `ERR HELLO <code> <text>`.
@@ -106,7 +108,7 @@ impl AcceptError {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The server refused. It is not authenticated: show it, and never act on it.
-    #[error("the server refuses: {code} ({text})")]
+    #[error("whoever answers refuses, and is not authenticated: {code} ({text})")]
     Refused {
         /// Its code, as it stood on the line.
         code: String,
