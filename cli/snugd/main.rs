@@ -29,7 +29,7 @@ const EXIT_START: u8 = 1;
 
 /// A chat daemon that people, scripts and programs share.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "snugd", version, about, max_term_width = 100)]
 struct Arguments {
     /// Read the settings from FILE and nowhere else
     #[arg(long, value_name = "FILE", conflicts_with = "check_config")]
