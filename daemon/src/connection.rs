@@ -471,6 +471,7 @@ mod tests {
     use crate::Environment;
     use crate::config::Config;
     use crate::core::Seal;
+    use crate::local::Duplex;
 
     /// What a client hears that sends `bytes` from there and closes.
     fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
@@ -481,46 +482,13 @@ mod tests {
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");
         let (mut hearing, writer) = piper::pipe(1 << 20);
-        let stream = Both { reader: Cursor::new(bytes.to_vec()), writer };
+        let stream = Duplex { reader: Cursor::new(bytes.to_vec()), writer };
         smol::block_on(async {
             Connection::new(core, stream, peer, origin).await;
             let mut heard = String::new();
             hearing.read_to_string(&mut heard).await.expect("text");
             heard.split_once('\n').expect("a greeting").1.to_owned()
         })
-    }
-
-    struct Both {
-        reader: Cursor<Vec<u8>>,
-        writer: piper::Writer,
-    }
-
-    impl AsyncRead for Both {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut [u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.reader).poll_read(cx, buffer)
-        }
-    }
-
-    impl AsyncWrite for Both {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.writer).poll_write(cx, buffer)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.writer).poll_flush(cx)
-        }
-
-        fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.writer).poll_close(cx)
-        }
     }
 
     const NEAR: Origin = Origin::Tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));

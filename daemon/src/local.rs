@@ -103,13 +103,13 @@ async fn hear(reader: &mut BufReader<piper::Reader>) -> io::Result<Option<String
     Ok(Some(line))
 }
 
-/// The daemon's end of a local session.
-struct Duplex {
-    reader: piper::Reader,
-    writer: piper::Writer,
+/// The daemon's end of a local session: what it reads, and the pipe it writes.
+pub(crate) struct Duplex<R> {
+    pub(crate) reader: R,
+    pub(crate) writer: piper::Writer,
 }
 
-impl AsyncRead for Duplex {
+impl<R: AsyncRead + Unpin> AsyncRead for Duplex<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -119,7 +119,7 @@ impl AsyncRead for Duplex {
     }
 }
 
-impl AsyncWrite for Duplex {
+impl<R: Unpin> AsyncWrite for Duplex<R> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.writer).poll_write(cx, buffer)
     }
