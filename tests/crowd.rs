@@ -32,3 +32,27 @@ fn a_crowd_hears_everything_in_one_order() {
         assert_eq!(said.len(), EACH);
     }
 }
+
+#[test]
+fn a_bot_that_is_asked_more_than_it_can_say_is_still_there_afterwards() {
+    const QUESTIONS: usize = 2_000;
+    let daemon = Daemon::with("[limits]\nrate = 0\n");
+    let mut crowd = Raw::enter(&daemon, "crowd");
+    let mut sender = crowd.try_clone();
+    let questions = "MSG #lobby !emoji heart\n".repeat(QUESTIONS);
+    let asking = std::thread::spawn(move || sender.send(questions.as_bytes()));
+    for _ in 0..QUESTIONS {
+        crowd.wait_for("OK MSG");
+    }
+    asking.join().expect("all was sent");
+    // An answer may be dropped while it is busy; it hears again as soon as it is not.
+    let is_answered = (0..1_000).any(|_| {
+        crowd.say("PRIV emoji lobster");
+        crowd.wait_for("OK PRIV emoji");
+        crowd.say("PING 1");
+        std::iter::from_fn(|| Some(crowd.hear()))
+            .take_while(|line| line != "OK PING 1")
+            .any(|line| line.contains(":emoji PRIV crowd ") && line.contains(":lobster:"))
+    });
+    assert!(is_answered);
+}

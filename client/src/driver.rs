@@ -308,10 +308,9 @@ impl Driver {
 /// Whether trying again makes no difference.
 fn is_final(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Refused { code, .. } => !matches!(
-            code.parse(),
-            Ok(Code::NickTaken | Code::TooMany | Code::SlowDown | Code::ShuttingDown | Code::Timeout)
-        ),
+        ConnectError::Refused { code, .. } => {
+            !matches!(code.parse(), Ok(Code::NickTaken | Code::TooMany | Code::ShuttingDown | Code::Timeout))
+        }
         ConnectError::Changed { .. } | ConnectError::Unknown { .. } => true,
         _ => false,
     }

@@ -85,7 +85,7 @@ fn answer_to_entry(kind: EntryKind, label: Option<String>, name: &str, outcome: 
         Outcome::Applied { id, time } => (id, time, false),
         Outcome::Duplicate { id, time } => (id, time, true),
         Outcome::Refused(Refusal { code, text }) => return answer.err(code, &text),
-        Outcome::Room { .. } | Outcome::Retired => return Vec::new(),
+        Outcome::Room { .. } | Outcome::Retired | Outcome::Kept => return Vec::new(),
     };
     let mut tags = TagBuilder::default();
     tags.display("id", Some(id));
@@ -162,7 +162,9 @@ fn join(core: &Core, draft: &Draft, sender: &Arc<Peer>, label: Option<String>, o
     let (number, generation, name) = match outcome {
         Outcome::Room { number, generation, name } => (number, generation, name),
         Outcome::Refused(Refusal { code, text }) => return answer.err(code, &text),
-        Outcome::Applied { .. } | Outcome::Duplicate { .. } | Outcome::Retired => return Vec::new(),
+        Outcome::Applied { .. } | Outcome::Duplicate { .. } | Outcome::Retired | Outcome::Kept => {
+            return Vec::new();
+        }
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
     let room = RoomName::parse(&name).unwrap_or_else(|_| asked.clone());

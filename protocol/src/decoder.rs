@@ -132,11 +132,6 @@ impl LineDecoder {
         self.state = if count == 0 { State::BytesEnd } else { State::Bytes(count) };
     }
 
-    /// Whether the stream stands between two lines, so that its end here cuts nothing.
-    pub fn is_between_lines(&self) -> bool {
-        self.state == State::Spent || self.state == State::Line && self.partial.is_empty()
-    }
-
     /// Takes from the front of `input` until something is complete. `None` means that all of `input` was taken
     /// and more is needed.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Decoded<'a>> {

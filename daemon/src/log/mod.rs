@@ -77,6 +77,8 @@ pub(crate) enum Outcome {
     Room { number: u64, generation: u64, name: String },
     /// The room is gone.
     Retired,
+    /// The room has entries, or somebody has come back to it: it stays.
+    Kept,
     /// It may not be; nothing has changed.
     Refused(Refusal),
 }
