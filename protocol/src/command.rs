@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    Code, Line, NameError, Nick, Params, RoomName, TagBuilder, Tags, Target, Verb, escape_text, limits,
-    unescape_text,
+    Code, Cursor, Line, NameError, Nick, Params, RoomName, TagBuilder, Tags, Target, Timestamp, Verb,
+    escape_text, limits, unescape_text,
 };
 
 /// A command with the tags that any command may carry.
@@ -24,7 +24,7 @@ pub struct Request<'a> {
 )]
 pub enum Command<'a> {
     Hello,
-    Nick { nick: Nick<'a>, quiet: bool, token: Option<Cow<'a, str>> },
+    Nick { nick: Nick<'a>, quiet: bool, token: Option<Cow<'a, str>>, since: Option<Cursor> },
     Quit { text: Option<Cow<'a, str>> },
     Ping { label: Option<&'a str> },
     Pong { label: Option<&'a str> },
@@ -38,6 +38,33 @@ pub enum Command<'a> {
     Rooms,
     Who { of: Option<Target<'a>> },
     Topic { room: RoomName<'a>, change: TopicChange<'a>, key: Option<Cow<'a, str>> },
+    Set { room: RoomName<'a>, change: Option<(&'a str, &'a str)> },
+    Edit { target: Target<'a>, id: Cursor, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
+    Delete { target: Target<'a>, id: Cursor },
+    React { target: Target<'a>, id: Cursor, reaction: &'a str },
+    Unreact { target: Target<'a>, id: Cursor, reaction: &'a str },
+    History { target: Target<'a>, page: Page, limit: Option<u64> },
+    Search { target: Option<Target<'a>>, query: Cow<'a, str>, before: Option<Cursor>, limit: Option<u64> },
+    Sync { cursor: Cursor, limit: Option<u64> },
+    Ack { cursor: Cursor },
+    Read { target: Target<'a>, id: Cursor, receipt: bool },
+    Inbox,
+    Backup { path: Cow<'a, str> },
+}
+
+/// Which part of a conversation HISTORY is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// The newest entries.
+    Latest,
+    /// The newest entries before this one.
+    Before(Cursor),
+    /// The oldest entries after this one.
+    After(Cursor),
+    /// This entry with those before and after it.
+    Around(Cursor),
+    /// The oldest entries of this moment or later.
+    Since(Timestamp),
 }
 
 /// `on` or `off`.
@@ -74,8 +101,10 @@ pub enum TopicChange<'a> {
 pub struct MessageTags<'a> {
     /// `key`: makes a repeat harmless. 1 to 64 of `[A-Za-z0-9._-]`; its scope is sender and target.
     pub key: Option<Cow<'a, str>>,
-    /// `re`: the id of the entry this one answers.
-    pub re: Option<u64>,
+    /// `re`: the entry this one answers.
+    pub re: Option<Cursor>,
+    /// `replace`: 1 to 64 of `[A-Za-z0-9._-]`; edits the sender's newest message under this word, if there is one.
+    pub replace: Option<Cow<'a, str>>,
     /// `verbatim`: no filter may rewrite the text.
     pub verbatim: bool,
     /// What is stored and relayed untouched, as written on the line: `title`, `priority`, `label` and all that
@@ -144,6 +173,7 @@ impl<'a> Reader<'a> {
                 nick: self.nick()?,
                 quiet: self.tags.has("quiet"),
                 token: self.tags.get("token").filter(|token| (1..=limits::LABEL).contains(&token.len())),
+                since: self.cursor_tag("since")?,
             },
             Verb::Quit => Command::Quit { text: self.optional_text()? },
             Verb::Ping => Command::Ping { label: self.label()? },
@@ -164,6 +194,45 @@ impl<'a> Reader<'a> {
             Verb::Topic => {
                 Command::Topic { room: self.room()?, change: self.topic_change()?, key: self.key()? }
             }
+            Verb::Set => {
+                let room = self.room()?;
+                let change = if self.params.is_empty() { None } else { Some((self.word()?, self.word()?)) };
+                Command::Set { room, change }
+            }
+            Verb::Edit => Command::Edit {
+                target: self.target()?,
+                id: self.cursor()?,
+                text: self.text()?,
+                key: self.key()?,
+            },
+            Verb::Delete => Command::Delete { target: self.target()?, id: self.cursor()? },
+            Verb::React => {
+                Command::React { target: self.target()?, id: self.cursor()?, reaction: self.reaction()? }
+            }
+            Verb::Unreact => {
+                Command::Unreact { target: self.target()?, id: self.cursor()?, reaction: self.reaction()? }
+            }
+            Verb::History => {
+                Command::History { target: self.target()?, page: self.page()?, limit: self.limit()? }
+            }
+            Verb::Search => Command::Search {
+                target: self.target_or_all()?,
+                query: self.text()?,
+                before: self.cursor_tag("before")?,
+                limit: match self.tags.get("limit") {
+                    None => None,
+                    Some(limit) => Some(self.count(&limit)?),
+                },
+            },
+            Verb::Sync => Command::Sync { cursor: self.cursor()?, limit: self.limit()? },
+            Verb::Ack => Command::Ack { cursor: self.cursor()? },
+            Verb::Read => Command::Read {
+                target: self.target()?,
+                id: self.cursor()?,
+                receipt: self.tags.has("receipt"),
+            },
+            Verb::Inbox => Command::Inbox,
+            Verb::Backup => Command::Backup { path: self.text()? },
         };
         if !self.params.is_empty() {
             return Err(self.misuse(Code::SurplusParameter, "there is more on the line than it takes"));
@@ -201,6 +270,75 @@ impl<'a> Reader<'a> {
             true => bad_name(Code::BadRoom, "room's name", error),
             false => bad_name(Code::BadNick, "nick", error),
         })
+    }
+
+    /// A room or nick, or `*` for everything.
+    fn target_or_all(&mut self) -> Parsed<Option<Target<'a>>> {
+        let mut ahead = self.params;
+        if ahead.word() == Some("*") {
+            self.params = ahead;
+            return Ok(None);
+        }
+        self.target().map(Some)
+    }
+
+    fn cursor(&mut self) -> Parsed<Cursor> {
+        let word = self.word()?;
+        word.parse().map_err(|error| self.misuse(Code::BadParameter, &format!("{error}")))
+    }
+
+    fn cursor_tag(&self, name: &str) -> Parsed<Option<Cursor>> {
+        let Some(value) = self.tags.get(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|error| (Code::BadTag, format!("{name}: {error}")))
+    }
+
+    /// How many rows, if that is said.
+    fn limit(&mut self) -> Parsed<Option<u64>> {
+        if self.params.is_empty() {
+            return Ok(None);
+        }
+        let word = self.word()?;
+        self.count(word).map(Some)
+    }
+
+    fn count(&self, word: &str) -> Parsed<u64> {
+        let is_number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        if !is_number || word.bytes().all(|b| b == b'0') {
+            return Err(self.misuse(Code::BadParameter, "a limit is a number from 1"));
+        }
+        // What is too large for a number is over every limit.
+        Ok(word.parse().unwrap_or(u64::MAX))
+    }
+
+    fn page(&mut self) -> Parsed<Page> {
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "LATEST" => return Ok(Page::Latest),
+            "BEFORE" => return self.cursor().map(Page::Before),
+            "AFTER" => return self.cursor().map(Page::After),
+            "AROUND" => return self.cursor().map(Page::Around),
+            "SINCE" => {}
+            _ => {
+                let what = "the page is LATEST, BEFORE, AFTER, AROUND or SINCE";
+                return Err(self.misuse(Code::BadParameter, what));
+            }
+        }
+        let word = self.word()?;
+        let what = "a time is 2026-11-21 or 2026-11-21T10:15:07Z";
+        Timestamp::parse_moment_or_day(word)
+            .map(Page::Since)
+            .ok_or_else(|| self.misuse(Code::BadParameter, what))
+    }
+
+    /// An emoji or a short word: what a list of reactions can hold.
+    fn reaction(&mut self) -> Parsed<&'a str> {
+        let word = self.word()?;
+        let is_plain = |c: char| !c.is_whitespace() && !matches!(c, ',' | ';' | '=' | '\\');
+        if word.len() > limits::REACTION || !word.chars().all(is_plain) {
+            let what = "a reaction is an emoji or a word of at most 64 bytes, without , ; = and backslash";
+            return Err(self.misuse(Code::BadParameter, what));
+        }
+        Ok(word)
     }
 
     fn switch(&mut self) -> Parsed<Switch> {
@@ -264,23 +402,21 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&self) -> Parsed<Option<Cow<'a, str>>> {
-        let Some(key) = self.tags.get("key") else { return Ok(None) };
+        self.word_tag("key")
+    }
+
+    /// A tag with a word of one's own.
+    fn word_tag(&self, name: &str) -> Parsed<Option<Cow<'a, str>>> {
+        let Some(key) = self.tags.get(name) else { return Ok(None) };
         let well_formed = (1..=limits::LABEL).contains(&key.len())
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if !well_formed {
-            return Err((Code::BadTag, "key is 1 to 64 of A-Z, a-z, 0-9, . _ and -".to_owned()));
+            return Err((Code::BadTag, format!("{name} is 1 to 64 of A-Z, a-z, 0-9, . _ and -")));
         }
         Ok(Some(key))
     }
 
     fn message_tags(&self) -> Parsed<MessageTags<'a>> {
-        let re = match self.tags.get("re") {
-            None => None,
-            Some(id) => match id.parse() {
-                Ok(id) => Some(id),
-                Err(_) => return Err((Code::BadTag, "re is the id of an entry: a number".to_owned())),
-            },
-        };
         let mut relayed = TagBuilder::default();
         for (name, value) in self.tags.iter() {
             if matches!(name, "title" | "priority" | "label") || name.starts_with('+') {
@@ -291,7 +427,13 @@ impl<'a> Reader<'a> {
             }
         }
         let relayed = Cow::Owned(relayed.into_string());
-        Ok(MessageTags { key: self.key()?, re, verbatim: self.tags.has("verbatim"), relayed })
+        Ok(MessageTags {
+            key: self.key()?,
+            re: self.cursor_tag("re")?,
+            replace: self.word_tag("replace")?,
+            verbatim: self.tags.has("verbatim"),
+            relayed,
+        })
     }
 }
 
@@ -303,6 +445,7 @@ impl MessageTags<'_> {
     fn write(&self, tags: &mut TagBuilder) {
         tags.value("key", self.key.as_deref());
         tags.display("re", self.re);
+        tags.value("replace", self.replace.as_deref());
         tags.flag("verbatim", self.verbatim);
         tags.raw(&self.relayed);
     }
@@ -312,6 +455,7 @@ impl MessageTags<'_> {
         MessageTags {
             key: self.key.map(|key| Cow::Owned(key.into_owned())),
             re: self.re,
+            replace: self.replace.map(|word| Cow::Owned(word.into_owned())),
             verbatim: self.verbatim,
             relayed: Cow::Owned(self.relayed.into_owned()),
         }
@@ -337,52 +481,113 @@ impl Command<'_> {
             Command::Rooms => Verb::Rooms,
             Command::Who { .. } => Verb::Who,
             Command::Topic { .. } => Verb::Topic,
+            Command::Set { .. } => Verb::Set,
+            Command::Edit { .. } => Verb::Edit,
+            Command::Delete { .. } => Verb::Delete,
+            Command::React { .. } => Verb::React,
+            Command::Unreact { .. } => Verb::Unreact,
+            Command::History { .. } => Verb::History,
+            Command::Search { .. } => Verb::Search,
+            Command::Sync { .. } => Verb::Sync,
+            Command::Ack { .. } => Verb::Ack,
+            Command::Read { .. } => Verb::Read,
+            Command::Inbox => Verb::Inbox,
+            Command::Backup { .. } => Verb::Backup,
         }
     }
 
     /// Writes the command behind the tags gathered so far.
     fn write(&self, mut tags: TagBuilder, out: &mut Vec<u8>) {
-        let mut words: [Option<Cow<'_, str>>; 2] = [None, None];
-        match self {
-            Command::Hello | Command::Info | Command::Rooms => {}
-            Command::Nick { nick, quiet, token } => {
-                tags.flag("quiet", *quiet);
-                tags.value("token", token.as_deref());
-                words[0] = Some(nick.as_str().into());
-            }
-            Command::Quit { text } => words[0] = text.as_deref().map(escape_text),
-            Command::Ping { label } | Command::Pong { label } => words[0] = label.map(Cow::Borrowed),
-            Command::Help { verb } => words[0] = verb.map(|verb| verb.word().into()),
-            Command::Msg { room, text, tags: message } => {
-                message.write(&mut tags);
-                words = [Some(room.as_str().into()), Some(escape_text(text))];
-            }
-            Command::Priv { nick, text, tags: message } => {
-                message.write(&mut tags);
-                words = [Some(nick.as_str().into()), Some(escape_text(text))];
-            }
-            Command::Typing { target, switch } => {
-                words = [Some(target.as_str().into()), Some(switch.word().into())];
-            }
-            Command::Join { room } => words[0] = Some(room.as_str().into()),
-            Command::Leave { room, text } => {
-                words = [Some(room.as_str().into()), text.as_deref().map(escape_text)];
-            }
-            Command::Who { of } => words[0] = of.as_ref().map(|of| of.as_str().into()),
-            Command::Topic { room, change, key } => {
-                tags.value("key", key.as_deref());
-                tags.flag("clear", *change == TopicChange::Clear);
-                let text = if let TopicChange::Set(text) = change { Some(escape_text(text)) } else { None };
-                words = [Some(room.as_str().into()), text];
-            }
-        }
+        let words = self.words(&mut tags);
         Line::write_head(tags.tags(), None, out);
         out.extend_from_slice(self.verb().word().as_bytes());
-        for word in words.into_iter().flatten() {
+        for word in words {
             out.push(b' ');
             out.extend_from_slice(word.as_bytes());
         }
         out.push(b'\n');
+    }
+
+    /// What stands behind the verb, the text last; adds the command's own tags.
+    fn words(&self, tags: &mut TagBuilder) -> Vec<Cow<'_, str>> {
+        fn words<'a>(fixed: &[&'a str], text: Option<&'a str>) -> Vec<Cow<'a, str>> {
+            fixed.iter().map(|word| Cow::Borrowed(*word)).chain(text.map(escape_text)).collect()
+        }
+        let about = |target: &Target<'_>, id: &Cursor| {
+            vec![Cow::Owned(target.as_str().to_owned()), Cow::Owned(id.to_string())]
+        };
+        let number = |limit: &Option<u64>| limit.map(|limit| Cow::Owned(limit.to_string()));
+        match self {
+            Command::Hello | Command::Info | Command::Rooms | Command::Inbox => Vec::new(),
+            Command::Nick { nick, quiet, token, since } => {
+                tags.flag("quiet", *quiet);
+                tags.value("token", token.as_deref());
+                tags.display("since", *since);
+                words(&[nick.as_str()], None)
+            }
+            Command::Quit { text } => words(&[], text.as_deref()),
+            Command::Ping { label } | Command::Pong { label } => {
+                label.iter().map(|&word| word.into()).collect()
+            }
+            Command::Help { verb } => verb.iter().map(|verb| verb.word().into()).collect(),
+            Command::Msg { room, text, tags: message } => {
+                message.write(tags);
+                words(&[room.as_str()], Some(text))
+            }
+            Command::Priv { nick, text, tags: message } => {
+                message.write(tags);
+                words(&[nick.as_str()], Some(text))
+            }
+            Command::Typing { target, switch } => words(&[target.as_str(), switch.word()], None),
+            Command::Join { room } => words(&[room.as_str()], None),
+            Command::Leave { room, text } => words(&[room.as_str()], text.as_deref()),
+            Command::Who { of } => of.iter().map(|of| of.as_str().into()).collect(),
+            Command::Topic { room, change, key } => {
+                tags.value("key", key.as_deref());
+                tags.flag("clear", *change == TopicChange::Clear);
+                let text = if let TopicChange::Set(text) = change { Some(&**text) } else { None };
+                words(&[room.as_str()], text)
+            }
+            Command::Set { room, change: None } => words(&[room.as_str()], None),
+            Command::Set { room, change: Some((name, value)) } => words(&[room.as_str(), name, value], None),
+            Command::Edit { target, id, text, key } => {
+                tags.value("key", key.as_deref());
+                let mut words = about(target, id);
+                words.push(escape_text(text));
+                words
+            }
+            Command::Delete { target, id } => about(target, id),
+            Command::React { target, id, reaction } | Command::Unreact { target, id, reaction } => {
+                let mut words = about(target, id);
+                words.push((*reaction).into());
+                words
+            }
+            Command::History { target, page, limit } => {
+                let (name, place) = match page {
+                    Page::Latest => ("LATEST", None),
+                    Page::Before(cursor) => ("BEFORE", Some(cursor.to_string())),
+                    Page::After(cursor) => ("AFTER", Some(cursor.to_string())),
+                    Page::Around(cursor) => ("AROUND", Some(cursor.to_string())),
+                    Page::Since(time) => ("SINCE", Some(time.to_string())),
+                };
+                let words = words(&[target.as_str(), name], None).into_iter();
+                words.chain(place.map(Cow::Owned)).chain(number(limit)).collect()
+            }
+            Command::Search { target, query, before, limit } => {
+                tags.display("before", *before);
+                tags.display("limit", *limit);
+                words(&[target.as_ref().map_or("*", Target::as_str)], Some(query))
+            }
+            Command::Sync { cursor, limit } => {
+                std::iter::once(Cow::Owned(cursor.to_string())).chain(number(limit)).collect()
+            }
+            Command::Ack { cursor } => vec![Cow::Owned(cursor.to_string())],
+            Command::Read { target, id, receipt } => {
+                tags.flag("receipt", *receipt);
+                about(target, id)
+            }
+            Command::Backup { path } => words(&[], Some(path)),
+        }
     }
 }
 
@@ -436,6 +641,22 @@ mod tests {
             ("@key=a\\sb MSG #lobby hi", Code::BadTag),
             ("@key MSG #lobby hi", Code::BadTag),
             ("@clear TOPIC #lobby hi", Code::BadTag),
+            ("@replace=a/b MSG #lobby hi", Code::BadTag),
+            ("@since=yesterday NICK bob", Code::BadTag),
+            ("HISTORY #lobby", Code::MissingParameter),
+            ("HISTORY #lobby NEXT", Code::BadParameter),
+            ("HISTORY #lobby LATEST 0", Code::BadParameter),
+            ("HISTORY #lobby LATEST 5 5", Code::SurplusParameter),
+            ("HISTORY #lobby BEFORE -5", Code::BadParameter),
+            ("HISTORY #lobby SINCE 1h", Code::BadParameter),
+            ("SYNC", Code::MissingParameter),
+            ("SEARCH #lobby", Code::NoText),
+            ("@limit=x SEARCH * hi", Code::BadParameter),
+            ("EDIT #lobby 7", Code::NoText),
+            ("EDIT #lobby hi there", Code::BadParameter),
+            ("REACT #lobby 7 a,b", Code::BadParameter),
+            ("REACT #lobby 7", Code::MissingParameter),
+            ("SET #lobby keep", Code::MissingParameter),
         ] {
             assert_eq!(parse(line), Err(code), "{line:?}");
         }
@@ -475,11 +696,32 @@ mod tests {
         "[ a-z:\\\\\n\u{1f600}]{1,20}".prop_map(Cow::Owned)
     }
 
+    fn cursor() -> impl Strategy<Value = Cursor> {
+        (prop::option::of(any::<u64>()), 0..=Cursor::LARGEST)
+            .prop_map(|(log, id)| Cursor { log: log.map(crate::LogName), id })
+    }
+
+    fn limit() -> impl Strategy<Value = Option<u64>> {
+        prop::option::of(1u64..9_999)
+    }
+
+    fn page() -> impl Strategy<Value = Page> {
+        prop_oneof![
+            Just(Page::Latest),
+            cursor().prop_map(Page::Before),
+            cursor().prop_map(Page::After),
+            cursor().prop_map(Page::Around),
+            (0i64..1 << 45).prop_map(|millis| Page::Since(Timestamp::from_millis(millis))),
+        ]
+    }
+
     fn message_tags() -> impl Strategy<Value = MessageTags<'static>> {
         let key = prop::option::of("[A-Za-z0-9._-]{1,64}".prop_map(Cow::Owned));
         let relayed = prop_oneof![Just(""), Just("title=a\\sb"), Just("+mood;+x=1")].prop_map(Cow::Borrowed);
-        (key, any::<Option<u64>>(), any::<bool>(), relayed)
-            .prop_map(|(key, re, verbatim, relayed)| MessageTags { key, re, verbatim, relayed })
+        let replace = prop::option::of("[A-Za-z0-9._-]{1,64}".prop_map(Cow::Owned));
+        (key, prop::option::of(cursor()), replace, any::<bool>(), relayed).prop_map(
+            |(key, re, replace, verbatim, relayed)| MessageTags { key, re, replace, verbatim, relayed },
+        )
     }
 
     fn command() -> impl Strategy<Value = Command<'static>> {
@@ -488,8 +730,18 @@ mod tests {
             prop_oneof![Just(TopicChange::Ask), Just(TopicChange::Clear), text().prop_map(TopicChange::Set)];
         let key = || prop::option::of("[a-z0-9]{1,8}".prop_map(Cow::Owned));
         prop_oneof![
-            (nick(), any::<bool>(), prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Cow::Owned)))
-                .prop_map(|(nick, quiet, token)| Command::Nick { nick, quiet, token }),
+            (
+                nick(),
+                any::<bool>(),
+                prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Cow::Owned)),
+                prop::option::of(cursor())
+            )
+                .prop_map(|(nick, quiet, token, since)| Command::Nick {
+                    nick,
+                    quiet,
+                    token,
+                    since
+                }),
             prop::option::of(text()).prop_map(|text| Command::Quit { text }),
             Just(Command::Ping { label: Some("7") }),
             Just(Command::Pong { label: None }),
@@ -506,8 +758,43 @@ mod tests {
             room().prop_map(|room| Command::Join { room }),
             (room(), prop::option::of(text())).prop_map(|(room, text)| Command::Leave { room, text }),
             Just(Command::Rooms),
-            prop::option::of(target).prop_map(|of| Command::Who { of }),
+            prop::option::of(target.clone()).prop_map(|of| Command::Who { of }),
             (room(), change, key()).prop_map(|(room, change, key)| Command::Topic { room, change, key }),
+            (room(), prop::option::of(Just(("keep", "30d"))))
+                .prop_map(|(room, change)| Command::Set { room, change }),
+            (target.clone(), cursor(), text(), key()).prop_map(|(target, id, text, key)| Command::Edit {
+                target,
+                id,
+                text,
+                key
+            }),
+            (target.clone(), cursor()).prop_map(|(target, id)| Command::Delete { target, id }),
+            (target.clone(), cursor()).prop_map(|(target, id)| Command::React {
+                target,
+                id,
+                reaction: "\u{1f44d}"
+            }),
+            (target.clone(), cursor()).prop_map(|(target, id)| Command::Unreact {
+                target,
+                id,
+                reaction: "+1"
+            }),
+            (target.clone(), page(), limit()).prop_map(|(target, page, limit)| Command::History {
+                target,
+                page,
+                limit
+            }),
+            (prop::option::of(target.clone()), text(), prop::option::of(cursor()), limit())
+                .prop_map(|(target, query, before, limit)| Command::Search { target, query, before, limit }),
+            (cursor(), limit()).prop_map(|(cursor, limit)| Command::Sync { cursor, limit }),
+            cursor().prop_map(|cursor| Command::Ack { cursor }),
+            (target, cursor(), any::<bool>()).prop_map(|(target, id, receipt)| Command::Read {
+                target,
+                id,
+                receipt
+            }),
+            Just(Command::Inbox),
+            text().prop_map(|path| Command::Backup { path }),
         ]
     }
 

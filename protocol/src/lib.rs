@@ -36,6 +36,9 @@ pub use name::{Folded, Looks, NameError, Nick, RoomName, Target};
 mod time;
 pub use time::Timestamp;
 
+mod cursor;
+pub use cursor::{Cursor, CursorError, LogName};
+
 mod code;
 pub use code::Code;
 
@@ -43,7 +46,7 @@ mod verb;
 pub use verb::{Spec, VERBS, Verb, reference};
 
 mod command;
-pub use command::{Command, CommandError, MessageTags, Request, Switch, TopicChange, announced_bytes};
+pub use command::{Command, CommandError, MessageTags, Page, Request, Switch, TopicChange, announced_bytes};
 
 mod reply;
 pub use reply::{Body, EntryKind, ServerLine};

@@ -34,3 +34,12 @@ pub const BYTES: u64 = 65_535;
 
 /// Longest echo of a verb in an `ERR`, in ASCII characters.
 pub const ECHO: usize = 32;
+
+/// Longest reaction in bytes.
+pub const REACTION: usize = 64;
+
+/// Rows of a page of history where the client does not say how many.
+pub const PAGE: u64 = 50;
+
+/// Most rows of a page of history.
+pub const PAGE_MOST: u64 = 1_000;

@@ -40,7 +40,9 @@ pub enum Body<'a> {
         kind: EntryKind,
         /// The room or nick it is addressed to.
         target: &'a str,
-        /// What it says. Only a cleared topic has none.
+        /// The entry that it changes or reacts to; kinds that do neither have none.
+        about: Option<u64>,
+        /// What it says. A cleared topic, a deleted message and a deletion have none.
         text: Option<Cow<'a, str>>,
     },
     /// Somebody entered a room.
@@ -71,6 +73,47 @@ pub enum Body<'a> {
         target: &'a str,
         /// `on` or `off`.
         switch: &'a str,
+    },
+    /// Entries are not there any more, or nothing connects the two places.
+    Gap {
+        /// The room or nick, or `*` for the whole log.
+        target: &'a str,
+        /// The first id, or a cursor of another log.
+        from: &'a str,
+        /// The last id.
+        to: &'a str,
+    },
+    /// Somebody has read, up to an entry.
+    Read {
+        /// The room or nick.
+        target: &'a str,
+        /// The entry's id.
+        id: &'a str,
+    },
+    /// One's private messages have arrived, up to an entry.
+    Delivered {
+        /// Oneself.
+        target: &'a str,
+        /// The entry's id.
+        id: &'a str,
+    },
+    /// A row of INBOX.
+    Conversation {
+        /// The room or nick.
+        target: &'a str,
+        /// The newest entry's id.
+        last: &'a str,
+        /// Unread messages.
+        unread: &'a str,
+        /// Unread messages that name the reader.
+        mentions: &'a str,
+    },
+    /// A row of SET.
+    Set {
+        /// The room.
+        room: &'a str,
+        /// `name=value`.
+        item: &'a str,
     },
     /// A row of WHO.
     User {
@@ -123,15 +166,48 @@ pub enum EntryKind {
     Priv,
     /// A room's topic was set or cleared.
     Topic,
+    /// A message has another text.
+    Edit,
+    /// A message was taken away.
+    Delete,
+    /// Somebody reacted to an entry.
+    React,
+    /// Somebody took a reaction back.
+    Unreact,
 }
 
 impl EntryKind {
+    /// Every kind.
+    pub const ALL: [EntryKind; 7] = [
+        EntryKind::Msg,
+        EntryKind::Priv,
+        EntryKind::Topic,
+        EntryKind::Edit,
+        EntryKind::Delete,
+        EntryKind::React,
+        EntryKind::Unreact,
+    ];
+
+    /// The kind with this verb.
+    pub fn of_word(word: &str) -> Option<EntryKind> {
+        EntryKind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// Whether it is about another entry, whose id stands behind the target.
+    pub fn is_about(self) -> bool {
+        matches!(self, EntryKind::Edit | EntryKind::Delete | EntryKind::React | EntryKind::Unreact)
+    }
+
     /// The verb on the wire.
     pub fn word(self) -> &'static str {
         match self {
             EntryKind::Msg => "MSG",
             EntryKind::Priv => "PRIV",
             EntryKind::Topic => "TOPIC",
+            EntryKind::Edit => "EDIT",
+            EntryKind::Delete => "DELETE",
+            EntryKind::React => "REACT",
+            EntryKind::Unreact => "UNREACT",
         }
     }
 }
@@ -196,6 +272,9 @@ impl<'a> Body<'a> {
     fn parse(line: &Line<'a>) -> Option<Body<'a>> {
         let mut params = line.params;
         let is_event = line.source.is_some();
+        if is_event && let Some(kind) = EntryKind::of_word(line.verb) {
+            return entry(kind, params);
+        }
         let body = match line.verb {
             "OK" => {
                 let verb = params.word()?;
@@ -205,9 +284,6 @@ impl<'a> Body<'a> {
                 let (verb, code) = (params.word()?, params.word()?);
                 return Some(Body::Err { verb, code, text: params.rest().unwrap_or_default() });
             }
-            "MSG" => return entry(EntryKind::Msg, params),
-            "PRIV" => return entry(EntryKind::Priv, params),
-            "TOPIC" => return entry(EntryKind::Topic, params),
             "JOIN" if is_event => Body::Join { room: params.word()? },
             "LEAVE" if is_event => {
                 let room = params.word()?;
@@ -216,6 +292,19 @@ impl<'a> Body<'a> {
             "QUIT" if is_event => return Some(Body::Quit { text: params.rest().map(unescape_text) }),
             "NICK" if is_event => Body::Nick { nick: params.word()? },
             "TYPING" if is_event => Body::Typing { target: params.word()?, switch: params.word()? },
+            "READ" if is_event => Body::Read { target: params.word()?, id: params.word()? },
+            "DELIVERED" if is_event => Body::Delivered { target: params.word()?, id: params.word()? },
+            "GAP" => Body::Gap { target: params.word()?, from: params.word()?, to: params.word()? },
+            "CONVERSATION" => Body::Conversation {
+                target: params.word()?,
+                last: params.word()?,
+                unread: params.word()?,
+                mentions: params.word()?,
+            },
+            "SET" => {
+                let room = params.word()?;
+                return Some(Body::Set { room, item: params.rest()? });
+            }
             "USER" => Body::User { nick: params.word()?, status: params.word()?, since: params.word()? },
             "ROOM" => {
                 let (room, members) = (params.word()?, params.word()?);
@@ -232,10 +321,19 @@ impl<'a> Body<'a> {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Body::Ok { verb, params } => words(out, &["OK", verb], *params),
-            Body::Err { verb, code, text } => words(out, &["ERR", verb, code], Some(text)),
-            Body::Entry { kind, target, text } => {
-                words(out, &[kind.word(), target], text.as_deref().map(escape_text).as_deref());
+            Body::Err { verb, code, text } => words(out, &["ERR", verb, code], Some(*text)),
+            Body::Entry { kind, target, about, text } => {
+                let about = about.map(|id| id.to_string());
+                let text = text.as_deref().map(escape_text);
+                words(out, &[kind.word(), target], about.as_deref().into_iter().chain(text.as_deref()));
             }
+            Body::Gap { target, from, to } => words(out, &["GAP", target, from, to], None),
+            Body::Read { target, id } => words(out, &["READ", target, id], None),
+            Body::Delivered { target, id } => words(out, &["DELIVERED", target, id], None),
+            Body::Conversation { target, last, unread, mentions } => {
+                words(out, &["CONVERSATION", target, last, unread, mentions], None);
+            }
+            Body::Set { room, item } => words(out, &["SET", room], Some(*item)),
             Body::Join { room } => words(out, &["JOIN", room], None),
             Body::Leave { room, text } => {
                 words(out, &["LEAVE", room], text.as_deref().map(escape_text).as_deref());
@@ -247,8 +345,8 @@ impl<'a> Body<'a> {
             Body::Room { room, members, topic } => {
                 words(out, &["ROOM", room, members], topic.as_deref().map(escape_text).as_deref());
             }
-            Body::Info { item } => words(out, &["INFO"], Some(item)),
-            Body::Help { text } => words(out, &["HELP"], Some(text)),
+            Body::Info { item } => words(out, &["INFO"], Some(*item)),
+            Body::Help { text } => words(out, &["HELP"], Some(*text)),
             Body::Ping { label } => words(out, &["PING"], *label),
             Body::Unknown { verb, rest } => words(out, &[verb], *rest),
         }
@@ -257,10 +355,11 @@ impl<'a> Body<'a> {
 
 fn entry<'a>(kind: EntryKind, mut params: crate::Params<'a>) -> Option<Body<'a>> {
     let target = params.word()?;
-    Some(Body::Entry { kind, target, text: params.rest().map(unescape_text) })
+    let about = if kind.is_about() { Some(params.word()?.parse().ok()?) } else { None };
+    Some(Body::Entry { kind, target, about, text: params.rest().map(unescape_text) })
 }
 
-fn words(out: &mut Vec<u8>, words: &[&str], rest: Option<&str>) {
+fn words<'w>(out: &mut Vec<u8>, words: &[&'w str], rest: impl IntoIterator<Item = &'w str>) {
     for (at, word) in words.iter().copied().chain(rest).enumerate() {
         if at > 0 {
             out.push(b' ');
@@ -281,7 +380,7 @@ mod tests {
         assert_eq!((read.id(), read.from), (Some(119), Some("alice")));
         assert_eq!(read.time().map(|time| time.to_string()).as_deref(), Some("2026-11-21T10:15:07.020Z"));
         let text = Some(Cow::Borrowed("two\nlines"));
-        assert_eq!(read.body, Body::Entry { kind: EntryKind::Msg, target: "#lobby", text });
+        assert_eq!(read.body, Body::Entry { kind: EntryKind::Msg, target: "#lobby", about: None, text });
     }
 
     #[test]
@@ -294,12 +393,22 @@ mod tests {
 
     fn body() -> impl Strategy<Value = Body<'static>> {
         let text = || prop::option::of("[ a-z\\\\\n]{1,12}".prop_map(Cow::Owned));
-        let kind = prop_oneof![Just(EntryKind::Msg), Just(EntryKind::Priv), Just(EntryKind::Topic)];
+        let kind = prop::sample::select(EntryKind::ALL.to_vec());
         prop_oneof![
             Just(Body::Ok { verb: "MSG", params: Some("#lobby") }),
             Just(Body::Ok { verb: "INFO", params: None }),
             Just(Body::Err { verb: "-", code: "bad-line", text: "mend  it" }),
-            (kind, text()).prop_map(|(kind, text)| Body::Entry { kind, target: "#ops", text }),
+            (kind, text(), 0u64..99).prop_map(|(kind, text, about)| Body::Entry {
+                kind,
+                target: "#ops",
+                about: kind.is_about().then_some(about),
+                text
+            }),
+            Just(Body::Gap { target: "#ops", from: "3", to: "9" }),
+            Just(Body::Read { target: "#ops", id: "3" }),
+            Just(Body::Delivered { target: "alice", id: "3" }),
+            Just(Body::Conversation { target: "#ops", last: "9", unread: "1", mentions: "0" }),
+            Just(Body::Set { room: "#ops", item: "keep=30d" }),
             Just(Body::Join { room: "#ops" }),
             text().prop_map(|text| Body::Leave { room: "#ops", text }),
             text().prop_map(|text| Body::Quit { text }),

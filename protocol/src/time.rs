@@ -18,6 +18,11 @@ impl Timestamp {
         Timestamp(millis.clamp(0, Timestamp::LAST))
     }
 
+    /// Reads a moment or a day (`2026-11-01`, its beginning in UTC).
+    pub fn parse_moment_or_day(text: &str) -> Option<Timestamp> {
+        text.parse().ok().or_else(|| format!("{text}T00:00:00Z").parse().ok())
+    }
+
     /// Milliseconds since the epoch.
     pub fn millis(self) -> i64 {
         self.0
@@ -51,6 +56,9 @@ mod tests {
         assert_eq!(time.to_string(), "2026-11-21T10:15:07.020Z");
         assert_eq!("2026-11-21T11:15:07.0209+01:00".parse(), Ok(time));
         assert!("yesterday".parse::<Timestamp>().is_err());
+        let day = Timestamp::parse_moment_or_day("2026-11-21").expect("a day");
+        assert_eq!(day.to_string(), "2026-11-21T00:00:00.000Z");
+        assert_eq!(Timestamp::parse_moment_or_day("2026-11-31"), None);
     }
 
     proptest! {

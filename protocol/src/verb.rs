@@ -23,6 +23,18 @@ pub enum Verb {
     Rooms,
     Who,
     Topic,
+    Set,
+    Edit,
+    Delete,
+    React,
+    Unreact,
+    History,
+    Search,
+    Sync,
+    Ack,
+    Read,
+    Inbox,
+    Backup,
 }
 
 /// What there is to say about a verb.
@@ -66,7 +78,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Nick,
         word: "NICK",
         params: "<nick>",
-        tags: "`quiet`, `token`",
+        tags: "`quiet`, `token`, `since`",
         before_name: true,
         summary: "takes a name, or another one",
         detail: "The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
@@ -75,8 +87,11 @@ pub const VERBS: &[Spec] = &[
                  `token=` another connection joins that identity, also some hours after its last session ended. \
                  An unknown token is passed over, and the OK brings a new one. Over the Unix socket the user id \
                  does what the token does. A later NICK renames the identity, for all its sessions; the others \
-                 in its rooms see `:old NICK new`. The OK has the log's name in the tag `log`.",
-        example: "> NICK alice\n< @token=Zk3v…;log=9f2c51d07a6be834 OK NICK alice",
+                 in its rooms see `:old NICK new`. The OK has the log's name in the tag `log` and the newest entry's \
+                 id in `last`. With `since=<cursor>` the session hears no entries until SYNC has brought it up to \
+                 date; without it, private messages that came while none of the identity's sessions was there \
+                 follow the OK.",
+        example: "> NICK alice\n< @token=Zk3v…;log=9f2c51d07a6be834;last=118 OK NICK alice",
     },
     Spec {
         verb: Verb::Quit,
@@ -129,15 +144,16 @@ pub const VERBS: &[Spec] = &[
         before_name: true,
         summary: "tells about the daemon: version, limits, features",
         detail: "Rows are `INFO name=value`: `version`, `log`, `line`, `text`, `tags` and `bytes` (limits, in \
-                 bytes), `idle` (seconds of silence after which a connection that answers PING is closed) and \
+                 bytes), `idle` (seconds of silence after which a connection that answers PING is closed), \
+                 `history` (`disk` or `none`), `keep` and `keep-private` (how long entries are kept, see SET), and \
                  `features` (a comma list). Names that a client does not know are to be passed over.",
-        example: "> INFO\n< INFO version=0.1.0\n< INFO log=9f2c51d07a6be834\n< INFO line=16384\n…\n< OK INFO 8",
+        example: "> INFO\n< INFO version=0.1.0\n< INFO log=9f2c51d07a6be834\n< INFO line=16384\n…\n< OK INFO 11",
     },
     Spec {
         verb: Verb::Msg,
         word: "MSG",
         params: "<room> <text>",
-        tags: "`key`, `re`, `title`, `priority`, `label`, `verbatim`, `+…`",
+        tags: "`key`, `re`, `replace`, `title`, `priority`, `label`, `verbatim`, `+…`",
         before_name: false,
         summary: "says something in a room",
         detail: "One need not be in a public room to speak in it. The OK comes when the message is in the log, \
@@ -153,7 +169,8 @@ pub const VERBS: &[Spec] = &[
         tags: "as MSG",
         before_name: false,
         summary: "says something to one person",
-        detail: "Goes to every session of that person and of the sender, and to nobody else.",
+        detail: "Goes to every session of that person and of the sender, and to nobody else. Who is known to the \
+                 daemon beyond a guest's token (a user of its machine) and away gets it at the next NICK.",
         example: "> PRIV bob did the deploy work?\n< ERR PRIV no-such-nick nobody here is called bob; WHO lists who is",
     },
     Spec {
@@ -176,8 +193,10 @@ pub const VERBS: &[Spec] = &[
         summary: "enters a room; makes it if it does not exist",
         detail: "All sessions of the identity are in the room then. The others see `:alice JOIN #room`, unless \
                  the room has more members than the daemon announces. A room in which nobody ever wrote goes \
-                 with its last member. Joining twice is no error.",
-        example: "> JOIN #ops\n< OK JOIN #ops",
+                 with its last member. Joining twice is no error. The OK has `first` and `last`, the ids of the \
+                 oldest and the newest entry that is kept, if there are any, and `history` and `keep` (see SET) \
+                 where they are not `all` and `forever`. Nothing is sent of what was said before: HISTORY tells.",
+        example: "> JOIN #ops\n< @first=17;last=118 OK JOIN #ops",
     },
     Spec {
         verb: Verb::Leave,
@@ -224,6 +243,169 @@ pub const VERBS: &[Spec] = &[
         example: "> TOPIC #lobby all about snug\n\
                   < @id=120;time=2026-11-21T10:15:09.481Z :alice TOPIC #lobby all about snug\n\
                   < @id=120;time=2026-11-21T10:15:09.481Z OK TOPIC #lobby",
+    },
+    Spec {
+        verb: Verb::Set,
+        word: "SET",
+        params: "<room> [name value]",
+        tags: "",
+        before_name: false,
+        summary: "shows a room's settings, or changes one",
+        detail: "Rows are `SET #room name=value`. `history` is who may read what was said: `all` (who may join, the \
+                 default), `joined` (who was in the room at that moment) or `none` (nobody: what was missed stays \
+                 missed). `keep` is how long entries are kept: `forever`, a time such as `30d` or `12h`, a number of \
+                 entries such as `1000`, or `default` for the daemon's own setting. Settings are changed by who \
+                 made the room and by operators (the daemon's own user, over the Unix socket).",
+        example: "> SET #ops keep 30d\n< SET #ops history=all\n< SET #ops keep=30d\n< OK SET #ops",
+    },
+    Spec {
+        verb: Verb::Edit,
+        word: "EDIT",
+        params: "<room or nick> <id> <text>",
+        tags: "`key`",
+        before_name: false,
+        summary: "gives a message of one's own another text",
+        detail: "The change is an entry of its own. Where the message is shown later, it has its present text and \
+                 the tag `edited` with the id of the last change. What was said before is not kept.",
+        example: "> EDIT #lobby 119 good evening\n\
+                  < @id=121;time=2026-11-21T10:15:12.300Z :alice EDIT #lobby 119 good evening\n\
+                  < @id=121;time=2026-11-21T10:15:12.300Z OK EDIT #lobby",
+    },
+    Spec {
+        verb: Verb::Delete,
+        word: "DELETE",
+        params: "<room or nick> <id>",
+        tags: "",
+        before_name: false,
+        summary: "takes a message of one's own away",
+        detail: "Operators may delete others' messages in rooms. The text goes from the log, from its changes and \
+                 from the search; a message without a text and with the tag `deleted`, the id of this entry, stays.",
+        example: "> DELETE #lobby 119\n\
+                  < @id=122;time=2026-11-21T10:15:14.871Z :alice DELETE #lobby 119\n\
+                  < @id=122;time=2026-11-21T10:15:14.871Z OK DELETE #lobby",
+    },
+    Spec {
+        verb: Verb::React,
+        word: "REACT",
+        params: "<room or nick> <id> <reaction>",
+        tags: "",
+        before_name: false,
+        summary: "reacts to an entry with an emoji or a short word",
+        detail: "A shortcode becomes its emoji. The same reaction again is the first one (`dup`). Where the entry is \
+                 shown later, it has the tag `reactions`: a comma list of `reaction=count`.",
+        example: "> REACT #lobby 118 :+1:\n\
+                  < @id=123;time=2026-11-21T10:15:16.005Z :alice REACT #lobby 118 👍\n\
+                  < @id=123;time=2026-11-21T10:15:16.005Z OK REACT #lobby",
+    },
+    Spec {
+        verb: Verb::Unreact,
+        word: "UNREACT",
+        params: "<room or nick> <id> <reaction>",
+        tags: "",
+        before_name: false,
+        summary: "takes a reaction of one's own back",
+        detail: "Without such a reaction the answer is `no-such-entry`.",
+        example: "> UNREACT #lobby 118 👍\n\
+                  < @id=124;time=2026-11-21T10:15:18.112Z :alice UNREACT #lobby 118 👍\n\
+                  < @id=124;time=2026-11-21T10:15:18.112Z OK UNREACT #lobby",
+    },
+    Spec {
+        verb: Verb::History,
+        word: "HISTORY",
+        params: "<room or nick> <LATEST|BEFORE id|AFTER id|AROUND id|SINCE time> [limit]",
+        tags: "",
+        before_name: false,
+        summary: "shows a page of what was said",
+        detail: "Rows are entries as they were delivered, the oldest first, with their present text. A time is \
+                 `2026-11-21` or `2026-11-21T10:15:07Z`. A page has 50 rows, or `limit` up to 1,000, or fewer if they \
+                 are long; a limit that was reduced is in the OK's tag `limit`. The OK ends with `more` or `end`: \
+                 whether there are more entries on the side where one goes on. `GAP` rows tell of what is not kept \
+                 any more. One need not be in a public room to read it; with a nick it is one's private messages \
+                 with that person.",
+        example: "> HISTORY #lobby BEFORE 119 1\n\
+                  < @id=118;time=2026-11-21T10:14:41.733Z;reactions=👍=1 :bob MSG #lobby morning\n\
+                  < OK HISTORY #lobby more",
+    },
+    Spec {
+        verb: Verb::Search,
+        word: "SEARCH",
+        params: "<room, nick or *> <query>",
+        tags: "`before`, `limit`",
+        before_name: false,
+        summary: "finds messages by their words",
+        detail: "`*` is everything one may read. The query has words, which must all be there, `\"phrases in \
+                 order\"`, beginnings (`deploy*`), and `from:nick`, `in:#room`, `before:` and `after:` with a day or \
+                 a time. Case, and accents of letters, make no difference. Rows are messages, the newest first; \
+                 the next page has `before=<id>` of the last row. The OK says `more` or `end`.",
+        example: "> @limit=1 SEARCH * \"disk full\" from:cron after:2026-11-01\n\
+                  < @id=97;time=2026-11-20T03:00:02.480Z :cron MSG #ops disk full on db-2\n\
+                  < OK SEARCH more",
+    },
+    Spec {
+        verb: Verb::Sync,
+        word: "SYNC",
+        params: "<cursor> [limit]",
+        tags: "",
+        before_name: false,
+        summary: "brings up to date who comes back",
+        detail: "Rows are the entries after the cursor, of the rooms one is in and of one's private messages, oldest \
+                 first, and `GAP` where some of them are not kept any more. The OK names the cursor to go on with, \
+                 and says `more`, or `live`: a session that came with `since` hears everything after that cursor \
+                 from then on. Pages are as with HISTORY.",
+        example: "> @since=9f2c51d07a6be834.117 NICK alice\n< @log=9f2c51d07a6be834;last=118 OK NICK alice\n\
+                  > SYNC 9f2c51d07a6be834.117\n\
+                  < @id=118;time=2026-11-21T10:14:41.733Z :bob MSG #lobby morning\n\
+                  < OK SYNC 9f2c51d07a6be834.118 live",
+    },
+    Spec {
+        verb: Verb::Ack,
+        word: "ACK",
+        params: "<cursor>",
+        tags: "",
+        before_name: false,
+        summary: "says that everything up to a cursor has arrived",
+        detail: "Now and then is enough. Who sent a private message hears `:bob DELIVERED alice <id>`: everything up \
+                 to that id has arrived.",
+        example: "> ACK 118\n< OK ACK",
+    },
+    Spec {
+        verb: Verb::Read,
+        word: "READ",
+        params: "<room or nick> <id>",
+        tags: "`receipt`",
+        before_name: false,
+        summary: "notes up to where one has read",
+        detail: "The marker belongs to the identity and only goes forward; the OK tells where it stands. One's other \
+                 sessions hear `:alice READ #room <id>`. With the tag `receipt`, in private messages, so does who \
+                 wrote them: `:bob READ alice <id>`.",
+        example: "> READ #lobby 118\n< OK READ #lobby 118",
+    },
+    Spec {
+        verb: Verb::Inbox,
+        word: "INBOX",
+        params: "",
+        tags: "",
+        before_name: false,
+        summary: "lists one's conversations and what is unread in them",
+        detail: "Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
+                 private messages with; the newest entry's id (0 if there is none); messages of others after one's \
+                 read marker, counted up to 1,000; and how many of those name one or answer one's own. Tags: \
+                 `read`, one's marker; with a person `delivered` and `seen`, up to where one's own messages have \
+                 arrived and, if that person tells, were read.",
+        example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\
+                  < OK INBOX 2",
+    },
+    Spec {
+        verb: Verb::Backup,
+        word: "BACKUP",
+        params: "<path>",
+        tags: "",
+        before_name: false,
+        summary: "writes a copy of the log to a new file",
+        detail: "For operators, with an absolute path on the daemon's machine. The daemon goes on meanwhile. The copy \
+                 is put into place whole, and is of the moment at which the command began. A daemon that is started \
+                 with it gives its log a new name.",
+        example: "> BACKUP /var/backups/snug.db\n< OK BACKUP /var/backups/snug.db",
     },
 ];
 
