@@ -68,9 +68,9 @@ fn a_second_daemon_on_one_folder_names_the_first() {
 fn sighup_takes_over_what_can_change_and_names_the_rest() {
     let daemon = Daemon::start();
     let mut alice = Raw::enter(&daemon, "alice");
-    write_config(daemon.folder(), "[limits]\ntext = 5\n[history]\nmemory_entries = 9\n");
+    write_config(daemon.folder(), "[limits]\ntext = 5\n[log]\nmemory_entries = 9\n");
     daemon.signal(Signal::HUP);
-    assert!(daemon.wait_for_log("settings read again").contains("history"));
+    assert!(daemon.wait_for_log("settings read again").contains("log.memory_entries"));
     alice.say("MSG #lobby too long now");
     alice.wait_for("ERR MSG too-long");
 

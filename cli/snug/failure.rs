@@ -41,7 +41,9 @@ impl Failure {
         let exit = match code.parse() {
             Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry) => Exit::NotFound,
             Ok(Code::NickTaken | Code::LooksAlike | Code::BadNick | Code::NickNeeded) => Exit::Identity,
-            Ok(Code::TooMany | Code::Unavailable | Code::ShuttingDown | Code::Timeout) => Exit::TryAgain,
+            Ok(
+                Code::TooMany | Code::Unavailable | Code::StorageFull | Code::ShuttingDown | Code::Timeout,
+            ) => Exit::TryAgain,
             _ => Exit::Refused,
         };
         Failure { exit, code: Some(code), text }

@@ -1,11 +1,17 @@
 //! `snug`: the helper for scripts and people. One line sends, one line listens.
 
+mod admin;
+mod cursor_file;
+mod export;
 mod failure;
+mod history;
 mod output;
 mod pipe;
 mod place;
 mod rooms;
 mod send;
+mod show;
+mod since;
 mod tail;
 mod trust;
 mod who;
@@ -54,6 +60,12 @@ enum Sub {
     Send(send::Send),
     /// Print what is said, as it is said
     Tail(tail::Tail),
+    /// Print what was said in a room or with a person
+    History(history::History),
+    /// Find messages by their words
+    Search(history::Search),
+    /// Write everything that was said in a room or with a person
+    Export(export::Export),
     /// List who is here, or in a room
     Who(who::Who),
     /// List the rooms
@@ -64,6 +76,8 @@ enum Sub {
     Fingerprint(trust::Show),
     /// Trust a server from now on
     Trust(trust::Trust),
+    /// Run the daemon: for its own user, over the Unix socket
+    Admin(admin::Admin),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +89,10 @@ fn main() -> ExitCode {
         match command {
             Sub::Send(send) => send.run(&common).await,
             Sub::Tail(tail) => tail.run(&common).await,
+            Sub::History(history) => history.run(&common).await,
+            Sub::Search(search) => search.run(&common).await,
+            Sub::Export(export) => export.run(&common).await,
+            Sub::Admin(admin) => admin.run(&common).await,
             Sub::Who(who) => who.run(&common).await,
             Sub::Rooms => rooms::run(&common).await,
             Sub::Pipe => pipe::run(&common).await,

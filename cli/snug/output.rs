@@ -48,10 +48,64 @@ fn is_tricky(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Waits until whoever reads stdout has taken all of it, where the system can tell: stdout is made a pipe that is
+/// full with the least there is in it.
+///
+/// # Errors
+/// The reader has gone, and has perhaps not taken all.
+pub(crate) fn wait_until_taken() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::event::{PollFd, PollFlags, poll};
+        use rustix::fs::{FileType, fstat};
+        let stdout = io::stdout();
+        if !fstat(&stdout).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {
+            return Ok(());
+        }
+        // One page: it can be written to only when it is empty (pipe(7)). The kernel refuses while there is more in it.
+        static IS_SMALL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        if !IS_SMALL.load(std::sync::atomic::Ordering::Relaxed) {
+            let is_small = rustix::pipe::fcntl_setpipe_size(&stdout, 4_096).is_ok();
+            IS_SMALL.store(is_small, std::sync::atomic::Ordering::Relaxed);
+        }
+        let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
+        while let Err(error) = poll(&mut wait, None) {
+            if error != rustix::io::Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        if wait[0].revents().contains(PollFlags::ERR) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+    Ok(())
+}
+
 /// A moment on the clock of this machine.
 pub(crate) fn clock(time: Timestamp) -> String {
+    local(time, "%H:%M:%S")
+}
+
+/// A moment on the clock of this machine, with its day unless that is today.
+pub(crate) fn moment(time: Timestamp) -> String {
+    if day(time) == Local::now().format(DAY).to_string() { clock(time) } else { full(time) }
+}
+
+/// A moment with its day, here.
+pub(crate) fn full(time: Timestamp) -> String {
+    local(time, "%Y-%m-%d %H:%M:%S")
+}
+
+/// The day of a moment, here.
+pub(crate) fn day(time: Timestamp) -> String {
+    local(time, DAY)
+}
+
+const DAY: &str = "%Y-%m-%d";
+
+fn local(time: Timestamp, format: &str) -> String {
     let local = Local.timestamp_millis_opt(time.millis()).single();
-    local.map(|local| local.format("%H:%M:%S").to_string()).unwrap_or_default()
+    local.map(|local| local.format(format).to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use snug_client::{
     Address, Client, ConnectError, DEFAULT_PORT, Event, FileKnownServers, FileTokens, KnownServers, Link,
     MemoryKnownServers, MemoryTokens, Name, Options, Tokens, Trust,
 };
-use snug_protocol::RoomName;
+use snug_protocol::{Cursor, RoomName, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::{Common, trust};
@@ -22,8 +22,9 @@ pub(crate) enum Part {
     Asker,
     /// Joins nothing and is not announced: says what it has, also over a short break.
     Sender,
-    /// Is in these rooms, and comes back whenever the connection is lost.
-    Listener(Vec<RoomName<'static>>),
+    /// Is in these rooms, and comes back whenever the connection is lost; hears what came after `since` first. Without
+    /// `follows` it wants no more than that.
+    Listener { rooms: Vec<RoomName<'static>>, since: Option<Cursor>, follows: bool },
 }
 
 /// How long a sender tries to come back.
@@ -34,18 +35,41 @@ pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Rece
     let mut options = Options::new(addresses(common)?, name(common)?);
     options.tokens = tokens();
     options.trust = trust(common)?;
+    // Most commands look at no messages.
+    options.acknowledge = false;
     match part {
         Part::Asker => (options.quiet, options.reconnect) = (true, Duration::ZERO),
         Part::Sender => (options.quiet, options.reconnect) = (true, BREAK),
-        Part::Listener(rooms) => {
+        Part::Listener { rooms, since, follows } => {
             options.quiet = !rooms.is_empty();
             options.rooms = rooms;
+            options.since = since;
+            options.acknowledge = true;
+            if !follows {
+                options.reconnect = BREAK;
+            }
         }
     }
     let known = Arc::clone(&options.trust.known);
     let (client, events, driver) = asking(&*known, || Client::connect(options.clone())).await?;
     smol::spawn(driver.run()).detach();
     Ok((client, events))
+}
+
+/// The newest entry of the daemon's log when the connection was made.
+pub(crate) async fn newest(events: &Receiver<Event>) -> Cursor {
+    while let Ok(event) = events.recv().await {
+        if let Event::Connected { cursor, .. } = event {
+            return cursor;
+        }
+    }
+    Cursor::at(0)
+}
+
+/// A room or a person, as an argument.
+pub(crate) fn target(word: &str) -> Result<Target<'_>, Failure> {
+    Target::parse(word)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}")))
 }
 
 /// A connection that carries lines and nothing else.

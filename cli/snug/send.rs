@@ -45,11 +45,7 @@ const WINDOW: usize = 256;
 
 impl Send {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let target = Target::parse(&self.target)
-            .map_err(|error| {
-                Failure::new(Exit::Usage, format!("{:?} is no room or person: {error}", self.target))
-            })?
-            .into_owned();
+        let target = place::target(&self.target)?.into_owned();
         if self.key.is_some() && !self.whole && self.is_from_stdin() {
             return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
         }

@@ -1,27 +1,43 @@
-//! `snug tail`: prints what is said, as it is said.
+//! `snug tail`: prints what is said, as it is said, or since some moment.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use snug_client::Event;
-use snug_protocol::{Body, EntryKind, Folded, ServerLine, Target, unescape_tag};
+use snug_protocol::{Body, EntryKind, Folded, ServerLine, Target};
 
+use crate::cursor_file::CursorFile;
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::since::Since;
+use crate::{Common, output, show};
 
 /// Print what is said, as it is said
 ///
-/// Comes back by itself when the connection is lost. With --json each line is an object with type, id, time, from,
-/// to, text and tags; what is not there is left out.
+/// Comes back by itself when the connection is lost, and goes on where it was. With --json each line is an object with
+/// type, id, time, from, to, about, text and tags; what is not there is left out.
 #[derive(Args)]
 pub(crate) struct Tail {
     /// Rooms to join, and people whose private messages to show [default: the lobby and all private messages]
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
 
-    /// Show also who comes, goes, changes name or is typing
+    /// Begin after an entry (its id), some time ago (30m, 1h, 7d), or with a day (2026-11-01); and end with what there
+    /// is, unless -f
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
+
+    /// Go on with what comes; without --since that is so anyhow
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Begin where FILE says, and keep it up to date: written after each line, when whoever reads it has taken it
+    #[arg(long, value_name = "FILE")]
+    cursor: Option<PathBuf>,
+
+    /// Show also who comes, goes, changes name, is typing or has read
     #[arg(long)]
     presence: bool,
 }
@@ -37,25 +53,47 @@ impl Tail {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
         let mut rooms = Vec::new();
         let mut names = Vec::new();
+        let mut targets = Vec::new();
         for word in &self.targets {
-            match Target::parse(word) {
-                Ok(Target::Room(room)) => {
+            let target = place::target(word)?;
+            match &target {
+                Target::Room(room) => {
                     names.push(room.fold());
-                    rooms.push(room.into_owned());
+                    rooms.push(room.clone().into_owned());
                 }
-                Ok(Target::Nick(nick)) => names.push(nick.fold()),
-                Err(error) => {
-                    return Err(Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}")));
-                }
+                Target::Nick(nick) => names.push(nick.fold()),
             }
+            targets.push(target.into_owned());
         }
         let wanted = Wanted { names, presence: self.presence };
+        let mut file = self.cursor.as_deref().map(CursorFile::open).transpose()?;
+        let since = match (file.as_ref().and_then(CursorFile::read), self.since) {
+            (Some(kept), _) => Some(kept),
+            (None, Some(since)) => Some(since.cursor(common, &targets).await?),
+            (None, None) => None,
+        };
+        let follows = self.follow || self.since.is_none();
         // The client is kept: without it the connection would end.
-        let (_client, events) = place::connect(common, Part::Listener(rooms)).await?;
+        let (_client, events) = place::connect(common, Part::Listener { rooms, since, follows }).await?;
         let mut reason = "the connection is closed".to_owned();
         while let Ok(event) = events.recv().await {
             match event {
-                Event::Line(received) => print(&received.line(), &wanted, common)?,
+                Event::Line(received) => {
+                    let is_printed = print(&received.line(), &wanted, common)?;
+                    if let (true, Some(file), Some(cursor)) = (is_printed, &mut file, received.cursor()) {
+                        output::wait_until_taken()?;
+                        file.write(cursor)?;
+                    }
+                }
+                Event::Gap { target, from, to } => tell_gap(&target, &from, &to, common)?,
+                Event::Live { cursor } => {
+                    if let Some(file) = &mut file {
+                        file.write(cursor)?;
+                    }
+                    if !follows {
+                        return Ok(());
+                    }
+                }
                 Event::Connected { address, nick, .. } => {
                     tell(&format!("connected to {address} as {nick}"), common)
                 }
@@ -78,19 +116,38 @@ fn tell(text: &str, common: &Common) {
     }
 }
 
-fn print(line: &ServerLine<'_>, wanted: &Wanted, common: &Common) -> Result<(), Failure> {
+/// Says that something is missing: to a program as a line among the others, to a person on stderr.
+pub(crate) fn tell_gap(target: &str, from: &str, to: &str, common: &Common) -> Result<(), Failure> {
+    if !common.json {
+        let text = match target {
+            "*" => format!("gap: the log is another one than before; nothing connects {from} and {to}"),
+            _ => format!("gap: what was said in {target} from entry {from} to {to} is not kept any more"),
+        };
+        tell(&text, common);
+        return Ok(());
+    }
+    let mut object = Map::new();
+    object.insert("type".to_owned(), "gap".into());
+    object.insert("to".to_owned(), target.into());
+    object.insert("first".to_owned(), from.into());
+    object.insert("last".to_owned(), to.into());
+    Ok(output::print(&output::json(object))?)
+}
+
+/// Prints a line if it is wanted, and says whether it was.
+fn print(line: &ServerLine<'_>, wanted: &Wanted, common: &Common) -> Result<bool, Failure> {
     if let Body::Err { code, text, .. } = line.body {
         tell(&format!("{code}: {text}"), common);
-        return Ok(());
+        return Ok(false);
     }
     if !wanted.has(line) {
-        return Ok(());
+        return Ok(false);
     }
-    let shown = if common.json { as_json(line).map(output::json) } else { as_text(line) };
-    match shown {
-        Some(shown) => Ok(output::print(&shown)?),
-        None => Ok(()),
+    let shown = if common.json { show::as_json(line).map(output::json) } else { show::as_text(line) };
+    if let Some(shown) = &shown {
+        output::print(shown)?;
     }
+    Ok(shown.is_some())
 }
 
 impl Wanted {
@@ -111,7 +168,13 @@ impl Wanted {
             Body::Entry { kind: EntryKind::Priv, target, .. } => {
                 is_named(target) || line.from.is_some_and(is_named)
             }
-            Body::Entry { target, .. } | Body::Typing { target, .. } => is_named(target),
+            // What is about a private message is between the same two.
+            Body::Entry { target, .. } | Body::Read { target, .. } if !target.starts_with('#') => {
+                is_named(target) || line.from.is_some_and(is_named)
+            }
+            Body::Entry { target, .. } | Body::Typing { target, .. } | Body::Read { target, .. } => {
+                is_named(target)
+            }
             Body::Join { room } | Body::Leave { room, .. } => is_named(room),
             // Whoever quits or changes name does so in all rooms.
             _ => true,
@@ -119,125 +182,11 @@ impl Wanted {
     }
 }
 
-/// What a line says to a program. Nothing for a line that tells of nothing that happened.
-fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
-    let (kind, to, text): (&str, Option<&str>, Option<&str>) = match &line.body {
-        Body::Entry { kind, target, text } => {
-            let kind = match kind {
-                EntryKind::Msg => "msg",
-                EntryKind::Priv => "priv",
-                EntryKind::Topic => "topic",
-            };
-            (kind, Some(target), text.as_deref())
-        }
-        Body::Join { room } => ("join", Some(room), None),
-        Body::Leave { room, text } => ("leave", Some(room), text.as_deref()),
-        Body::Quit { text } => ("quit", None, text.as_deref()),
-        Body::Nick { nick } => ("nick", Some(nick), None),
-        Body::Typing { target, switch } => ("typing", Some(target), Some(switch)),
-        _ => return None,
-    };
-    let mut object = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            object.insert(name.to_owned(), value);
-        }
-    };
-    put("type", Some(kind.into()));
-    put("id", line.id().map(Into::into));
-    put("time", line.tags.get("time").map(Into::into));
-    put("from", line.from.map(Into::into));
-    put("to", to.map(Into::into));
-    put("text", text.map(Into::into));
-    let others = line.tags.iter().filter(|(name, _)| !matches!(*name, "id" | "time"));
-    let tags: Map<String, Value> = others
-        .map(|(name, value)| {
-            (name.to_owned(), value.map_or(Value::Bool(true), |value| unescape_tag(value).into()))
-        })
-        .collect();
-    put("tags", (!tags.is_empty()).then_some(Value::Object(tags)));
-    Some(object)
-}
-
-/// What a line says to a person. Further lines of a text are indented.
-fn as_text(line: &ServerLine<'_>) -> Option<String> {
-    let time = line.time().map(|time| output::clock(time) + " ").unwrap_or_default();
-    let from = output::visible(line.from.unwrap_or_default());
-    let shown = |text: &Option<std::borrow::Cow<'_, str>>| {
-        let lines: Vec<String> =
-            text.as_deref().unwrap_or_default().split('\n').map(output::visible).collect();
-        lines.join("\n    ")
-    };
-    let farewell = |text: &Option<std::borrow::Cow<'_, str>>| match text {
-        Some(_) => format!(" ({})", shown(text)),
-        None => String::new(),
-    };
-    let said = match &line.body {
-        Body::Entry { kind: EntryKind::Msg, target, text } => {
-            format!("{} <{from}> {}", name(target), shown(text))
-        }
-        Body::Entry { kind: EntryKind::Priv, target, text } => {
-            format!("{from} -> {}: {}", name(target), shown(text))
-        }
-        Body::Entry { kind: EntryKind::Topic, target, text: None } => {
-            format!("{} * {from} cleared the topic", name(target))
-        }
-        Body::Entry { kind: EntryKind::Topic, target, text } => {
-            format!("{} * {from} set the topic: {}", name(target), shown(text))
-        }
-        Body::Join { room } => format!("{} * {from} came", name(room)),
-        Body::Leave { room, text } => format!("{} * {from} left{}", name(room), farewell(text)),
-        Body::Quit { text } => format!("* {from} quit{}", farewell(text)),
-        Body::Nick { nick } => format!("* {from} is now {}", name(nick)),
-        Body::Typing { target, switch: "on" } => format!("{} * {from} is typing", name(target)),
-        Body::Typing { target, .. } => format!("{} * {from} is not typing any more", name(target)),
-        _ => return None,
-    };
-    Some(time + &said)
-}
-
-fn name(name: &str) -> String {
-    output::visible(name)
-}
-
 #[cfg(test)]
 mod tests {
     use snug_protocol::{Nick, RoomName};
 
     use super::*;
-
-    fn text(line: &str) -> Option<String> {
-        let shown = as_text(&ServerLine::parse(line).expect("a line"));
-        shown.map(|shown| shown.split_once(' ').expect("a time").1.to_owned())
-    }
-
-    const TAGS: &str = "@id=7;time=2026-11-21T10:15:07.020Z;bot;title=a\\sb";
-
-    #[test]
-    fn people_read_lines() {
-        for (line, shown) in [
-            (":alice MSG #lobby two\\nlines", "#lobby <alice> two\n    lines"),
-            (":alice PRIV bob psst", "alice -> bob: psst"),
-            (":alice TOPIC #lobby news", "#lobby * alice set the topic: news"),
-            (":alice TOPIC #lobby", "#lobby * alice cleared the topic"),
-            (":alice QUIT good night", "* alice quit (good night)"),
-            (":alice MSG #lobby a\u{202e}b", "#lobby <alice> a<U+202E>b"),
-        ] {
-            assert_eq!(text(&format!("{TAGS} {line}")).as_deref(), Some(shown));
-        }
-    }
-
-    #[test]
-    fn programs_read_objects() {
-        let line = format!("{TAGS} :alice MSG #lobby hi");
-        let object = as_json(&ServerLine::parse(&line).expect("a line")).expect("an event");
-        let expected = "{\"from\":\"alice\",\"id\":7,\"tags\":{\"bot\":true,\"title\":\"a b\"},\"text\":\"hi\",\
-                        \"time\":\"2026-11-21T10:15:07.020Z\",\"to\":\"#lobby\",\"type\":\"msg\"}";
-        let expected: Value = serde_json::from_str(expected).expect("JSON");
-        assert_eq!(Value::Object(object), expected);
-        let object = as_json(&ServerLine::parse(":alice QUIT").expect("a line")).expect("an event");
-        assert_eq!(output::json(object), "{\"type\":\"quit\",\"from\":\"alice\"}");
-    }
 
     #[test]
     fn only_what_is_wanted_is_shown() {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use snug_daemon::config::{Fallback, Level};
-use snug_daemon::{Config, Daemon, StartError, keys};
+use snug_daemon::{Config, Daemon, Finding, Report, StartError, keys};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -47,6 +47,10 @@ struct Arguments {
 enum Sub {
     /// Print the fingerprint of this daemon's key, and make the key if there is none
     Fingerprint,
+    /// Read the whole log, also of a daemon that runs, and say whether it is what was written
+    ///
+    /// Exits with 0 if all is well, and with 1 and a line for each thing that is not.
+    CheckData,
     /// Make a pre-shared key that hides this server from strangers
     #[command(subcommand)]
     Psk(PskSub),
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Some(Sub::Fingerprint) => return finish(fingerprint(&config)),
+        Some(Sub::CheckData) => return finish(check_data(&config)),
         Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
         None => {}
     }
@@ -105,6 +110,47 @@ fn fingerprint(config: &Config) -> anyhow::Result<()> {
     let key = keys::server_key(&data).with_context(in_data)?;
     writeln!(io::stdout(), "{}", key.public_key().fingerprint())?;
     Ok(())
+}
+
+/// Says whether the log is what was written.
+fn check_data(config: &Config) -> anyhow::Result<()> {
+    let data = files::data_folder(config).context(NO_DATA)?;
+    let watched = io::IsTerminal::is_terminal(&io::stderr());
+    let report = snug_daemon::check_data(&data, |count| {
+        if watched {
+            let _ = write!(io::stderr(), "\r{count} entries read");
+        }
+    });
+    if watched {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    let mut stdout = io::stdout().lock();
+    for finding in &report.findings {
+        match finding {
+            Finding::Unusable(text) => writeln!(stdout, "the log cannot be used: {text}")?,
+            Finding::Structure(text) => writeln!(stdout, "the database is damaged: {text}")?,
+            Finding::Entry(id) => writeln!(stdout, "entry {id} is not what was written")?,
+            Finding::End { found, expected } => {
+                writeln!(stdout, "the last entry is {found} and should be {expected}")?;
+            }
+            other => writeln!(stdout, "{other:?}")?,
+        }
+    }
+    let Report { name, entries, first, last, findings, .. } = report;
+    if findings.is_empty() {
+        writeln!(
+            stdout,
+            "log {name} in {}: {entries} entries, {first} to {last}; all is well",
+            data.display()
+        )?;
+        return Ok(());
+    }
+    let log = data.join("log.db");
+    anyhow::bail!(
+        "{} is damaged: stop snugd, keep a copy of the folder, and put a backup of log.db in its place (without \
+         log.db-wal, log.db-shm and search.db)",
+        log.display()
+    )
 }
 
 fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {

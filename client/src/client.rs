@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::envelope::{Fingerprint, HandshakeError};
-use snug_protocol::{Command, NameError, Nick, RoomName, ServerLine, Timestamp};
+use snug_protocol::{Command, Cursor, LogName, NameError, Nick, RoomName, ServerLine, Timestamp};
 
 use crate::driver::{Driver, Job, Reply};
 use crate::{Address, MemoryTokens, Tokens, Trust};
@@ -24,6 +24,11 @@ pub struct Options {
     pub quiet: bool,
     /// Rooms to join, now and after each reconnect.
     pub rooms: Vec<RoomName<'static>>,
+    /// The entry after which events begin; `None` for what comes from now on. After a reconnect they go on where they
+    /// broke off, whatever this says.
+    pub since: Option<Cursor>,
+    /// Whether to tell the daemon that private messages have arrived: not if nobody reads the events.
+    pub acknowledge: bool,
     /// Where guests' tokens are kept.
     pub tokens: Arc<dyn Tokens>,
     /// Which servers are the right ones. Over TCP a server that is neither pinned nor known is refused.
@@ -46,6 +51,8 @@ impl Options {
             name,
             quiet: false,
             rooms: Vec::new(),
+            since: None,
+            acknowledge: true,
             tokens: Arc::new(MemoryTokens::default()),
             trust: Trust::default(),
             reconnect: Duration::MAX,
@@ -108,8 +115,22 @@ pub enum Event {
         address: Address,
         /// The name.
         nick: String,
-        /// The name of the daemon's log. Another one than before is another log, with ids of its own.
-        log: String,
+        /// The newest entry of the daemon's log at that moment. Another log than before has ids of its own.
+        cursor: Cursor,
+    },
+    /// Everything up to this cursor has been an event; what comes now comes as it happens.
+    Live {
+        /// The cursor to go on from another time.
+        cursor: Cursor,
+    },
+    /// Entries are not there any more that one would have seen.
+    Gap {
+        /// The room or person, or `*` for the whole log.
+        target: String,
+        /// The first id, or where the target is `*` a cursor.
+        from: String,
+        /// The last id, or where the target is `*` the cursor from which it goes on.
+        to: String,
     },
     /// The connection is lost. If the options say so, the client comes back.
     Disconnected {
@@ -127,18 +148,27 @@ pub enum Event {
 
 /// A line of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received(pub(crate) String);
+pub struct Received {
+    pub(crate) text: String,
+    /// The log that its id belongs to.
+    pub(crate) log: LogName,
+}
 
 impl Received {
     /// What it says.
     pub fn line(&self) -> ServerLine<'_> {
         let unknown = snug_protocol::Body::Unknown { verb: "", rest: None };
-        ServerLine::parse(&self.0).unwrap_or_else(|| ServerLine::new(unknown))
+        ServerLine::parse(&self.text).unwrap_or_else(|| ServerLine::new(unknown))
     }
 
     /// The line as it came, without its end.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The place of the entry, if it is one: whoever goes on from there misses nothing after it.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.line().id().map(|id| Cursor { log: Some(self.log), id })
     }
 }
 
@@ -295,6 +325,9 @@ impl Client {
         {
             tags.key = Some(self.random_key().into());
         }
+        if let Command::Edit { key: key @ None, .. } = &mut command {
+            *key = Some(self.random_key().into());
+        }
         let (reply, answer) = async_channel::bounded(1);
         let (unanswered, answered) = async_channel::bounded(1);
         let reply = Reply { answer: reply, _unanswered: unanswered };
@@ -353,7 +386,12 @@ fn is_repeatable(command: &Command<'_>) -> bool {
     match command {
         Command::Msg { tags, .. } | Command::Priv { tags, .. } => tags.key.is_some(),
         Command::Topic { change, key, .. } => key.is_some() || *change == snug_protocol::TopicChange::Ask,
-        Command::Quit { .. } | Command::Nick { .. } | Command::Leave { .. } => false,
+        Command::Edit { key, .. } => key.is_some(),
+        Command::Quit { .. }
+        | Command::Nick { .. }
+        | Command::Leave { .. }
+        | Command::Unreact { .. }
+        | Command::Backup { .. } => false,
         _ => true,
     }
 }

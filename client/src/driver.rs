@@ -10,7 +10,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
-use snug_protocol::{Body, Code, Command, Nick, Request};
+use snug_protocol::{Body, Code, Command, Cursor, EntryKind, LogName, Nick, Request};
 
 use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
 use crate::{Address, Link};
@@ -47,14 +47,31 @@ pub struct Driver {
     nick: Nick<'static>,
     /// What makes the next connection the same person.
     token: Option<String>,
-    /// Commands that were said, in order, with the rows that have come.
-    under_way: VecDeque<(Job, Vec<Received>)>,
+    /// Commands that were said, in order.
+    under_way: VecDeque<UnderWay>,
     /// The label of the first of them.
     first_label: u64,
     /// When something last came from the daemon.
     heard: Instant,
+    /// The log of the connection, and the last entry that has been an event, or lies before all that will be.
+    log: LogName,
+    seen: u64,
+    /// The newest private message of others that has been an event, while the daemon has not been told.
+    unacknowledged: Option<u64>,
+    /// Why the connection is of no use any more.
+    failed: Option<String>,
     /// What happened while the connection was made.
     untold: Vec<Event>,
+}
+
+/// A command that was said.
+enum UnderWay {
+    /// Somebody's, with the rows that have come.
+    Job(Job, Vec<Received>),
+    /// The driver's own, to be brought up to date: its rows are events.
+    Sync,
+    /// The driver's own, to say what has arrived.
+    Ack,
 }
 
 enum Happening {
@@ -77,6 +94,9 @@ impl Driver {
     /// How many bytes may wait to be written before no more commands are taken.
     const QUEUED: usize = 256 << 10;
 
+    /// Rows of a page of what was missed.
+    const PAGE: u64 = 500;
+
     /// The first wait before coming back; each further one is twice as long.
     const FIRST_WAIT: Duration = Duration::from_millis(250);
 
@@ -85,8 +105,10 @@ impl Driver {
         jobs: Receiver<Job>,
         events: Sender<Event>,
     ) -> Result<Driver, ConnectError> {
-        let entered = enter_in_time(&options, None).await?;
-        let driver = Driver {
+        let since = options.since;
+        let entered = enter_in_time(&options, None, since).await?;
+        let began = since.unwrap_or(entered.cursor);
+        let mut driver = Driver {
             options,
             jobs,
             events,
@@ -96,8 +118,18 @@ impl Driver {
             under_way: VecDeque::new(),
             first_label: 0,
             heard: Instant::now(),
+            log: began.log.or(entered.cursor.log).unwrap_or_default(),
+            seen: began.id,
+            unacknowledged: None,
+            failed: None,
             untold: entered.events,
         };
+        if since.is_some() {
+            driver.sync();
+            driver.log = entered.cursor.log.unwrap_or_default();
+        } else {
+            driver.untold.push(Event::Live { cursor: entered.cursor });
+        }
         Ok(driver)
     }
 
@@ -118,7 +150,8 @@ impl Driver {
             let _ = self.events.send(Event::Disconnected { reason: reason.clone() }).await;
             let back = if self.options.reconnect.is_zero() { Err(None) } else { self.come_back().await };
             if let Err(error) = back {
-                for (job, _) in self.under_way.drain(..) {
+                for under_way in self.under_way.drain(..) {
+                    let UnderWay::Job(job, _) = under_way else { continue };
                     job.reply.give(Err(match &error {
                         Some(error) => RequestError::GaveUp(Arc::clone(error)),
                         None => RequestError::Lost { reason: reason.clone() },
@@ -135,7 +168,14 @@ impl Driver {
     /// Carries commands and lines until the connection ends.
     async fn talk(&mut self) -> End {
         for event in std::mem::take(&mut self.untold) {
-            let _ = self.events.send(event).await;
+            match event {
+                Event::Line(received) => {
+                    self.event(Received { log: self.log, ..received }).await;
+                }
+                event => {
+                    let _ = self.events.send(event).await;
+                }
+            }
         }
         loop {
             loop {
@@ -148,7 +188,15 @@ impl Driver {
                     Err(error) => return End::Lost(error.to_string()),
                 }
             }
-            if self.under_way.is_empty() && self.jobs.is_closed() && self.jobs.is_empty() {
+            if let Some(reason) = self.failed.take() {
+                return End::Lost(reason);
+            }
+            if let Some(id) = self.unacknowledged.take_if(|_| !self.under_way.iter().any(UnderWay::is_ack)) {
+                let cursor = Cursor { log: Some(self.log), id };
+                self.say_own(UnderWay::Ack, Command::Ack { cursor });
+            }
+            let is_waited_for = self.under_way.iter().any(|under_way| matches!(under_way, UnderWay::Job(..)));
+            if !is_waited_for && self.jobs.is_closed() && self.jobs.is_empty() {
                 self.say_goodbye().await;
                 return End::Finished;
             }
@@ -195,14 +243,31 @@ impl Driver {
             job.reply.give(Err(RequestError::TooLong { length, limit }));
             return;
         }
-        let label = self.first_label + self.under_way.len() as u64;
-        self.link.queue(&labelled(label, &job.request));
-        self.under_way.push_back((job, Vec::new()));
+        self.link.queue(&labelled(self.next_label(), &job.request));
+        self.under_way.push_back(UnderWay::Job(job, Vec::new()));
+    }
+
+    /// Says a command of the driver's own.
+    fn say_own(&mut self, what: UnderWay, command: Command<'_>) {
+        let mut line = Vec::new();
+        Request { label: None, command }.write(&mut line);
+        self.link.queue(&labelled(self.next_label(), &line));
+        self.under_way.push_back(what);
+    }
+
+    fn next_label(&self) -> u64 {
+        self.first_label + self.under_way.len() as u64
+    }
+
+    /// Asks for the next page of what was missed.
+    fn sync(&mut self) {
+        let cursor = Cursor { log: Some(self.log), id: self.seen };
+        self.say_own(UnderWay::Sync, Command::Sync { cursor, limit: Some(Driver::PAGE) });
     }
 
     /// Takes a line: an answer goes to who asked, everything else is an event.
     async fn line(&mut self, line: String) {
-        let received = Received(line);
+        let received = Received { text: line, log: self.log };
         let parsed = received.line();
         if let Body::Ping { label } = parsed.body {
             let label = label.map(|label| format!(" {label}")).unwrap_or_default();
@@ -218,35 +283,82 @@ impl Driver {
             matches!(parsed.body, Body::Err { verb: "-", code: "bad-line" | "line-too-long", .. });
         let is_first = (label == Some(self.first_label) || is_unread) && !self.under_way.is_empty();
         if !is_first {
-            let _ = self.events.send(Event::Line(received)).await;
+            self.event(received).await;
             return;
         }
-        let refused = match parsed.body {
-            Body::Ok { .. } => None,
-            Body::Err { code, text, .. } => {
-                Some(RequestError::Refused { code: code.to_owned(), text: text.to_owned() })
+        if !matches!(parsed.body, Body::Ok { .. } | Body::Err { .. }) {
+            match self.under_way.front_mut() {
+                Some(UnderWay::Job(_, rows)) => rows.push(received),
+                Some(UnderWay::Sync) => self.event(received).await,
+                Some(UnderWay::Ack) | None => {}
             }
-            _ => {
-                if let Some((_, rows)) = self.under_way.front_mut() {
-                    rows.push(received);
+            return;
+        }
+        let Some(answered) = self.under_way.pop_front() else { return };
+        self.first_label += 1;
+        match answered {
+            UnderWay::Ack => {}
+            UnderWay::Sync => self.synced(received).await,
+            UnderWay::Job(job, rows) => job.reply.give(match received.line().body {
+                Body::Err { code, text, .. } => {
+                    Err(RequestError::Refused { code: code.to_owned(), text: text.to_owned() })
                 }
+                _ => Ok(Answer { rows, ok: received }),
+            }),
+        }
+    }
+
+    /// Goes on after a page of what was missed.
+    async fn synced(&mut self, answer: Received) {
+        let Body::Ok { params: Some(params), .. } = answer.line().body else {
+            // The log cannot be read now, and without that nothing more would come: it has to be tried again.
+            self.failed = Some(format!("what was missed cannot be had: {}", answer.text));
+            return;
+        };
+        let (cursor, goes_on) = params.split_once(' ').unwrap_or((params, ""));
+        if let Ok(cursor) = cursor.parse::<Cursor>() {
+            self.seen = cursor.id;
+        }
+        if goes_on == "more" {
+            self.sync();
+        } else {
+            let cursor = Cursor { log: Some(self.log), id: self.seen };
+            let _ = self.events.send(Event::Live { cursor }).await;
+        }
+    }
+
+    /// Hands an event over, an entry only once.
+    async fn event(&mut self, received: Received) {
+        let line = received.line();
+        if let Body::Gap { target, from, to } = line.body {
+            if target == "*"
+                && let Ok(cursor) = to.parse::<Cursor>()
+            {
+                self.seen = cursor.id;
+            }
+            let [target, from, to] = [target, from, to].map(str::to_owned);
+            let _ = self.events.send(Event::Gap { target, from, to }).await;
+            return;
+        }
+        if let (Some(id), Body::Entry { kind, .. }) = (line.id(), &line.body) {
+            if id <= self.seen {
                 return;
             }
-        };
-        if let Some((job, rows)) = self.under_way.pop_front() {
-            self.first_label += 1;
-            let answer = refused.map_or(Ok(Answer { rows, ok: received }), Err);
-            job.reply.give(answer);
+            self.seen = id;
+            if self.options.acknowledge && *kind == EntryKind::Priv && line.from != Some(self.nick.as_str()) {
+                self.unacknowledged = Some(id);
+            }
         }
+        let _ = self.events.send(Event::Line(received)).await;
     }
 
     /// After a loss, what may have happened and cannot be said again is given up.
     fn drop_what_cannot_be_repeated(&mut self, reason: &str) {
-        for (job, rows) in std::mem::take(&mut self.under_way) {
+        for under_way in std::mem::take(&mut self.under_way) {
+            let UnderWay::Job(job, _) = under_way else { continue };
             if job.is_repeatable && !self.options.reconnect.is_zero() {
-                self.under_way.push_back((job, Vec::new()));
+                self.under_way.push_back(UnderWay::Job(job, Vec::new()));
             } else {
-                drop(rows);
                 job.reply.give(Err(RequestError::Lost { reason: reason.to_owned() }));
             }
         }
@@ -269,15 +381,23 @@ impl Driver {
             if self.jobs.is_closed() && self.under_way.is_empty() {
                 return Err(None);
             }
-            match enter_in_time(&self.options, Some((&self.nick, self.token.as_deref()))).await {
+            let since = Cursor { log: Some(self.log), id: self.seen };
+            let held = Some((&self.nick, self.token.as_deref()));
+            match enter_in_time(&self.options, held, Some(since)).await {
                 Ok(entered) => {
                     self.untold = entered.events;
                     self.link = entered.link;
                     self.nick = entered.nick;
                     self.token = entered.token;
                     self.heard = Instant::now();
-                    for (place, (job, _)) in self.under_way.iter().enumerate() {
-                        self.link.queue(&labelled(self.first_label + place as u64, &job.request));
+                    let jobs = std::mem::take(&mut self.under_way);
+                    // The cursor is one of the log that it was: only the daemon knows whether that is still the same.
+                    self.sync();
+                    self.log = entered.cursor.log.unwrap_or_default();
+                    for under_way in jobs {
+                        if let UnderWay::Job(job, _) = under_way {
+                            self.say(job);
+                        }
                     }
                     return Ok(());
                 }
@@ -316,11 +436,19 @@ fn is_final(error: &ConnectError) -> bool {
     }
 }
 
+impl UnderWay {
+    fn is_ack(&self) -> bool {
+        matches!(self, UnderWay::Ack)
+    }
+}
+
 /// A connection that holds a name.
 struct Entered {
     link: Link,
     nick: Nick<'static>,
     token: Option<String>,
+    /// The newest entry of the daemon's log.
+    cursor: Cursor,
     /// That it is made, and what was heard while the rooms were joined.
     events: Vec<Event>,
 }
@@ -329,13 +457,14 @@ struct Entered {
 async fn enter_in_time(
     options: &Options,
     held: Option<(&Nick<'static>, Option<&str>)>,
+    since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     let overdue = async {
         Timer::after(options.patience).await;
         let address = options.addresses.last().cloned().unwrap_or(Address::Unix("".into()));
         Err(ConnectError::Lost { address, error: io::ErrorKind::TimedOut.into() })
     };
-    enter(options, held).or(overdue).await
+    enter(options, held, since).or(overdue).await
 }
 
 /// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before
@@ -343,6 +472,7 @@ async fn enter_in_time(
 async fn enter(
     options: &Options,
     held: Option<(&Nick<'static>, Option<&str>)>,
+    since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     let (address, mut link) = Link::reach(&options.addresses, &options.trust).await?;
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
@@ -356,7 +486,7 @@ async fn enter(
         let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
         let token = held_token.or_else(|| options.tokens.find(address, &nick));
         let shown = token.as_ref().map(|token| token.clone().into());
-        let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown };
+        let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
             Err((code, text)) => {
                 let is_taken = matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike));
@@ -372,9 +502,11 @@ async fn enter(
                     options.tokens.keep(address, &nick, new);
                 }
                 let token = new.map(|new| new.into_owned()).or(token);
-                let log = ok.tags.get("log").unwrap_or_default().into_owned();
+                let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
+                let last = ok.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
+                let cursor = Cursor { log: Some(log), id: last };
                 let connected =
-                    Event::Connected { address: address.clone(), nick: nick.as_str().to_owned(), log };
+                    Event::Connected { address: address.clone(), nick: nick.as_str().to_owned(), cursor };
                 heard.insert(0, connected);
                 for room in &options.rooms {
                     if let Err((code, text)) =
@@ -385,7 +517,7 @@ async fn enter(
                         return Err(ConnectError::Refused { code, text });
                     }
                 }
-                return Ok(Entered { link, nick, token, events: heard });
+                return Ok(Entered { link, nick, token, cursor, events: heard });
             }
         }
     }
@@ -404,7 +536,7 @@ async fn ask(
     Request { label: None, command }.write(&mut line);
     link.queue(&line);
     loop {
-        let received = Received(read_line(link).await?);
+        let received = Received { text: read_line(link).await?, log: LogName::default() };
         match received.line().body {
             Body::Ok { verb: answered, .. } if answered == verb => return Ok(Ok(received)),
             Body::Err { code, text, .. } => return Ok(Err((code.to_owned(), text.to_owned()))),

@@ -64,7 +64,7 @@ async fn take_part(bot: &mut dyn Bot, mut session: LocalSession) -> io::Result<(
 
 /// What a bot does about a line.
 fn answers_to(bot: &mut dyn Bot, line: &ServerLine<'_>) -> Vec<Request<'static>> {
-    let ServerLine { from: Some(from), body: Body::Entry { kind, target, text: Some(text) }, .. } = line
+    let ServerLine { from: Some(from), body: Body::Entry { kind, target, text: Some(text), .. }, .. } = line
     else {
         return Vec::new();
     };
@@ -75,7 +75,7 @@ fn answers_to(bot: &mut dyn Bot, line: &ServerLine<'_>) -> Vec<Request<'static>>
     let place = match kind {
         EntryKind::Msg => Place::Room(target),
         EntryKind::Priv => Place::Private,
-        EntryKind::Topic => return Vec::new(),
+        _ => return Vec::new(),
     };
     let heard = Heard { from, place, text };
     let Ok(actions) = catch_unwind(AssertUnwindSafe(|| bot.hear(&heard))) else {

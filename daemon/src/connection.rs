@@ -465,6 +465,7 @@ fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
 mod tests {
     use futures_lite::io::{AsyncReadExt, Cursor};
     use ring::rand::SystemRandom;
+    use snug_protocol::LogName;
     use snug_protocol::envelope::{ServerKey, ServerOptions};
 
     use super::*;
@@ -472,13 +473,15 @@ mod tests {
     use crate::config::Config;
     use crate::core::Seal;
     use crate::local::Duplex;
+    use crate::log::Place;
 
     /// What a client hears that sends `bytes` from there and closes.
     fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
-        let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), "log".to_owned(), seal));
+        let place = (LogName::default(), Place::Memory);
+        let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, seal));
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");
         let (mut hearing, writer) = piper::pipe(1 << 20);

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use ring::rand::SystemRandom;
 use snug_bots::Filter;
-use snug_protocol::Code;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
+use snug_protocol::{Code, LogName};
 
 use crate::Environment;
 use crate::config::Config;
 use crate::deliver::Reply;
-use crate::log::{Act, Author, Draft};
+use crate::log::{Act, Author, Draft, Place};
 use crate::peer::{Budget, Ending, Peer};
+use crate::platform;
+use crate::reads::{Look, Reads, Search};
 use crate::registry::{Registry, Room};
 use crate::session::Origin;
 use crate::writer::{Queue, Submission};
@@ -29,7 +31,15 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) filters: Vec<Box<dyn Filter>>,
     /// The log's random name.
-    pub(crate) log_name: String,
+    pub(crate) log_name: LogName,
+    /// Where the log is.
+    pub(crate) place: Place,
+    /// What waits to be read beside the writer, if the log can be read so.
+    pub(crate) reads: Reads,
+    /// The newest entry that was delivered.
+    pub(crate) delivered: AtomicU64,
+    /// The user whom the daemon runs as: an operator.
+    pub(crate) operator: u32,
     /// What it takes to seal a connection.
     pub(crate) seal: Seal,
     last_session: AtomicU64,
@@ -64,7 +74,7 @@ impl Core {
         config: Config,
         environment: Environment,
         filters: Vec<Box<dyn Filter>>,
-        log_name: String,
+        (log_name, place): (LogName, Place),
         seal: Seal,
     ) -> Core {
         Core {
@@ -76,6 +86,10 @@ impl Core {
             counters: Counters::default(),
             filters,
             log_name,
+            place,
+            reads: Reads::default(),
+            delivered: AtomicU64::new(0),
+            operator: platform::own_user(),
             seal,
             last_session: AtomicU64::new(0),
         }
@@ -108,11 +122,55 @@ impl Core {
 
     /// Lets the log forget a room that nobody is in and nobody wrote in.
     pub(crate) fn retire(&self, room: Arc<Room>) {
-        let author = Author { number: 0, nick: String::new(), bot: false };
         let generation = room.generation.load(Relaxed);
-        let draft = Draft { author, act: Act::RetireRoom { room: room.number, generation } };
-        // If the daemon is stopping, the room goes with it.
-        let _ = self.queue.push(Submission { draft, size: 0, reply: Reply::Retire { room } });
+        let act = Act::RetireRoom { room: room.number, generation };
+        self.submit(Author::default(), act, Reply::Retire { room });
+    }
+
+    /// Lets the log note something that nobody waits for.
+    pub(crate) fn note(&self, author: Author, act: Act) {
+        self.submit(author, act, Reply::Nobody);
+    }
+
+    /// Takes away what is kept no longer, beginning with the conversations behind this number.
+    pub(crate) fn purge(&self, behind: u64) {
+        let config = self.config();
+        let (rooms, private) = (config.log.keep, config.log.keep_private);
+        self.submit(Author::default(), Act::Purge { behind, rooms, private }, Reply::Purge);
+    }
+
+    /// If the daemon is stopping, what is submitted now goes with it.
+    fn submit(&self, author: Author, act: Act, reply: Reply) {
+        let draft = Draft { author, newcomers: Vec::new(), act };
+        let _ = self.queue.push(Submission { draft, size: 0, reply });
+    }
+
+    /// Reads from the log: beside the writer if that can be, else in its turn. False if the daemon is stopping.
+    #[must_use]
+    pub(crate) fn look(&self, look: Look) -> bool {
+        match self.place {
+            Place::Memory => self.look_in_turn(look),
+            Place::Folder { .. } => self.reads.look(look),
+        }
+    }
+
+    /// Reads from the log on the writer's thread: between what was delivered and what will be.
+    #[must_use]
+    pub(crate) fn look_in_turn(&self, look: Look) -> bool {
+        let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: Act::Pass };
+        self.queue.push(Submission { draft, size: 0, reply: Reply::Look(look) })
+    }
+
+    /// Searches in the log. False if the daemon is stopping.
+    #[must_use]
+    pub(crate) fn search(&self, search: Search) -> bool {
+        match self.place {
+            Place::Folder { .. } => self.reads.search(search),
+            Place::Memory => {
+                let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: Act::Pass };
+                self.queue.push(Submission { draft, size: 0, reply: Reply::Search(search) })
+            }
+        }
     }
 
     /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
@@ -133,7 +191,9 @@ impl Core {
             peer.check_entrance(now, must_seal, handshake, registration);
             peer.check_pulse(now, ping, dead);
         });
-        self.registry.forget_guests(now, linger, config.guests.lingering);
+        for number in self.registry.forget_guests(now, linger, config.guests.lingering) {
+            self.note(Author { number, ..Author::default() }, Act::Forget);
+        }
         self.shed();
     }
 

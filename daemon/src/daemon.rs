@@ -16,15 +16,16 @@ use snug_bots::Bot;
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, RoomName};
 
+use crate::config::History;
 use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
-use crate::log::{Act, Author, Draft, Log, LogLimits, Outcome};
+use crate::log::{Act, Author, Draft, Log, LogError, LogLimits, Outcome, Place, Store};
 use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
 use crate::session::Origin;
-use crate::{Config, Environment, bots, keys, writer};
+use crate::{Config, Environment, bots, keys, reads, writer};
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -92,9 +93,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: io::Error,
     },
-    /// The log cannot be opened.
-    #[error("cannot open the log: {0}")]
-    Log(String),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// What a daemon has to do and has done.
@@ -149,17 +150,22 @@ impl Daemon {
         let unix = config.listen.unix.as_set().filter(|path| !path.as_os_str().is_empty());
         let listeners = Listeners::bind(&config.listen.tcp, unix.map(PathBuf::as_path)).await?;
 
-        let name = environment.hex::<8>();
         let limits = LogLimits {
-            entries: config.history.memory_entries,
-            key_window: i64::try_from(millis(config.history.key_window.duration())).unwrap_or(i64::MAX),
+            entries: config.log.memory_entries,
+            key_window: i64::try_from(millis(config.log.key_window.duration())).unwrap_or(i64::MAX),
         };
-        let mut log = Log::in_memory(name, limits).map_err(|error| StartError::Log(error.to_string()))?;
+        let place = match (config.log.history, config.data.as_set()) {
+            (History::Disk, Some(folder)) => {
+                Place::Folder { folder: folder.clone(), durability: config.log.durability }
+            }
+            _ => Place::Memory,
+        };
+        let mut log = Log::open(place, environment.log_name(), limits)?;
         let loaded = snug_bots::load(&config.bots);
         let seal = seal(&config)?;
         let fingerprint = seal.key.public_key().fingerprint();
-        let core = Core::new(config, environment, loaded.filters, log.name().to_owned(), seal);
-        open_lobby(&core, &mut log)?;
+        let core = Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), seal);
+        recall(&core, &mut log)?;
 
         let (stop, stopped) = async_channel::bounded(1);
         let executor = Arc::new(Executor::new());
@@ -186,7 +192,15 @@ impl Daemon {
     pub async fn run(self) {
         let Daemon { runtime, executor, listeners, log, bots, stopped, _lock, .. } = self;
         let core = &runtime.core;
-        let writer = Writer::start(Arc::clone(core), log);
+        let (alive, reading) = async_channel::bounded(1);
+        if let Place::Folder { folder, .. } = &core.place
+            && let Err(error) = reads::start(core, folder, &alive)
+        {
+            tracing::error!(%error, "there are no threads to read the log with; history cannot be asked for");
+            core.reads.close();
+        }
+        drop(alive);
+        let writer = Writer::start(Arc::clone(core), Box::new(log));
         // Bots come first, so that nobody takes their names.
         let bots: Vec<_> =
             bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
@@ -206,6 +220,8 @@ impl Daemon {
             drop(keeper);
             core.queue.close();
             writer.idle.recv().await.unwrap_or_default();
+            core.reads.close();
+            reading.recv().await.unwrap_or_default();
             let end = || {
                 Ending::Dismissed(
                     Code::ShuttingDown,
@@ -251,29 +267,43 @@ fn seal(config: &Config) -> Result<Seal, StartError> {
     Ok(Seal { key, options: ServerOptions { psk }, random })
 }
 
-/// The lobby always exists.
-pub(crate) fn open_lobby(core: &Core, log: &mut Log) -> Result<(), StartError> {
-    let author = Author { number: 0, nick: String::new(), bot: false };
-    let draft = Draft { author, act: Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 } };
-    let failed = |error: String| StartError::Log(error);
-    let outcomes =
-        log.commit(core.environment.clock.now(), &[&draft]).map_err(|error| failed(error.to_string()))?;
-    match outcomes.first() {
-        Some(Outcome::Room { number, generation, .. }) => {
-            core.registry.open_room(*number, *generation, &RoomName::LOBBY);
-        }
-        other => return Err(failed(format!("the lobby could not be made: {other:?}"))),
+/// Brings what the log remembers into the registry. The lobby always exists.
+pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
+    let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
+    let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: lobby };
+    let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
+    match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {
+        Ok([Outcome::Room(_)]) => {}
+        other => return Err(failed(&format!("the lobby cannot be made: {other:?}"))),
     }
+    let view = store.view();
+    for stored in view.rooms().map_err(|error| failed(&error))? {
+        let ends = view.ends(stored.number).map_err(|error| failed(&error))?;
+        if let Ok(name) = RoomName::parse(&stored.name) {
+            core.registry.open_room(&stored, &name, ends);
+        }
+    }
+    let identities = view.identities().map_err(|error| failed(&error))?;
+    core.registry.recall(identities, core.now());
+    core.delivered.store(store.last_id(), Relaxed);
     Ok(())
 }
 
+/// How often is looked for what is kept no longer.
+const PURGE: Duration = Duration::from_secs(10);
+
 /// Looks after the sessions, as often as the shortest time in the configuration asks for.
 async fn keep(core: Arc<Core>) {
+    let mut purged = core.now();
     loop {
         let config = core.config();
         let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
         Timer::after((shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
         core.look_after_sessions();
+        if core.now().saturating_sub(purged) >= millis(PURGE) {
+            purged = core.now();
+            core.purge(0);
+        }
     }
 }
 
@@ -286,7 +316,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(core: Arc<Core>, log: Log) -> Writer {
+    fn start(core: Arc<Core>, log: Box<dyn Store>) -> Writer {
         let (busy, idle) = async_channel::bounded::<()>(1);
         let shared = Arc::clone(&core);
         let work = move || {

@@ -1,18 +1,20 @@
-//! What happens when a draft is decided: the entry goes to everyone who may see it, then its sender is answered.
+//! What a decided draft brings about: the entry reaches everyone who may see it, and its sender is answered.
 //!
 //! Runs on the writer's thread, in log order, so that all outboxes have the entries of a conversation in the order
 //! of their ids.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 
-use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder, Timestamp};
+use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::core::{Core, Counters};
-use crate::log::{Act, Draft, NewEntry, Outcome, Refusal};
+use crate::log::{Act, Conversation, Draft, Entry, NewEntry, Outcome, Refusal, Store, StoredRoom, Topic};
 use crate::peer::Peer;
-use crate::registry::{Identity, Room, Topic};
-use crate::session::Answer;
+use crate::reads::{self, Look, Search};
+use crate::registry::{Identity, Room};
+use crate::session::{Answer, room_tags, settings};
 use crate::writer::Submission;
 
 /// What is to be done when a draft is decided.
@@ -23,6 +25,26 @@ pub(crate) enum Reply {
     Join { sender: Arc<Peer>, label: Option<String> },
     /// Nobody waits: the room has gone, or comes back.
     Retire { room: Arc<Room> },
+    /// Answer with the room's settings.
+    Set { sender: Arc<Peer>, label: Option<String>, room: Arc<Room> },
+    /// Tell the author's other sessions of the marker, and the other one of a pair if it is meant to know.
+    Read {
+        sender: Arc<Peer>,
+        label: Option<String>,
+        me: Arc<Identity>,
+        target: String,
+        other: Option<Arc<Identity>>,
+    },
+    /// Tell those whose messages have arrived.
+    Acknowledge { sender: Arc<Peer>, label: Option<String> },
+    /// Nobody waits: conversations have shrunk.
+    Purge,
+    /// It is the turn of something to be read.
+    Look(Look),
+    /// It is the turn of something to be searched for.
+    Search(Search),
+    /// Nobody waits.
+    Nobody,
 }
 
 /// Who may see an entry.
@@ -57,15 +79,36 @@ impl Recipients {
 }
 
 /// Does what a decided draft asks for.
-pub(crate) fn deliver(core: &Arc<Core>, submission: Submission, outcome: Outcome) {
+pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submission, outcome: Outcome) {
     let Submission { draft, size, reply } = submission;
+    if !draft.newcomers.is_empty() && !matches!(outcome, Outcome::Refused(_)) {
+        core.registry.set_recorded(draft.newcomers.iter().map(|newcomer| newcomer.number));
+    }
     match reply {
         Reply::Entry { sender, label, to } => {
-            let Act::Enter(entry) = &draft.act else { return };
-            if let Outcome::Applied { id, time } = outcome {
-                fan_out(core, &draft, entry, (id, time), &sender, &to);
+            let Act::Enter(new) = &draft.act else { return };
+            if let Outcome::Applied { id, time, conversation, edits } = outcome {
+                let entry = Entry {
+                    id,
+                    time,
+                    kind: if edits.is_some() { EntryKind::Edit } else { new.kind },
+                    conversation,
+                    author: Cow::Borrowed(&draft.author),
+                    peer: match new.to {
+                        Conversation::Room(_) => None,
+                        Conversation::With(peer) => Some((peer, Cow::Borrowed(new.peer_nick.as_str()))),
+                    },
+                    text: new.text.as_deref().map(Cow::Borrowed),
+                    re: new.re,
+                    about: edits.or(new.about),
+                    tags: Cow::Borrowed(&new.tags),
+                    edited: None,
+                    deleted: None,
+                    reactions: Cow::Borrowed(""),
+                };
+                fan_out(core, &entry, new.key.as_deref(), &to, Some(&sender));
             }
-            sender.settle(size, &answer_to_entry(entry.kind, label, to.name(), outcome));
+            sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
         }
         Reply::Join { sender, label } => {
             let answer = join(core, &draft, &sender, label, outcome);
@@ -76,108 +119,234 @@ pub(crate) fn deliver(core: &Arc<Core>, submission: Submission, outcome: Outcome
                 core.registry.restore_room(&room);
             }
         }
+        Reply::Set { sender, label, room } => {
+            let mut answer = Answer::new("SET", label);
+            let answer = match outcome {
+                Outcome::Set { history, keep } => {
+                    room.set_policy(history, keep);
+                    settings(&room, &mut answer);
+                    answer.ok(Some(&room.name))
+                }
+                outcome => answer.refused(outcome),
+            };
+            sender.settle(size, &answer);
+        }
+        Reply::Read { sender, label, me, target, other } => {
+            let answer = Answer::new("READ", label);
+            let answer = match outcome {
+                Outcome::Read { id, told } => {
+                    tell_read(&draft.author.nick, &target, id, &me.audience, Some(&sender));
+                    if let Some(other) = other.filter(|_| told) {
+                        tell_read(&draft.author.nick, &other.nick(), id, &other.audience, None);
+                    }
+                    answer.ok(Some(&format!("{target} {id}")))
+                }
+                outcome => answer.refused(outcome),
+            };
+            sender.settle(size, &answer);
+        }
+        Reply::Acknowledge { sender, label } => {
+            let answer = Answer::new("ACK", label);
+            let answer = match outcome {
+                Outcome::Acknowledged(arrived) => {
+                    for (author, nick, id) in arrived {
+                        tell_delivered(core, author, &nick, id);
+                    }
+                    answer.ok(None)
+                }
+                outcome => answer.refused(outcome),
+            };
+            sender.settle(size, &answer);
+        }
+        Reply::Purge => {
+            if let Outcome::Purged { gone, next } = outcome {
+                if !gone.is_empty() {
+                    core.reads.set_behind();
+                }
+                for (conversation, oldest, _) in gone {
+                    core.registry.set_oldest(conversation, oldest);
+                }
+                if let Some(behind) = next {
+                    core.purge(behind);
+                }
+            }
+        }
+        Reply::Look(look) => look(core, Some(&store.view())),
+        Reply::Search(search) => match store.index() {
+            Some(index) => {
+                reads::search(core, &store.view(), &index, search);
+            }
+            None => search(core, None),
+        },
+        Reply::Nobody => {}
     }
 }
 
-fn answer_to_entry(kind: EntryKind, label: Option<String>, name: &str, outcome: Outcome) -> Vec<u8> {
-    let mut answer = Answer::new(kind.word(), label);
-    let (id, time, dup) = match outcome {
-        Outcome::Applied { id, time } => (id, time, false),
-        Outcome::Duplicate { id, time } => (id, time, true),
-        Outcome::Refused(Refusal { code, text }) => return answer.err(code, &text),
-        Outcome::Room { .. } | Outcome::Retired | Outcome::Kept => return Vec::new(),
+/// Delivers what was committed while nobody could tell: its senders were told to repeat it, and everybody else gets
+/// it once.
+pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
+    let from = core.delivered.load(Relaxed);
+    let view = store.view();
+    let entries = match view.between(from, store.last_id()) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!("what was committed last cannot be read and is not delivered: {error}");
+            return;
+        }
+    };
+    for entry in entries {
+        let to = match &entry.peer {
+            None => core.registry.room_numbered(entry.conversation).map(Recipients::Room),
+            Some((peer, nick)) => {
+                let people = (core.registry.identity(*peer), core.registry.identity(entry.author.number));
+                match people {
+                    (Some(identity), Some(author)) => {
+                        Some(Recipients::Person { identity, nick: nick.to_string(), author })
+                    }
+                    _ => None,
+                }
+            }
+        };
+        match to {
+            Some(to) => fan_out(core, &entry, None, &to, None),
+            None => {
+                core.delivered.store(entry.id, Relaxed);
+            }
+        }
+    }
+    if let Ok(rooms) = view.rooms() {
+        for StoredRoom { number, history, keep, .. } in rooms {
+            if let Some(room) = core.registry.room_numbered(number) {
+                room.set_policy(history, keep);
+            }
+        }
+    }
+}
+
+fn answer_to_entry(new: &NewEntry, label: Option<String>, name: &str, outcome: Outcome) -> Vec<u8> {
+    let mut answer = Answer::new(new.kind.word(), label);
+    let (id, time, dup, edits) = match outcome {
+        Outcome::Applied { id, time, edits, .. } => (id, time, false, edits),
+        Outcome::Duplicate { id, time } => (id, time, true, None),
+        outcome => return answer.refused(outcome),
     };
     let mut tags = TagBuilder::default();
     tags.display("id", Some(id));
     tags.display("time", Some(time));
     tags.flag("dup", dup);
+    tags.display("replaced", edits.filter(|_| new.kind != EntryKind::Edit));
     answer.set_ok_tags(tags);
     answer.ok(Some(name))
 }
 
 /// Puts an entry, encoded once, into the outbox of every session that may see it, and into its sender's.
-fn fan_out(
-    core: &Core,
-    draft: &Draft,
-    entry: &NewEntry,
-    (id, time): (u64, Timestamp),
-    sender: &Arc<Peer>,
-    to: &Recipients,
-) {
-    let mut tags = TagBuilder::default();
-    tags.display("id", Some(id));
-    tags.display("time", Some(time));
-    tags.flag("bot", draft.author.bot);
-    tags.display("re", entry.re);
-    tags.raw(&entry.tags);
+fn fan_out(core: &Core, entry: &Entry<'_>, key: Option<&str>, to: &Recipients, sender: Option<&Arc<Peer>>) {
     let encode = |tags: &TagBuilder| {
-        let text = entry.text.as_deref().map(Into::into);
-        let body = Body::Entry { kind: entry.kind, target: to.name(), text };
         let mut line = Vec::new();
-        ServerLine::new(body).with_tags(tags.tags()).with_from(&draft.author.nick).write(&mut line);
+        entry.line(to.name(), tags).write(&mut line);
         line
     };
-    let line = encode(&tags);
+    let line = encode(&entry.tags(None));
     // Only the sender's own sessions see the key.
-    let own_line = entry.key.as_ref().map(|key| {
-        let mut tags = tags.clone();
-        tags.value("key", Some(key));
-        encode(&tags)
-    });
+    let own_line = key.map(|key| encode(&entry.tags(Some(key))));
 
     let push = |peer: &Arc<Peer>| {
-        let is_own = own_line.is_some() && peer.identity() == draft.author.number;
-        peer.push(own_line.as_ref().filter(|_| is_own).unwrap_or(&line));
+        let is_own = own_line.is_some() && peer.identity() == entry.author.number;
+        peer.push_entry(own_line.as_ref().filter(|_| is_own).unwrap_or(&line))
     };
     let mut deliveries = 0;
-    let mut sender_hears = false;
+    let mut sender_hears = sender.is_none();
+    let mut has_arrived = false;
     to.for_each(|peer| {
         deliveries += 1;
-        sender_hears |= Arc::ptr_eq(peer, sender);
-        push(peer);
+        sender_hears |= sender.is_some_and(|sender| Arc::ptr_eq(peer, sender));
+        has_arrived |= push(peer) && !peer.is_quiet() && peer.identity() != entry.author.number;
     });
-    if !sender_hears {
+    if let Some(sender) = sender.filter(|_| !sender_hears) {
         deliveries += 1;
         push(sender);
     }
     Counters::add(&core.counters.deliveries, deliveries);
     Counters::add(&core.counters.entries, 1);
+    core.delivered.store(entry.id, Relaxed);
+    core.reads.set_behind();
 
-    if let Recipients::Room(room) = to {
-        room.written.store(true, Relaxed);
-        if entry.kind == EntryKind::Topic {
-            let topic = entry.text.clone().map(|text| Topic {
-                text,
-                from: draft.author.nick.clone(),
-                tags: tags.into_string(),
-            });
-            *room.topic.lock().unwrap_or_else(PoisonError::into_inner) = topic;
+    match to {
+        Recipients::Person { identity, .. } => {
+            if has_arrived {
+                identity.delivered.fetch_max(entry.id, Relaxed);
+            }
+        }
+        Recipients::Room(room) => {
+            room.written_at(entry.id);
+            if entry.kind == EntryKind::Topic {
+                let topic = entry.text.as_deref().map(|text| Topic {
+                    text: text.to_owned(),
+                    from: entry.author.nick.clone(),
+                    tags: entry.tags(None).into_string(),
+                });
+                room.set_topic(topic);
+            }
         }
     }
 }
 
-/// Brings the sender of a JOIN into the room that the log has made.
-fn join(core: &Core, draft: &Draft, sender: &Arc<Peer>, label: Option<String>, outcome: Outcome) -> Vec<u8> {
-    let answer = Answer::new("JOIN", label);
-    let (number, generation, name) = match outcome {
-        Outcome::Room { number, generation, name } => (number, generation, name),
-        Outcome::Refused(Refusal { code, text }) => return answer.err(code, &text),
-        Outcome::Applied { .. } | Outcome::Duplicate { .. } | Outcome::Retired | Outcome::Kept => {
-            return Vec::new();
+/// Tells sessions where a marker stands.
+fn tell_read(
+    from: &str,
+    target: &str,
+    id: u64,
+    audience: &crate::peer::Audience,
+    except: Option<&Arc<Peer>>,
+) {
+    let id = id.to_string();
+    let mut line = Vec::new();
+    ServerLine::new(Body::Read { target, id: &id }).with_from(from).write(&mut line);
+    audience.for_each(|peer| {
+        if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
+            peer.push(&line);
         }
+    });
+}
+
+/// Tells the author of private messages that they have arrived.
+fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
+    let Some(author) = core.registry.identity(author) else { return };
+    let (target, id) = (author.nick(), id.to_string());
+    let mut line = Vec::new();
+    ServerLine::new(Body::Delivered { target: &target, id: &id }).with_from(nick).write(&mut line);
+    author.audience.for_each(|peer| peer.push(&line));
+}
+
+/// Brings the sender of a JOIN into the room that the log has made.
+fn join(
+    core: &Arc<Core>,
+    draft: &Draft,
+    sender: &Arc<Peer>,
+    label: Option<String>,
+    outcome: Outcome,
+) -> Vec<u8> {
+    let mut answer = Answer::new("JOIN", label);
+    let stored = match outcome {
+        Outcome::Room(stored) => stored,
+        outcome => return answer.refused(outcome),
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
-    let room = RoomName::parse(&name).unwrap_or_else(|_| asked.clone());
-    core.registry.open_room(number, generation, &room);
+    let room = RoomName::parse(&stored.name).unwrap_or_else(|_| asked.clone());
+    core.registry.open_room(&stored, &room, (0, 0));
     let time = core.environment.clock.now();
     let joined = core.registry.join(sender, &room, time, &core.config().limits);
-    if !matches!(joined, Ok(Some(_)))
-        && let Some(room) = core.registry.abandon_room(&room)
-    {
-        core.retire(room);
+    if !matches!(joined, Ok(Some(_))) {
+        core.note(draft.author.clone(), Act::EndStay { room: stored.number });
+        if let Some(room) = core.registry.abandon_room(&room) {
+            core.retire(room);
+        }
     }
     match joined {
-        Ok(Some(name)) => answer.ok(Some(&name)),
+        Ok(Some(room)) => {
+            answer.set_ok_tags(room_tags(&room));
+            answer.ok(Some(&room.name))
+        }
         Err(Refusal { code, text }) => answer.err(code, &text),
         // Whoever asked is gone.
         Ok(None) => Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use snug_protocol::Timestamp;
+use snug_protocol::{LogName, Timestamp};
 
 /// What a daemon takes from the world around it.
 #[derive(Clone)]
@@ -44,6 +44,13 @@ impl Environment {
         let mut bytes = [0; 8];
         self.random.fill(&mut bytes);
         (u64::from_le_bytes(bytes) >> 11).max(1)
+    }
+
+    /// A name for a new log.
+    pub(crate) fn log_name(&self) -> LogName {
+        let mut bytes = [0; 8];
+        self.random.fill(&mut bytes);
+        LogName(u64::from_le_bytes(bytes))
     }
 
     /// `2 * BYTES` random hexadecimal digits.

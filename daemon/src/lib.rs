@@ -37,8 +37,14 @@ pub use environment::{Clock, Environment, Random};
 
 pub mod keys;
 
+mod keep;
+pub use keep::{Keep, KeepError};
+
 mod local;
 pub use local::{Hearer, LocalSession, Sayer};
+
+mod log;
+pub use log::{Finding, LogError, Report, check_data};
 
 mod bots;
 mod connection;
@@ -46,9 +52,9 @@ mod core;
 mod deliver;
 mod flow;
 mod listen;
-mod log;
 mod peer;
 mod platform;
+mod reads;
 mod registry;
 mod runtime;
 mod session;

@@ -31,6 +31,10 @@ pub(crate) struct Peer {
     has_proved: AtomicBool,
     /// Whether it is the daemon that does not read, so that silence means nothing.
     held_up: AtomicBool,
+    /// Whether it hears entries as they come; not while it is being brought up to date.
+    is_live: AtomicBool,
+    /// Whether it came to say something rather than to listen.
+    is_quiet: AtomicBool,
     budget: Arc<Budget>,
     outbox: Mutex<Outbox>,
 }
@@ -133,6 +137,8 @@ impl Peer {
             has_greeted: AtomicBool::new(false),
             has_proved: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
+            is_live: AtomicBool::new(true),
+            is_quiet: AtomicBool::new(false),
             budget,
             outbox: Mutex::default(),
         }
@@ -216,6 +222,35 @@ impl Peer {
     /// Puts whole lines into the outbox. If that is too much, what waits is discarded and the session ends.
     pub(crate) fn push(&self, lines: &[u8]) {
         self.outbox().push(lines, &self.budget);
+    }
+
+    /// Puts an entry into the outbox, if it hears them now, and says whether it does.
+    pub(crate) fn push_entry(&self, line: &[u8]) -> bool {
+        let is_live = self.is_live();
+        if is_live {
+            self.push(line);
+        }
+        is_live
+    }
+
+    /// Whether it came to say something rather than to listen, so that what it hears may not be read.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_quiet.load(Relaxed)
+    }
+
+    pub(crate) fn set_quiet(&self, is_quiet: bool) {
+        self.is_quiet.store(is_quiet, Relaxed);
+    }
+
+    /// Whether it hears entries as they come.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live.load(Relaxed)
+    }
+
+    /// Lets it hear entries as they come, or not. Only the writer's thread, and the session before its first entry,
+    /// know where it stands.
+    pub(crate) fn set_live(&self, is_live: bool) {
+        self.is_live.store(is_live, Relaxed);
     }
 
     /// Puts one line into the outbox.
@@ -333,7 +368,7 @@ impl Outbox {
         // Whoever asked for a long list is not slow because it is long.
         let events = self.fill() - self.answers - self.writing_answers;
         if events + lines.len() > budget.per_session.load(Relaxed) {
-            let text = "you read too slowly, and what waited was discarded; connect again and read faster";
+            let text = "you read too slowly, and what waited was discarded; connect again and resume";
             self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
             return;
         }

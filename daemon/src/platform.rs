@@ -16,6 +16,11 @@ pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
     Ok(sockopt::socket_peercred(stream)?.uid.as_raw())
 }
 
+/// The user whom this process runs as.
+pub(crate) fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Sets a connection up: no waiting for more to send, and a peer that is silent for `dead` and answers no probe of
 /// the system is gone.
 pub(crate) fn tune(stream: &TcpStream, dead: Duration) -> io::Result<()> {

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use snug_protocol::{Body, Code, Folded, Looks, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
 
 use crate::config::Limits;
-use crate::log::Refusal;
+use crate::keep::Keep;
+use crate::log::{Newcomer, Readers, Refusal, StoredRoom, Topic};
 use crate::peer::{Audience, Peer};
 
 /// Somebody, whatever the nick and however many the sessions.
@@ -22,6 +23,10 @@ pub(crate) struct Identity {
     pub(crate) number: u64,
     /// All its sessions.
     pub(crate) audience: Audience,
+    /// Whether the log knows it.
+    is_recorded: AtomicBool,
+    /// The newest private message that one of its sessions was given.
+    pub(crate) delivered: AtomicU64,
     /// The name it goes by now, as it is shown. Changed under the registry's lock.
     nick: Mutex<String>,
 }
@@ -30,6 +35,11 @@ impl Identity {
     /// The name it goes by now, as it is shown.
     pub(crate) fn nick(&self) -> String {
         self.nick.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the log knows it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.is_recorded.load(Relaxed)
     }
 }
 
@@ -44,23 +54,61 @@ pub(crate) struct Room {
     pub(crate) audience: Audience,
     /// How often the log has made or found it: tells an order to retire it that came too late.
     pub(crate) generation: AtomicU64,
-    /// Whether the log has an entry of it.
-    pub(crate) written: AtomicBool,
     /// Whether it is no more in the registry: a session that remembers it has to look again.
     pub(crate) gone: AtomicBool,
+    /// The oldest and the newest entry that the log has of it; 0 if there is none.
+    first: AtomicU64,
+    last: AtomicU64,
+    /// Who may read what was said, and how long it is kept.
+    policy: Mutex<(Readers, Option<Keep>)>,
     /// The line of the entry that set the topic.
-    pub(crate) topic: Mutex<Option<Topic>>,
+    topic: Mutex<Option<Topic>>,
 }
 
-/// What a room is about.
-#[derive(Clone, Debug)]
-pub(crate) struct Topic {
-    /// The text.
-    pub(crate) text: String,
-    /// Who set it.
-    pub(crate) from: String,
-    /// The tags of its entry as they stand on the line.
-    pub(crate) tags: String,
+impl Room {
+    /// Notes that the log has another entry of it.
+    pub(crate) fn written_at(&self, id: u64) {
+        if self.first.load(Relaxed) == 0 {
+            self.first.store(id, Relaxed);
+        }
+        self.last.store(id, Relaxed);
+    }
+
+    /// The ids of the oldest and the newest entry that the log has of it; 0 if there is none.
+    pub(crate) fn ends(&self) -> (u64, u64) {
+        (self.first.load(Relaxed), self.last.load(Relaxed))
+    }
+
+    /// Who may read what was said in it, and how long that is kept.
+    pub(crate) fn policy(&self) -> (Readers, Option<Keep>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what the log has decided.
+    pub(crate) fn set_policy(&self, history: Readers, keep: Option<Keep>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = (history, keep);
+    }
+
+    /// What it is about.
+    pub(crate) fn topic(&self) -> Option<Topic> {
+        self.topic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over what the log has decided.
+    pub(crate) fn set_topic(&self, topic: Option<Topic>) {
+        *self.topic.lock().unwrap_or_else(PoisonError::into_inner) = topic;
+    }
+}
+
+/// What goes with a session that has ended.
+#[derive(Default)]
+pub(crate) struct Departure {
+    /// Rooms in which nobody is and nobody wrote.
+    pub(crate) retire: Vec<Arc<Room>>,
+    /// Rooms that the identity left and that remember who was there when.
+    pub(crate) stays: Vec<u64>,
+    /// The identity, if it was its last session.
+    pub(crate) away: Option<Arc<Identity>>,
 }
 
 /// What proves that a session may speak for an identity that is there already.
@@ -70,8 +118,41 @@ pub(crate) enum Proof {
     Token([u8; 16]),
     /// A user of this machine, with the name under which it came: one user may be several people in a room.
     User(u32, Folded),
-    /// The daemon's own.
-    Bot(u64),
+    /// The daemon's own, of that name.
+    Bot(Folded),
+}
+
+impl Proof {
+    /// The proof as the log has it.
+    fn write(&self) -> String {
+        match self {
+            Proof::Token(hash) => {
+                hash.iter().fold("token:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+            }
+            Proof::User(user, fold) => format!("user:{user}:{}", fold.as_str()),
+            Proof::Bot(fold) => format!("bot:{}", fold.as_str()),
+        }
+    }
+
+    /// Reads what [`Proof::write`] has written.
+    fn read(text: &str) -> Option<Proof> {
+        let fold = |nick| Nick::parse(nick).ok().map(|nick| nick.fold());
+        match text.split_once(':')? {
+            ("token", hex) => {
+                let mut hash = [0; 16];
+                for (at, byte) in hash.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+                }
+                Some(Proof::Token(hash))
+            }
+            ("user", rest) => {
+                let (user, nick) = rest.split_once(':')?;
+                Some(Proof::User(user.parse().ok()?, fold(nick)?))
+            }
+            ("bot", nick) => fold(nick).map(Proof::Bot),
+            _ => None,
+        }
+    }
 }
 
 /// How a session comes in.
@@ -155,6 +236,15 @@ struct Person {
     rooms: Vec<Folded>,
     /// Since when it has no session, in milliseconds: tells its row in `away` from older ones.
     away_since: Option<u64>,
+    /// Whether it has a row in `away`: it will be forgotten.
+    is_fading: bool,
+}
+
+impl Person {
+    /// Whether it stays known when it is away, because nobody else can ever be it and the log has something of it.
+    fn is_kept(&self) -> bool {
+        !matches!(self.proof, Proof::Token(_)) && self.identity.is_recorded()
+    }
 }
 
 /// A room and who is in it.
@@ -199,18 +289,17 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets a session go that was admitted, and tells the others if it was its identity's last one. Gives the rooms
-    /// that may have to be retired.
+    /// Lets a session go that was admitted, and tells the others if it was its identity's last one.
     pub(crate) fn dismiss(
         &self,
         peer: &Arc<Peer>,
         farewell: Option<&str>,
         (time, now): (Timestamp, u64),
         limits: &Limits,
-    ) -> Vec<Arc<Room>> {
+    ) -> Departure {
         let mut state = self.state();
         if state.peers.remove(&peer.id).is_none() {
-            return Vec::new();
+            return Departure::default();
         }
         if peer.identity() == 0 {
             state.name_taken(peer);
@@ -224,22 +313,23 @@ impl Registry {
             }
         }
         let number = peer.identity();
-        let Some(person) = state.people.get_mut(&number) else { return Vec::new() };
+        let Some(person) = state.people.get_mut(&number) else { return Departure::default() };
         person.identity.audience.remove(peer);
         person.sessions.retain(|other| !Arc::ptr_eq(other, peer));
         let was_hearing = person.hearing.iter().any(|other| Arc::ptr_eq(other, peer));
         person.hearing.retain(|other| !Arc::ptr_eq(other, peer));
-        let mut empty = Vec::new();
+        let mut departure = Departure::default();
         if was_hearing {
             state.deafen(number, peer);
             if state.people[&number].hearing.is_empty() {
-                empty = state.quit(number, farewell, time, limits.announce_members);
+                departure = state.quit(number, farewell, time, limits.announce_members);
             }
         }
         if state.people[&number].sessions.is_empty() {
             state.go_away(number, now);
+            departure.away = state.people.get(&number).map(|person| Arc::clone(&person.identity));
         }
-        empty
+        departure
     }
 
     /// Gives a session a name. Unless it is `quiet`, it joins the lobby.
@@ -262,12 +352,13 @@ impl Registry {
         let person = state.people.get_mut(&number).expect("it was found or made above");
         person.identity.audience.add(entrance.peer);
         person.sessions.push(Arc::clone(entrance.peer));
-        let was_away = person.away_since.take().is_some();
+        person.away_since = None;
+        let was_fading = std::mem::take(&mut person.is_fading);
         if person.sessions.len() == 1 {
             person.since = entrance.time;
         }
         let entered = Entered { identity: Arc::clone(&person.identity), proved };
-        state.away_count -= u64::from(was_away);
+        state.away_count -= u64::from(was_fading);
         if !entrance.quiet {
             state.hear(number, entrance.peer);
             let lobby = RoomName::LOBBY.fold();
@@ -295,23 +386,162 @@ impl Registry {
         Ok(nick.as_str().to_owned())
     }
 
-    /// Brings a room that the log has made or found into the registry.
-    pub(crate) fn open_room(&self, number: u64, generation: u64, name: &RoomName<'_>) {
+    /// Brings a room that the log has made or found into the registry. If it is new there, `ends` are the ids of its
+    /// oldest and newest entry.
+    pub(crate) fn open_room(&self, stored: &StoredRoom, name: &RoomName<'_>, ends: (u64, u64)) {
         let mut state = self.state();
         let inhabited = state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
             room: Arc::new(Room {
-                number,
+                number: stored.number,
                 name: name.as_str().to_owned(),
                 fold: name.fold(),
                 audience: Audience::default(),
-                written: AtomicBool::new(false),
                 gone: AtomicBool::new(false),
-                topic: Mutex::default(),
-                generation: AtomicU64::new(generation),
+                first: AtomicU64::new(ends.0),
+                last: AtomicU64::new(ends.1),
+                policy: Mutex::new((stored.history, stored.keep)),
+                topic: Mutex::new(stored.topic.clone()),
+                generation: AtomicU64::new(stored.generation),
             }),
             members: HashSet::new(),
         });
-        inhabited.room.generation.store(generation, Relaxed);
+        inhabited.room.generation.store(stored.generation, Relaxed);
+    }
+
+    /// Brings identities that the log remembers into the registry, as they were away since `now` milliseconds.
+    pub(crate) fn recall(&self, identities: Vec<(Newcomer, u64)>, now: u64) {
+        let mut state = self.state();
+        for (known, delivered) in identities {
+            let (Some(proof), Ok(nick)) = (Proof::read(&known.proof), Nick::parse(&known.nick)) else {
+                continue;
+            };
+            let identity = Identity {
+                number: known.number,
+                audience: Audience::default(),
+                is_recorded: AtomicBool::new(true),
+                delivered: AtomicU64::new(delivered),
+                nick: Mutex::new(known.nick.clone()),
+            };
+            let person = Person {
+                identity: Arc::new(identity),
+                fold: nick.fold(),
+                nick: known.nick,
+                proof: proof.clone(),
+                bot: known.bot,
+                since: Timestamp::default(),
+                sessions: Vec::new(),
+                hearing: Vec::new(),
+                rooms: Vec::new(),
+                away_since: None,
+                is_fading: false,
+            };
+            state.proofs.insert(proof, known.number);
+            state.people.insert(known.number, person);
+            state.fade(known.number, now);
+        }
+    }
+
+    /// What the log has to know of an identity, if it does not yet.
+    pub(crate) fn newcomer(&self, identity: &Identity) -> Option<Newcomer> {
+        if identity.is_recorded() {
+            return None;
+        }
+        self.describe(identity.number)
+    }
+
+    /// What the log has to know of an identity.
+    pub(crate) fn describe(&self, number: u64) -> Option<Newcomer> {
+        let state = self.state();
+        let person = state.people.get(&number)?;
+        Some(Newcomer {
+            number,
+            nick: person.nick.clone(),
+            fold: person.fold.as_str().to_owned(),
+            proof: person.proof.write(),
+            bot: person.bot,
+        })
+    }
+
+    /// Notes that the log knows these identities.
+    pub(crate) fn set_recorded(&self, numbers: impl Iterator<Item = u64>) {
+        let state = self.state();
+        for number in numbers {
+            if let Some(person) = state.people.get(&number) {
+                person.identity.is_recorded.store(true, Relaxed);
+            }
+        }
+    }
+
+    /// An identity by its number.
+    pub(crate) fn identity(&self, number: u64) -> Option<Arc<Identity>> {
+        self.state().people.get(&number).map(|person| Arc::clone(&person.identity))
+    }
+
+    /// A room by its number.
+    pub(crate) fn room_numbered(&self, number: u64) -> Option<Arc<Room>> {
+        let state = self.state();
+        let found = state.rooms.values().find(|inhabited| inhabited.room.number == number);
+        found.map(|inhabited| Arc::clone(&inhabited.room))
+    }
+
+    /// Notes which entry of a conversation is the oldest now; 0 if there is none left.
+    pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
+        if let Some(room) = self.room_numbered(conversation) {
+            room.first.store(oldest, Relaxed);
+            if oldest == 0 {
+                room.last.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// The rooms that a session hears, by number and name.
+    pub(crate) fn heard_rooms(&self, peer: &Arc<Peer>) -> Vec<(u64, Arc<str>)> {
+        let state = self.state();
+        let Some(person) = state.people.get(&peer.identity()) else { return Vec::new() };
+        if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
+            return Vec::new();
+        }
+        state.rooms_of(person)
+    }
+
+    /// The rooms that the identity of a session is in, by number and name.
+    pub(crate) fn joined_rooms(&self, peer: &Peer) -> Vec<(u64, Arc<str>)> {
+        let state = self.state();
+        state.people.get(&peer.identity()).map(|person| state.rooms_of(person)).unwrap_or_default()
+    }
+
+    /// The identities in a room.
+    pub(crate) fn members(&self, room: &Room) -> Vec<u64> {
+        let state = self.state();
+        let members =
+            state.rooms.get(&room.fold).map(|inhabited| inhabited.members.iter().copied().collect());
+        members.unwrap_or_default()
+    }
+
+    /// Whoever holds that name, else a user of this machine who goes by it and is away; and the name as it is shown.
+    pub(crate) fn addressee(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        if let Some(present) = self.person(nick) {
+            return Some(present);
+        }
+        let fold = nick.fold();
+        let state = self.state();
+        let is_meant = |person: &&Person| {
+            person.fold == fold && matches!(person.proof, Proof::User(..)) && person.identity.is_recorded()
+        };
+        let person = state.people.values().filter(is_meant).max_by_key(|person| person.away_since)?;
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Whoever goes by that name, here or away; and the name as it is shown.
+    pub(crate) fn known(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        if let Some(addressee) = self.addressee(nick) {
+            return Some(addressee);
+        }
+        let fold = nick.fold();
+        let state = self.state();
+        let person =
+            state.people.values().filter(|person| person.fold == fold).max_by_key(|p| p.away_since)?;
+        Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
     /// Gives a room up that was made for somebody who did not come. Gives it if it is one to retire.
@@ -342,7 +572,7 @@ impl Registry {
     }
 
     /// Brings the identity of `peer` into a room that exists, and the session to hear its rooms if it came `quiet`.
-    /// Gives the room's name, or `None` if there is no such room or the session has ended.
+    /// Gives the room, or `None` if there is no such room or the session has ended.
     ///
     /// # Errors
     /// The identity is in too many rooms.
@@ -352,7 +582,7 @@ impl Registry {
         room: &RoomName<'_>,
         time: Timestamp,
         limits: &Limits,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<Arc<Room>>, Refusal> {
         let mut state = self.state();
         let fold = room.fold();
         let number = peer.identity();
@@ -364,15 +594,16 @@ impl Registry {
             return refuse(Code::TooMany, "you are in as many rooms as one can be; LEAVE some");
         }
         let Some(inhabited) = state.rooms.get(&fold) else { return Ok(None) };
-        let name = inhabited.room.name.clone();
+        let room = Arc::clone(&inhabited.room);
+        peer.set_quiet(false);
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
             state.hear(number, peer);
         }
         state.join(number, peer, &fold, time, limits.announce_members);
-        Ok(Some(name))
+        Ok(Some(room))
     }
 
-    /// Takes the identity of `peer` out of a room. Gives the room if it is one to retire.
+    /// Takes the identity of `peer` out of a room. Gives its name, and what goes with that.
     ///
     /// # Errors
     /// There is no such room, or the identity is not in it.
@@ -383,7 +614,7 @@ impl Registry {
         text: Option<&str>,
         time: Timestamp,
         limits: &Limits,
-    ) -> Result<(String, Option<Arc<Room>>), Refusal> {
+    ) -> Result<(String, Departure), Refusal> {
         let mut state = self.state();
         let fold = room.fold();
         let number = peer.identity();
@@ -397,11 +628,11 @@ impl Registry {
         let body = Body::Leave { room: &name, text: text.map(Into::into) };
         let line = presence(body, &state.people[&number].nick, time);
         inhabited.announce(&line, Some(peer), limits.announce_members);
-        let empty = state.take_out(number, &fold);
+        let departure = state.take_out(number, std::slice::from_ref(&fold));
         if let Some(person) = state.people.get_mut(&number) {
             person.rooms.retain(|other| *other != fold);
         }
-        Ok((name, empty))
+        Ok((name, departure))
     }
 
     /// Whether the identity of `peer` is in a room.
@@ -440,13 +671,10 @@ impl Registry {
     /// The rooms, in the order of their names.
     pub(crate) fn rooms(&self) -> Vec<Listed> {
         let state = self.state();
-        let listed = |inhabited: &Inhabited| {
-            let topic = inhabited.room.topic.lock().unwrap_or_else(PoisonError::into_inner);
-            Listed {
-                name: inhabited.room.name.clone(),
-                members: inhabited.members.len(),
-                topic: topic.as_ref().map(|topic| topic.text.clone()),
-            }
+        let listed = |inhabited: &Inhabited| Listed {
+            name: inhabited.room.name.clone(),
+            members: inhabited.members.len(),
+            topic: inhabited.room.topic().map(|topic| topic.text),
         };
         state.rooms.values().map(listed).collect()
     }
@@ -463,9 +691,12 @@ impl Registry {
         (state.peers.len(), state.names.len(), state.rooms.len())
     }
 
-    /// Forgets identities that were away for `linger` milliseconds, and the oldest of more than `most`.
-    pub(crate) fn forget_guests(&self, now: u64, linger: u64, most: u64) {
-        self.state().forget_guests(now.saturating_sub(linger), most);
+    /// Forgets identities that were away for `linger` milliseconds, and the oldest of more than `most`. Gives those
+    /// of them that the log knows.
+    pub(crate) fn forget_guests(&self, now: u64, linger: u64, most: u64) -> Vec<u64> {
+        // Nothing that happened before the daemon's clock began is too old.
+        let Some(oldest) = now.checked_sub(linger) else { return self.state().forget_guests(0, most) };
+        self.state().forget_guests(oldest, most)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -491,6 +722,8 @@ impl State {
             identity: Arc::new(Identity {
                 number,
                 audience: Audience::default(),
+                is_recorded: AtomicBool::new(false),
+                delivered: AtomicU64::new(0),
                 nick: Mutex::new(nick.as_str().to_owned()),
             }),
             nick: nick.as_str().to_owned(),
@@ -502,6 +735,7 @@ impl State {
             hearing: Vec::new(),
             rooms: Vec::new(),
             away_since: None,
+            is_fading: false,
         };
         self.names.insert(person.fold.clone(), number);
         self.looks.add(&person.nick);
@@ -604,23 +838,33 @@ impl State {
         inhabited.announce(&line, Some(by), announce);
     }
 
-    /// Takes an identity out of a room. If nobody is left and nothing was ever written there, the room goes and is
-    /// given.
-    fn take_out(&mut self, number: u64, fold: &Folded) -> Option<Arc<Room>> {
-        let inhabited = self.rooms.get_mut(fold)?;
-        inhabited.members.remove(&number);
-        for peer in &self.people[&number].hearing {
-            inhabited.room.audience.remove(peer);
+    fn rooms_of(&self, person: &Person) -> Vec<(u64, Arc<str>)> {
+        let rooms = person.rooms.iter().filter_map(|fold| self.rooms.get(fold));
+        rooms.map(|inhabited| (inhabited.room.number, Arc::from(inhabited.room.name.as_str()))).collect()
+    }
+
+    /// Takes an identity out of rooms. Those in which nobody is left and nothing was ever written go.
+    fn take_out(&mut self, number: u64, folds: &[Folded]) -> Departure {
+        let mut departure = Departure::default();
+        for fold in folds {
+            let Some(inhabited) = self.rooms.get_mut(fold) else { continue };
+            inhabited.members.remove(&number);
+            for peer in &self.people[&number].hearing {
+                inhabited.room.audience.remove(peer);
+            }
+            if inhabited.room.policy().0 == Readers::Joined {
+                departure.stays.push(inhabited.room.number);
+            }
+            departure.retire.extend(self.close_if_empty(fold));
         }
-        self.close_if_empty(fold)
+        departure
     }
 
     /// Takes a room away in which nobody is and nobody wrote, and gives it.
     fn close_if_empty(&mut self, fold: &Folded) -> Option<Arc<Room>> {
         let inhabited = self.rooms.get(fold)?;
-        let is_over = inhabited.members.is_empty()
-            && !inhabited.room.written.load(Relaxed)
-            && *fold != RoomName::LOBBY.fold();
+        let is_over =
+            inhabited.members.is_empty() && inhabited.room.ends().1 == 0 && *fold != RoomName::LOBBY.fold();
         if !is_over {
             return None;
         }
@@ -629,20 +873,13 @@ impl State {
         Some(room)
     }
 
-    /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once. Gives the
-    /// rooms to retire.
-    fn quit(
-        &mut self,
-        number: u64,
-        farewell: Option<&str>,
-        time: Timestamp,
-        announce: u64,
-    ) -> Vec<Arc<Room>> {
+    /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once.
+    fn quit(&mut self, number: u64, farewell: Option<&str>, time: Timestamp, announce: u64) -> Departure {
         let line = presence(Body::Quit { text: farewell.map(Into::into) }, &self.people[&number].nick, time);
         self.tell_observers(number, &line, None, announce);
         let rooms =
             self.people.get_mut(&number).map(|person| std::mem::take(&mut person.rooms)).unwrap_or_default();
-        rooms.iter().filter_map(|fold| self.take_out(number, fold)).collect()
+        self.take_out(number, &rooms)
     }
 
     /// Tells a line to each session that shares a room with an identity, once, and to its own.
@@ -666,18 +903,30 @@ impl State {
     /// Lets an identity without a session go: its name is free, and it waits for its guest.
     fn go_away(&mut self, number: u64, now: u64) {
         self.release_name(number);
+        self.fade(number, now);
+    }
+
+    /// Notes that an identity is away from now on, and will be forgotten unless it is one to be kept.
+    fn fade(&mut self, number: u64, now: u64) {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.away_since = Some(now);
-        self.away.push_back((number, now));
-        self.away_count += 1;
+        if !person.is_kept() {
+            person.is_fading = true;
+            self.away.push_back((number, now));
+            self.away_count += 1;
+        }
     }
 
     /// Forgets the identities that went away before `oldest`, and the longest away of more than `most`.
-    fn forget_guests(&mut self, oldest: u64, most: u64) {
+    fn forget_guests(&mut self, oldest: u64, most: u64) -> Vec<u64> {
+        let mut forgotten = Vec::new();
         while let Some(&(number, since)) = self.away.front() {
-            let is_away = self.people.get(&number).is_some_and(|person| person.away_since == Some(since));
+            let is_away = self
+                .people
+                .get(&number)
+                .is_some_and(|person| person.is_fading && person.away_since == Some(since));
             if is_away && since >= oldest && self.away_count <= most {
-                return;
+                break;
             }
             self.away.pop_front();
             if is_away && let Some(person) = self.people.remove(&number) {
@@ -686,8 +935,12 @@ impl State {
                 if self.proofs.get(&person.proof) == Some(&number) {
                     self.proofs.remove(&person.proof);
                 }
+                if person.identity.is_recorded() {
+                    forgotten.push(number);
+                }
             }
         }
+        forgotten
     }
 }
 

@@ -10,7 +10,7 @@ use snug_protocol::Code;
 
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
-use crate::log::{Draft, Log, Outcome, Refusal};
+use crate::log::{CommitError, Draft, Outcome, Refusal, Store};
 
 /// A draft, and what is to be done when it is decided.
 pub(crate) struct Submission {
@@ -91,59 +91,144 @@ impl Queue {
 }
 
 /// Works until the queue is closed and empty.
-pub(crate) fn run(core: &Arc<Core>, mut log: Log) {
+pub(crate) fn run(core: &Arc<Core>, mut store: Box<dyn Store>) {
+    let mut writer = Writer::default();
     while let Some(pack) = core.queue.take() {
-        work_off(core, &mut log, pack);
-    }
-}
-
-/// Commits a pack, delivers it and answers it.
-fn work_off(core: &Arc<Core>, log: &mut Log, pack: Vec<Submission>) {
-    let outcomes = commit(core, log, &pack);
-    for (submission, outcome) in pack.into_iter().zip(outcomes) {
-        deliver::deliver(core, submission, outcome);
+        writer.work_off(core, &mut *store, pack);
     }
 }
 
 /// Works off a pack of what waits now, on the caller's thread.
 #[cfg(test)]
-pub(crate) fn run_once(core: &Arc<Core>, log: &mut Log) {
-    run_some(core, log, Queue::PACK_DRAFTS);
+pub(crate) fn run_once(core: &Arc<Core>, store: &mut dyn Store) {
+    run_some(core, store, Queue::PACK_DRAFTS);
 }
 
 /// Works off at most so many drafts, on the caller's thread.
 #[cfg(test)]
-pub(crate) fn run_some(core: &Arc<Core>, log: &mut Log, most: usize) {
+pub(crate) fn run_some(core: &Arc<Core>, store: &mut dyn Store, most: usize) {
     let pack: Vec<Submission> = {
         let mut waiting = core.queue.waiting();
         let count = waiting.submissions.len().min(most);
         waiting.submissions.drain(..count).collect()
     };
-    work_off(core, log, pack);
+    Writer::default().work_off(core, store, pack);
 }
 
-/// Commits a pack. If the database fails, each draft is tried alone, so that a bad one costs its neighbours nothing.
-fn commit(core: &Core, log: &mut Log, pack: &[Submission]) -> Vec<Outcome> {
-    let now = core.environment.clock.now();
-    Counters::add(&core.counters.commits, 1);
-    let drafts: Vec<&Draft> = pack.iter().map(|submission| &submission.draft).collect();
-    match log.commit(now, &drafts) {
-        Ok(outcomes) => outcomes,
-        Err(error) if drafts.len() == 1 => {
-            tracing::error!(%error, "an entry could not be committed");
-            vec![unavailable()]
+/// How the storage is doing.
+#[derive(Default)]
+struct Writer {
+    /// What was last said about it in the daemon's log, so that a full disk does not fill that as well.
+    trouble: Option<Trouble>,
+    /// Whether the database has to be opened anew before anything else.
+    is_broken: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Full,
+    Broken,
+}
+
+impl Writer {
+    /// Commits a pack, delivers it and answers it.
+    fn work_off(&mut self, core: &Arc<Core>, store: &mut dyn Store, pack: Vec<Submission>) {
+        if self.is_broken && !self.reopen(core, store) {
+            for submission in pack {
+                deliver::deliver(core, store, submission, unavailable());
+            }
+            return;
         }
-        Err(error) => {
-            tracing::warn!(%error, drafts = drafts.len(), "a pack could not be committed; trying its entries alone");
-            let alone = |draft| match log.commit(now, &[draft]) {
+        let outcomes = self.commit(core, store, &pack);
+        for (submission, outcome) in pack.into_iter().zip(outcomes) {
+            deliver::deliver(core, store, submission, outcome);
+        }
+        if self.is_broken {
+            self.reopen(core, store);
+        }
+    }
+
+    /// Commits a pack. If one of its drafts cannot be applied, each is tried alone, so that a bad one costs its
+    /// neighbours nothing.
+    fn commit(&mut self, core: &Core, store: &mut dyn Store, pack: &[Submission]) -> Vec<Outcome> {
+        let now = core.environment.clock.now();
+        Counters::add(&core.counters.commits, 1);
+        let drafts: Vec<&Draft> = pack.iter().map(|submission| &submission.draft).collect();
+        let error = match store.commit(now, &drafts) {
+            Ok(outcomes) => {
+                self.is_well();
+                return outcomes;
+            }
+            Err(error) => error,
+        };
+        if drafts.len() == 1 || !matches!(error, CommitError::Failed(_)) {
+            let outcome = self.failed(&error);
+            return vec![outcome; drafts.len()];
+        }
+        tracing::warn!(
+            ?error,
+            drafts = drafts.len(),
+            "a pack could not be committed; trying its entries alone"
+        );
+        let mut outcomes = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            outcomes.push(match store.commit(now, &[draft]) {
+                _ if self.is_broken => unavailable(),
                 Ok(mut outcomes) => outcomes.pop().unwrap_or_else(unavailable),
-                Err(error) => {
-                    tracing::error!(%error, "an entry could not be committed");
-                    unavailable()
-                }
-            };
-            drafts.into_iter().map(alone).collect()
+                Err(error) => self.failed(&error),
+            });
         }
+        outcomes
+    }
+
+    /// What becomes of drafts that were not committed.
+    fn failed(&mut self, error: &CommitError) -> Outcome {
+        let (trouble, outcome) = match error {
+            CommitError::Failed(error) => {
+                tracing::error!(%error, "an entry could not be committed");
+                return unavailable();
+            }
+            CommitError::Full(_) => {
+                let text =
+                    "the server's disk is full; nothing was done; tell its operator, and repeat it later";
+                let refusal = Refusal { code: Code::StorageFull, text: text.to_owned() };
+                (Trouble::Full, Outcome::Refused(refusal))
+            }
+            CommitError::Broken(_) => {
+                self.is_broken = true;
+                (Trouble::Broken, unavailable())
+            }
+        };
+        if self.trouble.replace(trouble) != Some(trouble) {
+            match error {
+                CommitError::Full(error) => {
+                    tracing::error!("the log cannot grow: {error}; make room on the disk of the data folder");
+                }
+                CommitError::Failed(error) | CommitError::Broken(error) => {
+                    tracing::error!("the log broke: {error}; it is opened anew");
+                }
+            }
+        }
+        outcome
+    }
+
+    fn is_well(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!("the log takes entries again");
+        }
+    }
+
+    /// Opens the log anew, and delivers what had been committed without anybody knowing.
+    fn reopen(&mut self, core: &Arc<Core>, store: &mut dyn Store) -> bool {
+        if let Err(error) = store.reopen() {
+            if self.trouble.replace(Trouble::Broken) != Some(Trouble::Broken) || !self.is_broken {
+                tracing::error!("{error}");
+            }
+            return false;
+        }
+        self.is_broken = false;
+        deliver::deliver_unknown(core, store);
+        true
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::Keep;
 use serde::{Deserialize, Serialize};
 use snug_bots::BotsConfig;
 use snug_protocol::limits;
@@ -32,7 +33,7 @@ pub struct Config {
     /// Identities without an account.
     pub guests: Guests,
     /// The log of entries.
-    pub history: History,
+    pub log: Log,
     /// The end of the daemon.
     pub shutdown: Shutdown,
     /// What the daemon tells about itself.
@@ -175,21 +176,56 @@ impl Default for Guests {
     }
 }
 
-/// The table `[history]`.
+/// The table `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct History {
-    /// Entries that the log keeps; it lives in memory.
+pub struct Log {
+    /// Where entries are kept. Without a data folder it is in memory whatever this says.
+    pub history: History,
+    /// What an acknowledged entry survives.
+    pub durability: Durability,
+    /// How long entries of rooms are kept that have no setting of their own.
+    pub keep: Keep,
+    /// How long private messages are kept.
+    pub keep_private: Keep,
+    /// Entries that a log in memory keeps.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub memory_entries: u64,
     /// How long a `key` is remembered.
     pub key_window: Span<1_000>,
 }
 
-impl Default for History {
-    fn default() -> History {
-        History { memory_entries: 20_000, key_window: Span::from_millis(24 * 3_600_000) }
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            history: History::Disk,
+            durability: Durability::PowerLoss,
+            keep: Keep::Forever,
+            keep_private: Keep::Forever,
+            memory_entries: 20_000,
+            key_window: Span::from_millis(24 * 3_600_000),
+        }
     }
+}
+
+/// Where entries are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    /// In the data folder.
+    Disk,
+    /// In memory, the newest, as long as the daemon runs.
+    None,
+}
+
+/// What an acknowledged entry survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// The loss of power: it is on the disk before it is acknowledged.
+    PowerLoss,
+    /// The end of the process, however it ends: the system has it.
+    Process,
 }
 
 /// The table `[shutdown]`.
@@ -277,7 +313,10 @@ impl Config {
             ("listen.tcp", self.listen.tcp != new.listen.tcp),
             ("listen.unix", self.listen.unix != new.listen.unix),
             ("listen.psk_file", self.listen.psk_file != new.listen.psk_file),
-            ("history", self.history != new.history),
+            ("log.history", self.log.history != new.log.history),
+            ("log.durability", self.log.durability != new.log.durability),
+            ("log.memory_entries", self.log.memory_entries != new.log.memory_entries),
+            ("log.key_window", self.log.key_window != new.log.key_window),
             ("bots", self.bots != new.bots),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -288,7 +327,7 @@ impl Config {
         Config {
             data: self.data.clone(),
             listen: Listen { plaintext: new.listen.plaintext, ..self.listen.clone() },
-            history: self.history.clone(),
+            log: Log { keep: new.log.keep, keep_private: new.log.keep_private, ..self.log.clone() },
             bots: self.bots.clone(),
             ..new
         }
@@ -333,6 +372,8 @@ mod tests {
             ("[heartbeat]\nping = \"soon\"\n", (2, 8), "\"500ms\", \"30s\", \"5m\" or \"4h\""),
             ("[limits]\noutbox = \"1 kB\"\n", (2, 10), "at least"),
             ("[heartbeat]\nping = \"30s\"\ndead = \"31s\"\n", (1, 1), "twice"),
+            ("[log]\nkeep = \"a while\"\n", (2, 8), "\"forever\", for a time such as"),
+            ("[log]\ndurability = \"none\"\n", (2, 14), "expected `power-loss` or `process`"),
             ("data = [\n", (1, 9), "unclosed"),
             ("data = \"\"\n", (1, 8), "has no name"),
             ("[bots.emoji]\nnick = \"bad nick\"\n", (2, 8), "is no nick"),

@@ -2,10 +2,25 @@
 //!
 //! Each rule is checked before anything is written, so that a refusal leaves nothing behind.
 
-use rusqlite::{OptionalExtension, Transaction, params};
-use snug_protocol::{Code, Looks, RoomName, Timestamp};
+use std::borrow::Cow;
 
-use super::{Act, Author, Conversation, Draft, Meta, NewEntry, Outcome, Refusal};
+use ring::digest;
+use rusqlite::{OptionalExtension, Transaction, params};
+use snug_protocol::{Code, EntryKind, Looks, RoomName, Timestamp};
+
+use super::entry::{COLUMNS, Stored};
+use super::{
+    Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Newcomer, Outcome, Readers, Refusal,
+    RoomSetting, StoredRoom, Topic,
+};
+use crate::keep::Keep;
+
+/// Different reactions that an entry can have.
+const REACTIONS: usize = 50;
+
+/// Entries that one purge takes away, and conversations that it looks at.
+const PURGED_AT_ONCE: u64 = 200;
+const LOOKED_AT_ONCE: u64 = 50;
 
 /// Decides one draft. `last_id` is the newest entry's id, and grows with each entry: ids are dense.
 pub(super) fn apply(
@@ -14,155 +29,462 @@ pub(super) fn apply(
     last_id: &mut u64,
     draft: &Draft,
 ) -> rusqlite::Result<Outcome> {
-    match &draft.act {
-        Act::Enter(entry) => enter(tx, meta, last_id, &draft.author, entry),
-        Act::MakeRoom { name, most } => make_room(tx, name, *most),
-        Act::RetireRoom { room, generation } => retire_room(tx, *room, *generation),
+    let author = &draft.author;
+    let outcome = match &draft.act {
+        Act::Enter(entry) => Turn { tx, meta, last_id, author }.enter(entry)?,
+        Act::MakeRoom { name, most } => make_room(tx, name, *most, author, *last_id)?,
+        Act::RetireRoom { room, generation } => retire_room(tx, *room, *generation)?,
+        Act::SetRoom { room, setting, members, may } => {
+            set_room(tx, author, *room, *setting, members, *may, *last_id)?
+        }
+        Act::EndStay { room } => {
+            tx.prepare_cached(
+                "UPDATE stay SET last = ?3 WHERE room = ?1 AND identity = ?2 AND last IS NULL",
+            )?
+            .execute([*room, author.number, *last_id])?;
+            Outcome::Done
+        }
+        Act::Read { of, id, receipt } => read(tx, author, *of, *id, *receipt, *last_id)?,
+        Act::Acknowledge { id } => acknowledge(tx, author, (*id).min(*last_id))?,
+        Act::Deliver { id } => {
+            tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
+                .execute([author.number, *id])?;
+            Outcome::Done
+        }
+        Act::Rename(identity) => rename(tx, identity)?,
+        Act::Forget => forget(tx, author.number)?,
+        Act::Purge { behind, rooms, private } => purge(tx, meta, *behind, *rooms, *private)?,
+        Act::Unindexed(ids) => {
+            for id in ids {
+                tx.prepare_cached("DELETE FROM unindexed WHERE id = ?1")?.execute([id])?;
+            }
+            Outcome::Done
+        }
+        Act::Pass => Outcome::Done,
+    };
+    if !matches!(outcome, Outcome::Refused(_)) {
+        for newcomer in &draft.newcomers {
+            tx.prepare_cached(
+                "INSERT OR IGNORE INTO identity (number, nick, fold, proof, bot) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                newcomer.number,
+                newcomer.nick,
+                newcomer.fold,
+                newcomer.proof,
+                newcomer.bot
+            ])?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// One entry's turn in the order.
+struct Turn<'t> {
+    tx: &'t Transaction<'t>,
+    meta: &'t Meta,
+    last_id: &'t mut u64,
+    author: &'t Author,
+}
+
+impl Turn<'_> {
+    fn enter(&mut self, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let Some(conversation) = self.conversation(new.to, new.kind == EntryKind::Priv)? else {
+            return match new.to {
+                Conversation::Room(_) => refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again"),
+                Conversation::With(_) => refuse(Code::NoSuchEntry, "you have no private messages with them"),
+            };
+        };
+        if let Some(key) = &new.key
+            && let Some(outcome) = self.entered_before(conversation, key, new)?
+        {
+            return Ok(outcome);
+        }
+        if let Some(re) = new.re
+            && self.seen(conversation, re)?.is_none()
+        {
+            let text = "there is no such entry in this conversation that re could answer";
+            return refuse(Code::NoSuchEntry, text);
+        }
+        match (new.kind, new.about) {
+            (EntryKind::Edit, Some(about)) => self.edit(conversation, about, new),
+            (EntryKind::Delete, Some(about)) => self.delete(conversation, about, new),
+            (EntryKind::React, Some(about)) => self.react(conversation, about, new),
+            (EntryKind::Unreact, Some(about)) => self.unreact(conversation, about, new),
+            _ => self.say(conversation, new),
+        }
+    }
+
+    /// The number of a conversation that there is. A pair is made if it `may_begin`.
+    fn conversation(&self, to: Conversation, may_begin: bool) -> rusqlite::Result<Option<u64>> {
+        let other = match to {
+            Conversation::Room(room) => {
+                return self
+                    .tx
+                    .prepare_cached("SELECT number FROM room WHERE number = ?1")?
+                    .query_row([room], |row| row.get(0))
+                    .optional();
+            }
+            Conversation::With(other) => other,
+        };
+        let (low, high) = (self.author.number.min(other), self.author.number.max(other));
+        let there = self
+            .tx
+            .prepare_cached("SELECT number FROM pair WHERE low = ?1 AND high = ?2")?
+            .query_row([low, high], |row| row.get(0))
+            .optional()?;
+        if there.is_some() || !may_begin {
+            return Ok(there);
+        }
+        let number = new_conversation(self.tx)?;
+        self.tx
+            .prepare_cached("INSERT INTO pair (number, low, high) VALUES (?1, ?2, ?3)")?
+            .execute([number, low, high])?;
+        Ok(Some(number))
+    }
+
+    /// What a key that was used before makes of a draft: the same again is the first entry, another is refused.
+    fn entered_before(
+        &self,
+        conversation: u64,
+        key: &str,
+        new: &NewEntry,
+    ) -> rusqlite::Result<Option<Outcome>> {
+        let earlier = self
+            .tx
+            .prepare_cached(
+                "SELECT entry, time, said FROM key
+                 WHERE author = ?1 AND conversation = ?2 AND key = ?3 AND time >= ?4",
+            )?
+            .query_row(
+                params![
+                    self.author.number,
+                    conversation,
+                    key,
+                    self.meta.time.millis() - self.meta.key_window
+                ],
+                |row| {
+                    let said: Option<Vec<u8>> = row.get(2)?;
+                    Ok((row.get::<_, u64>(0)?, Timestamp::from_millis(row.get(1)?), said))
+                },
+            )
+            .optional()?;
+        Ok(earlier.map(|(id, time, before)| {
+            if before.is_none_or(|before| before == said(new)) {
+                Outcome::Duplicate { id, time }
+            } else {
+                let text = "this key was used for another text; take a new one".to_owned();
+                Outcome::Refused(Refusal { code: Code::KeyReused, text })
+            }
+        }))
+    }
+
+    /// An entry of a conversation, if there is one that the author may see.
+    fn seen(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
+        if !Access::of(self.tx, self.author.number, conversation)?.covers(id) {
+            return Ok(None);
+        }
+        let stored = self
+            .tx
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE id = ?1 AND conversation = ?2"))?
+            .query_row([id, conversation], Entry::from_row)
+            .optional()?;
+        Ok(match stored {
+            Some(Stored::Sound(entry)) => Some(*entry),
+            Some(Stored::Damaged { .. }) | None => None,
+        })
+    }
+
+    /// A message that the author may see and that was not taken away.
+    fn message(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
+        let entry = self.seen(conversation, id)?;
+        Ok(entry.filter(|entry| {
+            matches!(entry.kind, EntryKind::Msg | EntryKind::Priv) && entry.deleted.is_none()
+        }))
+    }
+
+    /// Writes a new entry, and remembers its key.
+    fn append(
+        &mut self,
+        conversation: u64,
+        kind: EntryKind,
+        about: Option<u64>,
+        new: &NewEntry,
+    ) -> rusqlite::Result<Outcome> {
+        let id = *self.last_id + 1;
+        let peer = match new.to {
+            Conversation::Room(_) => None,
+            Conversation::With(peer) => Some((peer, Cow::Borrowed(new.peer_nick.as_str()))),
+        };
+        let entry = Entry {
+            id,
+            time: self.meta.time,
+            kind,
+            conversation,
+            author: Cow::Borrowed(self.author),
+            peer,
+            text: new.text.as_deref().map(Cow::Borrowed),
+            re: new.re,
+            about,
+            tags: Cow::Borrowed(&new.tags),
+            edited: None,
+            deleted: None,
+            reactions: Cow::Borrowed(""),
+        };
+        entry.insert(self.tx)?;
+        if kind == EntryKind::Topic {
+            let topic = entry.text.as_deref();
+            let from = topic.map(|_| self.author.nick.as_str());
+            let tags = topic.map(|_| entry.tags(None).into_string());
+            self.tx
+                .prepare_cached(
+                    "UPDATE room SET topic = ?2, topic_from = ?3, topic_tags = ?4 WHERE number = ?1",
+                )?
+                .execute(params![conversation, topic, from, tags])?;
+        }
+        if let Some(key) = &new.key {
+            self.tx
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO key (author, conversation, key, entry, time, said)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    self.author.number,
+                    conversation,
+                    key,
+                    id,
+                    self.meta.time.millis(),
+                    said(new)
+                ])?;
+        }
+        *self.last_id = id;
+        Ok(Outcome::Applied { id, time: self.meta.time, conversation, edits: None })
+    }
+
+    fn say(&mut self, conversation: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let Some(word) = &new.replace else { return self.append(conversation, new.kind, None, new) };
+        let earlier: Option<u64> = self
+            .tx
+            .prepare_cached(
+                "SELECT entry FROM replaceable WHERE author = ?1 AND conversation = ?2 AND word = ?3",
+            )?
+            .query_row(params![self.author.number, conversation, word], |row| row.get(0))
+            .optional()?;
+        if let Some(earlier) = earlier
+            && let Some(message) = self.message(conversation, earlier)?
+        {
+            return self.rewrite(message, new);
+        }
+        let outcome = self.append(conversation, new.kind, None, new)?;
+        self.tx
+            .prepare_cached(
+                "INSERT OR REPLACE INTO replaceable (author, conversation, word, entry) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![self.author.number, conversation, word, *self.last_id])?;
+        Ok(outcome)
+    }
+
+    fn edit(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let Some(message) = self.message(conversation, about)? else {
+            return refuse(Code::NoSuchEntry, "there is no such message in this conversation");
+        };
+        if message.author.number != self.author.number {
+            return refuse(Code::Denied, "it is somebody else's message; only its author can edit it");
+        }
+        self.rewrite(message, new)
+    }
+
+    /// Gives a message another text, by an entry of its own.
+    fn rewrite(&mut self, mut message: Entry<'static>, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let outcome = self.append(message.conversation, EntryKind::Edit, Some(message.id), new)?;
+        message.text = new.text.clone().map(Cow::Owned);
+        message.edited = Some(*self.last_id);
+        message.update(self.tx)?;
+        Ok(match outcome {
+            Outcome::Applied { id, time, conversation, .. } => {
+                Outcome::Applied { id, time, conversation, edits: Some(message.id) }
+            }
+            other => other,
+        })
+    }
+
+    fn delete(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let message = self.seen(conversation, about)?;
+        let Some(mut message) =
+            message.filter(|entry| matches!(entry.kind, EntryKind::Msg | EntryKind::Priv))
+        else {
+            return refuse(Code::NoSuchEntry, "there is no such message in this conversation");
+        };
+        let is_own = message.author.number == self.author.number;
+        let may_moderate = new.may_moderate && message.peer.is_none();
+        if !is_own && !may_moderate {
+            return refuse(Code::Denied, "it is somebody else's message; only its author can delete it");
+        }
+        if let Some(id) = message.deleted {
+            let time = self
+                .tx
+                .prepare_cached("SELECT time FROM entry WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            let time = time.map_or(self.meta.time, Timestamp::from_millis);
+            return Ok(Outcome::Duplicate { id, time });
+        }
+        let outcome = self.append(conversation, EntryKind::Delete, Some(about), new)?;
+        message.deleted = Some(*self.last_id);
+        scrub(self.tx, message)?;
+        // What it said in between, and what it was compared with.
+        let edits: Vec<Stored> = self
+            .tx
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE about = ?1 AND kind = 'EDIT'"))?
+            .query_map([about], Entry::from_row)?
+            .collect::<rusqlite::Result<_>>()?;
+        for edit in edits {
+            if let Stored::Sound(edit) = edit {
+                self.tx.prepare_cached("UPDATE key SET said = NULL WHERE entry = ?1")?.execute([edit.id])?;
+                scrub(self.tx, *edit)?;
+            }
+        }
+        self.tx.prepare_cached("UPDATE key SET said = NULL WHERE entry = ?1")?.execute([about])?;
+        self.tx.prepare_cached("DELETE FROM replaceable WHERE entry = ?1")?.execute([about])?;
+        Ok(outcome)
+    }
+
+    fn react(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let Some(entry) = self.reacted_to(conversation, about)? else {
+            return refuse(Code::NoSuchEntry, "there is no such entry in this conversation");
+        };
+        let reaction = new.text.as_deref().unwrap_or_default();
+        let earlier = self
+            .tx
+            .prepare_cached(
+                "SELECT reaction.id, entry.time FROM reaction LEFT JOIN entry ON entry.id = reaction.id
+                 WHERE reaction.entry = ?1 AND reaction.author = ?2 AND reaction.reaction = ?3",
+            )?
+            .query_row(params![about, self.author.number, reaction], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, Option<i64>>(1)?))
+            })
+            .optional()?;
+        if let Some((id, time)) = earlier {
+            let time = time.map_or(self.meta.time, Timestamp::from_millis);
+            return Ok(Outcome::Duplicate { id, time });
+        }
+        let is_new = !entry.reactions.split(',').any(|shown| shown.split('=').next() == Some(reaction));
+        if is_new && entry.reactions.split(',').count() >= REACTIONS {
+            return refuse(Code::TooMany, "the entry has as many different reactions as one can have");
+        }
+        let outcome = self.append(conversation, EntryKind::React, Some(about), new)?;
+        self.tx
+            .prepare_cached("INSERT INTO reaction (entry, author, reaction, id) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![about, self.author.number, reaction, *self.last_id])?;
+        self.add_up_reactions(entry)?;
+        Ok(outcome)
+    }
+
+    fn unreact(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let reaction = new.text.as_deref().unwrap_or_default();
+        let entry = self.reacted_to(conversation, about)?;
+        let is_there = entry.is_some()
+            && self
+                .tx
+                .prepare_cached("DELETE FROM reaction WHERE entry = ?1 AND author = ?2 AND reaction = ?3")?
+                .execute(params![about, self.author.number, reaction])?
+                > 0;
+        let Some(entry) = entry.filter(|_| is_there) else {
+            return refuse(Code::NoSuchEntry, "there is no such reaction of yours");
+        };
+        let outcome = self.append(conversation, EntryKind::Unreact, Some(about), new)?;
+        self.add_up_reactions(entry)?;
+        Ok(outcome)
+    }
+
+    /// An entry that can be reacted to.
+    fn reacted_to(&self, conversation: u64, about: u64) -> rusqlite::Result<Option<Entry<'static>>> {
+        let entry = self.seen(conversation, about)?;
+        Ok(entry.filter(|entry| entry.about.is_none() && entry.deleted.is_none()))
+    }
+
+    fn add_up_reactions(&self, mut entry: Entry<'static>) -> rusqlite::Result<()> {
+        let sums: Vec<String> = self
+            .tx
+            .prepare_cached(
+                "SELECT reaction, count(*) FROM reaction WHERE entry = ?1 GROUP BY reaction ORDER BY min(id)",
+            )?
+            .query_map([entry.id], |row| {
+                Ok(format!("{}={}", row.get::<_, String>(0)?, row.get::<_, u64>(1)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        entry.reactions = sums.join(",").into();
+        entry.update(self.tx)
     }
 }
 
-/// Forgets the oldest entries beyond the newest `keep`, and the keys whose time is over or whose entry is gone.
-pub(super) fn forget(tx: &Transaction<'_>, meta: &Meta, last_id: u64, keep: u64) -> rusqlite::Result<()> {
-    let oldest = last_id.saturating_sub(keep);
-    tx.prepare_cached("DELETE FROM entry WHERE id <= ?1")?.execute([oldest])?;
-    tx.prepare_cached("DELETE FROM key WHERE entry <= ?1")?.execute([oldest])?;
-    // Times grow with ids, so that only the oldest keys need to be looked at.
-    let over = meta.time.millis() - meta.key_window;
-    while tx
-        .prepare_cached(
-            "DELETE FROM key WHERE entry = (SELECT entry FROM key ORDER BY entry LIMIT 1) AND time < ?1",
-        )?
-        .execute([over])?
-        > 0
-    {}
+/// What is compared when a key is used again.
+fn said(new: &NewEntry) -> Vec<u8> {
+    let text = new.original.as_ref().or(new.text.as_ref());
+    let what = format!("{}\n{:?}\n{:?}", new.kind.word(), new.about, text);
+    digest::digest(&digest::SHA256, what.as_bytes()).as_ref()[..16].to_vec()
+}
+
+/// Takes everything away that an entry said.
+fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()> {
+    entry.text = None;
+    entry.tags = "".into();
+    entry.reactions = "".into();
+    entry.update(tx)?;
+    tx.prepare_cached("DELETE FROM reaction WHERE entry = ?1")?.execute([entry.id])?;
+    tx.prepare_cached("INSERT OR IGNORE INTO unindexed (id) VALUES (?1)")?.execute([entry.id])?;
     Ok(())
 }
 
-fn enter(
+fn new_conversation(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
+    tx.prepare_cached("INSERT INTO conversation (purged) VALUES (0) RETURNING number")?
+        .query_row([], |row| row.get(0))
+}
+
+/// The columns that [`room_of`] reads, in its order.
+const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags";
+
+fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
+    let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    Ok(StoredRoom {
+        number: row.get(0)?,
+        generation: row.get(1)?,
+        name: row.get(2)?,
+        history: Readers::of_word(&history).unwrap_or(Readers::None),
+        keep: keep.and_then(|keep| keep.parse().ok()),
+        topic: match (row.get(5)?, row.get(6)?, row.get(7)?) {
+            (Some(text), Some(from), Some(tags)) => Some(Topic { text, from, tags }),
+            _ => None,
+        },
+    })
+}
+
+/// All rooms.
+pub(super) fn rooms(database: &rusqlite::Connection) -> rusqlite::Result<Vec<StoredRoom>> {
+    let mut statement = database.prepare(&format!("SELECT {ROOM} FROM room"))?;
+    let rooms = statement.query_map([], room_of)?;
+    rooms.collect()
+}
+
+fn make_room(
     tx: &Transaction<'_>,
-    meta: &Meta,
-    last_id: &mut u64,
+    name: &RoomName<'_>,
+    most: u64,
     author: &Author,
-    entry: &NewEntry,
+    last_id: u64,
 ) -> rusqlite::Result<Outcome> {
-    let (room, peer) = match entry.to {
-        Conversation::Room(room) => (Some(room), None),
-        Conversation::With(peer) => (None, Some(peer)),
-    };
-    if let Some(room) = room
-        && !room_exists(tx, room)?
-    {
-        return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
-    }
-    if let Some(key) = &entry.key
-        && let Some(outcome) = entered_before(tx, meta, author, (room, peer), key, entry)?
-    {
-        return Ok(outcome);
-    }
-    if let Some(re) = entry.re
-        && !is_in_conversation(tx, re, author, (room, peer))?
-    {
-        return refuse(Code::NoSuchEntry, "there is no such entry in this conversation that re could answer");
-    }
-
-    let id = *last_id + 1;
-    tx.prepare_cached(
-        "INSERT INTO entry (id, time, kind, author, nick, bot, room, peer, text, original, re, tags)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?
-    .execute(params![
-        id,
-        meta.time.millis(),
-        entry.kind.word(),
-        author.number,
-        author.nick,
-        author.bot,
-        room,
-        peer,
-        entry.text,
-        entry.original,
-        entry.re,
-        entry.tags,
-    ])?;
-    if let Some(key) = &entry.key {
-        tx.prepare_cached("INSERT OR REPLACE INTO key (author, room, peer, key, entry, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![author.number, room.unwrap_or(0), peer.unwrap_or(0), key, id, meta.time.millis()])?;
-    }
-    *last_id = id;
-    Ok(Outcome::Applied { id, time: meta.time })
-}
-
-/// What a key that was used before makes of a draft: the same text again is the first entry, another is refused.
-fn entered_before(
-    tx: &Transaction<'_>,
-    meta: &Meta,
-    author: &Author,
-    (room, peer): (Option<u64>, Option<u64>),
-    key: &str,
-    entry: &NewEntry,
-) -> rusqlite::Result<Option<Outcome>> {
-    let earlier = tx
-        .prepare_cached(
-            "SELECT entry.id, entry.time, entry.kind, coalesce(entry.original, entry.text)
-             FROM key JOIN entry ON entry.id = key.entry
-             WHERE key.author = ?1 AND key.room = ?2 AND key.peer = ?3 AND key.key = ?4 AND key.time >= ?5",
-        )?
-        .query_row(
-            params![
-                author.number,
-                room.unwrap_or(0),
-                peer.unwrap_or(0),
-                key,
-                meta.time.millis() - meta.key_window
-            ],
-            |row| {
-                let said: (String, Option<String>) = (row.get(2)?, row.get(3)?);
-                Ok((row.get::<_, u64>(0)?, Timestamp::from_millis(row.get(1)?), said))
-            },
-        )
-        .optional()?;
-    let said = entry.original.as_ref().or(entry.text.as_ref());
-    Ok(earlier.map(|(id, time, (kind, text))| {
-        if kind == entry.kind.word() && text.as_ref() == said {
-            Outcome::Duplicate { id, time }
-        } else {
-            let text = "this key was used for another text; take a new one".to_owned();
-            Outcome::Refused(Refusal { code: Code::KeyReused, text })
-        }
-    }))
-}
-
-/// Whether an entry belongs to the same conversation, so that its answer's author may see it.
-fn is_in_conversation(
-    tx: &Transaction<'_>,
-    id: u64,
-    author: &Author,
-    (room, peer): (Option<u64>, Option<u64>),
-) -> rusqlite::Result<bool> {
-    tx.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM entry WHERE id = ?1 AND (room = ?2
-             OR peer = ?3 AND author = ?4 OR peer = ?4 AND author = ?3))",
-    )?
-    .query_row(params![i64::try_from(id).unwrap_or(-1), room, peer, author.number], |row| row.get(0))
-}
-
-fn room_exists(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<bool> {
-    tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1)")?
-        .query_row([room], |row| row.get(0))
-}
-
-fn make_room(tx: &Transaction<'_>, name: &RoomName<'_>, most: u64) -> rusqlite::Result<Outcome> {
     let fold = name.fold();
     let there = tx
-        .prepare_cached(
-            "UPDATE room SET generation = generation + 1 WHERE fold = ?1 RETURNING number, generation, name",
-        )?
-        .query_row([fold.as_str()], |row| {
-            Ok(Outcome::Room { number: row.get(0)?, generation: row.get(1)?, name: row.get(2)? })
-        })
+        .prepare_cached(&format!(
+            "UPDATE room SET generation = generation + 1 WHERE fold = ?1 RETURNING {ROOM}"
+        ))?
+        .query_row([fold.as_str()], room_of)
         .optional()?;
     if let Some(there) = there {
-        return Ok(there);
+        if there.history == Readers::Joined {
+            begin_stay(tx, there.number, author.number, last_id)?;
+        }
+        return Ok(Outcome::Room(there));
     }
     let looks = Looks::of(name.as_str());
     let [look, look_folded] = &looks.skeletons;
@@ -183,24 +505,344 @@ fn make_room(tx: &Transaction<'_>, name: &RoomName<'_>, most: u64) -> rusqlite::
             &format!("there are {most} rooms, which is the limit; JOIN one of them"),
         );
     }
-    tx.prepare_cached("INSERT INTO room (name, fold, look, look_folded, ascii) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![name.as_str(), fold.as_str(), look.as_str(), look_folded.as_str(), looks.ascii])?;
-    let number = u64::try_from(tx.last_insert_rowid()).unwrap_or_default();
-    Ok(Outcome::Room { number, generation: 1, name: name.as_str().to_owned() })
+    let number = new_conversation(tx)?;
+    tx.prepare_cached(
+        "INSERT INTO room (number, name, fold, look, look_folded, ascii, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        number,
+        name.as_str(),
+        fold.as_str(),
+        look.as_str(),
+        look_folded.as_str(),
+        looks.ascii,
+        author.number
+    ])?;
+    let name = name.as_str().to_owned();
+    Ok(Outcome::Room(StoredRoom {
+        number,
+        generation: 1,
+        name,
+        history: Readers::All,
+        keep: None,
+        topic: None,
+    }))
+}
+
+fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, last_id: u64) -> rusqlite::Result<()> {
+    let is_there: bool = tx
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM stay WHERE room = ?1 AND identity = ?2 AND last IS NULL)",
+        )?
+        .query_row([room, identity], |row| row.get(0))?;
+    if !is_there {
+        tx.prepare_cached("INSERT INTO stay (room, identity, first) VALUES (?1, ?2, ?3)")?.execute([
+            room,
+            identity,
+            last_id + 1,
+        ])?;
+    }
+    Ok(())
 }
 
 fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Result<Outcome> {
     let is_needed: bool = tx
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE room = ?1)
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)
+                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)
                  OR EXISTS (SELECT 1 FROM room WHERE number = ?1 AND generation != ?2)",
         )?
         .query_row([room, generation], |row| row.get(0))?;
     if is_needed {
         return Ok(Outcome::Kept);
     }
-    tx.prepare_cached("DELETE FROM room WHERE number = ?1")?.execute([room])?;
+    for sql in [
+        "DELETE FROM stay WHERE room = ?1",
+        "DELETE FROM marker WHERE conversation = ?1",
+        "DELETE FROM room WHERE number = ?1",
+        "DELETE FROM conversation WHERE number = ?1",
+    ] {
+        tx.prepare_cached(sql)?.execute([room])?;
+    }
     Ok(Outcome::Retired)
+}
+
+fn set_room(
+    tx: &Transaction<'_>,
+    author: &Author,
+    room: u64,
+    setting: RoomSetting,
+    members: &[u64],
+    may: bool,
+    last_id: u64,
+) -> rusqlite::Result<Outcome> {
+    let found = tx
+        .prepare_cached(&format!("SELECT {ROOM}, owner FROM room WHERE number = ?1"))?
+        .query_row([room], |row| Ok((room_of(row)?, row.get::<_, u64>(8)?)))
+        .optional()?;
+    let Some((stored, owner)) = found else {
+        return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
+    };
+    if !may && owner != author.number {
+        return refuse(Code::Denied, "only who made the room, and operators, can change its settings");
+    }
+    let (mut history, mut keep) = (stored.history, stored.keep);
+    match setting {
+        RoomSetting::Keep(to) => keep = to,
+        RoomSetting::History(to) => {
+            if to == Readers::Joined && history != Readers::Joined {
+                for member in members {
+                    begin_stay(tx, room, *member, last_id)?;
+                }
+            }
+            if to != Readers::Joined {
+                tx.prepare_cached("DELETE FROM stay WHERE room = ?1")?.execute([room])?;
+            }
+            history = to;
+        }
+    }
+    tx.prepare_cached("UPDATE room SET history = ?2, keep = ?3 WHERE number = ?1")?.execute(params![
+        room,
+        history.word(),
+        keep.map(|keep| keep.to_string())
+    ])?;
+    Ok(Outcome::Set { history, keep })
+}
+
+fn read(
+    tx: &Transaction<'_>,
+    author: &Author,
+    of: Conversation,
+    id: u64,
+    receipt: bool,
+    last_id: u64,
+) -> rusqlite::Result<Outcome> {
+    let conversation = match of {
+        Conversation::Room(room) => Some(room),
+        Conversation::With(other) => {
+            super::Party::between(tx, author.number, other)?.map(|party| party.conversation)
+        }
+    };
+    let is_seen = match conversation {
+        None => false,
+        Some(conversation) => {
+            Access::of(tx, author.number, conversation)?.covers(id)
+                && tx
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM entry WHERE id = ?1 AND conversation = ?2)",
+                    )?
+                    .query_row([id, conversation], |row| row.get(0))?
+        }
+    };
+    let Some(conversation) = conversation.filter(|_| is_seen && id <= last_id) else {
+        return refuse(Code::NoSuchEntry, "there is no such entry in this conversation");
+    };
+    let (before, told): (u64, u64) = tx
+        .prepare_cached("SELECT read, told FROM marker WHERE identity = ?1 AND conversation = ?2")?
+        .query_row([author.number, conversation], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .unwrap_or_default();
+    let stands = before.max(id);
+    let tells = receipt && matches!(of, Conversation::With(_)) && stands > told;
+    if stands > before || tells {
+        tx.prepare_cached(
+            "INSERT INTO marker (identity, conversation, read, told) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (identity, conversation) DO UPDATE SET read = excluded.read, told = excluded.told",
+        )?
+        .execute([author.number, conversation, stands, if tells { stands } else { told }])?;
+    }
+    Ok(Outcome::Read { id: stands, told: tells })
+}
+
+/// Notes up to where an identity has its private messages, and finds whose they are.
+fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rusqlite::Result<Outcome> {
+    let pairs: Vec<(u64, u64)> = tx
+        .prepare_cached(
+            "SELECT number, high FROM pair WHERE low = ?1 AND high != ?1
+             UNION ALL SELECT number, low FROM pair WHERE high = ?1 AND low != ?1",
+        )?
+        .query_map([author.number], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut arrived = Vec::new();
+    for (pair, other) in pairs {
+        let before: u64 = tx
+            .prepare_cached("SELECT delivered FROM marker WHERE identity = ?1 AND conversation = ?2")?
+            .query_row([author.number, pair], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default();
+        let newest = tx
+            .prepare_cached(
+                "SELECT id, peer_nick FROM entry
+                 WHERE conversation = ?1 AND id > ?2 AND id <= ?3 AND author = ?4 AND kind = 'PRIV'
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row([pair, before, id, other], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, Option<String>>(1)?))
+            })
+            .optional()?;
+        let Some((newest, nick)) = newest else { continue };
+        tx.prepare_cached(
+            "INSERT INTO marker (identity, conversation, delivered) VALUES (?1, ?2, ?3)
+             ON CONFLICT (identity, conversation) DO UPDATE SET delivered = excluded.delivered",
+        )?
+        .execute([author.number, pair, newest])?;
+        arrived.push((other, nick.unwrap_or_default(), newest));
+    }
+    tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
+        .execute([author.number, id])?;
+    Ok(Outcome::Acknowledged(arrived))
+}
+
+fn rename(tx: &Transaction<'_>, identity: &Newcomer) -> rusqlite::Result<Outcome> {
+    // Another of the same user and name may have been there before; it is not known by that any more.
+    tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
+        .execute(params![identity.proof, identity.number])?;
+    tx.prepare_cached("UPDATE identity SET nick = ?2, fold = ?3, proof = ?4 WHERE number = ?1")?
+        .execute(params![identity.number, identity.nick, identity.fold, identity.proof])?;
+    Ok(Outcome::Done)
+}
+
+/// Lets an identity be nobody's any more. As long as others have private messages with it, its nick is remembered.
+fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outcome> {
+    let is_party: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM pair WHERE low = ?1 OR high = ?1)")?
+        .query_row([number], |row| row.get(0))?;
+    let sql = match is_party {
+        true => "UPDATE identity SET proof = NULL WHERE number = ?1",
+        false => "DELETE FROM identity WHERE number = ?1",
+    };
+    tx.prepare_cached(sql)?.execute([number])?;
+    tx.prepare_cached("DELETE FROM marker WHERE identity = ?1")?.execute([number])?;
+    Ok(Outcome::Done)
+}
+
+/// Takes away what is kept no longer, in a small step: some conversations behind `behind`.
+fn purge(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    behind: u64,
+    rooms: Keep,
+    private: Keep,
+) -> rusqlite::Result<Outcome> {
+    let conversations: Vec<(u64, Keep)> = tx
+        .prepare_cached(
+            "SELECT conversation.number, room.number IS NOT NULL, room.keep
+             FROM conversation LEFT JOIN room ON room.number = conversation.number
+             WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
+        )?
+        .query_map([behind, LOOKED_AT_ONCE], |row| {
+            let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
+            let default = if is_room { rooms } else { private };
+            Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_last_page = (conversations.len() as u64) < LOOKED_AT_ONCE;
+    let mut gone = Vec::new();
+    let mut left = PURGED_AT_ONCE;
+    let mut done = behind;
+    for (number, keep) in conversations {
+        let ids = surplus(tx, meta, number, keep, left)?;
+        left -= ids.len() as u64;
+        for &id in &ids {
+            remove(tx, id, number)?;
+        }
+        if let Some(&last) = ids.last() {
+            let oldest = tx
+                .prepare_cached("SELECT coalesce(min(id), 0) FROM entry WHERE conversation = ?1")?
+                .query_row([number], |row| row.get(0))?;
+            gone.push((number, oldest, last));
+        }
+        if left == 0 {
+            // There may be more in this one.
+            return Ok(Outcome::Purged { gone, next: Some(done) });
+        }
+        done = number;
+    }
+    Ok(Outcome::Purged { gone, next: (!is_last_page).then_some(done) })
+}
+
+/// The oldest entries of a conversation that are kept no longer, at most so many.
+fn surplus(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    conversation: u64,
+    keep: Keep,
+    most: u64,
+) -> rusqlite::Result<Vec<u64>> {
+    match keep {
+        Keep::Forever => Ok(Vec::new()),
+        Keep::Age(_) => {
+            let oldest = keep.oldest(meta.time).unwrap_or_default();
+            let mut statement =
+                tx.prepare_cached("SELECT id, time FROM entry WHERE conversation = ?1 ORDER BY id LIMIT ?2")?;
+            let rows = statement
+                .query_map([conversation, most], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?)))?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let is_old = |(_, time): &(u64, i64)| *time < oldest.millis();
+            Ok(rows.into_iter().take_while(is_old).map(|(id, _)| id).collect())
+        }
+        Keep::Newest(count) => {
+            let newest_surplus: Option<u64> = tx
+                .prepare_cached(
+                    "SELECT id FROM entry WHERE conversation = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
+                )?
+                .query_row([conversation, count], |row| row.get(0))
+                .optional()?;
+            let mut statement = tx.prepare_cached(
+                "SELECT id FROM entry WHERE conversation = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+            )?;
+            statement
+                .query_map([conversation, newest_surplus.unwrap_or(0), most], |row| row.get(0))?
+                .collect()
+        }
+    }
+}
+
+/// Takes one entry out of the log, with what depends on it.
+fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM entry WHERE id = ?1",
+        "DELETE FROM key WHERE entry = ?1",
+        "DELETE FROM reaction WHERE entry = ?1",
+        "DELETE FROM replaceable WHERE entry = ?1",
+        "INSERT OR IGNORE INTO unindexed (id) VALUES (?1)",
+    ] {
+        tx.prepare_cached(sql)?.execute([id])?;
+    }
+    tx.prepare_cached("UPDATE conversation SET purged = max(purged, ?2) WHERE number = ?1")?
+        .execute([conversation, id])?;
+    Ok(())
+}
+
+/// Takes the oldest entries beyond the newest `keep` out of a log in memory.
+pub(super) fn forget_oldest(tx: &Transaction<'_>, last_id: u64, keep: u64) -> rusqlite::Result<()> {
+    let oldest = last_id.saturating_sub(keep);
+    let surplus: Vec<(u64, u64)> = tx
+        .prepare_cached("SELECT id, conversation FROM entry WHERE id <= ?1")?
+        .query_map([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, conversation) in surplus {
+        remove(tx, id, conversation)?;
+    }
+    Ok(())
+}
+
+/// Forgets the keys whose time is over.
+pub(super) fn forget_keys(tx: &Transaction<'_>, meta: &Meta) -> rusqlite::Result<()> {
+    // Times grow with ids, so that only the oldest keys need to be looked at, and few in one pack.
+    let over = meta.time.millis() - meta.key_window;
+    for _ in 0..512 {
+        let is_gone = tx
+            .prepare_cached(
+                "DELETE FROM key WHERE entry = (SELECT entry FROM key ORDER BY entry LIMIT 1) AND time < ?1",
+            )?
+            .execute([over])?
+            > 0;
+        if !is_gone {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn refuse(code: Code, text: &str) -> rusqlite::Result<Outcome> {

@@ -2,30 +2,71 @@
 //!
 //! A change is a [`Draft`]; [`Log::commit`] applies a pack of them in one transaction and says what became of each.
 //! The rules are in `apply`, which looks at the database and its arguments alone: no clock, no randomness, no I/O.
+//! What is read goes through a [`View`], which asks `access` who may see what.
+
+mod access;
+use access::Access;
+pub(crate) use access::Party;
 
 mod apply;
+
+mod backup;
+pub(crate) use backup::back_up;
+
+mod check;
+pub use check::{Finding, Report, check_data};
+
+mod entry;
+pub(crate) use entry::Entry;
+
+mod open;
+pub use open::LogError;
+pub(crate) use open::{Place, indexer, reader};
+
 mod schema;
 
-use rusqlite::Connection;
-use snug_protocol::{Code, EntryKind, RoomName, Timestamp};
+mod search;
+pub(crate) use search::{Index, Place as SearchPlace, Query};
+
+mod view;
+pub(crate) use view::{Part, Row, Rows, View};
+
+use rusqlite::{Connection, ErrorCode};
+use snug_protocol::{Code, EntryKind, LogName, RoomName, Timestamp};
+
+use crate::keep::Keep;
 
 /// Something that somebody wants to become part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
     /// Whose doing it is.
     pub(crate) author: Author,
+    /// Identities that the log may not know yet and that the act is about.
+    pub(crate) newcomers: Vec<Newcomer>,
     /// What is to be done.
     pub(crate) act: Act,
 }
 
 /// Who wrote an entry, as it will be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Author {
-    /// The identity's number.
+    /// The identity's number; 0 for the daemon itself.
     pub(crate) number: u64,
     /// Its nick at that time.
     pub(crate) nick: String,
     /// Whether it is a bot.
+    pub(crate) bot: bool,
+}
+
+/// An identity as the log remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Newcomer {
+    pub(crate) number: u64,
+    pub(crate) nick: String,
+    /// The form in which nicks are compared.
+    pub(crate) fold: String,
+    /// What shows that a session is theirs, as `registry` writes it.
+    pub(crate) proof: String,
     pub(crate) bot: bool,
 }
 
@@ -34,11 +75,67 @@ pub(crate) struct Author {
 pub(crate) enum Act {
     /// A new entry.
     Enter(NewEntry),
-    /// A room is to be made, if there is none of that name and at most `most` are there already.
+    /// A room is to be made, if there is none of that name and at most `most` are there already. Its author comes to
+    /// stay, if the room remembers who was there when.
     MakeRoom { name: RoomName<'static>, most: u64 },
     /// A room is to go if nothing was ever written in it.
     /// It also stays if it was made or found again since the `generation` that the order speaks of.
     RetireRoom { room: u64, generation: u64 },
+    /// A room gets another setting. `members` are those who are in it now; `may` whether its author may do so
+    /// whoever owns the room.
+    SetRoom { room: u64, setting: RoomSetting, members: Vec<u64>, may: bool },
+    /// The author has left a room that remembers who was there when.
+    EndStay { room: u64 },
+    /// The author has read a conversation up to an entry. `receipt` tells the other one of a pair.
+    Read { of: Conversation, id: u64, receipt: bool },
+    /// A session of the author's has everything up to an entry.
+    Acknowledge { id: u64 },
+    /// A session of the author's was given private messages up to an entry.
+    Deliver { id: u64 },
+    /// The author has another nick, and is known by another proof.
+    Rename(Newcomer),
+    /// Nothing shows any more who is the author.
+    Forget,
+    /// Entries that are kept no longer are to go: of some conversations behind this number.
+    Purge { behind: u64, rooms: Keep, private: Keep },
+    /// The search index has forgotten these entries.
+    Unindexed(Vec<u64>),
+    /// Nothing is to be done: whoever submits this wants its turn in the order.
+    Pass,
+}
+
+/// A setting of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoomSetting {
+    History(Readers),
+    /// How long entries are kept; `None` is the daemon's own setting.
+    Keep(Option<Keep>),
+}
+
+/// Who may read what was said in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Who may join.
+    #[default]
+    All,
+    /// Who was there.
+    Joined,
+    /// Nobody.
+    None,
+}
+
+impl Readers {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Readers::All => "all",
+            Readers::Joined => "joined",
+            Readers::None => "none",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Readers> {
+        [Readers::All, Readers::Joined, Readers::None].into_iter().find(|readers| readers.word() == word)
+    }
 }
 
 /// An entry that has no id and time yet.
@@ -46,12 +143,20 @@ pub(crate) enum Act {
 pub(crate) struct NewEntry {
     pub(crate) kind: EntryKind,
     pub(crate) to: Conversation,
-    /// What it says, as filters left it. `None` only for a cleared topic.
+    /// The nick that a private message is addressed to; empty in a room.
+    pub(crate) peer_nick: String,
+    /// The entry that an edit, deletion or reaction speaks of.
+    pub(crate) about: Option<u64>,
+    /// What it says, as filters left it.
     pub(crate) text: Option<String>,
     /// What was said before filters, where they changed it.
     pub(crate) original: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) re: Option<u64>,
+    /// The word under which it edits an earlier message.
+    pub(crate) replace: Option<String>,
+    /// Whether its author may delete others' messages.
+    pub(crate) may_moderate: bool,
     /// The tags that are relayed, as written on the line.
     pub(crate) tags: String,
 }
@@ -68,19 +173,51 @@ pub(crate) enum Conversation {
 /// What became of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is entry `id`.
-    Applied { id: u64, time: Timestamp },
+    /// It is entry `id`, of a conversation. A message that replaced an earlier one is an edit of `edits`.
+    Applied { id: u64, time: Timestamp, conversation: u64, edits: Option<u64> },
     /// It was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
-    /// The room is there, made now or before, under this number and name.
-    /// `generation` grows with each time.
-    Room { number: u64, generation: u64, name: String },
+    /// The room is there, made now or before.
+    Room(StoredRoom),
     /// The room is gone.
     Retired,
     /// The room has entries, or somebody has come back to it: it stays.
     Kept,
+    /// The room has these settings now.
+    Set { history: Readers, keep: Option<Keep> },
+    /// The marker stands here now; `told` if the other one of a pair is to hear of it.
+    Read { id: u64, told: bool },
+    /// Up to where messages of these identities have arrived: author, nick they wrote to, entry.
+    Acknowledged(Vec<(u64, String, u64)>),
+    /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind
+    /// `next` are still to be looked at.
+    Purged { gone: Vec<(u64, u64, u64)>, next: Option<u64> },
+    /// It is done.
+    Done,
     /// It may not be; nothing has changed.
     Refused(Refusal),
+}
+
+/// A room as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRoom {
+    pub(crate) number: u64,
+    pub(crate) generation: u64,
+    pub(crate) name: String,
+    pub(crate) history: Readers,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) topic: Option<Topic>,
+}
+
+/// What a room is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topic {
+    /// The text.
+    pub(crate) text: String,
+    /// Who set it.
+    pub(crate) from: String,
+    /// The tags of its entry as they stand on the line.
+    pub(crate) tags: String,
 }
 
 /// Why a draft may not be.
@@ -88,6 +225,41 @@ pub(crate) enum Outcome {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) text: String,
+}
+
+/// Why a pack was not committed.
+#[derive(Debug)]
+pub(crate) enum CommitError {
+    /// There is no room on the disk. Nothing was applied.
+    Full(rusqlite::Error),
+    /// One of the drafts cannot be applied, nobody knows which. Nothing was applied.
+    Failed(rusqlite::Error),
+    /// The database is in doubt: it has to be opened anew, and what was applied has to be looked up.
+    Broken(rusqlite::Error),
+}
+
+/// Where packs go: the log, or in a simulation one that fails at will.
+pub(crate) trait Store: Send {
+    /// Applies a pack of drafts, in order, in one transaction. When it returns, all of them are decided.
+    ///
+    /// # Errors
+    /// What is known of what was applied.
+    fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError>;
+
+    /// Opens the database anew after it broke.
+    ///
+    /// # Errors
+    /// It cannot be had now.
+    fn reopen(&mut self) -> Result<(), LogError>;
+
+    /// The id of the newest entry that was committed; 0 before the first.
+    fn last_id(&self) -> u64;
+
+    /// What is committed, to read from.
+    fn view(&self) -> View<'_>;
+
+    /// The search index, where it has no thread of its own.
+    fn index(&self) -> Option<Index<'_>>;
 }
 
 /// What a pack is ordered under.
@@ -101,8 +273,9 @@ struct Meta {
 
 /// The database and what is to be known of its end.
 pub(crate) struct Log {
+    place: Place,
     database: Connection,
-    name: String,
+    name: LogName,
     /// The id of the newest entry; 0 before the first.
     last_id: u64,
     last_time: Timestamp,
@@ -112,42 +285,109 @@ pub(crate) struct Log {
 /// What the log keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogLimits {
-    /// Entries.
+    /// Entries, if the log lives in memory.
     pub(crate) entries: u64,
     /// Milliseconds for which a key is remembered.
     pub(crate) key_window: i64,
 }
 
 impl Log {
-    /// An empty log in memory, called `name`.
-    pub(crate) fn in_memory(name: String, limits: LogLimits) -> rusqlite::Result<Log> {
-        let database = Connection::open_in_memory()?;
-        schema::create(&database)?;
-        Ok(Log { database, name, last_id: 0, last_time: Timestamp::default(), limits })
-    }
-
     /// The log's random name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn name(&self) -> LogName {
+        self.name
     }
 
-    /// Applies a pack of drafts, in order, in one transaction. When it returns, all of them are decided.
-    ///
-    /// # Errors
-    /// The database failed; nothing of the pack has been applied.
-    pub(crate) fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> rusqlite::Result<Vec<Outcome>> {
-        let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
+    /// Where the database is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Applies a pack and leaves the transaction to be committed.
+    fn apply(
+        &mut self,
+        meta: &Meta,
+        drafts: &[&Draft],
+    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, u64)> {
         let mut last_id = self.last_id;
         let transaction = self.database.transaction()?;
         let outcomes = drafts
             .iter()
-            .map(|draft| apply::apply(&transaction, &meta, &mut last_id, draft))
+            .map(|draft| apply::apply(&transaction, meta, &mut last_id, draft))
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        apply::forget(&transaction, &meta, last_id, self.limits.entries)?;
-        transaction.commit()?;
+        if matches!(self.place, Place::Memory) {
+            apply::forget_oldest(&transaction, last_id, self.limits.entries)?;
+        }
+        apply::forget_keys(&transaction, meta)?;
+        transaction
+            .prepare_cached("UPDATE state SET last_id = ?1, last_time = ?2")?
+            .execute((last_id, meta.time.millis()))?;
+        Ok((outcomes, transaction.commit(), last_id))
+    }
+}
+
+impl Store for Log {
+    fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
+        let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
+        let (outcomes, committed, last_id) =
+            self.apply(&meta, drafts).map_err(|error| match trouble(&error) {
+                Trouble::Full => CommitError::Full(error),
+                Trouble::Draft => CommitError::Failed(error),
+                Trouble::Database => CommitError::Broken(error),
+            })?;
+        committed.map_err(|error| match trouble(&error) {
+            Trouble::Full => CommitError::Full(error),
+            // An error of the commit itself, fsync's above all, leaves open what is on the disk.
+            Trouble::Draft | Trouble::Database => CommitError::Broken(error),
+        })?;
         self.last_id = last_id;
         self.last_time = meta.time;
         Ok(outcomes)
+    }
+
+    fn reopen(&mut self) -> Result<(), LogError> {
+        if matches!(self.place, Place::Memory) {
+            return Ok(());
+        }
+        // The old connection goes first: it may hold locks.
+        self.database = Connection::open_in_memory().map_err(|error| LogError::of(&self.place, &error))?;
+        let reopened = Log::open(self.place.clone(), self.name, self.limits)?;
+        *self = reopened;
+        Ok(())
+    }
+
+    fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    fn view(&self) -> View<'_> {
+        View::new(&self.database)
+    }
+
+    fn index(&self) -> Option<Index<'_>> {
+        matches!(self.place, Place::Memory).then(|| Index::new(&self.database))
+    }
+}
+
+/// What an error of the database means for those who wait.
+enum Trouble {
+    Full,
+    Draft,
+    Database,
+}
+
+fn trouble(error: &rusqlite::Error) -> Trouble {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Trouble::Database,
+        _ => Trouble::Draft,
     }
 }
 

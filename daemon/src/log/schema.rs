@@ -1,54 +1,245 @@
-//! The tables.
+//! The tables, and how those of an older version become those of this one.
+
+use std::path::Path;
 
 use rusqlite::Connection;
 
-/// Makes the tables of an empty database.
-pub(super) fn create(database: &Connection) -> rusqlite::Result<()> {
-    database.execute_batch(
-        "
-        -- A room, by its number. `fold` is the form in which names are compared, `look` and `look_folded` are what
-        -- the name looks like (UTS 39). `generation` counts how often it was made or found.
-        CREATE TABLE room (
-            number      INTEGER PRIMARY KEY,
-            name        TEXT NOT NULL,
-            fold        TEXT NOT NULL UNIQUE,
-            look        TEXT NOT NULL,
-            look_folded TEXT NOT NULL,
-            ascii       INTEGER NOT NULL,
-            generation  INTEGER NOT NULL DEFAULT 1
-        ) STRICT;
-        CREATE INDEX room_look ON room (look);
-        CREATE INDEX room_look_folded ON room (look_folded);
+/// `PRAGMA application_id` of a log: `snug` in ASCII.
+pub(super) const APPLICATION: i64 = 0x736e_7567;
 
-        -- Every entry. Exactly one of `room` and `peer` is set; `peer` is the other identity of a private message.
-        -- `time` is in milliseconds since 1970. `original` is what was said before filters, where that differs.
-        CREATE TABLE entry (
-            id       INTEGER PRIMARY KEY,
-            time     INTEGER NOT NULL,
-            kind     TEXT NOT NULL,
-            author   INTEGER NOT NULL,
-            nick     TEXT NOT NULL,
-            bot      INTEGER NOT NULL,
-            room     INTEGER REFERENCES room (number),
-            peer     INTEGER,
-            text     TEXT,
-            original TEXT,
-            re       INTEGER,
-            tags     TEXT NOT NULL
-        ) STRICT;
-        CREATE INDEX entry_room ON entry (room) WHERE room IS NOT NULL;
+/// Each step takes a log from one version to the next; the version is `PRAGMA user_version`.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
 
-        -- The keys of messages. `room` and `peer` are 0 where the entry has none.
-        CREATE TABLE key (
-            author INTEGER NOT NULL,
-            room   INTEGER NOT NULL,
-            peer   INTEGER NOT NULL,
-            key    TEXT NOT NULL,
-            entry  INTEGER NOT NULL,
-            time   INTEGER NOT NULL,
-            PRIMARY KEY (author, room, peer, key)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX key_entry ON key (entry);
-        ",
-    )
+const VERSION_1: &str = "
+    -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
+    -- was. `is_copy` is set in a backup: who opens it gives the log a new name.
+    CREATE TABLE state (
+        one       INTEGER PRIMARY KEY CHECK (one = 1),
+        name      INTEGER NOT NULL,
+        last_id   INTEGER NOT NULL DEFAULT 0,
+        last_time INTEGER NOT NULL DEFAULT 0,
+        is_copy   INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- What entries belong to: a room or a pair of identities, with the same number there.
+    -- Its entries up to `purged` are not all there any more.
+    CREATE TABLE conversation (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        purged INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    -- A room. `fold` is the form in which names are compared, `look` and `look_folded` are what the name looks like
+    -- (UTS 39). `generation` counts how often it was made or found. `owner` is the identity that made it. `keep` is
+    -- NULL for the daemon's own setting. The topic is there with its author's nick and the tags of its entry.
+    CREATE TABLE room (
+        number      INTEGER PRIMARY KEY REFERENCES conversation (number),
+        name        TEXT NOT NULL,
+        fold        TEXT NOT NULL UNIQUE,
+        look        TEXT NOT NULL,
+        look_folded TEXT NOT NULL,
+        ascii       INTEGER NOT NULL,
+        generation  INTEGER NOT NULL DEFAULT 1,
+        owner       INTEGER NOT NULL,
+        history     TEXT NOT NULL DEFAULT 'all' CHECK (history IN ('all', 'joined', 'none')),
+        keep        TEXT,
+        topic       TEXT,
+        topic_from  TEXT,
+        topic_tags  TEXT
+    ) STRICT;
+    CREATE INDEX room_look ON room (look);
+    CREATE INDEX room_look_folded ON room (look_folded);
+
+    -- Two identities that have private messages with each other; `low` may be `high`.
+    CREATE TABLE pair (
+        number INTEGER PRIMARY KEY REFERENCES conversation (number),
+        low    INTEGER NOT NULL,
+        high   INTEGER NOT NULL,
+        UNIQUE (low, high)
+    ) STRICT;
+    CREATE INDEX pair_high ON pair (high);
+
+    -- Somebody who did something durable, or to whom it was done. `proof` is what shows that a session is theirs;
+    -- NULL when nothing does any more. `delivered` is the newest private message that a session of theirs was given.
+    CREATE TABLE identity (
+        number    INTEGER PRIMARY KEY,
+        nick      TEXT NOT NULL,
+        fold      TEXT NOT NULL,
+        proof     TEXT UNIQUE,
+        bot       INTEGER NOT NULL,
+        delivered INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX identity_fold ON identity (fold);
+
+    -- Every entry. `peer` and `peer_nick` are the other one of a private message. `time` is in milliseconds since
+    -- 1970. `about` is the entry that an edit, deletion or reaction speaks of. `edited` and `deleted` are the entries
+    -- that last did so to this one. `reactions` is what they add up to. `sum` is the checksum of the row.
+    CREATE TABLE entry (
+        id           INTEGER PRIMARY KEY,
+        time         INTEGER NOT NULL,
+        kind         TEXT NOT NULL,
+        conversation INTEGER NOT NULL REFERENCES conversation (number),
+        author       INTEGER NOT NULL,
+        nick         TEXT NOT NULL,
+        bot          INTEGER NOT NULL,
+        peer         INTEGER,
+        peer_nick    TEXT,
+        text         TEXT,
+        re           INTEGER,
+        about        INTEGER,
+        tags         TEXT NOT NULL,
+        edited       INTEGER,
+        deleted      INTEGER,
+        reactions    TEXT NOT NULL DEFAULT '',
+        sum          INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX entry_conversation ON entry (conversation, id);
+    CREATE INDEX entry_about ON entry (about) WHERE about IS NOT NULL;
+
+    -- The keys of messages. `said` is a hash of what was said; NULL when that was deleted.
+    CREATE TABLE key (
+        author       INTEGER NOT NULL,
+        conversation INTEGER NOT NULL,
+        key          TEXT NOT NULL,
+        entry        INTEGER NOT NULL,
+        time         INTEGER NOT NULL,
+        said         BLOB,
+        PRIMARY KEY (author, conversation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX key_entry ON key (entry);
+
+    -- The newest message under a word that `replace` names.
+    CREATE TABLE replaceable (
+        author       INTEGER NOT NULL,
+        conversation INTEGER NOT NULL,
+        word         TEXT NOT NULL,
+        entry        INTEGER NOT NULL,
+        PRIMARY KEY (author, conversation, word)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX replaceable_entry ON replaceable (entry);
+
+    -- Who reacted to what how, and with which entry.
+    CREATE TABLE reaction (
+        entry    INTEGER NOT NULL,
+        author   INTEGER NOT NULL,
+        reaction TEXT NOT NULL,
+        id       INTEGER NOT NULL,
+        PRIMARY KEY (entry, author, reaction)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Up to where an identity has read, and up to where it has told the other one of a pair so; up to where its
+    -- sessions have acknowledged private messages.
+    CREATE TABLE marker (
+        identity     INTEGER NOT NULL,
+        conversation INTEGER NOT NULL,
+        read         INTEGER NOT NULL DEFAULT 0,
+        told         INTEGER NOT NULL DEFAULT 0,
+        delivered    INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (identity, conversation)
+    ) STRICT, WITHOUT ROWID;
+
+    -- When somebody was in a room whose history is for those who were: from one entry to another, both included;
+    -- NULL while the stay goes on.
+    CREATE TABLE stay (
+        room     INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        first    INTEGER NOT NULL,
+        last     INTEGER
+    ) STRICT;
+    CREATE INDEX stay_who ON stay (room, identity);
+
+    -- Entries whose text has to leave the search index.
+    CREATE TABLE unindexed (id INTEGER PRIMARY KEY) STRICT;
+";
+
+/// Why a log cannot be brought to this version.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MigrationError {
+    #[error("it is of version {found}, and this snugd knows versions up to {known}; use a newer snugd")]
+    Newer { found: i64, known: usize },
+    #[error("it is no log of snugd")]
+    Foreign,
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
+/// Brings a database to the newest version, each step in a transaction of its own. A log that has something in it is
+/// copied first, to a file beside it. Gives the copy's path, if one was made.
+pub(super) fn migrate(
+    database: &mut Connection,
+    path: Option<&Path>,
+    migrations: &[&str],
+) -> Result<Option<std::path::PathBuf>, MigrationError> {
+    let pragma = |database: &Connection, name| database.pragma_query_value(None, name, |row| row.get(0));
+    let (application, found): (i64, i64) =
+        (pragma(database, "application_id")?, pragma(database, "user_version")?);
+    let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION {
+        return Err(MigrationError::Foreign);
+    }
+    let known = migrations.len();
+    let Some(version) = usize::try_from(found).ok().filter(|version| *version <= known) else {
+        return Err(MigrationError::Newer { found, known });
+    };
+    if version == known {
+        return Ok(None);
+    }
+    let mut copy = None;
+    if let (Some(path), true) = (path, tables > 0) {
+        let file = path.with_extension(format!("version-{version}.db"));
+        // One that is there is of a try that broke off.
+        let _ = std::fs::remove_file(&file);
+        database.execute("VACUUM INTO ?1", [file.to_string_lossy()])?;
+        copy = Some(file);
+    }
+    for (step, sql) in migrations.iter().enumerate().skip(version) {
+        let transaction = database.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_log_is_copied_and_then_brought_forward() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log.db");
+        let steps =
+            ["CREATE TABLE a (x); INSERT INTO a VALUES (1);", "ALTER TABLE a ADD COLUMN y DEFAULT 7;"];
+        let mut database = Connection::open(&path).expect("a database");
+        assert_eq!(migrate(&mut database, Some(&path), &steps[..1]).expect("version 1"), None);
+        assert_eq!(migrate(&mut database, Some(&path), &steps[..1]).expect("nothing to do"), None);
+        let copy = migrate(&mut database, Some(&path), &steps).expect("version 2").expect("a copy");
+        let sum = |database: &Connection, sql| database.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(sum(&database, "SELECT x + y FROM a"), Ok(8));
+        let copy = Connection::open(copy).expect("a database");
+        assert_eq!(sum(&copy, "SELECT x FROM a"), Ok(1));
+        assert!(sum(&copy, "SELECT y FROM a").is_err(), "the copy is as it was");
+
+        let newer = migrate(&mut database, Some(&path), &steps[..1]).expect_err("a newer log");
+        assert!(newer.to_string().contains("version 2"), "{newer}");
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_version_before_it() {
+        let mut database = Connection::open_in_memory().expect("a database");
+        let steps = ["CREATE TABLE a (x);", "CREATE TABLE b (x); INSERT INTO nothing VALUES (1);"];
+        assert!(migrate(&mut database, None, &steps).is_err());
+        let version: i64 =
+            database.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
+        assert_eq!(version, 1);
+        assert!(database.prepare("SELECT * FROM b").is_err());
+    }
+
+    #[test]
+    fn another_program_s_database_is_left_alone() {
+        let mut database = Connection::open_in_memory().expect("a database");
+        database.execute_batch("CREATE TABLE a (x)").expect("a table");
+        assert!(matches!(migrate(&mut database, None, MIGRATIONS), Err(MigrationError::Foreign)));
+    }
 }

@@ -10,12 +10,8 @@ struct World {
 
 impl World {
     fn new(limits: LogLimits) -> World {
-        let mut world =
-            World { log: Log::in_memory("test".to_owned(), limits).expect("a database"), now: 1_000 };
-        assert_eq!(
-            world.one(make("#lobby")),
-            Outcome::Room { number: 1, generation: 1, name: "#lobby".to_owned() }
-        );
+        let mut world = World { log: Log::in_memory(LogName(7), limits).expect("a database"), now: 1_000 };
+        assert_eq!(world.one(make("#lobby")), room(1, 1, "#lobby"));
         world
     }
 
@@ -31,7 +27,18 @@ impl World {
 }
 
 fn by(number: u64, act: Act) -> Draft {
-    Draft { author: Author { number, nick: format!("n{number}"), bot: false }, act }
+    Draft { author: Author { number, nick: format!("n{number}"), bot: false }, newcomers: Vec::new(), act }
+}
+
+/// A room as it is made.
+fn room(number: u64, generation: u64, name: &str) -> Outcome {
+    let name = name.to_owned();
+    Outcome::Room(StoredRoom { number, generation, name, history: Readers::All, keep: None, topic: None })
+}
+
+/// Entry `id` of the first room.
+fn applied(id: u64, millis: i64) -> Outcome {
+    Outcome::Applied { id, time: at(millis), conversation: 1, edits: None }
 }
 
 fn make(name: &'static str) -> Draft {
@@ -39,13 +46,18 @@ fn make(name: &'static str) -> Draft {
 }
 
 fn entry(to: Conversation, text: &str) -> NewEntry {
+    let kind = if matches!(to, Conversation::Room(_)) { EntryKind::Msg } else { EntryKind::Priv };
     NewEntry {
-        kind: EntryKind::Msg,
+        kind,
         to,
+        peer_nick: String::new(),
+        about: None,
         text: Some(text.to_owned()),
         original: None,
         key: None,
         re: None,
+        replace: None,
+        may_moderate: false,
         tags: String::new(),
     }
 }
@@ -74,9 +86,9 @@ fn ids_are_dense_and_a_refusal_in_the_middle_takes_none() {
     let mut world = World::new(LIMITS);
     let nowhere = by(1, Act::Enter(entry(Conversation::Room(9), "lost")));
     let outcomes = world.pack(&[say(1, "a"), nowhere, say(2, "b")]);
-    assert_eq!(outcomes[0], Outcome::Applied { id: 1, time: at(1_000) });
+    assert_eq!(outcomes[0], applied(1, 1_000));
     assert_eq!(code(outcomes[1].clone()), Code::NoSuchRoom);
-    assert_eq!(outcomes[2], Outcome::Applied { id: 2, time: at(1_000) });
+    assert_eq!(outcomes[2], applied(2, 1_000));
 }
 
 #[test]
@@ -85,24 +97,22 @@ fn time_never_goes_back() {
     world.now = 5_000;
     world.one(say(1, "a"));
     world.now = 3_000;
-    assert_eq!(world.one(say(1, "b")), Outcome::Applied { id: 2, time: at(5_000) });
+    assert_eq!(world.one(say(1, "b")), applied(2, 5_000));
 }
 
 #[test]
 fn a_key_makes_a_repeat_harmless() {
     let mut world = World::new(LIMITS);
     let room = Conversation::Room(1);
-    let first = Outcome::Applied { id: 1, time: at(1_000) };
+    let first = applied(1, 1_000);
     assert_eq!(world.one(keyed(1, room, "k", "hi")), first);
     world.now = 1_500;
     assert_eq!(world.one(keyed(1, room, "k", "hi")), Outcome::Duplicate { id: 1, time: at(1_000) });
     assert_eq!(code(world.one(keyed(1, room, "k", "ho"))), Code::KeyReused);
     // Its scope is sender and target.
-    assert_eq!(world.one(keyed(2, room, "k", "ho")), Outcome::Applied { id: 2, time: at(1_500) });
-    assert_eq!(
-        world.one(keyed(1, Conversation::With(2), "k", "ho")),
-        Outcome::Applied { id: 3, time: at(1_500) }
-    );
+    assert_eq!(world.one(keyed(2, room, "k", "ho")), applied(2, 1_500));
+    let private = world.one(keyed(1, Conversation::With(2), "k", "ho"));
+    assert!(matches!(private, Outcome::Applied { id: 3, .. }));
 }
 
 #[test]
@@ -124,10 +134,7 @@ fn a_key_is_forgotten_when_its_window_is_over() {
     let mut world = World::new(LIMITS);
     world.one(keyed(1, Conversation::Room(1), "k", "hi"));
     world.now = 2_001;
-    assert_eq!(
-        world.one(keyed(1, Conversation::Room(1), "k", "ho")),
-        Outcome::Applied { id: 2, time: at(2_001) }
-    );
+    assert_eq!(world.one(keyed(1, Conversation::Room(1), "k", "ho")), applied(2, 2_001));
     world.now = 9_999;
     world.one(say(1, "later"));
     let keys: u64 =
@@ -148,7 +155,7 @@ fn an_answer_stays_in_its_conversation() {
         (3, Conversation::With(2), 2),
         (1, Conversation::With(2), 1),
         (1, Conversation::Room(1), 99),
-        (1, Conversation::Room(1), u64::MAX),
+        (1, Conversation::Room(1), snug_protocol::Cursor::LARGEST),
     ] {
         assert_eq!(code(world.one(answer(author, to, re))), Code::NoSuchEntry, "{author} {to:?} {re}");
     }
@@ -157,10 +164,7 @@ fn an_answer_stays_in_its_conversation() {
 #[test]
 fn rooms_are_made_once_and_look_alikes_and_too_many_are_refused() {
     let mut world = World::new(LIMITS);
-    assert_eq!(
-        world.one(make("#LOBBY")),
-        Outcome::Room { number: 1, generation: 2, name: "#lobby".to_owned() }
-    );
+    assert_eq!(world.one(make("#LOBBY")), room(1, 2, "#lobby"));
     assert_eq!(code(world.one(make("#l\u{43e}bby"))), Code::LooksAlike);
     for name in ["#a", "#b", "#c"] {
         assert!(matches!(world.one(make(name)), Outcome::Room { .. }));
@@ -171,7 +175,7 @@ fn rooms_are_made_once_and_look_alikes_and_too_many_are_refused() {
 #[test]
 fn only_a_room_in_which_nobody_wrote_is_retired() {
     let mut world = World::new(LIMITS);
-    assert_eq!(world.one(make("#a")), Outcome::Room { number: 2, generation: 1, name: "#a".to_owned() });
+    assert_eq!(world.one(make("#a")), room(2, 1, "#a"));
     world.one(say(1, "hi"));
     assert_eq!(world.one(by(1, Act::RetireRoom { room: 1, generation: 1 })), Outcome::Kept);
     world.one(make("#A"));

@@ -1,35 +1,45 @@
 //! Verbs about the connection itself: NICK, QUIT, PING, HELP, INFO.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
 use ring::digest;
-use snug_protocol::{Body, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
+use snug_protocol::{Body, Cursor, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
 
 use super::{Answer, Answered, Origin, Session};
 use crate::core::millis;
-use crate::log::Refusal;
+use crate::log::{Act, Place, Refusal, Row};
 use crate::registry::{Entrance, Proof};
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
-const FEATURES: &str = "token,quiet,key,re,verbatim,ref,relay";
+const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts";
 
 impl Session {
     pub(super) fn nick(
         &mut self,
         nick: &Nick<'_>,
         quiet: bool,
-        token: Option<&str>,
+        (token, since): (Option<&str>, Option<Cursor>),
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let core = &self.core;
         let limits = &core.config().limits;
         let time = core.environment.clock.now();
         if self.me.is_some() {
-            return Ok(Answered::Ok(Some(core.registry.rename(&self.peer, nick, time, limits)?)));
+            let shown = core.registry.rename(&self.peer, nick, time, limits)?;
+            let me = self.me()?;
+            if me.is_recorded()
+                && let Some(identity) = core.registry.describe(me.number)
+            {
+                core.note(self.author(me), Act::Rename(identity));
+            }
+            return Ok(Answered::Ok(Some(shown)));
         }
         let number = core.environment.number();
         let mut new_token = None;
         let proof = match self.origin {
             Origin::Unix(user) => Proof::User(user, nick.fold()),
-            Origin::Bot => Proof::Bot(number),
+            Origin::Bot => Proof::Bot(nick.fold()),
             Origin::Tcp(_) | Origin::Embedder => {
                 let token = core.environment.hex::<16>();
                 let proof = proof_of(&token);
@@ -37,11 +47,18 @@ impl Session {
                 proof
             }
         };
-        let user = matches!(proof, Proof::User(..)).then(|| proof.clone());
+        let user = (!matches!(proof, Proof::Token(_))).then(|| proof.clone());
         let shows = token.map(proof_of).into_iter().chain(user).collect();
         let bot = self.origin == Origin::Bot;
         let entrance = Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, time };
+        // Whoever has something to be told first hears nothing before that.
+        self.peer.set_live(false);
+        let last = core.delivered.load(Relaxed);
         let entered = core.registry.enter(&entrance, limits)?;
+        self.peer.set_quiet(quiet);
+        let is_known = entered.proved.is_some() && entered.identity.is_recorded();
+        let returns = is_known && since.is_none() && !quiet;
+        self.peer.set_live(since.is_none() && !returns);
 
         let mut tags = TagBuilder::default();
         // Whoever came in by a token goes on with it; a new identity is known by the new one.
@@ -53,11 +70,55 @@ impl Session {
                 Some(Proof::User(..) | Proof::Bot(_)) => None,
             },
         );
-        tags.value("log", Some(&core.log_name));
+        tags.display("log", Some(core.log_name));
+        tags.display("last", Some(last));
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();
         self.me = Some(entered.identity);
+        if returns {
+            self.deliver_missed(last);
+        }
         Ok(Answered::Ok(Some(shown)))
+    }
+
+    /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them,
+    /// and lets it hear what comes after the entry `last`.
+    fn deliver_missed(&mut self, last: u64) {
+        let Some(me) = self.me.clone() else { return };
+        let peer = Arc::clone(&self.peer);
+        self.peer.begin(0);
+        self.barrier = true;
+        let accepted = self.core.look_in_turn(Box::new(move |core, view| {
+            let mut lines = Vec::new();
+            let now = core.delivered.load(Relaxed);
+            if let Some(view) = view {
+                let waiting =
+                    view.missed(me.number, &[], (me.delivered.load(Relaxed), last), limits::PAGE_MOST);
+                let rooms = core.registry.heard_rooms(&peer);
+                let since = view.missed(me.number, &rooms, (last, now), limits::PAGE_MOST);
+                let is_news = |row: &Row| match row {
+                    Row::Entry { entry, .. } => entry.author.number != me.number || entry.id > last,
+                    Row::Gap(_) => false,
+                };
+                for page in [waiting, since] {
+                    match page {
+                        Ok(page) => {
+                            let news = page.rows.iter().filter(|row| is_news(row));
+                            news.for_each(|row| super::history::write_row(row, None, &mut lines));
+                        }
+                        Err(error) => tracing::error!("private messages of before cannot be read: {error}"),
+                    }
+                }
+            }
+            me.delivered.fetch_max(now, Relaxed);
+            peer.push(&lines);
+            peer.set_live(true);
+            // They are events; it was the wait for them that stood in the queue of answers.
+            peer.settle(0, b"");
+        }));
+        if !accepted {
+            self.peer.settle(0, b"");
+        }
     }
 
     pub(super) fn ping(&self, label: Option<&str>) -> Answered {
@@ -71,15 +132,19 @@ impl Session {
     }
 
     pub(super) fn info(&self, answer: &mut Answer) -> Answered {
-        let config = self.core.config();
+        let core = &self.core;
+        let config = core.config();
         let items = [
             format!("version={}", env!("CARGO_PKG_VERSION")),
-            format!("log={}", self.core.log_name),
+            format!("log={}", core.log_name),
             format!("line={}", config.limits.line),
             format!("text={}", config.limits.text),
             format!("tags={}", limits::TAGS),
             format!("bytes={}", limits::BYTES),
             format!("idle={}", millis(config.heartbeat.dead.duration()) / 1_000),
+            format!("history={}", if core.place == Place::Memory { "none" } else { "disk" }),
+            format!("keep={}", config.log.keep),
+            format!("keep-private={}", config.log.keep_private),
             format!("features={FEATURES}"),
         ];
         for item in &items {

@@ -2,8 +2,11 @@
 //!
 //! The handlers of the verbs are in the files below, by capability.
 
+mod history;
 mod link;
+mod operator;
 mod rooms;
+pub(crate) use rooms::{room_tags, settings};
 mod talk;
 
 use std::borrow::Cow;
@@ -11,16 +14,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Fault, Line, LineError, Request, RoomName, ServerLine, TagBuilder, Verb, announced_bytes,
-    limits,
+    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Request, RoomName, ServerLine, TagBuilder,
+    Verb, announced_bytes, limits,
 };
 
 use crate::config::Plaintext;
 use crate::core::Core;
 use crate::deliver::Reply;
-use crate::log::{Author, Draft, Refusal};
+use crate::log::{Act, Author, Draft, Outcome, Refusal};
 use crate::peer::{Ending, Peer, UnderWay};
-use crate::registry::{Identity, Room};
+use crate::registry::{Departure, Identity, Room};
 use crate::writer::Submission;
 
 /// From where a session comes.
@@ -183,9 +186,23 @@ impl Session {
         let now = self.core.now();
         let farewell = ending.farewell();
         let registry = &self.core.registry;
-        let empty = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
-        for room in empty {
-            self.retire(room);
+        let departure = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
+        self.depart(departure);
+    }
+
+    /// Lets the log know what went with the session, or with a LEAVE.
+    fn depart(&self, departure: Departure) {
+        let core = &self.core;
+        for room in departure.retire {
+            core.retire(room);
+        }
+        let Some(me) = &self.me else { return };
+        for room in departure.stays {
+            core.note(self.author(me), Act::EndStay { room });
+        }
+        if let Some(identity) = departure.away.filter(|identity| identity.is_recorded()) {
+            let id = identity.delivered.load(std::sync::atomic::Ordering::Relaxed);
+            core.note(self.author(me), Act::Deliver { id });
         }
     }
 
@@ -205,7 +222,9 @@ impl Session {
         }
         let answered = match command {
             Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),
-            Command::Nick { nick, quiet, token } => self.nick(&nick, quiet, token.as_deref(), &mut answer),
+            Command::Nick { nick, quiet, token, since } => {
+                self.nick(&nick, quiet, (token.as_deref(), since), &mut answer)
+            }
             Command::Quit { text } => Ok(Answered::End(Ending::Quit(text.map(Cow::into_owned)))),
             Command::Ping { label } => Ok(self.ping(label)),
             Command::Pong { .. } => Ok(self.pong()),
@@ -219,6 +238,24 @@ impl Session {
             Command::Rooms => Ok(self.rooms(&mut answer)),
             Command::Who { of } => self.who(of, &mut answer),
             Command::Topic { room, change, key } => self.topic(&room, change, key, size, &mut answer),
+            Command::Set { room, change } => self.set(&room, change, size, &mut answer),
+            Command::Edit { target, id, text, key } => self.edit((&target, id), text, key, size, &mut answer),
+            Command::Delete { target, id } => self.delete((&target, id), size, &mut answer),
+            Command::React { target, id, reaction } => {
+                self.react(EntryKind::React, (&target, id), reaction, size, &mut answer)
+            }
+            Command::Unreact { target, id, reaction } => {
+                self.react(EntryKind::Unreact, (&target, id), reaction, size, &mut answer)
+            }
+            Command::History { target, page, limit } => self.history(&target, page, limit, size, &mut answer),
+            Command::Search { target, query, before, limit } => {
+                self.search(target.as_ref(), &query, before, limit, size, &mut answer)
+            }
+            Command::Sync { cursor, limit } => self.sync(cursor, limit, size, &mut answer),
+            Command::Ack { cursor } => self.ack(cursor, size, &mut answer),
+            Command::Read { target, id, receipt } => self.read(&target, id, receipt, size, &mut answer),
+            Command::Inbox => self.inbox(size, &mut answer),
+            Command::Backup { path } => self.backup(&path, size, &mut answer),
         };
         match answered {
             Ok(Answered::Ok(params)) => self.answer(&answer.ok(params.as_deref())),
@@ -276,9 +313,20 @@ impl Session {
         Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
     }
 
-    /// Lets the log forget a room that nobody is in and nobody wrote in.
-    fn retire(&self, room: Arc<Room>) {
-        self.core.retire(room);
+    /// The id of a cursor of this log.
+    fn own_id(&self, cursor: Cursor) -> Result<u64, Refusal> {
+        cursor.within(self.core.log_name).ok_or_else(|| {
+            refusal(Code::NoSuchEntry, "the cursor is one of another log; INFO tells the name of this one")
+        })
+    }
+
+    /// Whether it may do what only the daemon's own user may, and the program around it.
+    fn is_operator(&self) -> bool {
+        match self.origin {
+            Origin::Unix(user) => user == self.core.operator,
+            Origin::Embedder => true,
+            Origin::Tcp(_) | Origin::Bot => false,
+        }
     }
 
     /// The room of that name; the last one is remembered, because most people speak in one.
@@ -315,7 +363,12 @@ enum Answered {
 fn is_append(command: &Command<'_>) -> bool {
     use snug_protocol::TopicChange;
     match command {
-        Command::Msg { .. } | Command::Priv { .. } => true,
+        Command::Msg { .. }
+        | Command::Priv { .. }
+        | Command::Edit { .. }
+        | Command::Delete { .. }
+        | Command::React { .. }
+        | Command::Unreact { .. } => true,
         Command::Topic { change, .. } => *change != TopicChange::Ask,
         _ => false,
     }
@@ -336,6 +389,29 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
         Answer { verb: verb.to_owned(), label, ok_tags: TagBuilder::default(), lines: Vec::new() }
+    }
+
+    /// The same answer, for whoever will finish it.
+    pub(crate) fn take(&mut self) -> Answer {
+        std::mem::replace(self, Answer::new("", None))
+    }
+
+    /// The label that stands on all its lines.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// Adds lines that are written already, with the label on them.
+    pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
+        &mut self.lines
+    }
+
+    /// The answer to a draft that was refused. Any other outcome has none here.
+    pub(crate) fn refused(self, outcome: Outcome) -> Vec<u8> {
+        match outcome {
+            Outcome::Refused(Refusal { code, text }) => self.err(code, &text),
+            _ => Vec::new(),
+        }
     }
 
     /// Sets the tags that the OK will have.

@@ -1,4 +1,4 @@
-//! Verbs about rooms and who is in them: JOIN, LEAVE, ROOMS, WHO.
+//! Verbs about rooms and who is in them: JOIN, LEAVE, ROOMS, WHO, SET.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use snug_protocol::{Body, Code, RoomName, ServerLine, TagBuilder, Target};
 
 use super::{Answer, Answered, Session, refusal};
 use crate::deliver::Reply;
-use crate::log::{Act, Draft, Refusal};
-use crate::registry::Present;
+use crate::log::{Act, Draft, Readers, Refusal, RoomSetting};
+use crate::registry::{Present, Room};
 
 impl Session {
     pub(super) fn join(
@@ -18,11 +18,17 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
-        if let Some(name) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
-            return Ok(Answered::Ok(Some(name)));
+        let remembers = |room: &Room| room.policy().0 == Readers::Joined;
+        let is_ordered = self.core.registry.room(&room).is_some_and(|room| remembers(&room));
+        if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
+            answer.set_ok_tags(room_tags(&room));
+            return Ok(Answered::Ok(Some(room.name.clone())));
         }
+        // The log makes the room, or notes since when one is there.
+        let me = self.me()?;
         let act = Act::MakeRoom { name: room.into_owned(), most: config.limits.rooms };
-        let draft = Draft { author: self.author(self.me()?), act };
+        let newcomers = self.core.registry.newcomer(me).into_iter().filter(|_| is_ordered).collect();
+        let draft = Draft { author: self.author(me), newcomers, act };
         let reply = Reply::Join { sender: Arc::clone(&self.peer), label: answer.label.clone() };
         // What is said next may be said in the new room.
         self.barrier = true;
@@ -32,11 +38,40 @@ impl Session {
     pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
-        let (name, empty) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
-        if let Some(room) = empty {
-            self.retire(room);
-        }
+        let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
+        self.depart(departure);
         Ok(Answered::Ok(Some(name)))
+    }
+
+    pub(super) fn set(
+        &mut self,
+        room: &RoomName<'_>,
+        change: Option<(&str, &str)>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let room = self.find_room(room)?;
+        let Some((name, value)) = change else {
+            settings(&room, answer);
+            return Ok(Answered::Ok(Some(room.name.clone())));
+        };
+        let bad = |text: &str| refusal(Code::BadParameter, text);
+        let setting = match (name, value) {
+            ("history", word) => RoomSetting::History(
+                Readers::of_word(word).ok_or_else(|| bad("history is one of all, joined and none"))?,
+            ),
+            ("keep", "default") => RoomSetting::Keep(None),
+            ("keep", rule) => {
+                RoomSetting::Keep(Some(rule.parse().map_err(|error| bad(&format!("{error}, or default")))?))
+            }
+            _ => return Err(bad("the settings of a room are history and keep")),
+        };
+        let members = self.core.registry.members(&room);
+        let act = Act::SetRoom { room: room.number, setting, members, may: self.is_operator() };
+        let draft = Draft { author: self.author(self.me()?), newcomers: Vec::new(), act };
+        self.barrier = true;
+        let reply = Reply::Set { sender: Arc::clone(&self.peer), label: answer.label.clone(), room };
+        self.submit(draft, size, reply)
     }
 
     pub(super) fn rooms(&self, answer: &mut Answer) -> Answered {
@@ -73,5 +108,26 @@ impl Session {
             answer.row(tags, ServerLine::new(body));
         }
         Ok(Answered::Ok(Some(present.len().to_string())))
+    }
+}
+
+/// What the OK of JOIN tells about a room.
+pub(crate) fn room_tags(room: &Room) -> TagBuilder {
+    let mut tags = TagBuilder::default();
+    let (first, last) = room.ends();
+    let (history, keep) = room.policy();
+    tags.display("first", Some(first).filter(|first| *first > 0));
+    tags.display("last", Some(last).filter(|last| *last > 0));
+    tags.value("history", Some(history.word()).filter(|_| history != Readers::All));
+    tags.display("keep", keep);
+    tags
+}
+
+/// Writes a room's settings as rows.
+pub(crate) fn settings(room: &Room, answer: &mut Answer) {
+    let (history, keep) = room.policy();
+    let keep = keep.map_or_else(|| "default".to_owned(), |keep| keep.to_string());
+    for item in [format!("history={}", history.word()), format!("keep={keep}")] {
+        answer.row(TagBuilder::default(), ServerLine::new(Body::Set { room: &room.name, item: &item }));
     }
 }

@@ -1,11 +1,11 @@
-//! Verbs that say something: MSG, PRIV, TOPIC, TYPING.
+//! Verbs that say something: MSG, PRIV, TOPIC, TYPING, and about what was said: EDIT, DELETE, REACT, UNREACT.
 
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use snug_protocol::{
-    Body, Code, EntryKind, MessageTags, Nick, RoomName, ServerLine, Switch, TagBuilder, Tags, Target,
-    TopicChange, escaped_text_len,
+    Body, Code, Cursor, EntryKind, MessageTags, Nick, RoomName, ServerLine, Switch, TagBuilder, Tags, Target,
+    TopicChange, escaped_text_len, limits,
 };
 
 use super::{Answer, Answered, Session, refusal};
@@ -35,10 +35,78 @@ impl Session {
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let (identity, nick) = self.find_person(nick)?;
+        let found = self.core.registry.addressee(nick);
+        let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
         let entry = self.message(EntryKind::Priv, Conversation::With(identity.number), text, tags)?;
         let author = Arc::clone(self.me()?);
         self.enter(entry, size, answer, Recipients::Person { identity, nick, author })
+    }
+
+    pub(super) fn edit(
+        &mut self,
+        about: (&Target<'_>, Cursor),
+        text: Cow<'_, str>,
+        key: Option<Cow<'_, str>>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let said = self.within_limit(text)?;
+        let filtered = self.filter(&said);
+        let said = said.into_owned();
+        let (text, original) = match filtered {
+            Some(filtered) => (filtered, Some(said)),
+            None => (said, None),
+        };
+        let (entry, to) = self.entry_about(EntryKind::Edit, about)?;
+        let key = key.map(Cow::into_owned);
+        self.enter(NewEntry { text: Some(text), original, key, ..entry }, size, answer, to)
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        about: (&Target<'_>, Cursor),
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let (entry, to) = self.entry_about(EntryKind::Delete, about)?;
+        self.enter(NewEntry { may_moderate: self.is_operator(), ..entry }, size, answer, to)
+    }
+
+    /// REACT or UNREACT.
+    pub(super) fn react(
+        &mut self,
+        kind: EntryKind,
+        about: (&Target<'_>, Cursor),
+        reaction: &str,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let filtered = self.filter(reaction).filter(|emoji| emoji.len() <= limits::REACTION);
+        let text = Some(filtered.unwrap_or_else(|| reaction.to_owned()));
+        let (entry, to) = self.entry_about(kind, about)?;
+        self.enter(NewEntry { text, ..entry }, size, answer, to)
+    }
+
+    /// An entry about another one, and who may see it.
+    fn entry_about(
+        &mut self,
+        kind: EntryKind,
+        (target, id): (&Target<'_>, Cursor),
+    ) -> Result<(NewEntry, Recipients), Refusal> {
+        let about = Some(self.own_id(id)?);
+        let author = Arc::clone(self.me()?);
+        let (to, recipients) = match target {
+            Target::Room(room) => {
+                let room = self.find_room(room)?;
+                (Conversation::Room(room.number), Recipients::Room(room))
+            }
+            Target::Nick(nick) => {
+                let found = self.core.registry.known(nick);
+                let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
+                (Conversation::With(identity.number), Recipients::Person { identity, nick, author })
+            }
+        };
+        Ok((NewEntry { about, ..new_entry(kind, to) }, recipients))
     }
 
     pub(super) fn topic(
@@ -63,13 +131,9 @@ impl Session {
             return Err(refusal(Code::TooLong, &format!("a topic has at most {limit} bytes")));
         }
         let entry = NewEntry {
-            kind: EntryKind::Topic,
-            to: Conversation::Room(room.number),
             text: text.map(Cow::into_owned),
-            original: None,
             key: key.map(Cow::into_owned),
-            re: None,
-            tags: String::new(),
+            ..new_entry(EntryKind::Topic, Conversation::Room(room.number))
         };
         self.enter(entry, size, answer, Recipients::Room(room))
     }
@@ -120,13 +184,13 @@ impl Session {
             None => (said, None),
         };
         Ok(NewEntry {
-            kind,
-            to,
             text: Some(text),
             original,
             key: tags.key.map(Cow::into_owned),
-            re: tags.re,
+            re: tags.re.map(|re| self.own_id(re)).transpose()?,
+            replace: tags.replace.map(Cow::into_owned),
             tags: tags.relayed.into_owned(),
+            ..new_entry(kind, to)
         })
     }
 
@@ -154,20 +218,26 @@ impl Session {
 
     fn enter(
         &self,
-        entry: NewEntry,
+        mut entry: NewEntry,
         size: usize,
         answer: &mut Answer,
         to: Recipients,
     ) -> Result<Answered, Refusal> {
-        let draft = Draft { author: self.author(self.me()?), act: Act::Enter(entry) };
+        let me = self.me()?;
+        let mut newcomers: Vec<_> = self.core.registry.newcomer(me).into_iter().collect();
+        if let Recipients::Person { identity, nick, .. } = &to {
+            entry.peer_nick.clone_from(nick);
+            if identity.number != me.number {
+                newcomers.extend(self.core.registry.newcomer(identity));
+            }
+        }
+        let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
         let reply = Reply::Entry { sender: Arc::clone(&self.peer), label: answer.label.clone(), to };
         self.submit(draft, size, reply)
     }
 
     fn find_person(&self, nick: &Nick<'_>) -> Result<(Arc<Identity>, String), Refusal> {
-        self.core.registry.person(nick).ok_or_else(|| {
-            refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
-        })
+        self.core.registry.person(nick).ok_or_else(|| nobody_called(nick))
     }
 
     fn must_be_in(&self, room: &Room) -> Result<(), Refusal> {
@@ -183,10 +253,31 @@ impl Session {
     }
 }
 
+/// An entry of which nothing is said yet.
+fn new_entry(kind: EntryKind, to: Conversation) -> NewEntry {
+    NewEntry {
+        kind,
+        to,
+        peer_nick: String::new(),
+        about: None,
+        text: None,
+        original: None,
+        key: None,
+        re: None,
+        replace: None,
+        may_moderate: false,
+        tags: String::new(),
+    }
+}
+
+pub(super) fn nobody_called(nick: &Nick<'_>) -> Refusal {
+    refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
+}
+
 fn show_topic(room: &Room, answer: &mut Answer) -> Answered {
-    let topic = room.topic.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some(topic) = topic {
-        let body = Body::Entry { kind: EntryKind::Topic, target: &room.name, text: Some(topic.text.into()) };
+    if let Some(topic) = room.topic() {
+        let text = Some(topic.text.into());
+        let body = Body::Entry { kind: EntryKind::Topic, target: &room.name, about: None, text };
         let mut tags = TagBuilder::default();
         tags.raw(Tags::trusted(&topic.tags).as_str());
         answer.row(tags, ServerLine::new(body).with_from(&topic.from));

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
-use snug_protocol::Timestamp;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
+use snug_protocol::{LogName, Timestamp};
 
 use super::*;
 use crate::config::Config;
 use crate::core::Seal;
-use crate::log::{Log, LogLimits};
+use crate::log::{Log, LogLimits, Place};
 use crate::{Clock, Environment, Random, daemon, writer};
+
+const TEST_LOG: LogName = LogName(0x7e57);
 
 struct World {
     core: Arc<Core>,
@@ -64,11 +66,11 @@ impl World {
         let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
         let filters = snug_bots::load(&config.bots).filters;
         let limits = LogLimits { entries: 1_000, key_window: 60_000 };
-        let mut log = Log::in_memory("testlog".to_owned(), limits).expect("a database");
+        let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
-        let core = Arc::new(Core::new(config, environment, filters, "testlog".to_owned(), seal));
-        daemon::open_lobby(&core, &mut log).expect("a lobby");
+        let core = Arc::new(Core::new(config, environment, filters, (TEST_LOG, Place::Memory), seal));
+        daemon::recall(&core, &mut log).expect("a lobby");
         World { core, log, clock }
     }
 
@@ -227,7 +229,7 @@ fn a_name_is_held_and_its_token_joins_it() {
     let heard = world.ask(&mut alice, "NICK alice");
     let token =
         heard.strip_prefix("@token=").and_then(|rest| rest.split(';').next()).expect("a token").to_owned();
-    assert_eq!(heard, format!("@token={token};log=testlog OK NICK alice\n"));
+    assert_eq!(heard, format!("@token={token};log=0000000000007e57;last=0 OK NICK alice\n"));
 
     let mut other = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
     assert!(world.ask(&mut other, "NICK Alice").starts_with("ERR NICK nick-taken "));
@@ -292,7 +294,7 @@ fn over_the_unix_socket_the_user_is_the_proof() {
         (person, heard)
     };
     let (_alice, heard) = user(&mut world, 1000, "NICK alice");
-    assert_eq!(heard, "@log=testlog OK NICK alice\n");
+    assert_eq!(heard, "@log=0000000000007e57;last=0 OK NICK alice\n");
     assert!(user(&mut world, 1000, "NICK Alice").1.contains("OK NICK Alice"), "the same user, the same name");
     assert!(user(&mut world, 1000, "NICK bob").1.contains("OK NICK bob"), "and may be others as well");
     assert!(user(&mut world, 1001, "NICK alice").1.contains("nick-taken"));
@@ -331,7 +333,7 @@ fn quiet_joins_nothing_is_not_announced_and_may_speak() {
     bob.heard();
     assert!(!world.ask(&mut bob, "WHO").contains("cron"));
     // Until it joins.
-    assert_eq!(world.ask(&mut cron, "JOIN #lobby"), "OK JOIN #lobby\n");
+    assert_eq!(world.ask(&mut cron, "JOIN #lobby"), "@first=1;last=2 OK JOIN #lobby\n");
     assert!(bob.heard().contains(":cron JOIN #lobby"));
     assert!(world.ask(&mut bob, "WHO #lobby").contains("USER cron online"));
     world.leave(cron, Ending::Closed);
@@ -417,7 +419,7 @@ fn limits_are_refused_with_their_codes() {
     );
     assert_eq!(world.ask(&mut alice, "JOIN #a"), "OK JOIN #a\n");
     assert!(world.ask(&mut alice, "JOIN #b").starts_with("ERR JOIN too-many"));
-    assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "OK JOIN #lobby\n");
+    assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "@first=1;last=1 OK JOIN #lobby\n");
 
     // One of an address, an IPv6 network being one, and three in all; alice is one of them.
     let limits = &world.core.config().limits;

@@ -1,0 +1,102 @@
+//! Who may see an entry. History, resume, search, replies, edits, reactions and markers all ask here.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::Readers;
+
+/// What of a conversation an identity may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    All,
+    Nothing,
+    /// What was said while it was there: first and last entry of each stay.
+    Stays(Vec<(u64, u64)>),
+}
+
+impl Access {
+    /// Whether it may see the entry `id`.
+    pub(crate) fn covers(&self, id: u64) -> bool {
+        match self {
+            Access::All => true,
+            Access::Nothing => false,
+            Access::Stays(stays) => stays.iter().any(|(first, last)| (*first..=*last).contains(&id)),
+        }
+    }
+
+    /// Whether it could have seen something between two entries, both included.
+    pub(crate) fn touches(&self, from: u64, to: u64) -> bool {
+        match self {
+            Access::All => true,
+            Access::Nothing => false,
+            Access::Stays(stays) => stays.iter().any(|(first, last)| *first <= to && *last >= from),
+        }
+    }
+
+    /// What `identity` may see of a conversation.
+    pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
+        let history: Option<String> = database
+            .prepare_cached("SELECT history FROM room WHERE number = ?1")?
+            .query_row([conversation], |row| row.get(0))
+            .optional()?;
+        match history.map(|history| Readers::of_word(&history).unwrap_or(Readers::None)) {
+            Some(Readers::All) => Ok(Access::All),
+            Some(Readers::None) => Ok(Access::Nothing),
+            Some(Readers::Joined) => {
+                let mut statement = database.prepare_cached(
+                    "SELECT first, coalesce(last, 9007199254740991) FROM stay WHERE room = ?1 AND identity = ?2",
+                )?;
+                let stays =
+                    statement.query_map([conversation, identity], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(Access::Stays(stays.collect::<rusqlite::Result<_>>()?))
+            }
+            None => {
+                let is_party: bool = database
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM pair WHERE number = ?1 AND ?2 IN (low, high))",
+                    )?
+                    .query_row([conversation, identity], |row| row.get(0))?;
+                Ok(if is_party { Access::All } else { Access::Nothing })
+            }
+        }
+    }
+}
+
+/// Somebody with whom an identity has private messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Party {
+    pub(crate) number: u64,
+    pub(crate) conversation: u64,
+}
+
+impl Party {
+    /// The pair of two identities.
+    pub(crate) fn between(
+        database: &Connection,
+        identity: u64,
+        other: u64,
+    ) -> rusqlite::Result<Option<Party>> {
+        let (low, high) = (identity.min(other), identity.max(other));
+        let conversation = database
+            .prepare_cached("SELECT number FROM pair WHERE low = ?1 AND high = ?2")?
+            .query_row([low, high], |row| row.get(0))
+            .optional()?;
+        Ok(conversation.map(|conversation| Party { number: other, conversation }))
+    }
+
+    /// The one of that nick, in its folded form, with whom an identity last had to do.
+    pub(crate) fn called(
+        database: &Connection,
+        identity: u64,
+        fold: &str,
+    ) -> rusqlite::Result<Option<Party>> {
+        database
+            .prepare_cached(
+                "SELECT other.number, pair.number FROM identity other JOIN pair
+                     ON pair.low = min(other.number, ?1) AND pair.high = max(other.number, ?1)
+                 WHERE other.fold = ?2
+                 ORDER BY (SELECT max(id) FROM entry WHERE conversation = pair.number) DESC LIMIT 1",
+            )?
+            .query_row((identity, fold), |row| Ok(Party { number: row.get(0)?, conversation: row.get(1)? }))
+            .optional()
+    }
+}

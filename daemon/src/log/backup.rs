@@ -1,0 +1,55 @@
+//! Copies of the log, made while it is in use.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use rusqlite::Connection;
+use snug_protocol::Code;
+
+use super::{Refusal, open};
+
+/// Writes what is committed now to a new file. The copy is put into place whole, and marked as one: whoever opens it
+/// gives the log another name, because entries that it lacks have been seen under this one.
+///
+/// # Errors
+/// What is wrong, in a sentence. Nothing is left behind then.
+pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
+    let refused = |code, text| Refusal { code, text };
+    if fs::symlink_metadata(to).is_ok() {
+        let text = format!("{} exists; a backup is a new file", to.display());
+        return Err(refused(Code::BadParameter, text));
+    }
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    let part = Path::new(&name);
+    let done = copy(folder, part).and_then(|()| {
+        // A link, unlike a rename, puts nothing over a file that has come there in the meantime.
+        fs::hard_link(part, to).map_err(|error| format!("{}: {error}", to.display()))
+    });
+    let _ = fs::remove_file(part);
+    done.map_err(|text| refused(Code::Unavailable, text))
+}
+
+fn copy(folder: &Path, part: &Path) -> Result<(), String> {
+    let of_file = |error: io::Error| format!("{}: {error}", part.display());
+    let of_database = |error: rusqlite::Error| format!("{}: {error}", part.display());
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
+        _ => {}
+    }
+    // It is the daemon's secrets: nobody else is to read it, from the first byte on.
+    make_private(part).map_err(of_file)?;
+    let source = open::reader(folder).map_err(of_database)?;
+    source.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(of_database)?;
+    drop(source);
+    let database = Connection::open(part).map_err(of_database)?;
+    database.execute("UPDATE state SET is_copy = 1", []).map_err(of_database)?;
+    drop(database);
+    File::open(part).and_then(|file| file.sync_all()).map_err(of_file)
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
+}

@@ -1,0 +1,260 @@
+//! Where the database is, and how it is opened.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use snug_protocol::{LogName, Timestamp};
+
+use super::schema::{self, MigrationError};
+use super::{Log, LogLimits, search, view::View};
+use crate::config::Durability;
+
+/// The log's file in the data folder.
+pub(crate) const LOG_FILE: &str = "log.db";
+
+/// The search index's file in the data folder. It can be made anew from the log.
+pub(crate) const INDEX_FILE: &str = "search.db";
+
+/// Where a log lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In memory, as long as the daemon.
+    Memory,
+    /// In this folder.
+    Folder { folder: PathBuf, durability: Durability },
+}
+
+impl Place {
+    /// The log's file.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Place::Memory => None,
+            Place::Folder { folder, .. } => Some(folder.join(LOG_FILE)),
+        }
+    }
+}
+
+/// Why a log cannot be used: its file, what is wrong, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the log {}: {what}", file.display())]
+pub struct LogError {
+    file: PathBuf,
+    what: String,
+}
+
+/// What helps where a log is damaged.
+const REMEDY: &str = "`snugd check-data` says what is left; stop the daemon, keep a copy of the data folder, and put a \
+                      backup of log.db in its place (without log.db-wal, log.db-shm and search.db)";
+
+impl LogError {
+    pub(super) fn new(file: impl Into<PathBuf>, what: impl Into<String>) -> LogError {
+        LogError { file: file.into(), what: what.into() }
+    }
+
+    /// Something is wrong with the log there.
+    pub(crate) fn at(place: &Place, what: &dyn std::fmt::Display) -> LogError {
+        LogError { file: place.file().unwrap_or_else(|| "(in memory)".into()), what: what.to_string() }
+    }
+
+    /// What an error of the database means.
+    pub(super) fn of(place: &Place, error: &rusqlite::Error) -> LogError {
+        let file = place.file().unwrap_or_else(|| "(in memory)".into());
+        LogError { file, what: explain(error) }
+    }
+}
+
+/// What an error of the database means, and what helps.
+pub(super) fn explain(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            format!("it is damaged ({error}); {REMEDY}")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            format!("{error}; the folder and its files have to be writable by the daemon's user")
+        }
+        Some(ErrorCode::DiskFull) => format!("{error}; make room on its disk"),
+        _ => error.to_string(),
+    }
+}
+
+impl Log {
+    /// An empty log in memory, called `name`.
+    #[cfg(test)]
+    pub(crate) fn in_memory(name: LogName, limits: LogLimits) -> Result<Log, LogError> {
+        Log::open(Place::Memory, name, limits)
+    }
+
+    /// Opens the log there, or makes one called `name`. An older one is brought forward.
+    ///
+    /// # Errors
+    /// It cannot be used; the text names the file and what helps.
+    pub(crate) fn open(place: Place, name: LogName, limits: LogLimits) -> Result<Log, LogError> {
+        let failed = |error: rusqlite::Error| LogError::of(&place, &error);
+        let file = place.file();
+        if let Some(file) = &file {
+            check_length(file)?;
+        }
+        let mut database = match &file {
+            None => Connection::open_in_memory().map_err(failed)?,
+            Some(file) => {
+                make_private(file);
+                Connection::open(file).map_err(failed)?
+            }
+        };
+        prepare(&database, &place).map_err(failed)?;
+        let migrated = schema::migrate(&mut database, file.as_deref(), schema::MIGRATIONS);
+        match migrated {
+            Ok(None) => {}
+            Ok(Some(copy)) => {
+                tracing::info!(
+                    "the log was brought to a new version; as it was, it is in {}",
+                    copy.display()
+                );
+            }
+            Err(MigrationError::Database(error)) => return Err(failed(error)),
+            Err(error) => {
+                return Err(LogError::new(file.unwrap_or_default(), error.to_string()));
+            }
+        }
+        if place == Place::Memory {
+            search::attach(&database, None).map_err(failed)?;
+        }
+        let (name, last_id, last_time) = begin(&mut database, name).map_err(failed)?;
+        check_end(&database, &place, last_id)?;
+        database.set_prepared_statement_cache_capacity(64);
+        Ok(Log { place, database, name, last_id, last_time, limits })
+    }
+}
+
+/// A connection to read from the log in `folder`, beside the writer's.
+pub(crate) fn reader(folder: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
+    database.busy_timeout(BUSY)?;
+    database.pragma_update(None, "cache_size", -1024)?;
+    database.set_prepared_statement_cache_capacity(32);
+    Ok(database)
+}
+
+/// A connection for the search index: the log to read from, with the index attached.
+pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
+    // What is attached is opened with the same flags, and may have to be made.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    make_private(&folder.join(INDEX_FILE));
+    let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
+    database.busy_timeout(BUSY)?;
+    let file = folder.join(INDEX_FILE);
+    if let Err(error) = search::attach(&database, Some(&file)) {
+        tracing::warn!("the search index {} is made anew: {error}", file.display());
+        let _ = database.execute("DETACH search", []);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = file.clone().into_os_string();
+            name.push(suffix);
+            let _ = fs::remove_file(name);
+        }
+        search::attach(&database, Some(&file))?;
+    }
+    Ok(database)
+}
+
+/// Makes a file that is its owner's alone, unless it is there. SQLite gives the files beside it the same mode. If it
+/// cannot be made, opening it says why.
+fn make_private(file: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+}
+
+/// How long a connection waits for another one that is about to finish.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Sets a new connection of the writer up.
+fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
+    database.busy_timeout(BUSY)?;
+    database.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is overwritten with zeroes.
+    database.pragma_update(None, "secure_delete", true)?;
+    if let Place::Folder { durability, .. } = place {
+        database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        let synchronous = match durability {
+            Durability::PowerLoss => "FULL",
+            Durability::Process => "NORMAL",
+        };
+        database.pragma_update(None, "synchronous", synchronous)?;
+    }
+    Ok(())
+}
+
+/// Reads where the log ends; a new one gets its name, and a backup another one. Whoever was in a room when the daemon
+/// went is not there any more.
+fn begin(database: &mut Connection, name: LogName) -> rusqlite::Result<(LogName, u64, Timestamp)> {
+    let tx = database.transaction()?;
+    let signed = name.0.cast_signed();
+    tx.execute("INSERT OR IGNORE INTO state (one, name) VALUES (1, ?1)", [signed])?;
+    tx.execute("UPDATE state SET name = ?1, is_copy = 0 WHERE is_copy", [signed])?;
+    tx.execute("UPDATE stay SET last = (SELECT last_id FROM state) WHERE last IS NULL", [])?;
+    let state = tx.query_row("SELECT name, last_id, last_time FROM state", [], |row| {
+        let name: i64 = row.get(0)?;
+        Ok((LogName(name.cast_unsigned()), row.get(1)?, Timestamp::from_millis(row.get(2)?)))
+    })?;
+    tx.commit()?;
+    Ok(state)
+}
+
+/// Compares the length of a database's file with the one in its header (<https://sqlite.org/fileformat.html#the_database_header>).
+/// With a write-ahead log beside it, that has the last word.
+fn check_length(file: &Path) -> Result<(), LogError> {
+    let mut wal = file.as_os_str().to_owned();
+    wal.push("-wal");
+    let has_wal = fs::metadata(wal).is_ok_and(|wal| wal.len() > 0);
+    let Ok(metadata) = fs::metadata(file) else { return Ok(()) };
+    if has_wal || metadata.len() == 0 {
+        return Ok(());
+    }
+    let mut header = [0; 100];
+    let read = fs::File::open(file).and_then(|mut file| file.read_exact(&mut header));
+    if let Err(error) = read {
+        return match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Err(LogError::new(file, format!("it is cut off; {REMEDY}"))),
+            _ => Err(LogError::new(file, error.to_string())),
+        };
+    }
+    let big_endian =
+        |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let page_size = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
+        1 => 65_536,
+        size => size,
+    };
+    let is_counted = big_endian(24) == big_endian(92);
+    let expected = u64::from(big_endian(28)) * page_size;
+    if header.starts_with(b"SQLite format 3\0") && is_counted && metadata.len() < expected {
+        let what = format!("it is cut off: {} bytes instead of {expected}; {REMEDY}", metadata.len());
+        return Err(LogError::new(file, what));
+    }
+    Ok(())
+}
+
+/// The newest entries at a start that are compared with their checksums.
+const CHECKED: u64 = 100;
+
+/// Looks whether the end of the log is what it should be.
+fn check_end(database: &Connection, place: &Place, last_id: u64) -> Result<(), LogError> {
+    let failed = |error: rusqlite::Error| LogError::of(place, &error);
+    let damaged = |what: String| LogError::new(place.file().unwrap_or_default(), format!("{what}; {REMEDY}"));
+    let newest: u64 =
+        database.query_row("SELECT coalesce(max(id), 0) FROM entry", [], |row| row.get(0)).map_err(failed)?;
+    if newest > last_id {
+        return Err(damaged(format!("its last entry should be {last_id} and is {newest}")));
+    }
+    let bad = View::new(database).damaged(last_id.saturating_sub(CHECKED), |_| {}).map_err(failed)?;
+    match bad.first() {
+        None => Ok(()),
+        Some(id) => {
+            tracing::error!("entry {id} of the log is not what was written; {REMEDY}");
+            Ok(())
+        }
+    }
+}

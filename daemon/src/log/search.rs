@@ -1,0 +1,412 @@
+//! The search index: the words of messages, in a database of its own that runs behind the log.
+//!
+//! It is SQLite's FTS5 (<https://sqlite.org/fts5.html>). Everything in it comes from the log and can be made anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ring::digest;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use snug_protocol::{Folded, Nick, Target, Timestamp};
+
+use super::view::{Row, Rows, View};
+use super::{Access, Party};
+
+/// Entries that are indexed in one transaction.
+const BATCH: u64 = 5_000;
+
+/// The tables. `upto` is the watermark: the last entry that is in the index.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS search.state (
+        one  INTEGER PRIMARY KEY CHECK (one = 1),
+        log  INTEGER NOT NULL,
+        upto INTEGER NOT NULL
+    ) STRICT;
+    -- `place` has words for where a message is and whose: cNUMBER its conversation, room if that is a room, iNUMBER
+    -- the two of a private message, aHASH its author's nick.
+    CREATE VIRTUAL TABLE IF NOT EXISTS search.words USING fts5 (
+        text, place, tokenize = \"unicode61 remove_diacritics 2\"
+    );
+";
+
+/// Attaches the index in `file`, or one in memory. If it is of another log, it begins anew.
+pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Result<()> {
+    match file {
+        None => database.execute("ATTACH ':memory:' AS search", [])?,
+        Some(file) => database.execute("ATTACH ?1 AS search", [file.to_string_lossy()])?,
+    };
+    if file.is_some() {
+        database.pragma_update_and_check(Some("search"), "journal_mode", "wal", |_| Ok(()))?;
+        database.pragma_update(Some("search"), "synchronous", "NORMAL")?;
+    }
+    database.pragma_update(Some("search"), "secure_delete", true)?;
+    database.execute_batch(SCHEMA)?;
+    database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
+    Ok(())
+}
+
+/// The index, through a connection that has the log and the index attached to it.
+pub(crate) struct Index<'c> {
+    database: &'c Connection,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// What FTS5 is to match in the text; empty for everything.
+    words: String,
+    from: Option<Folded>,
+    within: Option<Place>,
+    /// Moments: entries have to be before the one, and at or after the other.
+    before: Option<Timestamp>,
+    after: Option<Timestamp>,
+}
+
+/// Where is searched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Room(Folded),
+    Person(Folded),
+}
+
+impl Place {
+    pub(crate) fn of(target: &Target<'_>) -> Place {
+        match target {
+            Target::Room(room) => Place::Room(room.fold()),
+            Target::Nick(nick) => Place::Person(nick.fold()),
+        }
+    }
+}
+
+impl Query {
+    /// Reads the query language.
+    ///
+    /// # Errors
+    /// What is wrong, in a sentence.
+    pub(crate) fn parse(text: &str) -> Result<Query, String> {
+        let mut query = Query::default();
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            if let Some(quoted) = rest.strip_prefix('"') {
+                let Some((phrase, behind)) = quoted.split_once('"') else {
+                    return Err("a phrase has no \" at its end".to_owned());
+                };
+                let (is_prefix, behind) = match behind.strip_prefix('*') {
+                    Some(behind) => (true, behind),
+                    None => (false, behind),
+                };
+                query.add(phrase, is_prefix)?;
+                rest = behind.trim_start();
+                continue;
+            }
+            let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            match word.split_once(':') {
+                Some((name @ ("from" | "in" | "before" | "after"), value)) => query.filter(name, value)?,
+                _ => match word.strip_suffix('*') {
+                    Some(word) => query.add(word, true)?,
+                    None => query.add(word, false)?,
+                },
+            }
+            rest = behind.trim_start();
+        }
+        if query == Query::default() {
+            return Err("there is nothing to search for".to_owned());
+        }
+        Ok(query)
+    }
+
+    /// Searches in this place alone.
+    ///
+    /// # Errors
+    /// The query names another one.
+    pub(crate) fn narrow(&mut self, place: Place) -> Result<(), String> {
+        if self.within.as_ref().is_some_and(|within| *within != place) {
+            return Err("in: names another place than the one that is searched".to_owned());
+        }
+        self.within = Some(place);
+        Ok(())
+    }
+
+    /// Where is searched, if not everywhere.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.within.as_ref()
+    }
+
+    fn add(&mut self, words: &str, is_prefix: bool) -> Result<(), String> {
+        if !words.chars().any(char::is_alphanumeric) {
+            return Err(format!("{words:?} has no letter or digit, and only words are found"));
+        }
+        if !self.words.is_empty() {
+            self.words.push(' ');
+        }
+        self.words.push('"');
+        self.words.push_str(&words.replace('"', "\"\""));
+        self.words.push('"');
+        if is_prefix {
+            self.words.push('*');
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let is_set = match name {
+            "from" => {
+                let nick = Nick::parse(value.trim_start_matches('@'));
+                let nick = nick.map_err(|error| format!("from: takes a nick: {error}"))?;
+                self.from.replace(nick.fold()).is_some()
+            }
+            "in" => {
+                let target =
+                    Target::parse(value).map_err(|error| format!("in: takes a #room or a nick: {error}"))?;
+                self.within.replace(Place::of(&target)).is_some()
+            }
+            _ => {
+                let time = Timestamp::parse_moment_or_day(value)
+                    .ok_or_else(|| format!("{name}: takes a day or a time, as in {name}:2026-11-21"))?;
+                let place = if name == "before" { &mut self.before } else { &mut self.after };
+                place.replace(time).is_some()
+            }
+        };
+        if is_set {
+            return Err(format!("{name}: stands twice"));
+        }
+        Ok(())
+    }
+}
+
+impl<'c> Index<'c> {
+    pub(crate) fn new(database: &'c Connection) -> Index<'c> {
+        Index { database }
+    }
+
+    /// Takes in what the log has and the index has not. Gives the entries that the index has forgotten: the log is to
+    /// be told of them.
+    pub(crate) fn catch_up(&self) -> rusqlite::Result<Vec<u64>> {
+        loop {
+            let is_done = self.in_transaction(|index| index.take_in())?;
+            if is_done {
+                break;
+            }
+        }
+        let ids: Vec<u64> = self
+            .database
+            .prepare_cached("SELECT id FROM main.unindexed LIMIT 10000")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        if !ids.is_empty() {
+            self.in_transaction(|index| {
+                for id in &ids {
+                    index
+                        .database
+                        .prepare_cached("DELETE FROM search.words WHERE rowid = ?1")?
+                        .execute([id])?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(ids)
+    }
+
+    fn in_transaction<T>(&self, work: impl FnOnce(&Index<'c>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let transaction = Transaction::new_unchecked(self.database, rusqlite::TransactionBehavior::Deferred)?;
+        let done = work(self)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// Takes in one batch, and says whether that was the last.
+    fn take_in(&self) -> rusqlite::Result<bool> {
+        let database = self.database;
+        let log: i64 = database.query_row("SELECT name FROM main.state", [], |row| row.get(0))?;
+        let known = database
+            .query_row("SELECT log, upto FROM search.state", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
+            })
+            .optional()?;
+        let last: u64 = database.query_row("SELECT last_id FROM main.state", [], |row| row.get(0))?;
+        let upto = match known {
+            Some((known, upto)) if known == log && upto <= last => upto,
+            _ => {
+                database.execute("DELETE FROM search.words", [])?;
+                0
+            }
+        };
+        let mut statement = database.prepare_cached(
+            "SELECT entry.id, entry.kind, entry.conversation, entry.author, entry.nick, entry.peer, entry.text,
+                 entry.about, about.text
+             FROM main.entry LEFT JOIN main.entry about ON about.id = entry.about AND entry.kind = 'EDIT'
+             WHERE entry.id > ?1 ORDER BY entry.id LIMIT ?2",
+        )?;
+        let mut rows = statement.query([upto, BATCH])?;
+        let mut reached = upto;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            count += 1;
+            reached = row.get(0)?;
+            let kind: String = row.get(1)?;
+            match kind.as_str() {
+                "MSG" | "PRIV" | "TOPIC" => {
+                    let Some(text) = row.get::<_, Option<String>>(6)? else { continue };
+                    let (conversation, author): (u64, u64) = (row.get(2)?, row.get(3)?);
+                    let nick: String = row.get(4)?;
+                    let mut place = format!("c{conversation} {}", author_word(&nick));
+                    match row.get::<_, Option<u64>>(5)? {
+                        None => place.push_str(" room"),
+                        Some(peer) => place.push_str(&format!(" i{author} i{peer}")),
+                    }
+                    database
+                        .prepare_cached(
+                            "INSERT OR REPLACE INTO search.words (rowid, text, place) VALUES (?1, ?2, ?3)",
+                        )?
+                        .execute(params![reached, text, place])?;
+                }
+                "EDIT" => {
+                    let (about, text): (Option<u64>, Option<String>) = (row.get(7)?, row.get(8)?);
+                    if let (Some(about), Some(text)) = (about, text) {
+                        database
+                            .prepare_cached("UPDATE search.words SET text = ?2 WHERE rowid = ?1")?
+                            .execute(params![about, text])?;
+                    }
+                }
+                // A deleted message is among those that are to be forgotten.
+                _ => {}
+            }
+        }
+        let is_done = count < BATCH;
+        let reached = if is_done { last.max(reached) } else { reached };
+        database
+            .prepare_cached("INSERT OR REPLACE INTO search.state (one, log, upto) VALUES (1, ?1, ?2)")?
+            .execute(params![log, reached])?;
+        Ok(is_done)
+    }
+
+    /// The newest messages that a query finds, before an entry, as `me` may see them; `within` is the conversation
+    /// that it is about.
+    pub(crate) fn search(
+        &self,
+        view: &View<'_>,
+        me: u64,
+        query: &Query,
+        within: Option<u64>,
+        (before, limit): (Option<u64>, u64),
+    ) -> rusqlite::Result<Rows> {
+        let mut places = vec![format!("(room OR i{me})")];
+        places.extend(within.map(|conversation| format!("c{conversation}")));
+        places.extend(query.from.as_ref().map(|from| author_hash(from.as_str())));
+        let mut matching = format!("place : ({})", places.join(" AND "));
+        if !query.words.is_empty() {
+            matching.push_str(&format!(" AND text : ({})", query.words));
+        }
+        let mut upper = before.map_or(u64::MAX >> 1, |before| before.saturating_sub(1));
+        if let Some(time) = query.before {
+            upper = upper.min(view.last_before(time)?);
+        }
+        let lower = query.after.map(|time| view.last_before(time)).transpose()?.unwrap_or(0);
+        let mut statement = self.database.prepare_cached(
+            "SELECT words.rowid, entry.conversation, room.name FROM search.words
+                 JOIN main.entry ON entry.id = words.rowid
+                 LEFT JOIN main.room ON room.number = entry.conversation
+             WHERE words MATCH ?1 AND words.rowid > ?2 AND words.rowid <= ?3 AND entry.text IS NOT NULL
+             ORDER BY words.rowid DESC",
+        )?;
+        let mut found = statement.query(params![matching, lower, upper])?;
+        let mut accesses = std::collections::HashMap::new();
+        let mut rows = Rows::default();
+        let mut bytes = 0;
+        while let Some(row) = found.next()? {
+            let (id, conversation): (u64, u64) = (row.get(0)?, row.get(1)?);
+            let access = match accesses.entry(conversation) {
+                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::hash_map::Entry::Vacant(place) => {
+                    place.insert(Access::of(self.database, me, conversation)?)
+                }
+            };
+            if !access.covers(id) {
+                continue;
+            }
+            if rows.rows.len() as u64 >= limit || bytes > 256 << 10 {
+                rows.more = true;
+                break;
+            }
+            let name: Option<String> = row.get(2)?;
+            if let Some(row @ Row::Entry { .. }) = view.row(me, id, &Arc::from(name.unwrap_or_default()))? {
+                bytes += row.size();
+                rows.rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The conversation that a query is about; `None` if there is none that `me` may know of.
+    pub(crate) fn conversation(
+        &self,
+        me: u64,
+        place: &Place,
+        online: Option<u64>,
+    ) -> rusqlite::Result<Option<u64>> {
+        match place {
+            Place::Room(fold) => self
+                .database
+                .prepare_cached("SELECT number FROM main.room WHERE fold = ?1")?
+                .query_row([fold.as_str()], |row| row.get(0))
+                .optional(),
+            Place::Person(fold) => {
+                let known = match online {
+                    Some(other) => Party::between(self.database, me, other)?,
+                    None => None,
+                };
+                let party = match known {
+                    Some(party) => Some(party),
+                    None => Party::called(self.database, me, fold.as_str())?,
+                };
+                Ok(party.map(|party| party.conversation))
+            }
+        }
+    }
+}
+
+/// The word for an author in the index. A nick may have characters at which words are split.
+fn author_word(nick: &str) -> String {
+    let fold = Nick::parse(nick).map_or_else(|_| nick.to_owned(), |nick| nick.fold().as_str().to_owned());
+    author_hash(&fold)
+}
+
+fn author_hash(fold: &str) -> String {
+    let hash = digest::digest(&digest::SHA256, fold.as_bytes());
+    hash.as_ref()[..8].iter().fold("a".to_owned(), |word, byte| format!("{word}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_language_is_read() {
+        let query =
+            Query::parse("disk \"is full\" deplo* from:Bob in:#ops after:2026-11-01").expect("a query");
+        assert_eq!(query.words, "\"disk\" \"is full\" \"deplo\"*");
+        assert_eq!(query.from.as_ref().map(Folded::as_str), Some("bob"));
+        assert!(matches!(&query.within, Some(Place::Room(room)) if room.as_str() == "#ops"));
+        assert_eq!(query.after.map(|time| time.to_string()).as_deref(), Some("2026-11-01T00:00:00.000Z"));
+        // What only looks like the language of FTS5 is words.
+        assert_eq!(Query::parse("a AND NOT (b").expect("words").words, "\"a\" \"AND\" \"NOT\" \"(b\"");
+        assert_eq!(Query::parse("http://x.y").expect("a word").words, "\"http://x.y\"");
+    }
+
+    #[test]
+    fn misuse_is_told() {
+        for (text, says) in [
+            ("\"open", "no \" at its end"),
+            ("*", "no letter or digit"),
+            ("!!!", "no letter or digit"),
+            ("from:#ops", "takes a nick"),
+            ("in:", "takes a #room or a nick"),
+            ("after:soon", "takes a day or a time"),
+            ("from:a from:b", "stands twice"),
+            (" ", "nothing to search for"),
+        ] {
+            let error = Query::parse(text).expect_err(text);
+            assert!(error.contains(says), "{text:?}: {error}");
+        }
+    }
+}

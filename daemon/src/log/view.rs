@@ -1,0 +1,468 @@
+//! What is read from the log: pages of history, what somebody missed, what is unread.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use snug_protocol::Timestamp;
+
+use super::entry::{COLUMNS, Stored};
+use super::{Access, Entry, Newcomer, Party, StoredRoom, apply};
+
+/// The committed log, to read from. Everything it gives is of one moment only within one method.
+pub(crate) struct View<'c> {
+    database: &'c Connection,
+}
+
+/// A page.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// The oldest first.
+    pub(crate) rows: Vec<Row>,
+    /// Whether there are more on the side where one goes on.
+    pub(crate) more: bool,
+    /// Everything up to this entry is in the rows, or before the page.
+    pub(crate) cursor: u64,
+}
+
+/// A row of a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// An entry; the name of its room; its key, if it is one's own.
+    Entry {
+        entry: Box<Entry<'static>>,
+        room: Arc<str>,
+        key: Option<String>,
+    },
+    Gap(Gap),
+}
+
+/// Entries that are not there any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// The name of the conversation.
+    pub(crate) target: Arc<str>,
+    /// First and last id, both included.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// A conversation and how one stands in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Conversed {
+    pub(crate) target: Arc<str>,
+    pub(crate) last: u64,
+    pub(crate) unread: u64,
+    pub(crate) mentions: u64,
+    pub(crate) read: u64,
+    /// Up to where one's own private messages have arrived, and were read.
+    pub(crate) delivered: u64,
+    pub(crate) seen: u64,
+}
+
+/// Which part of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Before(u64),
+    After(u64),
+    Around(u64),
+}
+
+/// The most bytes of a page, about.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Unread messages that are counted.
+const UNREAD: u64 = 1_000;
+
+impl<'c> View<'c> {
+    pub(crate) fn new(database: &'c Connection) -> View<'c> {
+        View { database }
+    }
+
+    /// All rooms.
+    pub(crate) fn rooms(&self) -> rusqlite::Result<Vec<StoredRoom>> {
+        apply::rooms(self.database)
+    }
+
+    /// The identities that a session can prove to be, each with the newest private message that it was given.
+    pub(crate) fn identities(&self) -> rusqlite::Result<Vec<(Newcomer, u64)>> {
+        let mut statement = self.database.prepare(
+            "SELECT number, nick, fold, proof, bot, delivered FROM identity WHERE proof IS NOT NULL ORDER BY number",
+        )?;
+        let identities = statement.query_map([], |row| {
+            let identity = Newcomer {
+                number: row.get(0)?,
+                nick: row.get(1)?,
+                fold: row.get(2)?,
+                proof: row.get(3)?,
+                bot: row.get(4)?,
+            };
+            Ok((identity, row.get(5)?))
+        })?;
+        identities.collect()
+    }
+
+    /// The ids of the oldest and the newest entry of a conversation; 0 if there is none.
+    pub(crate) fn ends(&self, conversation: u64) -> rusqlite::Result<(u64, u64)> {
+        let end = |sql| -> rusqlite::Result<u64> {
+            let id: Option<u64> =
+                self.database.prepare_cached(sql)?.query_row([conversation], |row| row.get(0))?;
+            Ok(id.unwrap_or(0))
+        };
+        Ok((
+            end("SELECT min(id) FROM entry WHERE conversation = ?1")?,
+            end("SELECT max(id) FROM entry WHERE conversation = ?1")?,
+        ))
+    }
+
+    /// The conversation of `me` with another, by number, or with whoever is remembered by that folded nick.
+    pub(crate) fn party(&self, me: u64, other: Option<u64>, fold: &str) -> rusqlite::Result<Option<Party>> {
+        let known = match other {
+            Some(other) => Party::between(self.database, me, other)?,
+            None => None,
+        };
+        match known {
+            Some(party) => Ok(Some(party)),
+            None => Party::called(self.database, me, fold),
+        }
+    }
+
+    /// The newest entry of all that was committed.
+    pub(crate) fn last_id(&self) -> rusqlite::Result<u64> {
+        self.database.prepare_cached("SELECT last_id FROM state")?.query_row([], |row| row.get(0))
+    }
+
+    /// The last id of all before a moment. Times grow with ids.
+    pub(crate) fn last_before(&self, time: Timestamp) -> rusqlite::Result<u64> {
+        let (mut low, mut high) = (0, self.last_id()?);
+        // Every entry up to `low` is before the moment, none behind `high` is.
+        let mut next =
+            self.database.prepare_cached("SELECT id, time FROM entry WHERE id > ?1 ORDER BY id LIMIT 1")?;
+        while low < high {
+            let middle = low.midpoint(high);
+            let found = next
+                .query_row([middle], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?)))
+                .optional()?;
+            match found {
+                Some((id, then)) if id <= high && then < time.millis() => low = id,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// A page of a conversation, as `me` may see it.
+    pub(crate) fn history(
+        &self,
+        me: u64,
+        (conversation, target): (u64, &Arc<str>),
+        part: Part,
+        limit: u64,
+    ) -> rusqlite::Result<Rows> {
+        let access = Access::of(self.database, me, conversation)?;
+        let purged = self.purged(conversation)?;
+        let gap = |from: u64| {
+            let is_gap = purged >= from && access.touches(from, purged);
+            is_gap.then(|| Row::Gap(Gap { target: Arc::clone(target), from, to: purged }))
+        };
+        let older = |before: u64, limit: u64| -> rusqlite::Result<Rows> {
+            let mut ids = self.ids(
+                conversation,
+                &access,
+                (0, before.saturating_sub(1)),
+                limit + 1,
+                Order::NewestFirst,
+            )?;
+            let mut more = ids.len() as u64 > limit;
+            ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            let mut rows = self.fetch(me, &ids, target)?;
+            more |= rows.len() < ids.len();
+            rows.extend(if more { None } else { gap(1) });
+            rows.reverse();
+            Ok(Rows { rows, more, cursor: before })
+        };
+        let newer = |after: u64, limit: u64| -> rusqlite::Result<Rows> {
+            let mut ids =
+                self.ids(conversation, &access, (after, u64::MAX >> 1), limit + 1, Order::OldestFirst)?;
+            let mut more = ids.len() as u64 > limit;
+            ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            let fetched = self.fetch(me, &ids, target)?;
+            more |= fetched.len() < ids.len();
+            let cursor = ids.get(fetched.len().saturating_sub(1)).copied().unwrap_or(after);
+            let rows = gap(after + 1).into_iter().chain(fetched).collect();
+            Ok(Rows { rows, more, cursor })
+        };
+        match part {
+            Part::Before(id) => older(id, limit),
+            Part::After(id) => newer(id, limit),
+            Part::Around(id) => {
+                let mut page = older(id, limit / 2)?;
+                let there = page.rows.len() as u64;
+                let rest = newer(id.saturating_sub(1), limit.saturating_sub(there).max(1))?;
+                page.rows.extend(rest.rows);
+                Ok(Rows { rows: page.rows, more: page.more || rest.more, cursor: rest.cursor })
+            }
+        }
+    }
+
+    /// What came after an entry, up to another: of these rooms, and of the private messages of `me`.
+    pub(crate) fn missed(
+        &self,
+        me: u64,
+        rooms: &[(u64, Arc<str>)],
+        (after, upto): (u64, u64),
+        limit: u64,
+    ) -> rusqlite::Result<Rows> {
+        let mut conversations = rooms.to_vec();
+        conversations.extend(self.pairs(me)?.into_iter().map(|(conversation, _, nick)| (conversation, nick)));
+        let mut found: Vec<(u64, Arc<str>)> = Vec::new();
+        let mut purged = Vec::new();
+        for (conversation, name) in conversations {
+            let access = Access::of(self.database, me, conversation)?;
+            let gone = self.purged(conversation)?;
+            if gone > after && access.touches(after + 1, gone) {
+                purged.push((gone, Arc::clone(&name)));
+            }
+            let ids = self.ids(conversation, &access, (after, upto), limit + 1, Order::OldestFirst)?;
+            found.extend(ids.into_iter().map(|id| (id, Arc::clone(&name))));
+        }
+        found.sort_unstable_by_key(|(id, _)| *id);
+        let mut more = found.len() as u64 > limit;
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut rows = Vec::with_capacity(found.len());
+        let mut bytes = 0;
+        let mut cursor = upto;
+        for (id, name) in found {
+            if bytes >= PAGE_BYTES {
+                more = true;
+                break;
+            }
+            // What was purged between the two looks is a gap by now.
+            let Some(row) = self.row(me, id, &name)? else { continue };
+            bytes += row.size();
+            cursor = id;
+            rows.push(row);
+        }
+        if !more {
+            cursor = upto;
+        }
+        let gaps = purged
+            .into_iter()
+            .map(|(gone, target)| Row::Gap(Gap { target, from: after + 1, to: gone.min(cursor) }));
+        let rows = gaps.chain(rows).collect();
+        Ok(Rows { rows, more, cursor })
+    }
+
+    /// The conversations of `me`: these rooms, and the people with whom there are private messages.
+    pub(crate) fn inbox(
+        &self,
+        me: u64,
+        mentions: impl Fn(&str) -> bool,
+        rooms: &[(u64, Arc<str>)],
+    ) -> rusqlite::Result<Vec<Conversed>> {
+        let mut found = Vec::new();
+        for (conversation, target) in rooms {
+            found.push(self.conversed(me, &mentions, *conversation, target, None)?);
+        }
+        for (conversation, other, nick) in self.pairs(me)? {
+            found.push(self.conversed(me, &mentions, conversation, &nick, Some(other))?);
+        }
+        Ok(found)
+    }
+
+    fn conversed(
+        &self,
+        me: u64,
+        mentions: impl Fn(&str) -> bool,
+        conversation: u64,
+        target: &Arc<str>,
+        other: Option<u64>,
+    ) -> rusqlite::Result<Conversed> {
+        let access = Access::of(self.database, me, conversation)?;
+        let marker = |identity: u64| -> rusqlite::Result<(u64, u64, u64)> {
+            let found = self
+                .database
+                .prepare_cached(
+                    "SELECT read, told, delivered FROM marker WHERE identity = ?1 AND conversation = ?2",
+                )?
+                .query_row([identity, conversation], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            Ok(found.unwrap_or_default())
+        };
+        let (read, ..) = marker(me)?;
+        let (_, seen, delivered) = match other.filter(|other| *other != me) {
+            Some(other) => marker(other)?,
+            None => Default::default(),
+        };
+        let mut statement = self.database.prepare_cached(
+            "SELECT entry.id, entry.text, answered.author FROM entry
+                 LEFT JOIN entry answered ON answered.id = entry.re
+             WHERE entry.conversation = ?1 AND entry.id > ?2 AND entry.author != ?3
+                 AND entry.kind IN ('MSG', 'PRIV') AND entry.deleted IS NULL
+             ORDER BY entry.id LIMIT ?4",
+        )?;
+        let mut rows = statement.query([conversation, read, me, UNREAD])?;
+        let (mut unread, mut named) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let (text, answered): (Option<String>, Option<u64>) = (row.get(1)?, row.get(2)?);
+            if access.covers(row.get(0)?) {
+                unread += 1;
+                named += u64::from(answered == Some(me) || text.is_some_and(|text| mentions(&text)));
+            }
+        }
+        let last = self.ids(conversation, &access, (0, u64::MAX >> 1), 1, Order::NewestFirst)?;
+        let last = last.first().copied().unwrap_or(0);
+        Ok(Conversed { target: Arc::clone(target), last, unread, mentions: named, read, delivered, seen })
+    }
+
+    /// One entry with what belongs to its row; `None` if it is not there.
+    pub(crate) fn row(&self, me: u64, id: u64, target: &Arc<str>) -> rusqlite::Result<Option<Row>> {
+        let stored = self
+            .database
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE id = ?1"))?
+            .query_row([id], Entry::from_row)
+            .optional()?;
+        Ok(match stored {
+            None => None,
+            Some(Stored::Damaged { id }) => {
+                tracing::error!(
+                    "entry {id} of the log is not what was written; `snugd check-data` tells more"
+                );
+                Some(Row::Gap(Gap { target: Arc::clone(target), from: id, to: id }))
+            }
+            Some(Stored::Sound(entry)) => {
+                let key = if entry.author.number == me { self.key(id)? } else { None };
+                Some(Row::Entry { entry, room: Arc::clone(target), key })
+            }
+        })
+    }
+
+    /// The entries behind `from` that are not what was written. `progress` hears how many were looked at.
+    pub(crate) fn damaged(&self, from: u64, mut progress: impl FnMut(u64)) -> rusqlite::Result<Vec<u64>> {
+        let mut statement =
+            self.database.prepare(&format!("SELECT {COLUMNS} FROM entry WHERE id > ?1 ORDER BY id"))?;
+        let mut rows = statement.query([from])?;
+        let mut damaged = Vec::new();
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            if let Stored::Damaged { id } = Entry::from_row(row)? {
+                damaged.push(id);
+            }
+            count += 1;
+            progress(count);
+        }
+        Ok(damaged)
+    }
+
+    /// The entries between two others, the first excluded, as they are to be delivered.
+    pub(crate) fn between(&self, after: u64, upto: u64) -> rusqlite::Result<Vec<Entry<'static>>> {
+        let mut statement = self
+            .database
+            .prepare(&format!("SELECT {COLUMNS} FROM entry WHERE id > ?1 AND id <= ?2 ORDER BY id"))?;
+        let stored = statement.query_map([after, upto], Entry::from_row)?;
+        let mut entries = Vec::new();
+        for stored in stored {
+            if let Stored::Sound(entry) = stored? {
+                entries.push(*entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The rows of these entries, until they are long enough for a page.
+    fn fetch(&self, me: u64, ids: &[u64], target: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        let mut bytes = 0;
+        for &id in ids {
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+            if let Some(row) = self.row(me, id, target)? {
+                bytes += row.size();
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The ids of a conversation's entries that may be seen, behind `after` and up to `upto`.
+    fn ids(
+        &self,
+        conversation: u64,
+        access: &Access,
+        (after, upto): (u64, u64),
+        most: u64,
+        order: Order,
+    ) -> rusqlite::Result<Vec<u64>> {
+        if *access == Access::Nothing {
+            return Ok(Vec::new());
+        }
+        let sql = match order {
+            Order::OldestFirst => {
+                "SELECT id FROM entry WHERE conversation = ?1 AND id > ?2 AND id <= ?3 ORDER BY id"
+            }
+            Order::NewestFirst => {
+                "SELECT id FROM entry WHERE conversation = ?1 AND id > ?2 AND id <= ?3 ORDER BY id DESC"
+            }
+        };
+        let mut statement = self.database.prepare_cached(sql)?;
+        let mut rows = statement.query([conversation, after, upto])?;
+        let mut ids = Vec::new();
+        while (ids.len() as u64) < most
+            && let Some(row) = rows.next()?
+        {
+            let id = row.get(0)?;
+            if access.covers(id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The pairs of an identity: number, the other one's, and its nick.
+    fn pairs(&self, me: u64) -> rusqlite::Result<Vec<(u64, u64, Arc<str>)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT pair.number, other.number, other.nick FROM pair JOIN identity other ON other.number = pair.high
+                 WHERE pair.low = ?1
+             UNION SELECT pair.number, other.number, other.nick FROM pair JOIN identity other ON other.number = pair.low
+                 WHERE pair.high = ?1",
+        )?;
+        let pairs = statement
+            .query_map([me], |row| Ok((row.get(0)?, row.get(1)?, Arc::from(row.get::<_, String>(2)?))))?;
+        pairs.collect()
+    }
+
+    /// Up to where entries of a conversation are not all there any more; 0 if none has gone.
+    fn purged(&self, conversation: u64) -> rusqlite::Result<u64> {
+        let purged = self
+            .database
+            .prepare_cached("SELECT purged FROM conversation WHERE number = ?1")?
+            .query_row([conversation], |row| row.get(0))
+            .optional()?;
+        Ok(purged.unwrap_or(0))
+    }
+
+    fn key(&self, id: u64) -> rusqlite::Result<Option<String>> {
+        self.database
+            .prepare_cached("SELECT key FROM key WHERE entry = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Row {
+    /// About how many bytes it takes on the wire.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Row::Gap(_) => 64,
+            Row::Entry { entry, .. } => {
+                128 + entry.text.as_deref().map_or(0, str::len) + entry.tags.len() + entry.reactions.len()
+            }
+        }
+    }
+}

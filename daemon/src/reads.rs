@@ -1,0 +1,222 @@
+//! Threads that read from the log beside the writer, so that neither a long page nor a search holds up a message.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::core::Core;
+use crate::log::{self, Index, View};
+
+/// Something to be read from the log. It answers whoever waits for it, also if there is nothing to read from.
+pub(crate) type Look = Box<dyn FnOnce(&Arc<Core>, Option<&View<'_>>) + Send>;
+
+/// Something to be searched for, in an index that has caught up.
+pub(crate) type Search = Box<dyn FnOnce(&Arc<Core>, Option<(&View<'_>, &Index<'_>)>) + Send>;
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// How long the index may run behind the log when nobody searches.
+const LAG: Duration = Duration::from_secs(1);
+
+/// What waits for these threads.
+#[derive(Default)]
+pub(crate) struct Reads {
+    waiting: Mutex<Waiting>,
+    look: Condvar,
+    search: Condvar,
+    /// Whether the log has something that the index has not. Set by the writer for each entry, without a lock.
+    is_behind: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    looks: VecDeque<Look>,
+    searches: VecDeque<Search>,
+    closed: bool,
+}
+
+/// What the index's thread is to do.
+enum Task {
+    Search(Search),
+    CatchUp,
+}
+
+impl Reads {
+    /// Puts something to read at the end, unless it is too late, and says whether it did.
+    #[must_use]
+    pub(crate) fn look(&self, look: Look) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return false;
+        }
+        waiting.looks.push_back(look);
+        self.look.notify_one();
+        true
+    }
+
+    /// Puts something to search for at the end, unless it is too late, and says whether it did.
+    #[must_use]
+    pub(crate) fn search(&self, search: Search) -> bool {
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            return false;
+        }
+        waiting.searches.push_back(search);
+        self.search.notify_one();
+        true
+    }
+
+    /// Notes that the log has grown.
+    pub(crate) fn set_behind(&self) {
+        if !self.is_behind.load(Relaxed) && !self.is_behind.swap(true, Relaxed) {
+            let _waiting = self.waiting();
+            self.search.notify_one();
+        }
+    }
+
+    /// Takes no more; what waits is still done.
+    pub(crate) fn close(&self) {
+        self.waiting().closed = true;
+        self.look.notify_all();
+        self.search.notify_all();
+    }
+
+    fn next_look(&self) -> Option<Look> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(look) = waiting.looks.pop_front() {
+                return Some(look);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.look.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn next_task(&self) -> Option<Task> {
+        let mut waiting = self.waiting();
+        let mut has_waited = false;
+        loop {
+            if let Some(search) = waiting.searches.pop_front() {
+                return Some(Task::Search(search));
+            }
+            if waiting.closed {
+                return None;
+            }
+            if has_waited && self.is_behind.swap(false, Relaxed) {
+                return Some(Task::CatchUp);
+            }
+            // Whatever comes within the lag goes into one batch.
+            waiting = if self.is_behind.load(Relaxed) {
+                let (waiting, result) =
+                    self.search.wait_timeout(waiting, LAG).unwrap_or_else(PoisonError::into_inner);
+                has_waited = result.timed_out();
+                waiting
+            } else {
+                self.search.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+            };
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the threads for the log in `folder`. `alive` is dropped with the last of them.
+pub(crate) fn start(
+    core: &Arc<Core>,
+    folder: &Path,
+    alive: &async_channel::Sender<()>,
+) -> std::io::Result<()> {
+    for _ in 0..READERS {
+        spawn("snug-reader", core, folder, alive, run_reader)?;
+    }
+    spawn("snug-search", core, folder, alive, run_search)
+}
+
+fn spawn(
+    name: &str,
+    core: &Arc<Core>,
+    folder: &Path,
+    alive: &async_channel::Sender<()>,
+    run: fn(&Arc<Core>, &Path),
+) -> std::io::Result<()> {
+    let (core, folder, alive) = (Arc::clone(core), folder.to_owned(), alive.clone());
+    let work = move || {
+        run(&core, &folder);
+        drop(alive);
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
+/// Keeps a connection as long as it works.
+fn connection(
+    kept: &mut Option<Connection>,
+    open: impl FnOnce() -> rusqlite::Result<Connection>,
+) -> Option<&Connection> {
+    if kept.is_none() {
+        match open() {
+            Ok(opened) => *kept = Some(opened),
+            Err(error) => tracing::error!("the log cannot be read: {error}"),
+        }
+    }
+    kept.as_ref()
+}
+
+fn run_reader(core: &Arc<Core>, folder: &Path) {
+    let mut kept = None;
+    while let Some(look) = core.reads.next_look() {
+        let view = connection(&mut kept, || log::reader(folder));
+        look(core, view.map(View::new).as_ref());
+    }
+}
+
+fn run_search(core: &Arc<Core>, folder: &Path) {
+    let mut kept = None;
+    while let Some(task) = core.reads.next_task() {
+        let database = connection(&mut kept, || log::indexer(folder));
+        let is_well = match (task, database) {
+            (Task::Search(search), None) => {
+                search(core, None);
+                true
+            }
+            (Task::Search(search), Some(database)) => {
+                self::search(core, &View::new(database), &Index::new(database), search)
+            }
+            (Task::CatchUp, None) => true,
+            (Task::CatchUp, Some(database)) => catch_up(core, &Index::new(database)),
+        };
+        if !is_well {
+            kept = None;
+        }
+    }
+}
+
+/// Searches, when the index has caught up.
+pub(crate) fn search(core: &Arc<Core>, view: &View<'_>, index: &Index<'_>, search: Search) -> bool {
+    let is_well = catch_up(core, index);
+    search(core, is_well.then_some((view, index)));
+    is_well
+}
+
+fn catch_up(core: &Core, index: &Index<'_>) -> bool {
+    match index.catch_up() {
+        Ok(forgotten) => {
+            if !forgotten.is_empty() {
+                core.note(log::Author::default(), log::Act::Unindexed(forgotten));
+            }
+            true
+        }
+        Err(error) => {
+            tracing::error!("the search index cannot be brought up to date: {error}");
+            false
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Verbs about what was said: HISTORY, SEARCH, SYNC, and where one stands in it: ACK, READ, INBOX.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use snug_protocol::{Body, Code, Cursor, Nick, Page, ServerLine, TagBuilder, Target, limits};
+
+use super::{Answer, Answered, Session, refusal};
+use crate::core::Core;
+use crate::deliver::Reply;
+use crate::log::{Act, Conversation, Draft, Index, Part, Query, Refusal, Row, Rows, SearchPlace, View};
+use crate::peer::Peer;
+
+/// What a page is about.
+enum Place {
+    Room {
+        number: u64,
+        name: Arc<str>,
+    },
+    /// Somebody, by the name's folded form; with a number if it is held now.
+    Person {
+        fold: String,
+        shown: Arc<str>,
+        number: Option<u64>,
+    },
+}
+
+impl Session {
+    pub(super) fn history(
+        &mut self,
+        target: &Target<'_>,
+        page: Page,
+        limit: Option<u64>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let place = self.place(target)?;
+        let (limit, reduced) = within_a_page(limit);
+        let part = match page {
+            Page::Latest => Some(Part::Before(u64::MAX >> 1)),
+            Page::Before(cursor) => Some(Part::Before(self.own_id(cursor)?)),
+            Page::After(cursor) => Some(Part::After(self.own_id(cursor)?)),
+            Page::Around(cursor) => Some(Part::Around(self.own_id(cursor)?)),
+            Page::Since(_) => None,
+        };
+        let me = self.me()?.number;
+        self.look(size, answer, move |view, answer| {
+            let (conversation, name) = place.find(view, me)?;
+            let part = match (part, page) {
+                (Some(part), _) => part,
+                (None, Page::Since(time)) => Part::After(view.last_before(time)?),
+                (None, _) => Part::After(0),
+            };
+            let rows = view.history(me, (conversation, &name), part, limit)?;
+            write_rows(&rows, answer);
+            answer.set_ok_tags(reduced_tag(reduced));
+            Ok(format!("{name} {}", more(rows.more, "end")))
+        })
+    }
+
+    pub(super) fn search(
+        &mut self,
+        target: Option<&Target<'_>>,
+        query: &str,
+        before: Option<Cursor>,
+        limit: Option<u64>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let bad = |text: String| refusal(Code::BadQuery, &format!("{text}; HELP SEARCH shows the language"));
+        let mut query = Query::parse(query).map_err(bad)?;
+        if let Some(target) = target {
+            // Whether it exists is told before anything is searched.
+            self.place(target)?;
+            query.narrow(SearchPlace::of(target)).map_err(bad)?;
+        }
+        let before = before.map(|cursor| self.own_id(cursor)).transpose()?;
+        let (limit, reduced) = within_a_page(limit);
+        let online = match query.place() {
+            Some(SearchPlace::Person(fold)) => {
+                let nick = Nick::parse(fold.as_str());
+                nick.ok()
+                    .and_then(|nick| self.core.registry.known(&nick))
+                    .map(|(identity, _)| identity.number)
+            }
+            _ => None,
+        };
+        let me = self.me()?.number;
+        let peer = Arc::clone(&self.peer);
+        let mut answer = answer.take();
+        self.barrier = true;
+        self.peer.begin(size);
+        let find = move |view: &View<'_>, index: &Index<'_>, answer: &mut Answer| -> Read {
+            let within = match query.place() {
+                None => None,
+                Some(place) => match index.conversation(me, place, online)? {
+                    Some(conversation) => Some(conversation),
+                    None => return Err(nothing_there()),
+                },
+            };
+            let rows = index.search(view, me, &query, within, (before, limit))?;
+            write_rows(&rows, answer);
+            answer.set_ok_tags(reduced_tag(reduced));
+            Ok(more(rows.more, "end").to_owned())
+        };
+        let accepted = self.core.search(Box::new(move |_, index| {
+            let found = match index {
+                Some((view, index)) => find(view, index, &mut answer),
+                None => Err(unreadable()),
+            };
+            peer.settle(size, &finished(answer, found));
+        }));
+        self.read_is(accepted, size)
+    }
+
+    pub(super) fn sync(
+        &mut self,
+        cursor: Cursor,
+        limit: Option<u64>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let (limit, reduced) = within_a_page(limit);
+        let catching_up = CatchingUp {
+            peer: Arc::clone(&self.peer),
+            me: self.me()?.number,
+            limit,
+            size,
+            tags: reduced_tag(reduced),
+        };
+        let mut answer = answer.take();
+        self.barrier = true;
+        self.peer.begin(size);
+        let accepted = self.core.look(Box::new(move |core, view| {
+            let found = match view {
+                Some(view) => catching_up.first_page(core, view, cursor, &mut answer),
+                None => Err(unreadable()),
+            };
+            match found {
+                Ok(rows) if !rows.more => catching_up.go_live(core, rows, answer),
+                Ok(rows) => catching_up.finish(core, Ok((rows.cursor, "more")), answer),
+                Err(refusal) => catching_up.finish(core, Err(refusal), answer),
+            }
+        }));
+        self.read_is(accepted, size)
+    }
+
+    pub(super) fn ack(
+        &mut self,
+        cursor: Cursor,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let id = self.own_id(cursor)?;
+        let me = self.me()?;
+        // Nobody ever wrote to whom the log does not know.
+        if !me.is_recorded() {
+            return Ok(Answered::Ok(None));
+        }
+        let draft = Draft { author: self.author(me), newcomers: Vec::new(), act: Act::Acknowledge { id } };
+        let reply = Reply::Acknowledge { sender: Arc::clone(&self.peer), label: answer.label.clone() };
+        self.barrier = true;
+        self.submit(draft, size, reply)
+    }
+
+    pub(super) fn read(
+        &mut self,
+        target: &Target<'_>,
+        id: Cursor,
+        receipt: bool,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let id = self.own_id(id)?;
+        let me = Arc::clone(self.me()?);
+        let (of, target, other) = match target {
+            Target::Room(room) => {
+                let room = self.find_room(room)?;
+                (Conversation::Room(room.number), room.name.clone(), None)
+            }
+            Target::Nick(nick) => {
+                let found = self.core.registry.known(nick);
+                let (identity, nick) = found.ok_or_else(|| super::talk::nobody_called(nick))?;
+                (Conversation::With(identity.number), nick, Some(identity))
+            }
+        };
+        let newcomers = self.core.registry.newcomer(&me).into_iter().collect();
+        let draft = Draft { author: self.author(&me), newcomers, act: Act::Read { of, id, receipt } };
+        let (sender, label) = (Arc::clone(&self.peer), answer.label.clone());
+        self.barrier = true;
+        self.submit(draft, size, Reply::Read { sender, label, me, target, other })
+    }
+
+    pub(super) fn inbox(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+        let me = Arc::clone(self.me()?);
+        let rooms = self.core.registry.joined_rooms(&self.peer);
+        let name = me.nick();
+        self.look(size, answer, move |view, answer| {
+            let conversations = view.inbox(me.number, |text| names(text, &name), &rooms)?;
+            for conversation in &conversations {
+                let mut tags = TagBuilder::default();
+                let known = |id: u64| Some(id).filter(|id| *id > 0);
+                tags.display("read", known(conversation.read));
+                tags.display("delivered", known(conversation.delivered));
+                tags.display("seen", known(conversation.seen));
+                let [last, unread, mentions] =
+                    [conversation.last, conversation.unread, conversation.mentions].map(|n| n.to_string());
+                let target = &conversation.target;
+                let body = Body::Conversation { target, last: &last, unread: &unread, mentions: &mentions };
+                answer.row(tags, ServerLine::new(body));
+            }
+            Ok(conversations.len().to_string())
+        })
+    }
+
+    /// Reads from the log, and answers with what comes of it.
+    fn look(
+        &mut self,
+        size: usize,
+        answer: &mut Answer,
+        work: impl FnOnce(&View<'_>, &mut Answer) -> Read + Send + 'static,
+    ) -> Result<Answered, Refusal> {
+        let mut answer = answer.take();
+        let peer = Arc::clone(&self.peer);
+        self.barrier = true;
+        self.peer.begin(size);
+        let accepted = self.core.look(Box::new(move |_, view| {
+            let read = match view {
+                Some(view) => work(view, &mut answer),
+                None => Err(unreadable()),
+            };
+            peer.settle(size, &finished(answer, read));
+        }));
+        self.read_is(accepted, size)
+    }
+
+    fn read_is(&self, accepted: bool, size: usize) -> Result<Answered, Refusal> {
+        if accepted {
+            return Ok(Answered::UnderWay);
+        }
+        self.peer.settle(size, b"");
+        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+    }
+
+    /// What a target is. Who is not here may still be one with whom there are private messages.
+    fn place(&mut self, target: &Target<'_>) -> Result<Place, Refusal> {
+        match target {
+            Target::Room(room) => {
+                let room = self.find_room(room)?;
+                Ok(Place::Room { number: room.number, name: Arc::from(room.name.as_str()) })
+            }
+            Target::Nick(nick) => {
+                let known = self.core.registry.known(nick);
+                let shown = known.as_ref().map_or(nick.as_str(), |(_, shown)| shown);
+                Ok(Place::Person {
+                    fold: nick.fold().as_str().to_owned(),
+                    shown: Arc::from(shown),
+                    number: known.as_ref().map(|(identity, _)| identity.number),
+                })
+            }
+        }
+    }
+}
+
+/// What a read gives: what the OK says.
+type Read = Result<String, Refusal>;
+
+impl Place {
+    /// The conversation's number and name.
+    fn find(&self, view: &View<'_>, me: u64) -> Result<(u64, Arc<str>), Refusal> {
+        match self {
+            Place::Room { number, name } => Ok((*number, Arc::clone(name))),
+            Place::Person { fold, shown, number } => {
+                let party = view.party(me, *number, fold)?.ok_or_else(nothing_there)?;
+                Ok((party.conversation, Arc::clone(shown)))
+            }
+        }
+    }
+}
+
+/// A session that is brought up to date.
+struct CatchingUp {
+    peer: Arc<Peer>,
+    me: u64,
+    limit: u64,
+    size: usize,
+    tags: TagBuilder,
+}
+
+impl CatchingUp {
+    /// Reads the page behind the cursor. One of another log, or of a future that this one does not have, is a gap.
+    fn first_page(
+        &self,
+        core: &Core,
+        view: &View<'_>,
+        cursor: Cursor,
+        answer: &mut Answer,
+    ) -> Result<Rows, Refusal> {
+        let last = view.last_id()?;
+        let after = match cursor.within(core.log_name) {
+            Some(after) if after <= last => after,
+            own => {
+                let goes_on = Cursor { log: Some(core.log_name), id: if own.is_some() { last } else { 0 } };
+                let (from, to) = (cursor.to_string(), goes_on.to_string());
+                let body = Body::Gap { target: "*", from: &from, to: &to };
+                answer.row(TagBuilder::default(), ServerLine::new(body));
+                goes_on.id
+            }
+        };
+        let rows = view.missed(self.me, &core.registry.heard_rooms(&self.peer), (after, last), self.limit)?;
+        write_rows(&rows, answer);
+        Ok(rows)
+    }
+
+    /// Adds what has come since the page was read, on the writer's thread, where nothing comes in between; from there
+    /// on the session hears what comes.
+    fn go_live(self, core: &Arc<Core>, page: Rows, mut answer: Answer) {
+        let waiting = Arc::new(std::sync::Mutex::new(Some((self, answer.take()))));
+        let in_turn = Arc::clone(&waiting);
+        let take = |place: &std::sync::Mutex<Option<(CatchingUp, Answer)>>| {
+            place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        };
+        let accepted = core.look_in_turn(Box::new(move |core, view| {
+            let Some((this, mut answer)) = take(&in_turn) else { return };
+            let now = core.delivered.load(Relaxed);
+            let rest = if now <= page.cursor {
+                Ok(Rows { cursor: page.cursor, ..Rows::default() })
+            } else {
+                let rooms = core.registry.heard_rooms(&this.peer);
+                match view {
+                    Some(view) => {
+                        view.missed(this.me, &rooms, (page.cursor, now), this.limit).map_err(Refusal::from)
+                    }
+                    None => Err(unreadable()),
+                }
+            };
+            let done = rest.map(|rest| {
+                write_rows(&rest, &mut answer);
+                if rest.more {
+                    (rest.cursor, "more")
+                } else {
+                    this.peer.set_live(true);
+                    (rest.cursor, "live")
+                }
+            });
+            this.finish(core, done, answer);
+        }));
+        if !accepted && let Some((this, answer)) = take(&waiting) {
+            let stopping = refusal(Code::ShuttingDown, "the daemon is stopping; connect again later");
+            this.finish(core, Err(stopping), answer);
+        }
+    }
+
+    fn finish(self, core: &Core, done: Result<(u64, &str), Refusal>, mut answer: Answer) {
+        let done = done.map(|(id, goes_on)| format!("{} {goes_on}", Cursor { log: Some(core.log_name), id }));
+        answer.set_ok_tags(self.tags);
+        self.peer.settle(self.size, &finished(answer, done));
+    }
+}
+
+/// The whole answer of something that was read.
+fn finished(answer: Answer, read: Read) -> Vec<u8> {
+    match read {
+        Ok(params) => answer.ok(Some(&params)),
+        Err(Refusal { code, text }) => answer.err(code, &text),
+    }
+}
+
+/// How many rows a page has, and that number again if it is less than was asked for.
+fn within_a_page(limit: Option<u64>) -> (u64, Option<u64>) {
+    match limit {
+        None => (limits::PAGE, None),
+        Some(limit) if limit > limits::PAGE_MOST => (limits::PAGE_MOST, Some(limits::PAGE_MOST)),
+        Some(limit) => (limit, None),
+    }
+}
+
+fn reduced_tag(reduced: Option<u64>) -> TagBuilder {
+    let mut tags = TagBuilder::default();
+    tags.display("limit", reduced);
+    tags
+}
+
+fn more(more: bool, otherwise: &'static str) -> &'static str {
+    if more { "more" } else { otherwise }
+}
+
+fn write_rows(rows: &Rows, answer: &mut Answer) {
+    let label = answer.label().map(str::to_owned);
+    for row in &rows.rows {
+        write_row(row, label.as_deref(), answer.lines());
+    }
+}
+
+/// Writes a row as it is delivered, with a label if it answers something.
+pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
+    match row {
+        Row::Gap(gap) => {
+            let (from, to) = (gap.from.to_string(), gap.to.to_string());
+            let mut tags = TagBuilder::default();
+            tags.value("ref", label);
+            let body = Body::Gap { target: &gap.target, from: &from, to: &to };
+            ServerLine::new(body).with_tags(tags.tags()).write(out);
+        }
+        Row::Entry { entry, room, key } => {
+            let mut tags = entry.tags(key.as_deref());
+            tags.value("ref", label);
+            entry.line(room, &tags).write(out);
+        }
+    }
+}
+
+/// Whether a text has a name as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    text.match_indices(&name).any(|(at, found)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + found.len()..].chars().next();
+        !before.is_some_and(is_inner) && !after.is_some_and(is_inner)
+    })
+}
+
+fn nothing_there() -> Refusal {
+    refusal(Code::NoSuchNick, "you have no private messages with anybody of that name; INBOX lists them")
+}
+
+fn unreadable() -> Refusal {
+    refusal(Code::Unavailable, "the log cannot be read now; try again later, and tell the server's operator")
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Refusal {
+        tracing::error!("the log cannot be read: {error}; `snugd check-data` tells more");
+        unreadable()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn a_name_is_mentioned_as_a_word() {
+        for (text, is_named) in [
+            ("hi @Alice!", true),
+            ("alice: look", true),
+            ("ask ALICE", true),
+            ("malice", false),
+            ("alice-2 did", false),
+            ("", false),
+        ] {
+            assert_eq!(names(text, "alice"), is_named, "{text:?}");
+        }
+    }
+}
