@@ -429,7 +429,16 @@ impl Driver {
 fn is_final(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => {
-            !matches!(code.parse(), Ok(Code::NickTaken | Code::TooMany | Code::ShuttingDown | Code::Timeout))
+            let is_passing = matches!(
+                code.parse(),
+                Ok(Code::NickTaken
+                    | Code::TooMany
+                    | Code::ShuttingDown
+                    | Code::Timeout
+                    | Code::Unavailable
+                    | Code::StorageFull)
+            );
+            !is_passing
         }
         ConnectError::Changed { .. } | ConnectError::Unknown { .. } => true,
         _ => false,
@@ -484,7 +493,9 @@ async fn enter(
     };
     for nick in candidates {
         let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
-        let token = held_token.or_else(|| options.tokens.find(address, &nick));
+        let kept = held_token.or_else(|| options.tokens.find(address, &nick));
+        // Made here, it is known even if the answer to NICK is lost: what was said meanwhile can be repeated.
+        let token = kept.clone().or_else(new_token);
         let shown = token.as_ref().map(|token| token.clone().into());
         let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
@@ -497,7 +508,7 @@ async fn enter(
             }
             Ok(ok) => {
                 let ok = ok.line();
-                let new = ok.tags.get("token").filter(|new| Some(&**new) != token.as_deref());
+                let new = ok.tags.get("token").filter(|new| Some(&**new) != kept.as_deref());
                 if let Some(new) = &new {
                     options.tokens.keep(address, &nick, new);
                 }
@@ -543,6 +554,13 @@ async fn ask(
             _ => heard.push(Event::Line(received)),
         }
     }
+}
+
+/// 128 random bits in hexadecimal.
+fn new_token() -> Option<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 async fn read_line(link: &mut Link) -> io::Result<String> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::core::{Core, Counters};
-use crate::log::{Act, Conversation, Draft, Entry, NewEntry, Outcome, Refusal, Store, StoredRoom, Topic};
+use crate::log::{Act, Conversation, Draft, Entry, NewEntry, Outcome, Refusal, Store, Topic};
 use crate::peer::Peer;
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
@@ -115,7 +115,14 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
             sender.settle(size, &answer);
         }
         Reply::Retire { room } => {
-            if outcome != Outcome::Retired {
+            let is_needed = match outcome {
+                // Whoever has come back to it has it anew, and will see to its end.
+                Outcome::Retired | Outcome::Done => false,
+                // Whether it is there nobody knows: the next JOIN asks the log.
+                Outcome::Refused(_) => room.ends().1 > 0,
+                _ => true,
+            };
+            if is_needed {
                 core.registry.restore_room(&room);
             }
         }
@@ -214,11 +221,14 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
             }
         }
     }
-    if let Ok(rooms) = view.rooms() {
-        for StoredRoom { number, history, keep, .. } in rooms {
-            if let Some(room) = core.registry.room_numbered(number) {
-                room.set_policy(history, keep);
-            }
+    // What else was decided is about rooms.
+    for stored in view.rooms().unwrap_or_default() {
+        let known = core.registry.room_numbered(stored.number);
+        let ends = view.ends(stored.number).unwrap_or_default();
+        match (known, RoomName::parse(&stored.name)) {
+            (Some(room), _) => room.set_policy(stored.history, stored.keep),
+            (None, Ok(name)) if ends.1 > 0 => core.registry.open_room(&stored, &name, ends),
+            (None, _) => {}
         }
     }
 }

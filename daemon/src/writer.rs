@@ -107,17 +107,12 @@ pub(crate) fn run_once(core: &Arc<Core>, store: &mut dyn Store) {
 /// Works off at most so many drafts, on the caller's thread.
 #[cfg(test)]
 pub(crate) fn run_some(core: &Arc<Core>, store: &mut dyn Store, most: usize) {
-    let pack: Vec<Submission> = {
-        let mut waiting = core.queue.waiting();
-        let count = waiting.submissions.len().min(most);
-        waiting.submissions.drain(..count).collect()
-    };
-    Writer::default().work_off(core, store, pack);
+    Writer::default().work(core, store, most);
 }
 
 /// How the storage is doing.
 #[derive(Default)]
-struct Writer {
+pub(crate) struct Writer {
     /// What was last said about it in the daemon's log, so that a full disk does not fill that as well.
     trouble: Option<Trouble>,
     /// Whether the database has to be opened anew before anything else.
@@ -131,6 +126,17 @@ enum Trouble {
 }
 
 impl Writer {
+    /// Works off at most so many drafts of those that wait.
+    #[cfg(test)]
+    pub(crate) fn work(&mut self, core: &Arc<Core>, store: &mut dyn Store, most: usize) {
+        let pack: Vec<Submission> = {
+            let mut waiting = core.queue.waiting();
+            let count = waiting.submissions.len().min(most);
+            waiting.submissions.drain(..count).collect()
+        };
+        self.work_off(core, store, pack);
+    }
+
     /// Commits a pack, delivers it and answers it.
     fn work_off(&mut self, core: &Arc<Core>, store: &mut dyn Store, pack: Vec<Submission>) {
         if self.is_broken && !self.reopen(core, store) {

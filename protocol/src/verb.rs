@@ -85,7 +85,9 @@ pub const VERBS: &[Spec] = &[
                  joins nothing and is not announced, and the session hears only its own entries and private \
                  messages until it JOINs a room. A guest who comes over TCP gets a `token` in the OK; with \
                  `token=` another connection joins that identity, also some hours after its last session ended. \
-                 An unknown token is passed over, and the OK brings a new one. Over the Unix socket the user id \
+                 A client may make the token itself, of 22 to 64 random letters, digits, `-` and `_`, so that it knows \
+                 it even if the OK is lost: an unknown one of that form becomes the new identity's. Any other unknown \
+                 token is passed over, and the OK brings a new one. Over the Unix socket the user id \
                  does what the token does. A later NICK renames the identity, for all its sessions; the others \
                  in its rooms see `:old NICK new`. The OK has the log's name in the tag `log` and the newest entry's \
                  id in `last`. With `since=<cursor>` the session hears no entries until SYNC has brought it up to \

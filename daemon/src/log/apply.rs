@@ -549,12 +549,17 @@ fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Re
     let is_needed: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)
-                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)
-                 OR EXISTS (SELECT 1 FROM room WHERE number = ?1 AND generation != ?2)",
+                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)",
         )?
-        .query_row([room, generation], |row| row.get(0))?;
+        .query_row([room], |row| row.get(0))?;
     if is_needed {
         return Ok(Outcome::Kept);
+    }
+    let has_changed: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1 AND generation != ?2)")?
+        .query_row([room, generation], |row| row.get(0))?;
+    if has_changed {
+        return Ok(Outcome::Done);
     }
     for sql in [
         "DELETE FROM stay WHERE room = ?1",

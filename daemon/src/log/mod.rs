@@ -181,7 +181,7 @@ pub(crate) enum Outcome {
     Room(StoredRoom),
     /// The room is gone.
     Retired,
-    /// The room has entries, or somebody has come back to it: it stays.
+    /// The room has entries, now or once: it stays.
     Kept,
     /// The room has these settings now.
     Set { history: Readers, keep: Option<Keep> },
@@ -192,7 +192,7 @@ pub(crate) enum Outcome {
     /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind
     /// `next` are still to be looked at.
     Purged { gone: Vec<(u64, u64, u64)>, next: Option<u64> },
-    /// It is done.
+    /// It is done, or was not to be done any more.
     Done,
     /// It may not be; nothing has changed.
     Refused(Refusal),

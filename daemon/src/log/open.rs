@@ -122,10 +122,27 @@ impl Log {
         if place == Place::Memory {
             search::attach(&database, None).map_err(failed)?;
         }
-        let (name, last_id, last_time) = begin(&mut database, name).map_err(failed)?;
-        check_end(&database, &place, last_id)?;
         database.set_prepared_statement_cache_capacity(64);
+        Log::begin(place, database, name, limits)
+    }
+
+    /// Goes on with a database that has all its tables.
+    fn begin(
+        place: Place,
+        mut database: Connection,
+        name: LogName,
+        limits: LogLimits,
+    ) -> Result<Log, LogError> {
+        let (name, last_id, last_time) =
+            begin(&mut database, name).map_err(|error| LogError::of(&place, &error))?;
+        check_end(&database, &place, last_id)?;
         Ok(Log { place, database, name, last_id, last_time, limits })
+    }
+
+    /// The same database, as after the end of the process.
+    #[cfg(test)]
+    pub(crate) fn crash(self) -> Log {
+        Log::begin(self.place, self.database, LogName(0), self.limits).expect("the database is as it was")
     }
 }
 

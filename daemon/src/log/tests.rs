@@ -1,4 +1,12 @@
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::schema::MIGRATIONS;
 use super::*;
+use crate::config::Durability;
 
 const LIMITS: LogLimits = LogLimits { entries: 100, key_window: 1_000 };
 
@@ -180,7 +188,7 @@ fn only_a_room_in_which_nobody_wrote_is_retired() {
     assert_eq!(world.one(by(1, Act::RetireRoom { room: 1, generation: 1 })), Outcome::Kept);
     world.one(make("#A"));
     let retire = |generation| by(1, Act::RetireRoom { room: 2, generation });
-    assert_eq!(world.one(retire(1)), Outcome::Kept, "somebody has come back since");
+    assert_eq!(world.one(retire(1)), Outcome::Done, "somebody has come back since");
     assert_eq!(world.one(retire(2)), Outcome::Retired);
 }
 
@@ -195,4 +203,490 @@ fn the_oldest_entries_are_forgotten_and_the_room_stays() {
         world.log.database.query_row(&sql, [], |row| row.get::<_, u64>(0)).expect("a count")
     };
     assert_eq!((left("entry"), left("key"), left("room")), (3, 3, 1));
+}
+
+/// An act about an entry of the first room.
+fn about(author: u64, kind: EntryKind, id: u64, text: Option<&str>) -> Draft {
+    let text = text.map(str::to_owned);
+    by(author, Act::Enter(NewEntry { kind, about: Some(id), text, ..entry(Conversation::Room(1), "") }))
+}
+
+impl World {
+    fn texts(&self, me: u64, conversation: u64) -> Vec<String> {
+        let name: Arc<str> = Arc::from("x");
+        let page = self.log.view().history(me, (conversation, &name), Part::After(0), 100).expect("a page");
+        page.rows.iter().map(shown).collect()
+    }
+}
+
+/// A row as a few words.
+fn shown(row: &Row) -> String {
+    match row {
+        Row::Gap(gap) => format!("gap {}-{}", gap.from, gap.to),
+        Row::Entry { entry, .. } => {
+            let mut words = vec![entry.id.to_string(), entry.kind.word().to_owned()];
+            words.extend(entry.about.map(|id| id.to_string()));
+            words.extend(entry.text.as_deref().map(str::to_owned));
+            words.extend(entry.edited.map(|id| format!("edited={id}")));
+            words.extend(entry.deleted.map(|id| format!("deleted={id}")));
+            words.extend(Some(entry.reactions.to_string()).filter(|reactions| !reactions.is_empty()));
+            words.join(" ")
+        }
+    }
+}
+
+#[test]
+fn an_edit_is_an_entry_and_changes_the_message() {
+    let mut world = World::new(LIMITS);
+    world.one(say(1, "helo"));
+    assert_eq!(code(world.one(about(2, EntryKind::Edit, 1, Some("mine now")))), Code::Denied);
+    assert_eq!(code(world.one(about(1, EntryKind::Edit, 9, Some("nothing")))), Code::NoSuchEntry);
+    let edited = Outcome::Applied { id: 2, time: at(1_000), conversation: 1, edits: Some(1) };
+    assert_eq!(world.one(about(1, EntryKind::Edit, 1, Some("hello"))), edited);
+    assert_eq!(world.texts(1, 1), ["1 MSG hello edited=2", "2 EDIT 1 hello"]);
+    assert_eq!(code(world.one(about(1, EntryKind::Edit, 2, Some("an edit")))), Code::NoSuchEntry);
+}
+
+#[test]
+fn a_deletion_leaves_nothing_of_what_was_said() {
+    let mut world = World::new(LIMITS);
+    let room = Conversation::Room(1);
+    world.one(keyed(1, room, "k", "first secret"));
+    world.one(about(1, EntryKind::Edit, 1, Some("second secret")));
+    world.one(about(2, EntryKind::React, 1, Some("+1")));
+    assert_eq!(code(world.one(about(2, EntryKind::Delete, 1, None))), Code::Denied);
+    assert_eq!(world.one(about(1, EntryKind::Delete, 1, None)), applied(4, 1_000));
+    assert_eq!(world.texts(2, 1), ["1 MSG edited=2 deleted=4", "2 EDIT 1", "3 REACT 1 +1", "4 DELETE 1"]);
+    assert_eq!(
+        world.one(about(1, EntryKind::Delete, 1, None)),
+        Outcome::Duplicate { id: 4, time: at(1_000) }
+    );
+    assert_eq!(code(world.one(about(1, EntryKind::Edit, 1, Some("again")))), Code::NoSuchEntry);
+    // Its key is still known, whatever is said under it.
+    assert_eq!(world.one(keyed(1, room, "k", "other")), Outcome::Duplicate { id: 1, time: at(1_000) });
+    let secrets: u64 = world
+        .log
+        .database
+        .query_row("SELECT count(*) FROM entry WHERE text LIKE '%secret%'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(secrets, 0);
+
+    world.one(say(1, "rude"));
+    let mut moderates = about(2, EntryKind::Delete, 5, None);
+    if let Act::Enter(entry) = &mut moderates.act {
+        entry.may_moderate = true;
+    }
+    assert_eq!(world.one(moderates), applied(6, 1_000));
+}
+
+#[test]
+fn reactions_add_up_once_for_each_person() {
+    let mut world = World::new(LIMITS);
+    world.one(say(1, "lunch?"));
+    world.one(about(1, EntryKind::React, 1, Some("+1")));
+    world.one(about(2, EntryKind::React, 1, Some("+1")));
+    let again = world.one(about(2, EntryKind::React, 1, Some("+1")));
+    assert_eq!(again, Outcome::Duplicate { id: 3, time: at(1_000) });
+    world.one(about(2, EntryKind::React, 1, Some("yes")));
+    assert_eq!(world.texts(1, 1)[0], "1 MSG lunch? +1=2,yes=1");
+    world.one(about(1, EntryKind::Unreact, 1, Some("+1")));
+    assert_eq!(world.texts(1, 1)[0], "1 MSG lunch? +1=1,yes=1");
+    assert_eq!(code(world.one(about(1, EntryKind::Unreact, 1, Some("+1")))), Code::NoSuchEntry);
+    for n in 0..48 {
+        world.one(about(3, EntryKind::React, 1, Some(&format!("r{n}"))));
+    }
+    assert_eq!(code(world.one(about(3, EntryKind::React, 1, Some("one more")))), Code::TooMany);
+}
+
+#[test]
+fn replace_edits_the_newest_under_its_word() {
+    let mut world = World::new(LIMITS);
+    let status = |author, text: &str| {
+        let replace = Some("status".to_owned());
+        by(author, Act::Enter(NewEntry { replace, ..entry(Conversation::Room(1), text) }))
+    };
+    assert_eq!(world.one(status(1, "10 %")), applied(1, 1_000));
+    let edits = |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, edits: Some(of) };
+    assert_eq!(world.one(status(1, "20 %")), edits(2, 1));
+    assert_eq!(world.one(status(2, "mine")), applied(3, 1_000), "the word is one's own");
+    world.one(about(1, EntryKind::Delete, 1, None));
+    assert_eq!(world.one(status(1, "anew")), applied(5, 1_000));
+    assert_eq!(world.one(status(1, "newest")), edits(6, 5));
+}
+
+#[test]
+fn who_may_read_a_room_is_its_setting() {
+    let mut world = World::new(LIMITS);
+    world.one(make("#team"));
+    let team = 2;
+    let tell = |text: &str| by(1, Act::Enter(entry(Conversation::Room(team), text)));
+    let set = |author, readers, members: &[u64]| {
+        let (setting, members) = (RoomSetting::History(readers), members.to_vec());
+        by(author, Act::SetRoom { room: team, setting, members, may: false })
+    };
+    world.one(tell("to all"));
+    assert_eq!(code(world.one(set(7, Readers::None, &[]))), Code::Denied);
+    world.one(set(1, Readers::Joined, &[1]));
+    world.one(tell("before 2 came"));
+    let join =
+        |author| by(author, Act::MakeRoom { name: RoomName::parse("#team").expect("a room"), most: 9 });
+    world.one(join(2));
+    world.one(join(2));
+    world.one(tell("2 is here"));
+    world.one(by(2, Act::EndStay { room: team }));
+    world.one(tell("2 has left"));
+    world.one(join(2));
+    world.one(tell("2 is back"));
+    assert_eq!(world.texts(2, team), ["3 MSG 2 is here", "5 MSG 2 is back"]);
+    assert_eq!(world.texts(1, team).len(), 4, "whoever set it was there");
+    assert_eq!(world.texts(3, team), Vec::<String>::new());
+    // What one may not see can be answered, edited and reacted to no more than what does not exist.
+    let react = |author, id| {
+        let kind = EntryKind::React;
+        let entry = NewEntry { kind, about: Some(id), ..entry(Conversation::Room(team), "+1") };
+        by(author, Act::Enter(entry))
+    };
+    assert_eq!(code(world.one(react(2, 4))), Code::NoSuchEntry);
+    assert!(matches!(world.one(react(2, 3)), Outcome::Applied { .. }));
+    world.one(set(1, Readers::None, &[]));
+    assert_eq!(world.texts(1, team), Vec::<String>::new());
+    world.one(set(1, Readers::All, &[]));
+    assert_eq!(world.texts(3, team).len(), 6);
+}
+
+#[test]
+fn markers_only_go_forward_and_receipts_are_told_once() {
+    let mut world = World::new(LIMITS);
+    for text in ["one", "two", "three"] {
+        world.one(keyed(1, Conversation::With(2), text, text));
+    }
+    let read = |id, receipt| by(2, Act::Read { of: Conversation::With(1), id, receipt });
+    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, told: false });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, told: true });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, told: false });
+    assert_eq!(code(world.one(read(9, true))), Code::NoSuchEntry);
+    let acknowledge = |id| by(2, Act::Acknowledge { id });
+    assert_eq!(world.one(acknowledge(2)), Outcome::Acknowledged(vec![(1, String::new(), 2)]));
+    assert_eq!(world.one(acknowledge(2)), Outcome::Acknowledged(Vec::new()));
+    assert_eq!(world.one(acknowledge(99)), Outcome::Acknowledged(vec![(1, String::new(), 3)]));
+}
+
+#[test]
+fn what_is_kept_no_longer_goes_in_small_steps_and_is_told() {
+    let mut world = World::new(LogLimits { entries: 1_000, ..LIMITS });
+    for n in 0..450 {
+        world.now = 1_000 + n;
+        world.one(say(1, &format!("text {n}")));
+    }
+    let purge = |keep| by(0, Act::Purge { behind: 0, rooms: keep, private: Keep::Forever });
+    let Outcome::Purged { gone, next } = world.one(purge(Keep::Newest(100))) else { panic!("a purge") };
+    assert_eq!((gone, next), (vec![(1, 201, 200)], Some(0)), "a step is small");
+    while matches!(world.one(purge(Keep::Newest(100))), Outcome::Purged { next: Some(_), .. }) {}
+    assert_eq!(world.texts(1, 1)[..2], ["gap 1-350", "351 MSG text 350"]);
+    // By age, and a room has a setting of its own.
+    world.now = 2_440;
+    world.one(purge(Keep::Age(1_000)));
+    assert_eq!(world.texts(1, 1)[..2], ["gap 1-440", "441 MSG text 440"]);
+    let setting = RoomSetting::Keep(Some(Keep::Newest(1)));
+    world.one(by(1, Act::SetRoom { room: 1, setting, members: Vec::new(), may: false }));
+    world.one(purge(Keep::Forever));
+    assert_eq!(world.texts(1, 1), ["gap 1-449", "450 MSG text 449"]);
+    assert_eq!(world.one(say(1, "next")), applied(451, 2_440));
+}
+
+#[test]
+fn pages_go_both_ways_and_say_whether_there_is_more() {
+    let mut world = World::new(LIMITS);
+    for n in 1..=10 {
+        world.now = 1_000 * n;
+        world.one(say(1, "x"));
+    }
+    let name: Arc<str> = Arc::from("#lobby");
+    let page = |part, limit| {
+        let page = world.log.view().history(1, (1, &name), part, limit).expect("a page");
+        let ids: Vec<u64> = page
+            .rows
+            .iter()
+            .map(|row| shown(row).split(' ').next().and_then(|id| id.parse().ok()).expect("an id"))
+            .collect();
+        (ids, page.more)
+    };
+    assert_eq!(page(Part::Before(u64::MAX >> 1), 3), (vec![8, 9, 10], true));
+    assert_eq!(page(Part::Before(4), 3), (vec![1, 2, 3], false));
+    assert_eq!(page(Part::After(0), 3), (vec![1, 2, 3], true));
+    assert_eq!(page(Part::After(8), 3), (vec![9, 10], false));
+    assert_eq!(page(Part::Around(5), 4), (vec![3, 4, 5, 6], true));
+    assert_eq!(page(Part::Around(1), 3), (vec![1, 2, 3], true));
+    let view = world.log.view();
+    for (millis, last) in [(0, 0), (1_000, 0), (1_001, 1), (5_500, 5), (99_000, 10)] {
+        assert_eq!(view.last_before(at(millis)), Ok(last), "{millis}");
+    }
+}
+
+#[test]
+fn the_index_follows_edits_and_deletions() {
+    let mut world = World::new(LIMITS);
+    world.one(say(1, "The disk of caf\u{e9} is FULL"));
+    world.one(say(2, "full moon"));
+    world.one(keyed(1, Conversation::With(2), "k", "full of secrets"));
+    let find = |world: &World, me, text: &str| -> Vec<u64> {
+        let index = Index::new(&world.log.database);
+        index.catch_up().expect("an index");
+        let query = Query::parse(text).expect("a query");
+        let within = query.place().and_then(|place| index.conversation(me, place, None).expect("a place"));
+        let rows = index.search(&world.log.view(), me, &query, within, (None, 10)).expect("rows");
+        rows.rows
+            .iter()
+            .map(|row| shown(row).split(' ').next().and_then(|id| id.parse().ok()).expect("an id"))
+            .collect()
+    };
+    assert_eq!(find(&world, 1, "full"), [3, 2, 1], "the newest first");
+    assert_eq!(find(&world, 3, "full"), [2, 1], "others' private messages are theirs");
+    assert_eq!(find(&world, 3, "\"is full\""), [1]);
+    assert_eq!(find(&world, 3, "cafe disk"), [1]);
+    assert_eq!(find(&world, 3, "ful* from:n2"), [2]);
+    assert_eq!(find(&world, 1, "full in:#lobby"), [2, 1]);
+    assert_eq!(find(&world, 3, "full OR moon"), Vec::<u64>::new(), "OR is a word");
+    world.one(about(1, EntryKind::Edit, 1, Some("the disk is fine")));
+    assert_eq!(find(&world, 3, "full"), [2]);
+    assert_eq!(find(&world, 3, "fine"), [1]);
+    world.one(about(2, EntryKind::Delete, 2, None));
+    assert_eq!(find(&world, 3, "full"), Vec::<u64>::new());
+    let index = Index::new(&world.log.database);
+    let forgotten = index.catch_up().expect("an index");
+    world.one(by(0, Act::Unindexed(forgotten)));
+    assert_eq!(Index::new(&world.log.database).catch_up(), Ok(Vec::new()));
+    let left: u64 = world
+        .log
+        .database
+        .query_row("SELECT count(*) FROM search.words WHERE words MATCH 'moon'", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(left, 0);
+}
+
+fn on_disk(folder: &Path) -> Result<Log, LogError> {
+    let place = Place::Folder { folder: folder.to_owned(), durability: Durability::Process };
+    Log::open(place, LogName(7), LIMITS)
+}
+
+/// A log on disk in which something was said, closed again.
+fn written(folder: &Path) {
+    let mut world = World { log: on_disk(folder).expect("a log"), now: 1_000 };
+    world.one(make("#lobby"));
+    world.one(keyed(1, Conversation::Room(1), "k", "needle in the haystack"));
+    for n in 0..200 {
+        world.one(say(1, &format!("straw {n}")));
+    }
+}
+
+#[test]
+fn a_log_on_disk_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let mut world = World { log: on_disk(folder.path()).expect("the log"), now: 500 };
+    assert_eq!(world.log.name(), LogName(7));
+    let again = world.one(keyed(1, Conversation::Room(1), "k", "needle in the haystack"));
+    assert_eq!(again, Outcome::Duplicate { id: 1, time: at(1_000) });
+    assert_eq!(world.one(say(1, "later")), applied(202, 1_000), "neither ids nor time go back");
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_costs_one_entry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let file = folder.path().join(super::open::LOG_FILE);
+    let mut bytes = fs::read(&file).expect("the file");
+    let place = bytes.windows(6).position(|window| window == b"needle").expect("the text is there");
+    bytes[place] ^= 1;
+    fs::write(&file, bytes).expect("the file");
+    let world = World { log: on_disk(folder.path()).expect("it is still of use"), now: 1_000 };
+    assert_eq!(world.texts(1, 1)[..2], ["gap 1-1", "2 MSG straw 0"]);
+    let report = check_data(folder.path(), |_| {});
+    assert_eq!(report.findings, [Finding::Entry(1)]);
+    assert_eq!((report.entries, report.first, report.last), (201, 1, 201));
+}
+
+#[test]
+fn what_is_no_log_any_more_is_refused_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let file = folder.path().join(super::open::LOG_FILE);
+    let whole = fs::read(&file).expect("the file");
+    let refused = |bytes: &[u8]| {
+        fs::write(&file, bytes).expect("the file");
+        let said = on_disk(folder.path()).err().expect("it is refused").to_string();
+        assert!(said.contains("log.db: it is") && said.contains("check-data"), "{said}");
+        assert!(fs::read(&file).expect("the file") == bytes, "it is left as it was");
+        assert!(!check_data(folder.path(), |_| {}).findings.is_empty());
+        said
+    };
+    assert!(refused(&whole[..whole.len() / 2]).contains("cut off"));
+    assert!(refused(&whole[..50]).contains("cut off"));
+    assert!(refused(&[7; 4_096]).contains("damaged"));
+    let mut middle = whole.clone();
+    middle[100..8_000].fill(0x55);
+    assert!(refused(&middle).contains("damaged"));
+
+    fs::write(&file, &whole).expect("the file");
+    let newer = Connection::open(&file).expect("a database");
+    newer.pragma_update(None, "user_version", MIGRATIONS.len() + 1).expect("a pragma");
+    drop(newer);
+    let said = on_disk(folder.path()).err().expect("it is refused").to_string();
+    assert!(said.contains("log.db: it is of version 2") && said.contains("newer snugd"), "{said}");
+}
+
+#[test]
+fn a_backup_is_a_log_with_a_name_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let copy = folder.path().join("copy");
+    fs::create_dir(&copy).expect("a folder");
+    let to = copy.join(super::open::LOG_FILE);
+    assert_eq!(back_up(folder.path(), &to), Ok(()));
+    assert_eq!(back_up(folder.path(), &to).map_err(|refusal| refusal.code), Err(Code::BadParameter));
+    let nowhere = folder.path().join("nowhere/log.db");
+    assert_eq!(back_up(folder.path(), &nowhere).map_err(|refusal| refusal.code), Err(Code::Unavailable));
+    assert_eq!(fs::read_dir(&copy).expect("a folder").count(), 1, "nothing is left behind");
+    assert!(check_data(&copy, |_| {}).findings.is_empty());
+
+    let place = Place::Folder { folder: copy, durability: Durability::Process };
+    let log = Log::open(place.clone(), LogName(8), LIMITS).expect("the copy");
+    assert_eq!(log.name(), LogName(8), "what was seen after the copy was made was seen in another log");
+    let mut world = World { log, now: 1_000 };
+    assert_eq!(world.one(say(1, "on")), applied(202, 1_000));
+    drop(world);
+    assert_eq!(Log::open(place, LogName(9), LIMITS).expect("the copy").name(), LogName(8), "and keeps it");
+}
+
+#[test]
+fn a_full_disk_refuses_and_takes_entries_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let mut log = on_disk(folder.path()).expect("the log");
+    let pages: i64 = log.database.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
+    log.database.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).expect("a limit");
+    let long = say(1, &"x".repeat(8_000));
+    let full = loop {
+        match log.commit(at(1_000), &[&long]) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, CommitError::Full(_)), "{full:?}");
+    let last = log.last_id();
+    log.database.pragma_update_and_check(None, "max_page_count", pages + 100, |_| Ok(())).expect("a limit");
+    let outcomes = log.commit(at(1_000), &[&long]).expect("there is room again");
+    assert_eq!(outcomes, [applied(last + 1, 1_000)], "what was refused has left nothing behind");
+}
+
+/// Something that happens in a small world of three rooms and three people.
+#[derive(Clone, Debug)]
+enum Deed {
+    Say { author: u64, room: u64 },
+    Tell { author: u64, to: u64 },
+    Keep { newest: u64 },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (1u64..4, 1u64..4).prop_map(|(author, room)| Deed::Say { author, room }),
+        2 => (1u64..4, 1u64..4).prop_map(|(author, to)| Deed::Tell { author, to }),
+        1 => (1u64..6).prop_map(|newest| Deed::Keep { newest }),
+    ]
+}
+
+proptest! {
+    /// What somebody missed is what a plain list of all entries says, page by page, each once and in order, and
+    /// everything of it that is gone lies in a gap.
+    #[test]
+    fn sync_gives_what_a_plain_model_gives(
+        deeds in prop::collection::vec(deed(), 1..40),
+        me in 1u64..4,
+        rooms in prop::collection::btree_set(1u64..4, 0..4),
+        after in 0u64..30,
+        limit in 1u64..8,
+    ) {
+        let mut world = World::new(LIMITS);
+        for name in ["#a", "#b"] {
+            world.one(make(name));
+        }
+        // All that ever was: id, where, and whether it is still there.
+        let mut model: Vec<(u64, Deed, bool)> = Vec::new();
+        for deed in deeds {
+            let id = model.len() as u64 + 1;
+            match deed {
+                Deed::Say { author, room } => {
+                    let said = world.one(by(author, Act::Enter(entry(Conversation::Room(room), "x"))));
+                    let is_applied = matches!(said, Outcome::Applied { .. });
+                    prop_assert!(is_applied);
+                    model.push((id, deed, true));
+                }
+                Deed::Tell { author, to } => {
+                    let known = |number: u64| Newcomer {
+                        number,
+                        nick: format!("n{number}"),
+                        fold: format!("n{number}"),
+                        proof: format!("user:{number}:n"),
+                        bot: false,
+                    };
+                    let act = Act::Enter(entry(Conversation::With(to), "x"));
+                    world.one(Draft { newcomers: vec![known(author), known(to)], ..by(author, act) });
+                    model.push((id, deed, true));
+                }
+                Deed::Keep { newest } => {
+                    let rooms = Keep::Newest(newest);
+                    world.one(by(0, Act::Purge { behind: 0, rooms, private: Keep::Forever }));
+                    for room in 1..4 {
+                        let of_room = |(_, deed, is_there): &&mut (u64, Deed, bool)| {
+                            *is_there && matches!(deed, Deed::Say { room: of, .. } if *of == room)
+                        };
+                        let mut there: Vec<_> = model.iter_mut().filter(of_room).collect();
+                        let surplus = there.len().saturating_sub(usize::try_from(newest).expect("small"));
+                        there.iter_mut().take(surplus).for_each(|(.., is_there)| *is_there = false);
+                    }
+                }
+            }
+        }
+        let is_mine = |deed: &Deed| match deed {
+            Deed::Say { room, .. } => rooms.contains(room),
+            Deed::Tell { author, to } => *author == me || *to == me,
+            Deed::Keep { .. } => false,
+        };
+        let expected: Vec<u64> = model
+            .iter()
+            .filter(|(id, deed, is_there)| *id > after && *is_there && is_mine(deed))
+            .map(|(id, ..)| *id)
+            .collect();
+
+        let rooms: Vec<(u64, Arc<str>)> =
+            rooms.iter().map(|room| (*room, Arc::from(room.to_string()))).collect();
+        let (mut seen, mut gaps) = (Vec::new(), Vec::new());
+        let mut cursor = after;
+        let last = world.log.last_id().max(after);
+        loop {
+            let page = world.log.view().missed(me, &rooms, (cursor, last), limit).expect("a page");
+            let entries = page.rows.iter().filter(|row| matches!(row, Row::Entry { .. })).count();
+            prop_assert!(entries as u64 <= limit);
+            for row in page.rows {
+                match row {
+                    Row::Entry { entry, .. } => seen.push(entry.id),
+                    Row::Gap(gap) => gaps.push((gap.target.to_string(), gap.from, gap.to)),
+                }
+            }
+            prop_assert!(page.cursor > cursor || !page.more);
+            cursor = page.cursor;
+            if !page.more {
+                break;
+            }
+        }
+        prop_assert_eq!(seen, expected);
+        prop_assert_eq!(cursor, last);
+        for (id, deed, is_there) in &model {
+            let Deed::Say { room, .. } = deed else { continue };
+            let is_told = gaps.iter().any(|(of, from, to)| *of == room.to_string() && from <= id && id <= to);
+            if *id > after && is_mine(deed) {
+                prop_assert_eq!(!*is_there, is_told, "{} of {}", id, room);
+            }
+        }
+    }
 }

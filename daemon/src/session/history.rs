@@ -307,7 +307,9 @@ impl CatchingUp {
                 goes_on.id
             }
         };
-        let rows = view.missed(self.me, &core.registry.heard_rooms(&self.peer), (after, last), self.limit)?;
+        // What is committed and not delivered yet comes when it is delivered.
+        let upto = last.min(core.delivered.load(Relaxed)).max(after);
+        let rows = view.missed(self.me, &core.registry.heard_rooms(&self.peer), (after, upto), self.limit)?;
         write_rows(&rows, answer);
         Ok(rows)
     }
@@ -324,7 +326,8 @@ impl CatchingUp {
             let Some((this, mut answer)) = take(&in_turn) else { return };
             let now = core.delivered.load(Relaxed);
             let rest = if now <= page.cursor {
-                Ok(Rows { cursor: page.cursor, ..Rows::default() })
+                // A log that broke may owe what the page had already.
+                Ok(Rows { cursor: page.cursor, more: now < page.cursor, ..Rows::default() })
             } else {
                 let rooms = core.registry.heard_rooms(&this.peer);
                 match view {

@@ -41,7 +41,9 @@ impl Session {
             Origin::Unix(user) => Proof::User(user, nick.fold()),
             Origin::Bot => Proof::Bot(nick.fold()),
             Origin::Tcp(_) | Origin::Embedder => {
-                let token = core.environment.hex::<16>();
+                // One that the client has made itself it also knows if the answer to its NICK is lost.
+                let own = token.filter(|token| is_unguessable(token)).map(str::to_owned);
+                let token = own.unwrap_or_else(|| core.environment.hex::<16>());
                 let proof = proof_of(&token);
                 new_token = Some(token);
                 proof
@@ -152,6 +154,12 @@ impl Session {
         }
         Answered::Ok(Some(items.len().to_string()))
     }
+}
+
+/// Whether a token has room for 128 random bits in base64 or more. Whether they are random is its maker's affair.
+fn is_unguessable(token: &str) -> bool {
+    token.len() >= 22
+        && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b'/'))
 }
 
 /// What a token proves. Only the hash is kept, so that looking it up tells nothing about it by its time.

@@ -443,4 +443,7 @@ impl Answer {
 }
 
 #[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
 mod tests;

@@ -281,8 +281,9 @@ fn a_guest_comes_back_for_some_hours_and_a_new_holder_inherits_nothing() {
     world.leave(back, Ending::Closed);
 
     world.pass(3_600_001);
-    let (_, heard) = guest(&mut world, &format!("@token={token} NICK alice2"));
-    assert!(heard.contains("OK NICK alice2") && !heard.contains(&token), "too late: {heard}");
+    let (mut late, heard) = guest(&mut world, &format!("@token={token} NICK alice2"));
+    assert!(heard.contains("OK NICK alice2"), "{heard}");
+    assert!(!world.ask(&mut late, "@key=k MSG #lobby hi").contains("dup"), "it is somebody new");
 }
 
 #[test]
