@@ -141,8 +141,10 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
         Reply::Read { sender, label, me, target, other } => {
             let answer = Answer::new("READ", label);
             let answer = match outcome {
-                Outcome::Read { id, told } => {
-                    tell_read(&draft.author.nick, &target, id, &me.audience, Some(&sender));
+                Outcome::Read { id, moved, told } => {
+                    if moved {
+                        tell_read(&draft.author.nick, &target, id, &me.audience, Some(&sender));
+                    }
                     if let Some(other) = other.filter(|_| told) {
                         tell_read(&draft.author.nick, &other.nick(), id, &other.audience, None);
                     }

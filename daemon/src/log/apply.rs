@@ -656,7 +656,7 @@ fn read(
         )?
         .execute([author.number, conversation, stands, if tells { stands } else { told }])?;
     }
-    Ok(Outcome::Read { id: stands, told: tells })
+    Ok(Outcome::Read { id: stands, moved: stands > before, told: tells })
 }
 
 /// Notes up to where an identity has its private messages, and finds whose they are.

@@ -185,8 +185,8 @@ pub(crate) enum Outcome {
     Kept,
     /// The room has these settings now.
     Set { history: Readers, keep: Option<Keep> },
-    /// The marker stands here now; `told` if the other one of a pair is to hear of it.
-    Read { id: u64, told: bool },
+    /// The marker stands here now; whether it has `moved`, and whether the other one of a pair is to be `told`.
+    Read { id: u64, moved: bool, told: bool },
     /// Up to where messages of these identities have arrived: author, nick they wrote to, entry.
     Acknowledged(Vec<(u64, String, u64)>),
     /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind

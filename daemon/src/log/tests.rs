@@ -361,9 +361,9 @@ fn markers_only_go_forward_and_receipts_are_told_once() {
         world.one(keyed(1, Conversation::With(2), text, text));
     }
     let read = |id, receipt| by(2, Act::Read { of: Conversation::With(1), id, receipt });
-    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, told: false });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, told: true });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, told: false });
+    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, moved: true, told: false });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: true });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: false });
     assert_eq!(code(world.one(read(9, true))), Code::NoSuchEntry);
     let acknowledge = |id| by(2, Act::Acknowledge { id });
     assert_eq!(world.one(acknowledge(2)), Outcome::Acknowledged(vec![(1, String::new(), 2)]));

@@ -98,7 +98,10 @@ impl World {
         while person.session.line(line, person.session.peer.under_way()) == Step::Hold {
             writer::run_once(&self.core, &mut self.log);
         }
-        writer::run_once(&self.core, &mut self.log);
+        // What is read at the end of one turn may be finished in the next.
+        while self.core.queue.len() > 0 {
+            writer::run_once(&self.core, &mut self.log);
+        }
     }
 
     /// Lets the log decide one draft.
@@ -570,6 +573,263 @@ fn a_new_name_is_the_name_of_all_sessions() {
     second.heard();
     assert!(world.ask(&mut second, "MSG #lobby hi").contains(":alicia MSG #lobby hi"));
     assert!(world.ask(&mut stranger, "MSG #lobby hi").contains(":alice MSG #lobby hi"));
+}
+
+/// The parts of what was heard that a test compares: lines without their times.
+fn plain(heard: &str) -> Vec<String> {
+    heard
+        .lines()
+        .map(|line| {
+            line.replace("time=1970-01-01T00:16:40.000Z;", "").replace(";time=1970-01-01T00:16:40.000Z", "")
+        })
+        .collect()
+}
+
+#[test]
+fn who_comes_back_with_a_cursor_gets_what_was_missed_and_then_what_comes() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    for n in 1..=5 {
+        world.say(&mut bob, &format!("MSG #lobby {n}"));
+    }
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "@since=0000000000007e57.2 NICK alice");
+    world.say(&mut bob, "MSG #lobby 6");
+    assert_eq!(alice.heard(), "@log=0000000000007e57;last=5 OK NICK alice\n", "nothing before SYNC");
+    let page = plain(&world.ask(&mut alice, "@ref=s SYNC 0000000000007e57.2 2"));
+    assert_eq!(
+        page,
+        [
+            "@id=3;ref=s :bob MSG #lobby 3",
+            "@id=4;ref=s :bob MSG #lobby 4",
+            "@ref=s OK SYNC 0000000000007e57.4 more"
+        ]
+    );
+    // Between the page that reaches the end and its answer, somebody speaks.
+    assert_eq!(alice.session.line("SYNC 4", alice.session.peer.under_way()), DONE);
+    world.run_one();
+    bob.session.line("MSG #lobby 7", bob.session.peer.under_way());
+    bob.session.line("MSG #lobby 8", bob.session.peer.under_way());
+    while world.core.queue.len() > 0 {
+        world.run_one();
+    }
+    let heard = plain(&alice.heard());
+    let expected = [
+        "@id=5 :bob MSG #lobby 5",
+        "@id=6 :bob MSG #lobby 6",
+        "OK SYNC 0000000000007e57.6 live",
+        "@id=7 :bob MSG #lobby 7",
+        "@id=8 :bob MSG #lobby 8",
+    ];
+    assert_eq!(heard, expected);
+    // To who is live, SYNC is a plain page.
+    assert_eq!(
+        plain(&world.ask(&mut alice, "SYNC 7")),
+        ["@id=8 :bob MSG #lobby 8", "OK SYNC 0000000000007e57.8 live"]
+    );
+}
+
+#[test]
+fn a_cursor_of_another_log_or_of_a_lost_future_is_a_gap() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    world.say(&mut bob, "MSG #lobby one");
+    bob.heard();
+    let heard = plain(&world.ask(&mut bob, "SYNC 00000000000000aa.9"));
+    assert_eq!(
+        heard,
+        [
+            "GAP * 00000000000000aa.9 0000000000007e57.0",
+            "@id=1 :bob MSG #lobby one",
+            "OK SYNC 0000000000007e57.1 live"
+        ]
+    );
+    let heard = plain(&world.ask(&mut bob, "SYNC 99"));
+    assert_eq!(heard, ["GAP * 99 0000000000007e57.1", "OK SYNC 0000000000007e57.1 live"]);
+    assert!(
+        world
+            .ask(&mut bob, "HISTORY #lobby AFTER 00000000000000aa.9")
+            .starts_with("ERR HISTORY no-such-entry")
+    );
+}
+
+#[test]
+fn history_is_paged_and_only_one_s_own() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.enter("alice"), world.enter("bob"), world.enter("carol"));
+    world.say(&mut alice, "MSG #lobby one");
+    world.say(&mut alice, "@key=k PRIV bob psst");
+    world.say(&mut bob, "PRIV alice what?");
+    for person in [&mut alice, &mut bob, &mut carol] {
+        person.heard();
+    }
+    let of = |world: &mut World, person: &mut Person, line: &str| plain(&world.ask(person, line));
+    let private = ["@id=2;key=k :alice PRIV bob psst", "@id=3 :bob PRIV alice what?", "OK HISTORY bob end"];
+    assert_eq!(of(&mut world, &mut alice, "HISTORY BOB LATEST"), private);
+    let newest = ["@id=3 :bob PRIV alice what?", "OK HISTORY alice more"];
+    assert_eq!(of(&mut world, &mut bob, "HISTORY alice LATEST 1"), newest);
+    assert!(world.ask(&mut carol, "HISTORY bob LATEST").starts_with("ERR HISTORY no-such-nick"));
+    assert!(world.ask(&mut carol, "HISTORY #nowhere LATEST").starts_with("ERR HISTORY no-such-room"));
+    let all = ["@id=1 :alice MSG #lobby one", "@limit=1000 OK HISTORY #lobby end"];
+    assert_eq!(of(&mut world, &mut carol, "HISTORY #lobby LATEST 99999"), all);
+    assert_eq!(of(&mut world, &mut carol, "HISTORY #lobby SINCE 2026-01-01"), ["OK HISTORY #lobby end"]);
+    // Search asks the same question.
+    assert_eq!(of(&mut world, &mut carol, "SEARCH * psst"), ["OK SEARCH end"]);
+    assert_eq!(of(&mut world, &mut bob, "SEARCH * psst"), ["@id=2 :alice PRIV bob psst", "OK SEARCH end"]);
+    assert_eq!(of(&mut world, &mut bob, "SEARCH alice psst from:bob"), ["OK SEARCH end"]);
+    assert!(world.ask(&mut bob, "SEARCH * \"open").starts_with("ERR SEARCH bad-query a phrase"));
+    assert!(
+        world.ask(&mut bob, "SEARCH #lobby x in:#ops").starts_with("ERR SEARCH bad-query in: names another")
+    );
+    // An answer to what one may not see is an answer to nothing.
+    assert!(world.ask(&mut carol, "@re=2 MSG #lobby me too").starts_with("ERR MSG no-such-entry"));
+    assert!(world.ask(&mut carol, "REACT bob 2 +1").starts_with("ERR REACT no-such-entry"));
+    assert!(world.ask(&mut carol, "READ bob 2").starts_with("ERR READ no-such-entry"));
+}
+
+#[test]
+fn edits_deletions_and_reactions_reach_the_room() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "MSG #lobby helo");
+    bob.heard();
+    alice.heard();
+    let heard = plain(&world.ask(&mut alice, "EDIT #lobby 1 hello :wave:"));
+    assert_eq!(heard, ["@id=2 :alice EDIT #lobby 1 hello \u{1f44b}", "@id=2 OK EDIT #lobby"]);
+    assert_eq!(plain(&bob.heard()), ["@id=2 :alice EDIT #lobby 1 hello \u{1f44b}"]);
+    assert_eq!(plain(&world.ask(&mut bob, "REACT #lobby 1 :+1:"))[0], "@id=3 :bob REACT #lobby 1 \u{1f44d}");
+    assert_eq!(plain(&world.ask(&mut bob, "REACT #lobby 1 \u{1f44d}")), ["@id=3;dup OK REACT #lobby"]);
+    assert!(world.ask(&mut bob, "DELETE #lobby 1").starts_with("ERR DELETE denied"));
+    alice.heard();
+    assert_eq!(plain(&world.ask(&mut alice, "DELETE #lobby 1"))[0], "@id=4 :alice DELETE #lobby 1");
+    let heard = plain(&world.ask(&mut alice, "@replace=s MSG #lobby 10 %"));
+    assert_eq!(heard, ["@id=5 :alice MSG #lobby 10 %", "@id=5 OK MSG #lobby"]);
+    let heard = plain(&world.ask(&mut alice, "@replace=s MSG #lobby 20 %"));
+    assert_eq!(heard, ["@id=6 :alice EDIT #lobby 5 20 %", "@id=6;replaced=5 OK MSG #lobby"]);
+    // The daemon's own user may delete what others said in rooms.
+    let mut operator = world.connect(Origin::Unix(world.core.operator));
+    world.say(&mut operator, "NICK op");
+    assert!(world.ask(&mut operator, "DELETE #lobby 5").contains("OK DELETE #lobby"));
+    assert!(world.ask(&mut operator, "EDIT #lobby 1 mine").starts_with("ERR EDIT no-such-entry"));
+}
+
+#[test]
+fn where_one_stands_is_kept_and_told_to_who_may_know() {
+    let mut world = World::new();
+    let mut first = world.connect(Origin::Unix(1));
+    let mut second = world.connect(Origin::Unix(1));
+    world.say(&mut first, "NICK alice");
+    world.say(&mut second, "NICK alice");
+    let mut bob = world.enter("bob");
+    for line in ["MSG #lobby hi @alice", "MSG #lobby malice", "PRIV alice one", "PRIV alice two"] {
+        world.say(&mut bob, line);
+    }
+    for person in [&mut first, &mut second, &mut bob] {
+        person.heard();
+    }
+    let inbox = ["CONVERSATION #lobby 2 2 1", "CONVERSATION bob 4 2 0", "OK INBOX 2"];
+    assert_eq!(plain(&world.ask(&mut first, "INBOX")), inbox);
+    assert_eq!(world.ask(&mut first, "READ #lobby 2"), "OK READ #lobby 2\n");
+    assert_eq!(second.heard(), ":alice READ #lobby 2\n");
+    assert_eq!(world.ask(&mut second, "READ #lobby 1"), "OK READ #lobby 2\n", "only forward");
+    assert_eq!(world.ask(&mut first, "READ bob 3"), "OK READ bob 3\n");
+    assert_eq!(bob.heard(), "", "read receipts are for who asks to give them");
+    assert_eq!(world.ask(&mut first, "@receipt READ bob 3"), "OK READ bob 3\n");
+    assert_eq!(bob.heard(), ":alice READ bob 3\n");
+    assert_eq!(world.ask(&mut first, "ACK 4"), "OK ACK\n");
+    assert_eq!(bob.heard(), ":alice DELIVERED bob 4\n");
+    world.say(&mut first, "ACK 4");
+    assert_eq!(bob.heard(), "", "once");
+    let inbox = plain(&world.ask(&mut bob, "INBOX"));
+    assert_eq!(inbox[1], "@delivered=4;seen=3 CONVERSATION alice 4 0 0");
+    second.heard();
+    let inbox = plain(&world.ask(&mut second, "INBOX"));
+    assert_eq!(inbox[..2], ["@read=2 CONVERSATION #lobby 2 0 0", "@read=3 CONVERSATION bob 4 1 0"]);
+}
+
+#[test]
+fn a_user_of_this_machine_who_is_away_gets_private_messages_at_the_return() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    world.say(&mut alice, "MSG #lobby I am known now");
+    world.say(&mut bob, "PRIV alice seen");
+    world.leave(alice, Ending::Closed);
+    bob.heard();
+    for text in ["one", "two"] {
+        assert!(world.ask(&mut bob, &format!("PRIV Alice {text}")).ends_with("OK PRIV alice\n"));
+    }
+    assert!(world.ask(&mut bob, "PRIV carol hi").starts_with("ERR PRIV no-such-nick"));
+    // A script of hers that only speaks does not take them away.
+    let mut script = world.connect(Origin::Unix(1));
+    assert_eq!(plain(&world.ask(&mut script, "@quiet NICK alice")).len(), 1);
+    world.leave(script, Ending::Closed);
+    // Nor does somebody else who takes the name.
+    let mut other = world.connect(Origin::Unix(2));
+    assert_eq!(plain(&world.ask(&mut other, "NICK alice")).len(), 1);
+    world.leave(other, Ending::Closed);
+    let mut alice = world.connect(Origin::Unix(1));
+    let heard = plain(&world.ask(&mut alice, "NICK alice"));
+    let news = ["@id=3 :bob PRIV alice one", "@id=4 :bob PRIV alice two"];
+    assert_eq!(heard[1..], news, "{heard:?}");
+    world.leave(alice, Ending::Closed);
+    let mut alice = world.connect(Origin::Unix(1));
+    assert_eq!(plain(&world.ask(&mut alice, "NICK alice")).len(), 1, "once");
+}
+
+#[test]
+fn a_room_s_settings_are_for_who_made_it() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "JOIN #team");
+    alice.heard();
+    world.say(&mut bob, "JOIN #team");
+    bob.heard();
+    alice.heard();
+    assert!(world.ask(&mut bob, "SET #team history none").starts_with("ERR SET denied"));
+    let shown = ["SET #team history=joined", "SET #team keep=default", "OK SET #team"];
+    assert_eq!(plain(&world.ask(&mut alice, "SET #team history joined")), shown);
+    assert!(world.ask(&mut alice, "SET #team history some").starts_with("ERR SET bad-parameter"));
+    assert!(world.ask(&mut alice, "SET #team colour red").starts_with("ERR SET bad-parameter"));
+    assert!(world.ask(&mut alice, "SET #team keep 30d").contains("SET #team keep=30d\n"));
+    world.say(&mut alice, "MSG #team for us");
+    let mut carol = world.enter("carol");
+    assert_eq!(
+        plain(&world.ask(&mut carol, "JOIN #team")),
+        ["@first=1;last=1;history=joined;keep=30d OK JOIN #team"]
+    );
+    alice.heard();
+    bob.heard();
+    world.say(&mut alice, "MSG #team with carol");
+    carol.heard();
+    assert_eq!(plain(&world.ask(&mut carol, "HISTORY #team LATEST"))[0], "@id=2 :alice MSG #team with carol");
+    assert_eq!(plain(&world.ask(&mut bob, "HISTORY #team LATEST")).len(), 4, "he was there");
+    world.leave(carol, Ending::Closed);
+    world.say(&mut alice, "MSG #team about carol");
+    let mut carol = world.enter("carol");
+    world.say(&mut carol, "JOIN #team");
+    carol.heard();
+    assert_eq!(
+        plain(&world.ask(&mut carol, "HISTORY #team LATEST")),
+        ["OK HISTORY #team end"],
+        "another carol"
+    );
+}
+
+#[test]
+fn backups_are_for_operators() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    assert!(world.ask(&mut bob, "BACKUP /tmp/x").starts_with("ERR BACKUP denied"));
+    let mut other = world.connect(Origin::Unix(world.core.operator + 1));
+    world.say(&mut other, "NICK other");
+    assert!(world.ask(&mut other, "BACKUP /tmp/x").contains("ERR BACKUP denied"));
+    let mut operator = world.connect(Origin::Unix(world.core.operator));
+    world.say(&mut operator, "NICK op");
+    assert!(
+        world.ask(&mut operator, "BACKUP /tmp/x").contains("ERR BACKUP unavailable the log lives in memory")
+    );
 }
 
 /// One step of somebody in a random story.
