@@ -131,6 +131,22 @@ impl Daemon {
         Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
     }
 
+    /// Kills the daemon without warning and starts it again in the same folder, on the same port, with these settings.
+    pub(crate) fn kill_and_restart(mut self, settings: &str) -> Daemon {
+        let folder = self.folder.take().expect("it is there until the end");
+        self.signal(Signal::KILL);
+        self.child.wait().expect("it was started");
+        write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
+        Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
+    }
+
+    /// Stops the daemon in order, and gives its folder and how it ended.
+    pub(crate) fn stop_and_keep(mut self) -> (TempDir, ExitStatus) {
+        self.signal(Signal::TERM);
+        let status = self.child.wait().expect("it was started");
+        (self.folder.take().expect("it is there until the end"), status)
+    }
+
     /// Stops the daemon in order, and gives how it ended and what it still said.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);

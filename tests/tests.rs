@@ -6,6 +6,8 @@ mod bad_input;
 mod crowd;
 mod daemon;
 mod documents;
+mod durable;
 mod guide;
+mod history;
 mod sealed;
 mod snug;

@@ -83,13 +83,9 @@ impl History {
 /// A query has words, "phrases in order", beginnings (deploy*), and from:NICK, in:#room, before:DAY, after:DAY.
 #[derive(Args)]
 pub(crate) struct Search {
-    /// A room with its #, a person, or * for everything [default: *]
-    #[arg(value_name = "TARGET")]
-    target: String,
-
-    /// What to search for
-    #[arg(value_name = "QUERY")]
-    query: Vec<String>,
+    /// A room with its # to search in, if not everywhere (*), and what to search for
+    #[arg(value_name = "[ROOM] QUERY", required = true)]
+    words: Vec<String>,
 
     /// How many messages, at most; the newest come first
     #[arg(long, short, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
@@ -102,17 +98,16 @@ pub(crate) struct Search {
 
 impl Search {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        // What is no target is the first word of the query.
-        let is_target = self.target == "*" || !self.query.is_empty() && Target::parse(&self.target).is_ok();
-        let mut words = self.query.clone();
-        let target = match (is_target, self.target.as_str()) {
-            (true, "*") => None,
-            (true, word) => Some(place::target(word)?.into_owned()),
-            (false, word) => {
-                words.insert(0, word.to_owned());
-                None
+        let mut words = self.words.as_slice();
+        let mut target = None;
+        if let [first, rest @ ..] = words
+            && (first == "*" || first.starts_with('#'))
+        {
+            words = rest;
+            if first != "*" {
+                target = Some(place::target(first)?.into_owned());
             }
-        };
+        }
         // A word with spaces in it was quoted for the shell, and is meant as a phrase.
         let quoted = |word: &String| match word.contains(' ') && !word.contains('"') {
             true => format!("\"{word}\""),

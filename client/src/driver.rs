@@ -195,8 +195,7 @@ impl Driver {
                 let cursor = Cursor { log: Some(self.log), id };
                 self.say_own(UnderWay::Ack, Command::Ack { cursor });
             }
-            let is_waited_for = self.under_way.iter().any(|under_way| matches!(under_way, UnderWay::Job(..)));
-            if !is_waited_for && self.jobs.is_closed() && self.jobs.is_empty() {
+            if self.is_done() {
                 self.say_goodbye().await;
                 return End::Finished;
             }
@@ -219,9 +218,12 @@ impl Driver {
 
     async fn next(&mut self) -> Happening {
         let has_room = self.under_way.len() < Driver::WINDOW && self.link.queued() < Driver::QUEUED;
+        // With nothing under way, the end of the jobs is what is waited for; it may have come just now.
+        let is_idle = !self.is_waited_for();
         let jobs = &self.jobs;
         let job = async {
-            if !has_room || jobs.is_closed() && jobs.is_empty() {
+            let is_over = jobs.is_closed() && jobs.is_empty();
+            if !has_room || is_over && !is_idle {
                 return futures_lite::future::pending().await;
             }
             Happening::Job(jobs.recv().await)
@@ -234,6 +236,16 @@ impl Driver {
         let link = &mut self.link;
         let moved = async move { Happening::Moved(link.advance().await) };
         moved.or(job).or(silence).await
+    }
+
+    /// Whether somebody waits for an answer.
+    fn is_waited_for(&self) -> bool {
+        self.under_way.iter().any(|under_way| matches!(under_way, UnderWay::Job(..)))
+    }
+
+    /// Whether all is said and answered, and nothing more will be said.
+    fn is_done(&self) -> bool {
+        !self.is_waited_for() && self.jobs.is_closed() && self.jobs.is_empty()
     }
 
     fn say(&mut self, job: Job) {
