@@ -18,6 +18,9 @@ use crate::harness::{Daemon, PATIENCE, Raw, program, write_config};
 /// What a sender was told: text and id.
 type Acknowledged = (String, u64);
 
+/// What a receiver has seen: ids and texts, in order.
+type Seen = Arc<Mutex<Vec<(u64, String)>>>;
+
 fn options(daemon: &Daemon, nick: &str) -> Options {
     let address = daemon.pinned().parse().expect("an address");
     let mut options = Options::new([address], Name::exactly(nick).expect("a nick"));
@@ -58,7 +61,7 @@ fn sender(options: Options, nick: String, acknowledged: Sender<Acknowledged>, st
 }
 
 /// Notes every message of the lobby, from the first one on.
-fn receiver(mut options: Options, seen: Arc<Mutex<Vec<(u64, String)>>>) {
+fn receiver(mut options: Options, seen: Seen) {
     options.since = Some(Cursor::at(0));
     smol::block_on(async {
         let (client, events, driver) = Client::connect(options).await.expect("a daemon");
@@ -129,7 +132,7 @@ fn kill_loop_every_acknowledged_message_is_there_once_and_everybody_sees_all() {
         })
         .collect();
     drop(sink);
-    let seen: Vec<Arc<Mutex<Vec<(u64, String)>>>> = (0..2).map(|_| Arc::default()).collect();
+    let seen: Vec<Seen> = (0..2).map(|_| Arc::default()).collect();
     let receivers: Vec<_> = seen
         .iter()
         .enumerate()

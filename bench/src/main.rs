@@ -7,6 +7,8 @@
 mod envelope;
 mod fan;
 mod idle;
+mod load;
+mod search;
 mod server;
 mod wire;
 
@@ -25,6 +27,9 @@ struct Arguments {
     /// End after so many seconds, whatever happens
     #[arg(long, default_value_t = 300)]
     timeout: u64,
+    /// What the server's log.durability is
+    #[arg(long, default_value = "process", value_parser = ["process", "power-loss"], global = true)]
+    durability: String,
     #[command(subcommand)]
     scenario: Scenario,
 }
@@ -35,6 +40,10 @@ enum Scenario {
     Fan(fan::Fan),
     /// Many connections that say nothing: memory per connection, CPU per connect and NICK
     Idle(idle::Idle),
+    /// Many senders, each with some messages under way: messages per second, per commit, CPU of one
+    Load(load::Load),
+    /// A large log: a first page of a search, and a page of history
+    Search(search::Search),
     /// The envelope by itself, without a server: handshakes, sealing, opening
     Envelope(envelope::Envelope),
 }
@@ -46,10 +55,12 @@ fn main() -> anyhow::Result<()> {
         writeln!(std::io::stdout(), "{}", envelope.run()?)?;
         return Ok(());
     }
-    let server = Server::start()?;
+    let server = Server::start(&arguments.durability)?;
     let executor = smol::LocalExecutor::new();
     let work = async {
         match &arguments.scenario {
+            Scenario::Load(load) => load.run(server, &executor).await,
+            Scenario::Search(search) => search.run(&server).await,
             Scenario::Fan(fan) => fan.run(&server, &executor).await,
             Scenario::Idle(idle) => idle.run(&server).await,
             Scenario::Envelope(envelope) => envelope.run(),

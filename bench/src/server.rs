@@ -4,33 +4,38 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, anyhow};
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
 /// A running `snugd`. It is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Gives the last line of the log when the server has ended.
+    log: Option<JoinHandle<String>>,
     _folder: TempDir,
 }
 
 impl Server {
     /// Starts the `snugd` beside this program with the settings of bench/snug.toml.
-    pub(crate) fn start() -> anyhow::Result<Server> {
+    /// `durability` is log.durability.
+    pub(crate) fn start(durability: &str) -> anyhow::Result<Server> {
         let program = std::env::current_exe()?.with_file_name("snugd");
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("snug.toml");
         let data = folder.path().join("data");
-        fs::write(&config, format!("data = {data:?}\n{}", include_str!("../snug.toml")))?;
+        let settings = include_str!("../snug.toml");
+        fs::write(&config, format!("data = {data:?}\n{settings}\n[log]\ndurability = {durability:?}\n"))?;
         let mut child = Command::new(&program)
             .arg("--config")
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .with_context(|| {
                 format!("cannot run {}; build it first: cargo build --release", program.display())
@@ -47,7 +52,9 @@ impl Server {
             }
         }
         let address = address.ok_or_else(|| anyhow!("snugd did not start"))?;
-        Ok(Server { child, address, _folder: folder })
+        let stderr = BufReader::new(child.stderr.take().context("a pipe")?);
+        let log = std::thread::spawn(move || stderr.lines().map_while(Result::ok).last().unwrap_or_default());
+        Ok(Server { child, address, log: Some(log), _folder: folder })
     }
 
     /// Processor time so far, user and system, in seconds.
@@ -58,6 +65,22 @@ impl Server {
         let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
         let mut next = || times.next().context("a field")?.context("a number");
         Ok((next()? + next()?) as f64 / clock_ticks_per_second() as f64)
+    }
+
+    /// Bytes that went to the disk so far, or will.
+    pub(crate) fn written(&self) -> anyhow::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("a field")?;
+        Ok(value.parse()?)
+    }
+
+    /// Stops the server, and gives the commits that it made.
+    pub(crate) fn stop(mut self) -> anyhow::Result<u64> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        self.child.wait()?;
+        let last = self.log.take().context("a log")?.join().map_err(|_| anyhow!("the log is lost"))?;
+        let commits = last.strip_suffix(" commits").and_then(|line| line.rsplit(' ').next());
+        commits.and_then(|count| count.parse().ok()).with_context(|| format!("no commits in {last:?}"))
     }
 
     /// A line of /proc/PID/`file` in KiB.

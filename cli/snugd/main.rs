@@ -186,7 +186,13 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
     signals::watch(handle.clone(), reread).context("cannot take signals")?;
     announce(&handle);
     smol::block_on(daemon.run());
-    tracing::info!("stopped");
+    let counts = handle.counts();
+    tracing::info!(
+        "stopped after {} connections, and {} entries in {} commits",
+        counts.connections,
+        counts.entries,
+        counts.commits
+    );
     Ok(())
 }
 

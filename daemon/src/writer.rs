@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use snug_protocol::Code;
+use snug_protocol::{Code, EntryKind};
 
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
-use crate::log::{CommitError, Draft, Outcome, Refusal, Store};
+use crate::log::{Act, CommitError, Draft, Outcome, Refusal, Store};
 
 /// A draft, and what is to be done when it is decided.
 pub(crate) struct Submission {
@@ -117,6 +117,8 @@ pub(crate) struct Writer {
     trouble: Option<Trouble>,
     /// Whether the database has to be opened anew before anything else.
     is_broken: bool,
+    /// Whether something was deleted since the files were last tidied.
+    has_deleted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,8 +148,17 @@ impl Writer {
             return;
         }
         let outcomes = self.commit(core, store, &pack);
+        let mut is_time_to_tidy = false;
         for (submission, outcome) in pack.into_iter().zip(outcomes) {
+            match &submission.draft.act {
+                Act::Enter(entry) if entry.kind == EntryKind::Delete => self.has_deleted = true,
+                Act::Purge { .. } => is_time_to_tidy = true,
+                _ => {}
+            }
             deliver::deliver(core, store, submission, outcome);
+        }
+        if is_time_to_tidy && std::mem::take(&mut self.has_deleted) {
+            store.tidy();
         }
         if self.is_broken {
             self.reopen(core, store);

@@ -252,6 +252,9 @@ pub(crate) trait Store: Send {
     /// It cannot be had now.
     fn reopen(&mut self) -> Result<(), LogError>;
 
+    /// Takes what was deleted out of the files for good, as far as that can be done now.
+    fn tidy(&mut self) {}
+
     /// The id of the newest entry that was committed; 0 before the first.
     fn last_id(&self) -> u64;
 
@@ -328,13 +331,14 @@ impl Log {
 impl Store for Log {
     fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
         let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
+        let place = self.place.clone();
         let (outcomes, committed, last_id) =
-            self.apply(&meta, drafts).map_err(|error| match trouble(&error) {
+            self.apply(&meta, drafts).map_err(|error| match trouble(&error, &place) {
                 Trouble::Full => CommitError::Full(error),
                 Trouble::Draft => CommitError::Failed(error),
                 Trouble::Database => CommitError::Broken(error),
             })?;
-        committed.map_err(|error| match trouble(&error) {
+        committed.map_err(|error| match trouble(&error, &self.place) {
             Trouble::Full => CommitError::Full(error),
             // An error of the commit itself, fsync's above all, leaves open what is on the disk.
             Trouble::Draft | Trouble::Database => CommitError::Broken(error),
@@ -353,6 +357,15 @@ impl Store for Log {
         let reopened = Log::open(self.place.clone(), self.name, self.limits)?;
         *self = reopened;
         Ok(())
+    }
+
+    fn tidy(&mut self) {
+        // The write-ahead log still has the pages of before, until it is emptied.
+        let done = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        match done {
+            Ok(_) => {}
+            Err(error) => tracing::warn!("what was deleted is still in log.db-wal: {error}"),
+        }
     }
 
     fn last_id(&self) -> u64 {
@@ -375,9 +388,11 @@ enum Trouble {
     Database,
 }
 
-fn trouble(error: &rusqlite::Error) -> Trouble {
+fn trouble(error: &rusqlite::Error, place: &Place) -> Trouble {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Trouble::Full,
+        // SQLite says so only of ENOSPC; a quota that is used up is an error of writing to it.
+        Some(ErrorCode::SystemIoFailure) if is_write(error) && place.has_no_room() => Trouble::Full,
         Some(
             ErrorCode::SystemIoFailure
             | ErrorCode::DatabaseCorrupt
@@ -389,6 +404,11 @@ fn trouble(error: &rusqlite::Error) -> Trouble {
         ) => Trouble::Database,
         _ => Trouble::Draft,
     }
+}
+
+/// Whether it was a write that failed, of which nothing counts (`SQLITE_IOERR_WRITE`).
+fn is_write(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
 }
 
 #[cfg(test)]

@@ -28,6 +28,17 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    /// Whether a small file finds no room there.
+    pub(super) fn has_no_room(&self) -> bool {
+        let Place::Folder { folder, .. } = self else { return false };
+        let probe = folder.join("probe");
+        let written = fs::write(&probe, [0; 8_192]);
+        let _ = fs::remove_file(probe);
+        written.is_err_and(|error| {
+            matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        })
+    }
+
     /// The log's file.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
