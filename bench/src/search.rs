@@ -21,7 +21,7 @@ pub(crate) struct Search {
     times: usize,
 }
 
-/// The words of messages: the n-th is in about one message of n.
+/// The words of messages: half of all are the first, one of so many is the last.
 const WORDS: usize = 20_000;
 
 impl Search {
@@ -43,7 +43,7 @@ impl Search {
             for _ in 0..200 {
                 let _ = write!(lines, "MSG #r{}", roll(10));
                 for _ in 0..10 {
-                    // Frequent words are short numbers, rare ones are long: about Zipf's law.
+                    // Frequent words have small numbers, rare ones large: about Zipf's law.
                     let _ = write!(lines, " w{}", WORDS / (1 + roll(WORDS)));
                 }
                 lines.push('\n');
