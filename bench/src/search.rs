@@ -79,6 +79,7 @@ impl Search {
             ("search_two_words", "SEARCH * w3 w6666"),
             ("search_phrase", "SEARCH * \"w1 w2 w1\""),
             ("search_prefix", "SEARCH * w12*"),
+            ("search_everything", "SEARCH * w*"),
             ("search_from_in", "SEARCH #r3 w5 from:writer"),
             ("search_nothing", "SEARCH * w1 w20000 w6666 w5000"),
             ("search_after", "SEARCH * w1 after:2026-01-01"),

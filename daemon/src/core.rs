@@ -9,7 +9,6 @@ use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Code, LogName};
 
-use crate::Environment;
 use crate::config::Config;
 use crate::deliver::Reply;
 use crate::log::{Act, Author, Draft, Place};
@@ -19,6 +18,7 @@ use crate::reads::{Look, Reads, Search};
 use crate::registry::{Registry, Room};
 use crate::session::Origin;
 use crate::writer::{Queue, Submission};
+use crate::{Environment, Keep};
 
 /// See the module.
 pub(crate) struct Core {
@@ -136,6 +136,10 @@ impl Core {
     pub(crate) fn purge(&self, behind: u64) {
         let config = self.config();
         let (rooms, private) = (config.log.keep, config.log.keep_private);
+        let keeps_everything =
+            rooms == Keep::Forever && private == Keep::Forever && !self.registry.has_rooms_of_few_entries();
+        // The writer uses the occasion to tidy, also where there is nothing to look at.
+        let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
         self.submit(Author::default(), Act::Purge { behind, rooms, private }, Reply::Purge);
     }
 

@@ -356,7 +356,7 @@ fn join(
     }
     match joined {
         Ok(Some(room)) => {
-            answer.set_ok_tags(room_tags(&room));
+            answer.set_ok_tags(room_tags(&room, core.config().log.keep));
             answer.ok(Some(&room.name))
         }
         Err(Refusal { code, text }) => answer.err(code, &text),

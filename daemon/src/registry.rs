@@ -484,6 +484,13 @@ impl Registry {
         found.map(|inhabited| Arc::clone(&inhabited.room))
     }
 
+    /// Whether there are rooms with a setting of their own of how long entries are kept.
+    pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
+        let is_one =
+            |inhabited: &Inhabited| inhabited.room.policy().1.is_some_and(|keep| keep != Keep::Forever);
+        self.state().rooms.values().any(is_one)
+    }
+
     /// Notes which entry of a conversation is the oldest now; 0 if there is none left.
     pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
         if let Some(room) = self.room_numbered(conversation) {

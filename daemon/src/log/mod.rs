@@ -321,9 +321,12 @@ impl Log {
             apply::forget_oldest(&transaction, last_id, self.limits.entries)?;
         }
         apply::forget_keys(&transaction, meta)?;
-        transaction
-            .prepare_cached("UPDATE state SET last_id = ?1, last_time = ?2")?
-            .execute((last_id, meta.time.millis()))?;
+        // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
+        if last_id != self.last_id {
+            transaction
+                .prepare_cached("UPDATE state SET last_id = ?1, last_time = ?2")?
+                .execute((last_id, meta.time.millis()))?;
+        }
         Ok((outcomes, transaction.commit(), last_id))
     }
 }
@@ -343,8 +346,10 @@ impl Store for Log {
             // An error of the commit itself, fsync's above all, leaves open what is on the disk.
             Trouble::Draft | Trouble::Database => CommitError::Broken(error),
         })?;
-        self.last_id = last_id;
-        self.last_time = meta.time;
+        if last_id != self.last_id {
+            self.last_id = last_id;
+            self.last_time = meta.time;
+        }
         Ok(outcomes)
     }
 

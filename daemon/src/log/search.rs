@@ -25,7 +25,7 @@ const SCHEMA: &str = "
     -- `place` has words for where a message is and whose: cNUMBER its conversation, room if that is a room, iNUMBER
     -- the two of a private message, aHASH its author's nick.
     CREATE VIRTUAL TABLE IF NOT EXISTS search.words USING fts5 (
-        text, place, tokenize = \"unicode61 remove_diacritics 2\"
+        text, place, prefix = '1 2', tokenize = \"unicode61 remove_diacritics 2\"
     );
 ";
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use snug_protocol::{Body, Code, RoomName, ServerLine, TagBuilder, Target};
 
 use super::{Answer, Answered, Session, refusal};
+use crate::Keep;
 use crate::deliver::Reply;
 use crate::log::{Act, Draft, Readers, Refusal, RoomSetting};
 use crate::registry::{Present, Room};
@@ -21,7 +22,7 @@ impl Session {
         let remembers = |room: &Room| room.policy().0 == Readers::Joined;
         let is_ordered = self.core.registry.room(&room).is_some_and(|room| remembers(&room));
         if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
-            answer.set_ok_tags(room_tags(&room));
+            answer.set_ok_tags(room_tags(&room, config.log.keep));
             return Ok(Answered::Ok(Some(room.name.clone())));
         }
         // The log makes the room, or notes since when one is there.
@@ -111,15 +112,15 @@ impl Session {
     }
 }
 
-/// What the OK of JOIN tells about a room.
-pub(crate) fn room_tags(room: &Room) -> TagBuilder {
+/// What the OK of JOIN tells about a room; `keep` is how long entries are kept where a room does not say.
+pub(crate) fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
     let mut tags = TagBuilder::default();
     let (first, last) = room.ends();
     let (history, keep) = room.policy();
     tags.display("first", Some(first).filter(|first| *first > 0));
     tags.display("last", Some(last).filter(|last| *last > 0));
     tags.value("history", Some(history.word()).filter(|_| history != Readers::All));
-    tags.display("keep", keep);
+    tags.display("keep", Some(keep.unwrap_or(default_keep)).filter(|keep| *keep != Keep::Forever));
     tags
 }
 
