@@ -361,6 +361,40 @@ fn a_full_or_read_only_disk_refuses_and_loses_nothing() {
 }
 
 #[test]
+fn a_search_index_that_is_damaged_or_gone_is_made_anew() {
+    let mut daemon = Daemon::start();
+    let mut alice = Raw::enter(&daemon, "alice");
+    for n in 0..200 {
+        alice.say(&format!("MSG #lobby needle {n} in a haystack of words that take some room"));
+        alice.wait_for("OK MSG");
+    }
+    alice.say("SEARCH * needle 7");
+    alice.wait_for("OK SEARCH");
+    let damage: [fn(&Path); 3] = [
+        |index| fs::remove_file(index).expect("it is there"),
+        |index| fs::write(index, [7; 9_000]).expect("a file"),
+        |index| {
+            let mut bytes = fs::read(index).expect("it is there");
+            bytes[4_096..].fill(0x55);
+            fs::write(index, bytes).expect("a file");
+        },
+    ];
+    for damage in damage {
+        daemon = daemon.restart_after("", |folder| damage(&folder.join("data/search.db")));
+        let mut bob = Raw::enter(&daemon, "bob");
+        let found = loop {
+            bob.say("SEARCH * needle 7");
+            let answer = bob.hear();
+            // The search that finds the damage is refused; the next one has a new index.
+            if !answer.contains("ERR SEARCH unavailable") {
+                break answer;
+            }
+        };
+        assert!(found.contains(":alice MSG #lobby needle 7 in"), "{found}");
+    }
+}
+
+#[test]
 fn rooms_topics_tokens_and_keys_survive_kill() {
     let daemon = Daemon::start();
     let mut alice = Raw::connect(&daemon);

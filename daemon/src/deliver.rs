@@ -182,9 +182,7 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
         }
         Reply::Look(look) => look(core, Some(&store.view())),
         Reply::Search(search) => match store.index() {
-            Some(index) => {
-                reads::search(core, &store.view(), &index, search);
-            }
+            Some(index) => reads::search(core, &store.view(), &index, search),
             None => search(core, None),
         },
         Reply::Nobody => {}

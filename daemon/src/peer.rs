@@ -1,5 +1,6 @@
 //! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -404,9 +405,32 @@ impl Outbox {
     }
 
     fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
+        let Some(waker) = self.waker.take() else { return };
+        let now = HELD.with_borrow_mut(|held| match held {
+            Some(held) => {
+                held.push(waker);
+                None
+            }
+            None => Some(waker),
+        });
+        if let Some(waker) = now {
             waker.wake();
         }
+    }
+}
+
+thread_local! {
+    /// Connections that have something to do when the work at hand is done.
+    static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+}
+
+/// Does something that puts lines into many outboxes, and wakes their connections only then: each writes once what it
+/// got, instead of the first line alone while the others are still to come.
+pub(crate) fn wake_afterwards(work: impl FnOnce()) {
+    HELD.set(Some(Vec::new()));
+    work();
+    for waker in HELD.take().unwrap_or_default() {
+        waker.wake();
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::core::Core;
 use crate::log::{self, Index, View};
@@ -182,41 +182,63 @@ fn run_search(core: &Arc<Core>, folder: &Path) {
     let mut kept = None;
     while let Some(task) = core.reads.next_task() {
         let database = connection(&mut kept, || log::indexer(folder));
-        let is_well = match (task, database) {
+        let (state, search) = match (task, database) {
             (Task::Search(search), None) => {
                 search(core, None);
-                true
+                continue;
             }
-            (Task::Search(search), Some(database)) => {
-                self::search(core, &View::new(database), &Index::new(database), search)
-            }
-            (Task::CatchUp, None) => true,
-            (Task::CatchUp, Some(database)) => catch_up(core, &Index::new(database)),
+            (Task::CatchUp, None) => continue,
+            (Task::Search(search), Some(database)) => (catch_up(core, &Index::new(database)), Some(search)),
+            (Task::CatchUp, Some(database)) => (catch_up(core, &Index::new(database)), None),
         };
-        if !is_well {
+        let database = kept.as_ref().filter(|_| state == State::Well);
+        if let Some(search) = search {
+            match database {
+                Some(database) => search(core, Some((&View::new(database), &Index::new(database)))),
+                None => search(core, None),
+            }
+        }
+        if state != State::Well {
             kept = None;
+        }
+        if state == State::Damaged {
+            tracing::warn!("the search index is damaged and is made anew");
+            log::discard_index(folder);
+            core.reads.set_behind();
         }
     }
 }
 
-/// Searches, when the index has caught up.
-pub(crate) fn search(core: &Arc<Core>, view: &View<'_>, index: &Index<'_>, search: Search) -> bool {
-    let is_well = catch_up(core, index);
-    search(core, is_well.then_some((view, index)));
-    is_well
+/// How the index is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Well,
+    /// It could not be brought up to date this time.
+    Failed,
+    /// It is not what was written.
+    Damaged,
 }
 
-fn catch_up(core: &Core, index: &Index<'_>) -> bool {
+/// Searches an index in memory, when it has caught up.
+pub(crate) fn search(core: &Arc<Core>, view: &View<'_>, index: &Index<'_>, search: Search) {
+    let is_well = catch_up(core, index) == State::Well;
+    search(core, is_well.then_some((view, index)));
+}
+
+fn catch_up(core: &Core, index: &Index<'_>) -> State {
     match index.catch_up() {
         Ok(forgotten) => {
             if !forgotten.is_empty() {
                 core.note(log::Author::default(), log::Act::Unindexed(forgotten));
             }
-            true
+            State::Well
         }
         Err(error) => {
             tracing::error!("the search index cannot be brought up to date: {error}");
-            false
+            match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => State::Damaged,
+                _ => State::Failed,
+            }
         }
     }
 }

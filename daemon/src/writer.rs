@@ -11,6 +11,7 @@ use snug_protocol::{Code, EntryKind};
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
 use crate::log::{Act, CommitError, Draft, Outcome, Refusal, Store};
+use crate::peer;
 
 /// A draft, and what is to be done when it is decided.
 pub(crate) struct Submission {
@@ -149,14 +150,18 @@ impl Writer {
         }
         let outcomes = self.commit(core, store, &pack);
         let mut is_time_to_tidy = false;
-        for (submission, outcome) in pack.into_iter().zip(outcomes) {
-            match &submission.draft.act {
-                Act::Enter(entry) if entry.kind == EntryKind::Delete => self.has_deleted = true,
+        for Submission { draft, .. } in &pack {
+            match &draft.act {
+                Act::Enter(entry) => self.has_deleted |= entry.kind == EntryKind::Delete,
                 Act::Purge { .. } => is_time_to_tidy = true,
                 _ => {}
             }
-            deliver::deliver(core, store, submission, outcome);
         }
+        peer::wake_afterwards(|| {
+            for (submission, outcome) in pack.into_iter().zip(outcomes) {
+                deliver::deliver(core, store, submission, outcome);
+            }
+        });
         if is_time_to_tidy && std::mem::take(&mut self.has_deleted) {
             store.tidy();
         }

@@ -32,6 +32,19 @@ impl Access {
         }
     }
 
+    /// The first and the last entry that it may see at all.
+    pub(super) fn ends(&self) -> (u64, u64) {
+        match self {
+            Access::All => (0, u64::MAX >> 1),
+            Access::Nothing => (1, 0),
+            Access::Stays(stays) => {
+                let first = stays.iter().map(|(first, _)| *first).min();
+                let last = stays.iter().map(|(_, last)| *last).max();
+                first.zip(last).unwrap_or((1, 0))
+            }
+        }
+    }
+
     /// What `identity` may see of a conversation.
     pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
         let history: Option<String> = database

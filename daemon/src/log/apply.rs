@@ -64,6 +64,9 @@ pub(super) fn apply(
     };
     if !matches!(outcome, Outcome::Refused(_)) {
         for newcomer in &draft.newcomers {
+            // Whoever was known by this before is not any more.
+            tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
+                .execute(params![newcomer.proof, newcomer.number])?;
             tx.prepare_cached(
                 "INSERT OR IGNORE INTO identity (number, nick, fold, proof, bot) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?

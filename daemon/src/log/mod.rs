@@ -21,7 +21,7 @@ pub(crate) use entry::Entry;
 
 mod open;
 pub use open::LogError;
-pub(crate) use open::{Place, indexer, reader};
+pub(crate) use open::{Place, discard_index, indexer, reader};
 
 mod schema;
 

@@ -179,14 +179,20 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
     if let Err(error) = search::attach(&database, Some(&file)) {
         tracing::warn!("the search index {} is made anew: {error}", file.display());
         let _ = database.execute("DETACH search", []);
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = file.clone().into_os_string();
-            name.push(suffix);
-            let _ = fs::remove_file(name);
-        }
+        discard_index(folder);
         search::attach(&database, Some(&file))?;
     }
     Ok(database)
+}
+
+/// Takes a search index away that is of no use. No connection may have it open.
+pub(crate) fn discard_index(folder: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = folder.join(INDEX_FILE).into_os_string();
+        name.push(suffix);
+        let _ = fs::remove_file(name);
+    }
+    make_private(&folder.join(INDEX_FILE));
 }
 
 /// Makes a file that is its owner's alone, unless it is there. SQLite gives the files beside it the same mode. If it

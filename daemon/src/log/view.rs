@@ -393,7 +393,9 @@ impl<'c> View<'c> {
         most: u64,
         order: Order,
     ) -> rusqlite::Result<Vec<u64>> {
-        if *access == Access::Nothing {
+        let (first, last) = access.ends();
+        let (after, upto) = (after.max(first.saturating_sub(1)), upto.min(last));
+        if after >= upto {
             return Ok(Vec::new());
         }
         let sql = match order {
