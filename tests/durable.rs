@@ -237,6 +237,17 @@ fn a_log_that_is_damaged_is_refused_with_its_name_and_what_helps() {
     let (code, said) = check();
     assert_eq!(code, Some(1));
     assert!(said.contains("entry 100 is not what was written"), "{said}");
+    let mut newest = whole.clone();
+    let place = newest.windows(11).position(|w| w == b"message 299").expect("a text");
+    newest[place] ^= 1;
+    fs::write(&log, &newest).expect("a file");
+    let daemon = Daemon::start_in(folder).unwrap_or_else(|said| panic!("it starts: {said}"));
+    let exported = daemon.snug().args(["export", "#lobby"]).output().expect("snug runs");
+    let exported = String::from_utf8_lossy(&exported.stdout).into_owned();
+    assert_eq!(exported.lines().count(), 300);
+    assert!(exported.contains("(entries 300 to 300 are not there any more)"), "{exported}");
+    let (folder, _) = daemon.stop_and_keep();
+    fs::write(&log, &flipped).expect("a file");
     // The others are still there, and who reads them is told.
     let daemon = Daemon::start_in(folder).unwrap_or_else(|said| panic!("it starts: {said}"));
     let mut bob = Raw::enter(&daemon, "bob");
@@ -415,6 +426,69 @@ fn rooms_topics_tokens_and_keys_survive_kill() {
     back.say("SET #ops");
     back.wait_for("SET #ops keep=9d");
     daemon.signal(Signal::TERM);
+}
+
+#[test]
+fn private_messages_come_once_over_restarts_and_a_room_keeps_its_owner() {
+    let daemon = Daemon::start();
+    let enter = |daemon: &Daemon, nick: &str| {
+        let mut raw = Raw::connect(daemon);
+        raw.say(&format!("@token=0123456789-0123456789-{nick} NICK {nick}"));
+        raw.wait_for("OK NICK");
+        raw
+    };
+    let (mut alice, mut bob) = (enter(&daemon, "alice"), enter(&daemon, "bob"));
+    alice.say("JOIN #own");
+    alice.wait_for("OK JOIN");
+    bob.say("MSG #own somebody else wrote");
+    bob.wait_for("OK MSG");
+    bob.say("PRIV alice once");
+    alice.wait_for("PRIV alice once");
+    bob.wait_for("OK PRIV");
+    let daemon = daemon.restart("");
+    let mut alice = enter(&daemon, "alice");
+    alice.say("JOIN #own");
+    assert!(alice.hear().contains("OK JOIN #own"), "nothing that was there before comes again");
+    alice.say("SET #own keep 5d");
+    alice.wait_for("OK SET #own");
+    // A room in which nobody wrote went with its last member.
+    alice.say("JOIN #ghost");
+    alice.wait_for("OK JOIN");
+    let daemon = daemon.kill_and_restart("");
+    let mut carol = enter(&daemon, "carol");
+    carol.say("ROOMS");
+    let rooms: Vec<String> = (0..3).map(|_| carol.hear()).collect();
+    assert!(rooms[2] == "OK ROOMS 2", "{rooms:?}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_config(folder.path(), "[limits]\nrate = 0\n[log]\ndurability = \"process\"\n");
+    let daemon = Daemon::start_in(folder).expect("it starts");
+    let limit = |bytes: &str| {
+        let pid = daemon.id().to_string();
+        let done = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+        assert!(done.expect("prlimit runs").success());
+    };
+    let mut alice = Raw::enter(&daemon, "alice");
+    limit("3000000");
+    let long = "x".repeat(8_000);
+    let mut acknowledged = 0;
+    loop {
+        alice.say(&format!("MSG #lobby {acknowledged} {long}"));
+        let answer = alice.wait_for(" MSG ");
+        let answer = if answer.contains(":alice MSG") { alice.hear() } else { answer };
+        if answer.starts_with("ERR ") {
+            assert!(answer.starts_with("ERR MSG storage-full "), "{answer}");
+            break;
+        }
+        acknowledged += 1;
+    }
+    limit("unlimited");
+    alice.say("MSG #lobby there is room again");
+    alice.wait_for("OK MSG");
+    assert_eq!(messages(&daemon, 0).len(), acknowledged + 1);
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Daemon {
         self.log.wait_for(text)
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the kernel says about the daemon's memory: the peak, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status =

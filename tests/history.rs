@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -85,11 +85,26 @@ fn what_a_reader_did_not_take_comes_again() {
     let daemon = Daemon::start();
     let file = daemon.folder().join("cursor");
     say(&daemon, "#lobby", (1..=50).map(|n| format!("line {n}")));
+    let mut founder = Raw::enter(&daemon, "founder");
+    founder.say("JOIN #long");
+    founder.wait_for("OK JOIN");
     let start = || {
         let mut tail = daemon.snug();
         tail.args(["-n", "reader", "--json", "tail", "--since", "0", "--cursor"]).arg(&file).arg("#lobby");
         tail.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("snug runs")
     };
+    // A first line that fills the pipe is no more taken than others.
+    say(&daemon, "#long", std::iter::once("y".repeat(6_000)));
+    let long = daemon.folder().join("long");
+    let mut tail = daemon.snug();
+    tail.args(["-n", "reader", "tail", "--since", "0", "--cursor"]).arg(&long).arg("#long");
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("snug runs");
+    let mut reader = tail.stdout.take().expect("a pipe");
+    reader.read_exact(&mut [0; 100]).expect("it begins");
+    drop(reader);
+    tail.wait().expect("snug ends");
+    assert!(!long.exists(), "the line was not taken");
+
     // Nothing but this pipe is between the two, and the reader takes it line by line.
     let mut taken = Vec::new();
     for _ in 0..3 {

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use snug_protocol::{Body, Command, Cursor, EntryKind, Page, ServerLine, Target, Timestamp};
 
 use crate::failure::Failure;
-use crate::history::{ask, next};
+use crate::history::{ask, id_of, next};
 use crate::place::{self, Part};
 use crate::{Common, output, show};
 
@@ -43,7 +43,7 @@ impl Export {
         drop(events);
         // Only what there is now: a busy room would never come to an end.
         let last = ask(&client, &target, Page::Latest, 1).await?;
-        let last = last.rows.iter().find_map(|row| row.line().id()).unwrap_or(0);
+        let last = last.rows.last().and_then(id_of).unwrap_or(0);
         let progress = progress(last);
         let part = self.output.as_ref().map(|path| {
             let mut part = path.clone().into_os_string();
@@ -175,9 +175,9 @@ impl<W: Write> Document<W> {
     fn gap(&mut self, line: &ServerLine<'_>) -> io::Result<()> {
         let Body::Gap { from, to, .. } = line.body else { return Ok(()) };
         match self.format {
-            Format::Txt => writeln!(self.out, "(entries {from} to {to} are not kept any more)"),
+            Format::Txt => writeln!(self.out, "(entries {from} to {to} are not there any more)"),
             Format::Html => {
-                writeln!(self.out, "<p class=\"note\">entries {from} to {to} are not kept any more</p>")
+                writeln!(self.out, "<p class=\"note\">entries {from} to {to} are not there any more</p>")
             }
             Format::Jsonl => {
                 writeln!(self.out, "{{\"type\":\"gap\",\"first\":\"{from}\",\"last\":\"{to}\"}}")

@@ -146,8 +146,16 @@ pub(crate) async fn ask(
 
 /// Where to go on behind a page, if there is more.
 pub(crate) fn next(answer: &Answer) -> Option<Cursor> {
-    let last = answer.rows.last()?.line().id()?;
+    let last = id_of(answer.rows.last()?)?;
     has_more(answer).then_some(Cursor::at(last))
+}
+
+/// The id of a row, or of the last entry that is not there any more.
+pub(crate) fn id_of(row: &Received) -> Option<u64> {
+    match row.line().body {
+        Body::Gap { to, .. } => to.parse().ok(),
+        _ => row.line().id(),
+    }
 }
 
 fn has_more(answer: &Answer) -> bool {

@@ -48,35 +48,70 @@ fn is_tricky(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Waits until whoever reads stdout has taken all of it, where the system can tell: stdout is made a pipe that is
-/// full with the least there is in it.
-///
-/// # Errors
-/// The reader has gone, and has perhaps not taken all.
-pub(crate) fn wait_until_taken() -> io::Result<()> {
+/// What tells whether whoever reads stdout has taken all of it. Has to be made before anything is printed.
+pub(crate) struct Reader {
+    kind: Kind,
+}
+
+enum Kind {
+    /// Stdout is no pipe, or the system cannot tell: what is written is taken.
+    None,
+    /// A pipe with room for one page, which can be written to only when it is empty (pipe(7)).
     #[cfg(target_os = "linux")]
-    {
-        use rustix::event::{PollFd, PollFlags, poll};
-        use rustix::fs::{FileType, fstat};
-        let stdout = io::stdout();
-        if !fstat(&stdout).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {
-            return Ok(());
-        }
-        // One page: it can be written to only when it is empty (pipe(7)). The kernel refuses while there is more in it.
-        static IS_SMALL: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-        if !IS_SMALL.load(std::sync::atomic::Ordering::Relaxed) {
-            let is_small = rustix::pipe::fcntl_setpipe_size(&stdout, 4_096).is_ok();
-            IS_SMALL.store(is_small, std::sync::atomic::Ordering::Relaxed);
-        }
-        let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
-        while let Err(error) = poll(&mut wait, None) {
-            if error != rustix::io::Errno::INTR {
-                return Err(error.into());
+    SmallPipe,
+    /// A pipe that could not be made small. It has to be asked now and then.
+    #[cfg(target_os = "linux")]
+    LargePipe,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Reader {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FileType, fstat};
+            let stdout = io::stdout();
+            if fstat(&stdout).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {
+                let is_small = rustix::pipe::fcntl_setpipe_size(&stdout, 4_096).is_ok();
+                return Reader { kind: if is_small { Kind::SmallPipe } else { Kind::LargePipe } };
             }
         }
-        if wait[0].revents().contains(PollFlags::ERR) {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        Reader { kind: Kind::None }
+    }
+
+    /// Waits until all that was printed is taken.
+    ///
+    /// # Errors
+    /// The reader has gone, and has perhaps not taken all.
+    pub(crate) fn wait_until_taken(&self) -> io::Result<()> {
+        match self.kind {
+            Kind::None => Ok(()),
+            #[cfg(target_os = "linux")]
+            Kind::SmallPipe => wait_for_room(),
+            #[cfg(target_os = "linux")]
+            Kind::LargePipe => {
+                while rustix::io::ioctl_fionread(io::stdout())? > 0 {
+                    wait_for_room()?;
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                wait_for_room()
+            }
         }
+    }
+}
+
+/// Waits until stdout can be written to.
+#[cfg(target_os = "linux")]
+fn wait_for_room() -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stdout = io::stdout();
+    let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
+    while let Err(error) = poll(&mut wait, None) {
+        if error != rustix::io::Errno::INTR {
+            return Err(error.into());
+        }
+    }
+    if wait[0].revents().contains(PollFlags::ERR) {
+        return Err(io::ErrorKind::BrokenPipe.into());
     }
     Ok(())
 }

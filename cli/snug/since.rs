@@ -75,11 +75,15 @@ impl Since {
             let command = Command::History { target, page: Page::Since(time), limit: Some(1) };
             // A room that nobody has made yet, or a person with whom one never spoke, has nothing to show.
             let Ok(answer) = client.ask(command).await else { continue };
-            let id = answer.rows.iter().find_map(|row| row.line().id());
-            first = [first, id].into_iter().flatten().min();
+            // A gap is part of what is asked for: who begins before it is told of it.
+            let ids = answer.rows.iter().filter_map(|row| match row.line().body {
+                Body::Gap { from, .. } => from.parse().ok(),
+                _ => row.line().id(),
+            });
+            first = first.into_iter().chain(ids).min();
         }
         Ok(match first {
-            Some(id) => Cursor { id: id - 1, ..newest },
+            Some(id) => Cursor { id: id.saturating_sub(1), ..newest },
             None => newest,
         })
     }

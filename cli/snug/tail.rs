@@ -73,6 +73,7 @@ impl Tail {
             (None, None) => None,
         };
         let follows = self.follow || self.since.is_none();
+        let reader = file.as_ref().map(|_| output::Reader::new());
         // The client is kept: without it the connection would end.
         let (_client, events) = place::connect(common, Part::Listener { rooms, since, follows }).await?;
         let mut reason = "the connection is closed".to_owned();
@@ -80,8 +81,10 @@ impl Tail {
             match event {
                 Event::Line(received) => {
                     let is_printed = print(&received.line(), &wanted, common)?;
-                    if let (true, Some(file), Some(cursor)) = (is_printed, &mut file, received.cursor()) {
-                        output::wait_until_taken()?;
+                    if let (true, Some(file), Some(reader)) = (is_printed, &mut file, &reader)
+                        && let Some(cursor) = received.cursor()
+                    {
+                        reader.wait_until_taken()?;
                         file.write(cursor)?;
                     }
                 }
@@ -121,7 +124,7 @@ pub(crate) fn tell_gap(target: &str, from: &str, to: &str, common: &Common) -> R
     if !common.json {
         let text = match target {
             "*" => format!("gap: the log is another one than before; nothing connects {from} and {to}"),
-            _ => format!("gap: what was said in {target} from entry {from} to {to} is not kept any more"),
+            _ => format!("gap: what was said in {target} from entry {from} to {to} is not there any more"),
         };
         tell(&text, common);
         return Ok(());

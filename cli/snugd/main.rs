@@ -129,6 +129,12 @@ fn check_data(config: &Config) -> anyhow::Result<()> {
         match finding {
             Finding::Unusable(text) => writeln!(stdout, "the log cannot be used: {text}")?,
             Finding::Structure(text) => writeln!(stdout, "the database is damaged: {text}")?,
+            Finding::Tail(commits) => {
+                writeln!(
+                    stdout,
+                    "the last {commits} commits in log.db-wal are damaged, and will be passed over"
+                )?;
+            }
             Finding::Entry(id) => writeln!(stdout, "entry {id} is not what was written")?,
             Finding::End { found, expected } => {
                 writeln!(stdout, "the last entry is {found} and should be {expected}")?;
@@ -146,6 +152,9 @@ fn check_data(config: &Config) -> anyhow::Result<()> {
         return Ok(());
     }
     let log = data.join("log.db");
+    if findings.iter().all(|finding| matches!(finding, Finding::Unusable(_))) {
+        anyhow::bail!("{} cannot be read as it is; nothing was changed", log.display());
+    }
     anyhow::bail!(
         "{} is damaged: stop snugd, keep a copy of the folder, and put a backup of log.db in its place (without \
          log.db-wal, log.db-shm and search.db)",

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -10,6 +11,8 @@ use snug_daemon::Handle;
 
 /// Watches for signals on a thread of its own, until the process ends.
 pub(crate) fn watch(handle: Handle, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+    // A limit on the size of files is an error of writing, which has its answer, and not the end.
+    signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), Arc::default())?;
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let work = move || {
         let mut stopping = false;

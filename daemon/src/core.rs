@@ -36,8 +36,9 @@ pub(crate) struct Core {
     pub(crate) place: Place,
     /// What waits to be read beside the writer, if the log can be read so.
     pub(crate) reads: Reads,
-    /// The newest entry that was delivered.
+    /// The newest entry that was delivered, and the one that is being delivered, if that is another.
     pub(crate) delivered: AtomicU64,
+    pub(crate) delivering: AtomicU64,
     /// The user whom the daemon runs as: an operator.
     pub(crate) operator: u32,
     /// What it takes to seal a connection.
@@ -89,6 +90,7 @@ impl Core {
             place,
             reads: Reads::default(),
             delivered: AtomicU64::new(0),
+            delivering: AtomicU64::new(0),
             operator: platform::own_user(),
             seal,
             last_session: AtomicU64::new(0),
@@ -130,6 +132,13 @@ impl Core {
     /// Lets the log note something that nobody waits for.
     pub(crate) fn note(&self, author: Author, act: Act) {
         self.submit(author, act, Reply::Nobody);
+    }
+
+    /// Lets the log know which private messages have been given to whom since the last time.
+    pub(crate) fn note_delivered(&self) {
+        for (number, id) in self.registry.newly_delivered() {
+            self.note(Author { number, ..Author::default() }, Act::Deliver { id });
+        }
     }
 
     /// Takes away what is kept no longer, beginning with the conversations behind this number.

@@ -214,10 +214,19 @@ impl Daemon {
         let keeper = executor.spawn(keep(Arc::clone(core)));
 
         let life = async {
-            // Nothing is ever sent: this ends when the channel is closed.
-            let _ = stopped.recv().await;
+            // Nothing is ever sent: this ends when the channel is closed. A daemon whose log has gone is of no use, either.
+            let broken = async {
+                let _ = writer.idle.recv().await;
+                tracing::error!("the log's thread is gone; the daemon ends");
+            };
+            async {
+                let _ = stopped.recv().await;
+            }
+            .or(broken)
+            .await;
             drop(acceptors);
             drop(keeper);
+            core.note_delivered();
             core.queue.close();
             writer.idle.recv().await.unwrap_or_default();
             core.reads.close();
@@ -276,6 +285,22 @@ pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError>
         Ok([Outcome::Room(_)]) => {}
         other => return Err(failed(&format!("the lobby cannot be made: {other:?}"))),
     }
+    // A room in which nobody ever wrote has lost its last member with the process.
+    let rooms = store.view().rooms().map_err(|error| failed(&error))?;
+    let lobby = RoomName::LOBBY.fold();
+    let retire =
+        rooms.iter().filter(|room| RoomName::parse(&room.name).is_ok_and(|name| name.fold() != lobby));
+    let retire: Vec<Draft> = retire
+        .map(|room| Draft {
+            author: Author::default(),
+            newcomers: Vec::new(),
+            act: Act::RetireRoom { room: room.number, generation: room.generation },
+        })
+        .collect();
+    for drafts in retire.chunks(256) {
+        let drafts: Vec<&Draft> = drafts.iter().collect();
+        store.commit(core.environment.clock.now(), &drafts).map_err(|error| failed(&format!("{error:?}")))?;
+    }
     let view = store.view();
     for stored in view.rooms().map_err(|error| failed(&error))? {
         let ends = view.ends(stored.number).map_err(|error| failed(&error))?;
@@ -286,6 +311,7 @@ pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError>
     let identities = view.identities().map_err(|error| failed(&error))?;
     core.registry.recall(identities, core.now());
     core.delivered.store(store.last_id(), Relaxed);
+    core.delivering.store(store.last_id(), Relaxed);
     Ok(())
 }
 
@@ -302,6 +328,7 @@ async fn keep(core: Arc<Core>) {
         core.look_after_sessions();
         if core.now().saturating_sub(purged) >= millis(PURGE) {
             purged = core.now();
+            core.note_delivered();
             core.purge(0);
         }
     }

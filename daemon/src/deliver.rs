@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::core::{Core, Counters};
-use crate::log::{Act, Conversation, Draft, Entry, NewEntry, Outcome, Refusal, Store, Topic};
+use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Refusal, Store, Topic};
 use crate::peer::Peer;
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
@@ -28,13 +28,7 @@ pub(crate) enum Reply {
     /// Answer with the room's settings.
     Set { sender: Arc<Peer>, label: Option<String>, room: Arc<Room> },
     /// Tell the author's other sessions of the marker, and the other one of a pair if it is meant to know.
-    Read {
-        sender: Arc<Peer>,
-        label: Option<String>,
-        me: Arc<Identity>,
-        target: String,
-        other: Option<Arc<Identity>>,
-    },
+    Read { sender: Arc<Peer>, label: Option<String>, me: Arc<Identity>, target: String },
     /// Tell those whose messages have arrived.
     Acknowledge { sender: Arc<Peer>, label: Option<String> },
     /// Nobody waits: conversations have shrunk.
@@ -51,11 +45,24 @@ pub(crate) enum Reply {
 pub(crate) enum Recipients {
     /// Who hears the room.
     Room(Arc<Room>),
-    /// The one it is addressed to, by the nick as it is shown, and its author.
-    Person { identity: Arc<Identity>, nick: String, author: Arc<Identity> },
+    /// The one it is addressed to, if the daemon knows who that is now, by the nick as it is shown; and its author.
+    Person { identity: Option<Arc<Identity>>, nick: String, author: Arc<Identity> },
 }
 
 impl Recipients {
+    /// The same, when the log has decided who the other one is: a nick may be another's by now.
+    fn of(self, core: &Core, peer: Option<u64>) -> Recipients {
+        match self {
+            Recipients::Person { identity, nick, author }
+                if identity.as_ref().map(|identity| identity.number) != peer =>
+            {
+                let identity = peer.and_then(|peer| core.registry.identity(peer));
+                Recipients::Person { identity, nick, author }
+            }
+            same => same,
+        }
+    }
+
     /// The name on the line.
     fn name(&self) -> &str {
         match self {
@@ -69,10 +76,11 @@ impl Recipients {
         match self {
             Recipients::Room(room) => room.audience.for_each(each),
             Recipients::Person { identity, author, .. } => {
-                identity.audience.for_each(&mut each);
-                if identity.number != author.number {
-                    author.audience.for_each(each);
+                if let Some(identity) = identity.as_ref().filter(|identity| identity.number != author.number)
+                {
+                    identity.audience.for_each(&mut each);
                 }
+                author.audience.for_each(each);
             }
         }
     }
@@ -87,17 +95,15 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
     match reply {
         Reply::Entry { sender, label, to } => {
             let Act::Enter(new) = &draft.act else { return };
-            if let Outcome::Applied { id, time, conversation, edits } = outcome {
+            if let Outcome::Applied { id, time, conversation, peer, edits } = outcome {
+                let to = to.of(core, peer);
                 let entry = Entry {
                     id,
                     time,
                     kind: if edits.is_some() { EntryKind::Edit } else { new.kind },
                     conversation,
                     author: Cow::Borrowed(&draft.author),
-                    peer: match new.to {
-                        Conversation::Room(_) => None,
-                        Conversation::With(peer) => Some((peer, Cow::Borrowed(new.peer_nick.as_str()))),
-                    },
+                    peer: peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str()))),
                     text: new.text.as_deref().map(Cow::Borrowed),
                     re: new.re,
                     about: edits.or(new.about),
@@ -107,6 +113,8 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
                     reactions: Cow::Borrowed(""),
                 };
                 fan_out(core, &entry, new.key.as_deref(), &to, Some(&sender));
+                sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
+                return;
             }
             sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
         }
@@ -138,14 +146,14 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
             };
             sender.settle(size, &answer);
         }
-        Reply::Read { sender, label, me, target, other } => {
+        Reply::Read { sender, label, me, target } => {
             let answer = Answer::new("READ", label);
             let answer = match outcome {
                 Outcome::Read { id, moved, told } => {
                     if moved {
                         tell_read(&draft.author.nick, &target, id, &me.audience, Some(&sender));
                     }
-                    if let Some(other) = other.filter(|_| told) {
+                    if let Some(other) = told.and_then(|other| core.registry.identity(other)) {
                         tell_read(&draft.author.nick, &other.nick(), id, &other.audience, None);
                     }
                     answer.ok(Some(&format!("{target} {id}")))
@@ -158,6 +166,11 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
             let answer = Answer::new("ACK", label);
             let answer = match outcome {
                 Outcome::Acknowledged(arrived) => {
+                    if let (Some(me), Act::Acknowledge { id }) =
+                        (core.registry.identity(draft.author.number), &draft.act)
+                    {
+                        me.delivered.fetch_max(*id, Relaxed);
+                    }
                     for (author, nick, id) in arrived {
                         tell_delivered(core, author, &nick, id);
                     }
@@ -208,7 +221,7 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
                 let people = (core.registry.identity(*peer), core.registry.identity(entry.author.number));
                 match people {
                     (Some(identity), Some(author)) => {
-                        Some(Recipients::Person { identity, nick: nick.to_string(), author })
+                        Some(Recipients::Person { identity: Some(identity), nick: nick.to_string(), author })
                     }
                     _ => None,
                 }
@@ -264,6 +277,8 @@ fn fan_out(core: &Core, entry: &Entry<'_>, key: Option<&str>, to: &Recipients, s
         let is_own = own_line.is_some() && peer.identity() == entry.author.number;
         peer.push_entry(own_line.as_ref().filter(|_| is_own).unwrap_or(&line))
     };
+    // Whoever comes in just now sees by this that an entry is on its way.
+    core.delivering.store(entry.id, SeqCst);
     let mut deliveries = 0;
     let mut sender_hears = sender.is_none();
     let mut has_arrived = false;
@@ -283,7 +298,7 @@ fn fan_out(core: &Core, entry: &Entry<'_>, key: Option<&str>, to: &Recipients, s
 
     match to {
         Recipients::Person { identity, .. } => {
-            if has_arrived {
+            if let Some(identity) = identity.as_ref().filter(|_| has_arrived) {
                 identity.delivered.fetch_max(entry.id, Relaxed);
             }
         }
@@ -325,7 +340,9 @@ fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
     let (target, id) = (author.nick(), id.to_string());
     let mut line = Vec::new();
     ServerLine::new(Body::Delivered { target: &target, id: &id }).with_from(nick).write(&mut line);
-    author.audience.for_each(|peer| peer.push(&line));
+    author.audience.for_each(|peer| {
+        peer.push(&line);
+    });
 }
 
 /// Brings the sender of a JOIN into the room that the log has made.

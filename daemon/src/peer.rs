@@ -220,18 +220,15 @@ impl Peer {
         self.end(Ending::Dismissed(Code::Timeout, text));
     }
 
-    /// Puts whole lines into the outbox. If that is too much, what waits is discarded and the session ends.
-    pub(crate) fn push(&self, lines: &[u8]) {
-        self.outbox().push(lines, &self.budget);
+    /// Puts whole lines into the outbox, and says whether they are there. If that is too much, what waits is discarded
+    /// and the session ends.
+    pub(crate) fn push(&self, lines: &[u8]) -> bool {
+        self.outbox().push(lines, &self.budget)
     }
 
-    /// Puts an entry into the outbox, if it hears them now, and says whether it does.
+    /// Puts an entry into the outbox, if it hears them now, and says whether it is there.
     pub(crate) fn push_entry(&self, line: &[u8]) -> bool {
-        let is_live = self.is_live();
-        if is_live {
-            self.push(line);
-        }
-        is_live
+        self.is_live() && self.push(line)
     }
 
     /// Whether it came to say something rather than to listen, so that what it hears may not be read.
@@ -271,13 +268,16 @@ impl Peer {
 
     /// Puts an answer into the outbox. It is the session's own doing and bounded by what it may have under way, so
     /// it is never what makes a session too slow.
-    pub(crate) fn push_answer(&self, lines: &[u8]) {
+    /// Says whether the lines are there.
+    pub(crate) fn push_answer(&self, lines: &[u8]) -> bool {
         let mut outbox = self.outbox();
-        if outbox.ending.is_none() {
+        let is_open = outbox.ending.is_none();
+        if is_open {
             outbox.append(lines, &self.budget);
             outbox.answers += lines.len();
             outbox.wake();
         }
+        is_open
     }
 
     /// Notes that something of `bytes` bytes goes to the log.
@@ -294,6 +294,7 @@ impl Peer {
         outbox.under_way.bytes = outbox.under_way.bytes.saturating_sub(bytes);
         if outbox.ending.is_none() {
             outbox.append(answer, &self.budget);
+            outbox.answers += answer.len();
         }
         outbox.wake();
     }
@@ -362,19 +363,20 @@ impl Outbox {
         self.waiting.len() + self.writing
     }
 
-    fn push(&mut self, lines: &[u8], budget: &Budget) {
+    fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
         if self.ending.is_some() {
-            return;
+            return false;
         }
         // Whoever asked for a long list is not slow because it is long.
         let events = self.fill() - self.answers - self.writing_answers;
         if events + lines.len() > budget.per_session.load(Relaxed) {
             let text = "you read too slowly, and what waited was discarded; connect again and resume";
             self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
-            return;
+            return false;
         }
         self.append(lines, budget);
         self.wake();
+        true
     }
 
     fn append(&mut self, lines: &[u8], budget: &Budget) {

@@ -173,8 +173,10 @@ fn connection(
 fn run_reader(core: &Arc<Core>, folder: &Path) {
     let mut kept = None;
     while let Some(look) = core.reads.next_look() {
-        let view = connection(&mut kept, || log::reader(folder));
-        look(core, view.map(View::new).as_ref());
+        let database = connection(&mut kept, || log::reader(folder));
+        // Everything that one look reads is of one moment.
+        let moment = database.and_then(|database| database.unchecked_transaction().ok());
+        look(core, moment.as_deref().map(View::new).as_ref());
     }
 }
 

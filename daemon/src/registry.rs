@@ -25,6 +25,8 @@ pub(crate) struct Identity {
     pub(crate) audience: Audience,
     /// Whether the log knows it.
     is_recorded: AtomicBool,
+    /// What the log knows of `delivered`.
+    noted: AtomicU64,
     /// The newest private message that one of its sessions was given.
     pub(crate) delivered: AtomicU64,
     /// The name it goes by now, as it is shown. Changed under the registry's lock.
@@ -178,6 +180,8 @@ pub(crate) struct Entered {
     pub(crate) identity: Arc<Identity>,
     /// What proved that the session may speak for an identity that was there; `None` if it is new.
     pub(crate) proved: Option<Proof>,
+    /// Whether an identity that was there has come back under another nick.
+    pub(crate) is_renamed: bool,
 }
 
 /// A row of WHO.
@@ -339,8 +343,11 @@ impl Registry {
     pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
         let mut state = self.state();
         let shown = entrance.shows.iter().find_map(|proof| Some((*state.proofs.get(proof)?, proof.clone())));
+        let mut is_renamed = false;
         let (number, proved) = match shown {
             Some((number, proof)) => {
+                let before = state.people.get(&number).map(|person| person.nick.as_str());
+                is_renamed = before != Some(entrance.nick.as_str());
                 let line = state.take_name(number, entrance.nick, entrance.time)?;
                 state.tell_observers(number, &line, None, limits.announce_members);
                 (number, Some(proof))
@@ -357,7 +364,7 @@ impl Registry {
         if person.sessions.len() == 1 {
             person.since = entrance.time;
         }
-        let entered = Entered { identity: Arc::clone(&person.identity), proved };
+        let entered = Entered { identity: Arc::clone(&person.identity), proved, is_renamed };
         state.away_count -= u64::from(was_fading);
         if !entrance.quiet {
             state.hear(number, entrance.peer);
@@ -420,6 +427,7 @@ impl Registry {
                 audience: Audience::default(),
                 is_recorded: AtomicBool::new(true),
                 delivered: AtomicU64::new(delivered),
+                noted: AtomicU64::new(delivered),
                 nick: Mutex::new(known.nick.clone()),
             };
             let person = Person {
@@ -462,6 +470,18 @@ impl Registry {
         })
     }
 
+    /// The identities that have been given private messages of which the log does not know, and the newest of each.
+    pub(crate) fn newly_delivered(&self) -> Vec<(u64, u64)> {
+        let state = self.state();
+        let news = |person: &Person| {
+            let identity = &person.identity;
+            let id = identity.delivered.load(Relaxed);
+            (identity.is_recorded() && identity.noted.swap(id, Relaxed) != id)
+                .then_some((identity.number, id))
+        };
+        state.people.values().filter_map(news).collect()
+    }
+
     /// Notes that the log knows these identities.
     pub(crate) fn set_recorded(&self, numbers: impl Iterator<Item = u64>) {
         let state = self.state();
@@ -486,8 +506,10 @@ impl Registry {
 
     /// Whether there are rooms with a setting of their own of how long entries are kept.
     pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
-        let is_one =
-            |inhabited: &Inhabited| inhabited.room.policy().1.is_some_and(|keep| keep != Keep::Forever);
+        let is_one = |inhabited: &Inhabited| {
+            let (history, keep) = inhabited.room.policy();
+            history == Readers::None || keep.is_some_and(|keep| keep != Keep::Forever)
+        };
         self.state().rooms.values().any(is_one)
     }
 
@@ -731,6 +753,7 @@ impl State {
                 audience: Audience::default(),
                 is_recorded: AtomicBool::new(false),
                 delivered: AtomicU64::new(0),
+                noted: AtomicU64::new(0),
                 nick: Mutex::new(nick.as_str().to_owned()),
             }),
             nick: nick.as_str().to_owned(),
@@ -758,6 +781,15 @@ impl State {
             Some(person) => (person.nick.clone(), self.names.get(&person.fold) == Some(&number)),
             None => return refuse(Code::NickNeeded, "say NICK first"),
         };
+        let fold = nick.fold();
+        if let Proof::User(user, _) = &self.people[&number].proof
+            && let Some(other) = self.proofs.get(&Proof::User(*user, fold))
+            && *other != number
+            && self.people.get(other).is_some_and(|person| person.identity.is_recorded())
+        {
+            let text = format!("{nick} is somebody you have been before; connect anew to be that one again");
+            return refuse(Code::NickTaken, &text);
+        }
         if is_held {
             if old == nick.as_str() {
                 return Ok(Vec::new());

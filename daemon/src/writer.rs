@@ -162,8 +162,8 @@ impl Writer {
                 deliver::deliver(core, store, submission, outcome);
             }
         });
-        if is_time_to_tidy && std::mem::take(&mut self.has_deleted) {
-            store.tidy();
+        if is_time_to_tidy && self.has_deleted {
+            self.has_deleted = !store.tidy();
         }
         if self.is_broken {
             self.reopen(core, store);

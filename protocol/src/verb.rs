@@ -256,8 +256,8 @@ pub const VERBS: &[Spec] = &[
         detail: "Rows are `SET #room name=value`. `history` is who may read what was said: `all` (who may join, the \
                  default), `joined` (who was in the room at that moment) or `none` (nobody: what was missed stays \
                  missed). `keep` is how long entries are kept: `forever`, a time such as `30d` or `12h`, a number of \
-                 entries such as `1000`, or `default` for the daemon's own setting. Settings are changed by who \
-                 made the room and by operators (the daemon's own user, over the Unix socket).",
+                 entries such as `1000`, or `default` for the daemon's own setting. What was said before `history` changed stays with those who could read it then. Settings are changed \
+                 by who made the room and by operators (the daemon's own user, over the Unix socket).",
         example: "> SET #ops keep 30d\n< SET #ops history=all\n< SET #ops keep=30d\n< OK SET #ops",
     },
     Spec {
@@ -268,7 +268,8 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         summary: "gives a message of one's own another text",
         detail: "The change is an entry of its own. Where the message is shown later, it has its present text and \
-                 the tag `edited` with the id of the last change. What was said before is not kept.",
+                 the tag `edited` with the id of the last change. What was said before is not kept: an EDIT that another \
+                 one has overtaken has no text any more.",
         example: "> EDIT #lobby 119 good evening\n\
                   < @id=121;time=2026-11-21T10:15:12.300Z :alice EDIT #lobby 119 good evening\n\
                   < @id=121;time=2026-11-21T10:15:12.300Z OK EDIT #lobby",

@@ -47,20 +47,24 @@ impl Access {
 
     /// What `identity` may see of a conversation.
     pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
-        let history: Option<String> = database
-            .prepare_cached("SELECT history FROM room WHERE number = ?1")?
-            .query_row([conversation], |row| row.get(0))
+        let room: Option<(String, u64)> = database
+            .prepare_cached("SELECT history, open_from FROM room WHERE number = ?1")?
+            .query_row([conversation], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        match history.map(|history| Readers::of_word(&history).unwrap_or(Readers::None)) {
-            Some(Readers::All) => Ok(Access::All),
-            Some(Readers::None) => Ok(Access::Nothing),
-            Some(Readers::Joined) => {
+        match room.map(|(history, from)| (Readers::of_word(&history).unwrap_or(Readers::None), from)) {
+            Some((Readers::All, 0)) => Ok(Access::All),
+            Some((Readers::None, _)) => Ok(Access::Nothing),
+            Some((history, open_from)) => {
                 let mut statement = database.prepare_cached(
                     "SELECT first, coalesce(last, 9007199254740991) FROM stay WHERE room = ?1 AND identity = ?2",
                 )?;
                 let stays =
                     statement.query_map([conversation, identity], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                Ok(Access::Stays(stays.collect::<rusqlite::Result<_>>()?))
+                let mut stays = stays.collect::<rusqlite::Result<Vec<_>>>()?;
+                if history == Readers::All {
+                    stays.push((open_from, u64::MAX >> 1));
+                }
+                Ok(Access::Stays(stays))
             }
             None => {
                 let is_party: bool = database

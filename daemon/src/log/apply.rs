@@ -6,12 +6,12 @@ use std::borrow::Cow;
 
 use ring::digest;
 use rusqlite::{OptionalExtension, Transaction, params};
-use snug_protocol::{Code, EntryKind, Looks, RoomName, Timestamp};
+use snug_protocol::{Code, EntryKind, Looks, Nick, RoomName, Timestamp};
 
 use super::entry::{COLUMNS, Stored};
 use super::{
-    Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Newcomer, Outcome, Readers, Refusal,
-    RoomSetting, StoredRoom, Topic,
+    Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Newcomer, Outcome, Party, Readers,
+    Refusal, RoomSetting, StoredRoom, Topic,
 };
 use crate::keep::Keep;
 
@@ -22,6 +22,9 @@ const REACTIONS: usize = 50;
 const PURGED_AT_ONCE: u64 = 200;
 const LOOKED_AT_ONCE: u64 = 50;
 
+/// Milliseconds for which a room keeps what nobody may read.
+const UNREAD: u64 = 60_000;
+
 /// Decides one draft. `last_id` is the newest entry's id, and grows with each entry: ids are dense.
 pub(super) fn apply(
     tx: &Transaction<'_>,
@@ -31,7 +34,7 @@ pub(super) fn apply(
 ) -> rusqlite::Result<Outcome> {
     let author = &draft.author;
     let outcome = match &draft.act {
-        Act::Enter(entry) => Turn { tx, meta, last_id, author }.enter(entry)?,
+        Act::Enter(entry) => Turn { tx, meta, last_id, author, peer: None }.enter(entry)?,
         Act::MakeRoom { name, most } => make_room(tx, name, *most, author, *last_id)?,
         Act::RetireRoom { room, generation } => retire_room(tx, *room, *generation)?,
         Act::SetRoom { room, setting, members, may } => {
@@ -44,7 +47,7 @@ pub(super) fn apply(
             .execute([*room, author.number, *last_id])?;
             Outcome::Done
         }
-        Act::Read { of, id, receipt } => read(tx, author, *of, *id, *receipt, *last_id)?,
+        Act::Read { of, nick, id, receipt } => read(tx, author, (*of, nick), *id, *receipt, *last_id)?,
         Act::Acknowledge { id } => acknowledge(tx, author, (*id).min(*last_id))?,
         Act::Deliver { id } => {
             tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
@@ -88,16 +91,19 @@ struct Turn<'t> {
     meta: &'t Meta,
     last_id: &'t mut u64,
     author: &'t Author,
+    /// The other one, if the entry is private.
+    peer: Option<u64>,
 }
 
 impl Turn<'_> {
     fn enter(&mut self, new: &NewEntry) -> rusqlite::Result<Outcome> {
-        let Some(conversation) = self.conversation(new.to, new.kind == EntryKind::Priv)? else {
+        let Some((conversation, peer)) = self.conversation(new)? else {
             return match new.to {
                 Conversation::Room(_) => refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again"),
                 Conversation::With(_) => refuse(Code::NoSuchEntry, "you have no private messages with them"),
             };
         };
+        self.peer = peer;
         if let Some(key) = &new.key
             && let Some(outcome) = self.entered_before(conversation, key, new)?
         {
@@ -118,32 +124,31 @@ impl Turn<'_> {
         }
     }
 
-    /// The number of a conversation that there is. A pair is made if it `may_begin`.
-    fn conversation(&self, to: Conversation, may_begin: bool) -> rusqlite::Result<Option<u64>> {
-        let other = match to {
+    /// The number of a conversation that there is, and the other one's if it is private. A message makes one.
+    fn conversation(&self, new: &NewEntry) -> rusqlite::Result<Option<(u64, Option<u64>)>> {
+        let other = match new.to {
             Conversation::Room(room) => {
                 return self
                     .tx
                     .prepare_cached("SELECT number FROM room WHERE number = ?1")?
-                    .query_row([room], |row| row.get(0))
+                    .query_row([room], |row| Ok((row.get(0)?, None)))
                     .optional();
             }
             Conversation::With(other) => other,
         };
-        let (low, high) = (self.author.number.min(other), self.author.number.max(other));
-        let there = self
-            .tx
-            .prepare_cached("SELECT number FROM pair WHERE low = ?1 AND high = ?2")?
-            .query_row([low, high], |row| row.get(0))
-            .optional()?;
-        if there.is_some() || !may_begin {
-            return Ok(there);
+        if new.kind != EntryKind::Priv {
+            let party = party(self.tx, self.author.number, other, &new.peer_nick)?;
+            return Ok(party.map(|party| (party.conversation, Some(party.number))));
         }
+        if let Some(party) = Party::between(self.tx, self.author.number, other)? {
+            return Ok(Some((party.conversation, Some(other))));
+        }
+        let (low, high) = (self.author.number.min(other), self.author.number.max(other));
         let number = new_conversation(self.tx)?;
         self.tx
             .prepare_cached("INSERT INTO pair (number, low, high) VALUES (?1, ?2, ?3)")?
             .execute([number, low, high])?;
-        Ok(Some(number))
+        Ok(Some((number, Some(other))))
     }
 
     /// What a key that was used before makes of a draft: the same again is the first entry, another is refused.
@@ -187,6 +192,26 @@ impl Turn<'_> {
         if !Access::of(self.tx, self.author.number, conversation)?.covers(id) {
             return Ok(None);
         }
+        self.stored(conversation, id)
+    }
+
+    /// Takes the text of an edit away that counts no more.
+    fn forget_text(&self, id: u64) -> rusqlite::Result<()> {
+        let stored = self
+            .tx
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE id = ?1"))?
+            .query_row([id], Entry::from_row)
+            .optional()?;
+        if let Some(Stored::Sound(mut edit)) = stored {
+            edit.text = None;
+            edit.tags = "".into();
+            edit.update(self.tx)?;
+        }
+        Ok(())
+    }
+
+    /// An entry of a conversation, whoever may see it.
+    fn stored(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
         let stored = self
             .tx
             .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE id = ?1 AND conversation = ?2"))?
@@ -215,10 +240,7 @@ impl Turn<'_> {
         new: &NewEntry,
     ) -> rusqlite::Result<Outcome> {
         let id = *self.last_id + 1;
-        let peer = match new.to {
-            Conversation::Room(_) => None,
-            Conversation::With(peer) => Some((peer, Cow::Borrowed(new.peer_nick.as_str()))),
-        };
+        let peer = self.peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str())));
         let entry = Entry {
             id,
             time: self.meta.time,
@@ -261,7 +283,7 @@ impl Turn<'_> {
                 ])?;
         }
         *self.last_id = id;
-        Ok(Outcome::Applied { id, time: self.meta.time, conversation, edits: None })
+        Ok(Outcome::Applied { id, time: self.meta.time, conversation, peer: self.peer, edits: None })
     }
 
     fn say(&mut self, conversation: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
@@ -300,19 +322,33 @@ impl Turn<'_> {
     /// Gives a message another text, by an entry of its own.
     fn rewrite(&mut self, mut message: Entry<'static>, new: &NewEntry) -> rusqlite::Result<Outcome> {
         let outcome = self.append(message.conversation, EntryKind::Edit, Some(message.id), new)?;
+        if let Some(earlier) = message.edited {
+            // What it said in between is not kept, either.
+            self.forget_text(earlier)?;
+        }
+        if new.kind != EntryKind::Edit {
+            message.tags = Cow::Owned(new.tags.clone());
+        }
         message.text = new.text.clone().map(Cow::Owned);
         message.edited = Some(*self.last_id);
         message.update(self.tx)?;
         Ok(match outcome {
-            Outcome::Applied { id, time, conversation, .. } => {
-                Outcome::Applied { id, time, conversation, edits: Some(message.id) }
+            Outcome::Applied { id, time, conversation, peer, .. } => {
+                Outcome::Applied { id, time, conversation, peer, edits: Some(message.id) }
             }
             other => other,
         })
     }
 
     fn delete(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
-        let message = self.seen(conversation, about)?;
+        // Whoever wrote it, or may moderate, need not be one who may read it later.
+        let message = self.stored(conversation, about)?.filter(|message| {
+            message.author.number == self.author.number || new.may_moderate && message.peer.is_none()
+        });
+        let message = match message {
+            Some(message) => Some(message),
+            None => self.seen(conversation, about)?,
+        };
         let Some(mut message) =
             message.filter(|entry| matches!(entry.kind, EntryKind::Msg | EntryKind::Priv))
         else {
@@ -336,17 +372,19 @@ impl Turn<'_> {
         message.deleted = Some(*self.last_id);
         scrub(self.tx, message)?;
         // What it said in between, and what it was compared with.
-        let edits: Vec<Stored> = self
+        let edits: Vec<u64> = self
             .tx
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE about = ?1 AND kind = 'EDIT'"))?
-            .query_map([about], Entry::from_row)?
+            .prepare_cached("SELECT id FROM entry WHERE about = ?1 AND kind = 'EDIT' AND text IS NOT NULL")?
+            .query_map([about], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for edit in edits {
-            if let Stored::Sound(edit) = edit {
-                self.tx.prepare_cached("UPDATE key SET said = NULL WHERE entry = ?1")?.execute([edit.id])?;
-                scrub(self.tx, *edit)?;
-            }
+            self.forget_text(edit)?;
         }
+        self.tx
+            .prepare_cached(
+                "UPDATE key SET said = NULL WHERE entry IN (SELECT id FROM entry WHERE about = ?1 AND kind = 'EDIT')",
+            )?
+            .execute([about])?;
         self.tx.prepare_cached("UPDATE key SET said = NULL WHERE entry = ?1")?.execute([about])?;
         self.tx.prepare_cached("DELETE FROM replaceable WHERE entry = ?1")?.execute([about])?;
         Ok(outcome)
@@ -428,6 +466,14 @@ fn said(new: &NewEntry) -> Vec<u8> {
     digest::digest(&digest::SHA256, what.as_bytes()).as_ref()[..16].to_vec()
 }
 
+/// The private conversation with somebody by number, or with whoever is remembered by a nick.
+fn party(tx: &Transaction<'_>, me: u64, other: u64, nick: &str) -> rusqlite::Result<Option<Party>> {
+    match (Party::between(tx, me, other)?, Nick::parse(nick)) {
+        (None, Ok(nick)) => Party::called(tx, me, nick.fold().as_str()),
+        (known, _) => Ok(known),
+    }
+}
+
 /// Takes everything away that an entry said.
 fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()> {
     entry.text = None;
@@ -485,7 +531,7 @@ fn make_room(
         .optional()?;
     if let Some(there) = there {
         if there.history == Readers::Joined {
-            begin_stay(tx, there.number, author.number, last_id)?;
+            begin_stay(tx, there.number, author.number, last_id + 1)?;
         }
         return Ok(Outcome::Room(there));
     }
@@ -532,18 +578,16 @@ fn make_room(
     }))
 }
 
-fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, last_id: u64) -> rusqlite::Result<()> {
+/// Lets somebody be in a room from the entry `first` on, unless they are already.
+fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
     let is_there: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM stay WHERE room = ?1 AND identity = ?2 AND last IS NULL)",
         )?
         .query_row([room, identity], |row| row.get(0))?;
     if !is_there {
-        tx.prepare_cached("INSERT INTO stay (room, identity, first) VALUES (?1, ?2, ?3)")?.execute([
-            room,
-            identity,
-            last_id + 1,
-        ])?;
+        tx.prepare_cached("INSERT INTO stay (room, identity, first) VALUES (?1, ?2, ?3)")?
+            .execute([room, identity, first])?;
     }
     Ok(())
 }
@@ -598,13 +642,23 @@ fn set_room(
     match setting {
         RoomSetting::Keep(to) => keep = to,
         RoomSetting::History(to) => {
+            // Whatever changes, what was said stays with those who could read it: a promise is not taken back.
+            let open_from: u64 = tx
+                .prepare_cached("SELECT open_from FROM room WHERE number = ?1")?
+                .query_row([room], |row| row.get(0))?;
             if to == Readers::Joined && history != Readers::Joined {
+                let first = if history == Readers::All { open_from.max(1) } else { last_id + 1 };
                 for member in members {
-                    begin_stay(tx, room, *member, last_id)?;
+                    begin_stay(tx, room, *member, first)?;
                 }
             }
-            if to != Readers::Joined {
-                tx.prepare_cached("DELETE FROM stay WHERE room = ?1")?.execute([room])?;
+            if history == Readers::Joined && to != Readers::Joined {
+                tx.prepare_cached("UPDATE stay SET last = ?2 WHERE room = ?1 AND last IS NULL")?
+                    .execute([room, last_id])?;
+            }
+            if to == Readers::All && history != Readers::All {
+                tx.prepare_cached("UPDATE room SET open_from = ?2 WHERE number = ?1")?
+                    .execute([room, last_id + 1])?;
             }
             history = to;
         }
@@ -620,15 +674,16 @@ fn set_room(
 fn read(
     tx: &Transaction<'_>,
     author: &Author,
-    of: Conversation,
+    (of, nick): (Conversation, &str),
     id: u64,
     receipt: bool,
     last_id: u64,
 ) -> rusqlite::Result<Outcome> {
-    let conversation = match of {
-        Conversation::Room(room) => Some(room),
+    let (conversation, other) = match of {
+        Conversation::Room(room) => (Some(room), None),
         Conversation::With(other) => {
-            super::Party::between(tx, author.number, other)?.map(|party| party.conversation)
+            let party = party(tx, author.number, other, nick)?;
+            (party.as_ref().map(|party| party.conversation), party.map(|party| party.number))
         }
     };
     let is_seen = match conversation {
@@ -651,7 +706,7 @@ fn read(
         .optional()?
         .unwrap_or_default();
     let stands = before.max(id);
-    let tells = receipt && matches!(of, Conversation::With(_)) && stands > told;
+    let tells = receipt && other.is_some() && stands > told;
     if stands > before || tells {
         tx.prepare_cached(
             "INSERT INTO marker (identity, conversation, read, told) VALUES (?1, ?2, ?3, ?4)
@@ -659,43 +714,37 @@ fn read(
         )?
         .execute([author.number, conversation, stands, if tells { stands } else { told }])?;
     }
-    Ok(Outcome::Read { id: stands, moved: stands > before, told: tells })
+    Ok(Outcome::Read { id: stands, moved: stands > before, told: other.filter(|_| tells) })
 }
 
 /// Notes up to where an identity has its private messages, and finds whose they are.
 fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rusqlite::Result<Outcome> {
-    let pairs: Vec<(u64, u64)> = tx
+    let before: u64 = tx
+        .prepare_cached("SELECT acknowledged FROM identity WHERE number = ?1")?
+        .query_row([author.number], |row| row.get(0))
+        .optional()?
+        .unwrap_or_default();
+    let arrived: Vec<(u64, u64, String, u64)> = tx
         .prepare_cached(
-            "SELECT number, high FROM pair WHERE low = ?1 AND high != ?1
-             UNION ALL SELECT number, low FROM pair WHERE high = ?1 AND low != ?1",
+            "SELECT author, conversation, peer_nick, max(id) FROM entry
+             WHERE peer = ?1 AND id > ?2 AND id <= ?3 AND author != ?1 AND kind = 'PRIV' GROUP BY author",
         )?
-        .query_map([author.number], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([author.number, before, id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut arrived = Vec::new();
-    for (pair, other) in pairs {
-        let before: u64 = tx
-            .prepare_cached("SELECT delivered FROM marker WHERE identity = ?1 AND conversation = ?2")?
-            .query_row([author.number, pair], |row| row.get(0))
-            .optional()?
-            .unwrap_or_default();
-        let newest = tx
-            .prepare_cached(
-                "SELECT id, peer_nick FROM entry
-                 WHERE conversation = ?1 AND id > ?2 AND id <= ?3 AND author = ?4 AND kind = 'PRIV'
-                 ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row([pair, before, id, other], |row| {
-                Ok((row.get::<_, u64>(0)?, row.get::<_, Option<String>>(1)?))
-            })
-            .optional()?;
-        let Some((newest, nick)) = newest else { continue };
+    for (_, pair, _, newest) in &arrived {
         tx.prepare_cached(
             "INSERT INTO marker (identity, conversation, delivered) VALUES (?1, ?2, ?3)
-             ON CONFLICT (identity, conversation) DO UPDATE SET delivered = excluded.delivered",
+             ON CONFLICT (identity, conversation) DO UPDATE SET delivered = max(delivered, excluded.delivered)",
         )?
-        .execute([author.number, pair, newest])?;
-        arrived.push((other, nick.unwrap_or_default(), newest));
+        .execute([author.number, *pair, *newest])?;
     }
+    if id > before {
+        tx.prepare_cached("UPDATE identity SET acknowledged = ?2 WHERE number = ?1")?
+            .execute([author.number, id])?;
+    }
+    let arrived = arrived.into_iter().map(|(other, _, nick, newest)| (other, nick, newest)).collect();
     tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
         .execute([author.number, id])?;
     Ok(Outcome::Acknowledged(arrived))
@@ -734,13 +783,19 @@ fn purge(
 ) -> rusqlite::Result<Outcome> {
     let conversations: Vec<(u64, Keep)> = tx
         .prepare_cached(
-            "SELECT conversation.number, room.number IS NOT NULL, room.keep
+            "SELECT conversation.number, room.number IS NOT NULL, room.keep, room.history
              FROM conversation LEFT JOIN room ON room.number = conversation.number
              WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
         )?
         .query_map([behind, LOOKED_AT_ONCE], |row| {
             let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
-            let default = if is_room { rooms } else { private };
+            let history: Option<String> = row.get(3)?;
+            // What nobody may read is kept no longer than a repeat may take.
+            let default = match history.as_deref() {
+                Some("none") => Keep::Age(UNREAD),
+                _ if is_room => rooms,
+                _ => private,
+            };
             Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -810,7 +865,6 @@ fn surplus(
 fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM entry WHERE id = ?1",
-        "DELETE FROM key WHERE entry = ?1",
         "DELETE FROM reaction WHERE entry = ?1",
         "DELETE FROM replaceable WHERE entry = ?1",
         "INSERT OR IGNORE INTO unindexed (id) VALUES (?1)",

@@ -21,12 +21,10 @@ pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
         return Err(refused(Code::BadParameter, text));
     }
     let mut name = to.as_os_str().to_owned();
-    name.push(".part");
+    name.push(format!(".{}.part", std::process::id()));
     let part = Path::new(&name);
-    let done = copy(folder, part).and_then(|()| {
-        // A link, unlike a rename, puts nothing over a file that has come there in the meantime.
-        fs::hard_link(part, to).map_err(|error| format!("{}: {error}", to.display()))
-    });
+    let done = copy(folder, part)
+        .and_then(|()| put_in_place(part, to).map_err(|error| format!("{}: {error}", to.display())));
     let _ = fs::remove_file(part);
     done.map_err(|text| refused(Code::Unavailable, text))
 }
@@ -34,10 +32,6 @@ pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
 fn copy(folder: &Path, part: &Path) -> Result<(), String> {
     let of_file = |error: io::Error| format!("{}: {error}", part.display());
     let of_database = |error: rusqlite::Error| format!("{}: {error}", part.display());
-    match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(of_file(error)),
-        _ => {}
-    }
     // It is the daemon's secrets: nobody else is to read it, from the first byte on.
     make_private(part).map_err(of_file)?;
     let source = open::reader(folder).map_err(of_database)?;
@@ -47,6 +41,21 @@ fn copy(folder: &Path, part: &Path) -> Result<(), String> {
     database.execute("UPDATE state SET is_copy = 1", []).map_err(of_database)?;
     drop(database);
     File::open(part).and_then(|file| file.sync_all()).map_err(of_file)
+}
+
+/// Gives the file its name, unless another has it by now, so that it still has it after the loss of power.
+fn put_in_place(part: &Path, to: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        part,
+        rustix::fs::CWD,
+        to,
+        rustix::fs::RenameFlags::NOREPLACE,
+    )?;
+    match to.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn make_private(path: &Path) -> io::Result<()> {

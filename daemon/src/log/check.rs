@@ -8,6 +8,7 @@ use snug_protocol::LogName;
 use super::open::{self, LOG_FILE, explain};
 use super::schema;
 use super::view::View;
+use super::wal;
 
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Finding {
     Structure(String),
     /// An entry is not what was written.
     Entry(u64),
+    /// So many commits at the end of the write-ahead log are lost.
+    Tail(u64),
     /// The last entry is beyond the end that the log knows.
     End {
         /// The last entry there is.
@@ -54,6 +57,11 @@ pub fn check_data(folder: &Path, progress: impl FnMut(u64)) -> Report {
     if !file.exists() {
         report.findings.push(Finding::Unusable(format!("there is no log {}", file.display())));
         return report;
+    }
+    match wal::lost_commits(&folder.join("log.db-wal")) {
+        Ok(lost) if lost >= 2 => report.findings.push(Finding::Tail(lost)),
+        Ok(_) => {}
+        Err(error) => report.findings.push(Finding::Unusable(format!("log.db-wal: {error}"))),
     }
     if let Err(error) = look(folder, &mut report, progress) {
         report.findings.push(Finding::Unusable(explain(&error)));

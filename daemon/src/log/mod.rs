@@ -29,7 +29,10 @@ mod search;
 pub(crate) use search::{Index, Place as SearchPlace, Query};
 
 mod view;
+mod wal;
 pub(crate) use view::{Part, Row, Rows, View};
+
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 use snug_protocol::{Code, EntryKind, LogName, RoomName, Timestamp};
@@ -87,7 +90,8 @@ pub(crate) enum Act {
     /// The author has left a room that remembers who was there when.
     EndStay { room: u64 },
     /// The author has read a conversation up to an entry. `receipt` tells the other one of a pair.
-    Read { of: Conversation, id: u64, receipt: bool },
+    /// `nick` is the other one's, in private messages.
+    Read { of: Conversation, nick: String, id: u64, receipt: bool },
     /// A session of the author's has everything up to an entry.
     Acknowledge { id: u64 },
     /// A session of the author's was given private messages up to an entry.
@@ -173,8 +177,9 @@ pub(crate) enum Conversation {
 /// What became of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is entry `id`, of a conversation. A message that replaced an earlier one is an edit of `edits`.
-    Applied { id: u64, time: Timestamp, conversation: u64, edits: Option<u64> },
+    /// It is entry `id`, of a conversation, with `peer` if it is private. A message that replaced an earlier one is an
+    /// edit of `edits`.
+    Applied { id: u64, time: Timestamp, conversation: u64, peer: Option<u64>, edits: Option<u64> },
     /// It was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
     /// The room is there, made now or before.
@@ -185,8 +190,8 @@ pub(crate) enum Outcome {
     Kept,
     /// The room has these settings now.
     Set { history: Readers, keep: Option<Keep> },
-    /// The marker stands here now; whether it has `moved`, and whether the other one of a pair is to be `told`.
-    Read { id: u64, moved: bool, told: bool },
+    /// The marker stands here now; whether it has `moved`, and who is to be `told` of it beside the author.
+    Read { id: u64, moved: bool, told: Option<u64> },
     /// Up to where messages of these identities have arrived: author, nick they wrote to, entry.
     Acknowledged(Vec<(u64, String, u64)>),
     /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind
@@ -252,8 +257,10 @@ pub(crate) trait Store: Send {
     /// It cannot be had now.
     fn reopen(&mut self) -> Result<(), LogError>;
 
-    /// Takes what was deleted out of the files for good, as far as that can be done now.
-    fn tidy(&mut self) {}
+    /// Takes what was deleted out of the files for good, and says whether that could be done now.
+    fn tidy(&mut self) -> bool {
+        true
+    }
 
     /// The id of the newest entry that was committed; 0 before the first.
     fn last_id(&self) -> u64;
@@ -359,18 +366,18 @@ impl Store for Log {
         }
         // The old connection goes first: it may hold locks.
         self.database = Connection::open_in_memory().map_err(|error| LogError::of(&self.place, &error))?;
-        let reopened = Log::open(self.place.clone(), self.name, self.limits)?;
-        *self = reopened;
+        *self = Log::reopen_at(self.place.clone(), self.limits)?;
         Ok(())
     }
 
-    fn tidy(&mut self) {
-        // The write-ahead log still has the pages of before, until it is emptied.
-        let done = self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        match done {
-            Ok(_) => {}
-            Err(error) => tracing::warn!("what was deleted is still in log.db-wal: {error}"),
-        }
+    fn tidy(&mut self) -> bool {
+        // The write-ahead log still has the pages of before, until it is emptied. Whoever reads just now is not waited
+        // for: meanwhile nothing could be said.
+        let done = self.database.busy_timeout(Duration::ZERO).and_then(|()| {
+            self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        let restored = self.database.busy_timeout(open::BUSY);
+        matches!((done, restored), (Ok(0), Ok(())))
     }
 
     fn last_id(&self) -> u64 {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::process::{Resource, getrlimit};
 use snug_protocol::{LogName, Timestamp};
 
 use super::schema::{self, MigrationError};
-use super::{Log, LogLimits, search, view::View};
+use super::{Log, LogLimits, search, view::View, wal};
 use crate::config::Durability;
 
 /// The log's file in the data folder.
@@ -31,6 +32,13 @@ impl Place {
     /// Whether a small file finds no room there.
     pub(super) fn has_no_room(&self) -> bool {
         let Place::Folder { folder, .. } = self else { return false };
+        // A limit on the size of files counts as well: the log is near it.
+        let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+        let longest =
+            [LOG_FILE, "log.db-wal"].map(|name| fs::metadata(folder.join(name)).map_or(0, |m| m.len()));
+        if longest.iter().any(|length| length.saturating_add(1 << 20) > limit) {
+            return true;
+        }
         let probe = folder.join("probe");
         let written = fs::write(&probe, [0; 8_192]);
         let _ = fs::remove_file(probe);
@@ -103,49 +111,61 @@ impl Log {
     /// # Errors
     /// It cannot be used; the text names the file and what helps.
     pub(crate) fn open(place: Place, name: LogName, limits: LogLimits) -> Result<Log, LogError> {
-        let failed = |error: rusqlite::Error| LogError::of(&place, &error);
-        let file = place.file();
-        if let Some(file) = &file {
-            check_length(file)?;
-        }
-        let mut database = match &file {
-            None => Connection::open_in_memory().map_err(failed)?,
-            Some(file) => {
-                make_private(file);
-                Connection::open(file).map_err(failed)?
+        let loss = match &place {
+            Place::Memory => false,
+            Place::Folder { folder, .. } => {
+                check_witness(folder)?;
+                check_length(&folder.join(LOG_FILE))?;
+                check_wal(folder)?
             }
         };
-        prepare(&database, &place).map_err(failed)?;
-        let migrated = schema::migrate(&mut database, file.as_deref(), schema::MIGRATIONS);
-        match migrated {
-            Ok(None) => {}
-            Ok(Some(copy)) => {
-                tracing::info!(
-                    "the log was brought to a new version; as it was, it is in {}",
-                    copy.display()
-                );
+        let (database, is_new) = connect(&place)?;
+        let log = Log::begin(place, database, name, limits, loss)?;
+        if let Place::Folder { folder, .. } = &log.place {
+            if is_new {
+                // From here on an empty file is none that has just been made.
+                let failed = |error: rusqlite::Error| LogError::of(&log.place, &error);
+                log.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
             }
-            Err(MigrationError::Database(error)) => return Err(failed(error)),
-            Err(error) => {
-                return Err(LogError::new(file.unwrap_or_default(), error.to_string()));
-            }
+            leave_witness(folder, log.name).map_err(|error| LogError::at(&log.place, &error))?;
         }
-        if place == Place::Memory {
-            search::attach(&database, None).map_err(failed)?;
-        }
-        database.set_prepared_statement_cache_capacity(64);
-        Log::begin(place, database, name, limits)
+        Ok(log)
     }
 
-    /// Goes on with a database that has all its tables.
+    /// Opens a log again that is in use: whoever is in a room is still there.
+    ///
+    /// # Errors
+    /// It cannot be used; the text names the file and what helps.
+    pub(super) fn reopen_at(place: Place, limits: LogLimits) -> Result<Log, LogError> {
+        let (database, _) = connect(&place)?;
+        let (name, last_id, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
+        check_end(&database, &place, last_id)?;
+        Ok(Log { place, database, name, last_id, last_time, limits })
+    }
+
+    /// Goes on with a database that has all its tables. After a `loss` the log has another name.
     fn begin(
         place: Place,
         mut database: Connection,
         name: LogName,
         limits: LogLimits,
+        loss: bool,
     ) -> Result<Log, LogError> {
-        let (name, last_id, last_time) =
-            begin(&mut database, name).map_err(|error| LogError::of(&place, &error))?;
+        let failed = |error: rusqlite::Error| LogError::of(&place, &error);
+        begin(&mut database, name, loss).map_err(failed)?;
+        let (mut name, last_id, last_time) = state(&database).map_err(failed)?;
+        if let Place::Folder { folder, .. } = &place
+            && let Some(indexed) = indexed(folder, name)
+            && indexed > last_id
+        {
+            tracing::error!(
+                "{} ends with entry {last_id}, and there was an entry {indexed}: what came behind it is lost, and the \
+                 log goes on under a new name; a backup may have it",
+                folder.join(LOG_FILE).display()
+            );
+            name = LogName(name.0 ^ last_id ^ indexed.rotate_left(32));
+            database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
+        }
         check_end(&database, &place, last_id)?;
         Ok(Log { place, database, name, last_id, last_time, limits })
     }
@@ -153,7 +173,8 @@ impl Log {
     /// The same database, as after the end of the process.
     #[cfg(test)]
     pub(crate) fn crash(self) -> Log {
-        Log::begin(self.place, self.database, LogName(0), self.limits).expect("the database is as it was")
+        Log::begin(self.place, self.database, LogName(0), self.limits, false)
+            .expect("the database is as it was")
     }
 }
 
@@ -177,6 +198,13 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
     database.busy_timeout(BUSY)?;
     let file = folder.join(INDEX_FILE);
     if let Err(error) = search::attach(&database, Some(&file)) {
+        // Only what is no index any more is made anew; a full disk says nothing about it.
+        if !matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        ) {
+            return Err(error);
+        }
         tracing::warn!("the search index {} is made anew: {error}", file.display());
         let _ = database.execute("DETACH search", []);
         discard_index(folder);
@@ -203,7 +231,7 @@ fn make_private(file: &Path) {
 }
 
 /// How long a connection waits for another one that is about to finish.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// Sets a new connection of the writer up.
 fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
@@ -222,20 +250,119 @@ fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Reads where the log ends; a new one gets its name, and a backup another one. Whoever was in a room when the daemon
-/// went is not there any more.
-fn begin(database: &mut Connection, name: LogName) -> rusqlite::Result<(LogName, u64, Timestamp)> {
+/// Opens the database, makes or brings forward its tables, and says whether it is new.
+fn connect(place: &Place) -> Result<(Connection, bool), LogError> {
+    let failed = |error: rusqlite::Error| LogError::of(place, &error);
+    let file = place.file();
+    let mut database = match &file {
+        None => Connection::open_in_memory().map_err(failed)?,
+        Some(file) => {
+            make_private(file);
+            Connection::open(file).map_err(failed)?
+        }
+    };
+    prepare(&database, place).map_err(failed)?;
+    let tables: u64 =
+        database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    if let (0, Place::Folder { folder, .. }) = (tables, place)
+        && folder.join(WITNESS).exists()
+    {
+        return Err(missing(folder));
+    }
+    match schema::migrate(&mut database, file.as_deref(), schema::MIGRATIONS) {
+        Ok(None) => {}
+        Ok(Some(copy)) => {
+            tracing::info!("the log was brought to a new version; as it was, it is in {}", copy.display());
+        }
+        Err(MigrationError::Database(error)) => return Err(failed(error)),
+        Err(error) => return Err(LogError::new(file.unwrap_or_default(), error.to_string())),
+    }
+    if *place == Place::Memory {
+        search::attach(&database, None).map_err(failed)?;
+    }
+    database.set_prepared_statement_cache_capacity(64);
+    Ok((database, tables == 0))
+}
+
+/// A new log gets its name, a backup another one, and one that has lost something as well. Whoever was in a room when
+/// the daemon went is not there any more.
+fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Result<()> {
     let tx = database.transaction()?;
     let signed = name.0.cast_signed();
     tx.execute("INSERT OR IGNORE INTO state (one, name) VALUES (1, ?1)", [signed])?;
-    tx.execute("UPDATE state SET name = ?1, is_copy = 0 WHERE is_copy", [signed])?;
+    tx.execute("UPDATE state SET name = ?1, is_copy = 0 WHERE is_copy OR ?2", (signed, loss))?;
     tx.execute("UPDATE stay SET last = (SELECT last_id FROM state) WHERE last IS NULL", [])?;
-    let state = tx.query_row("SELECT name, last_id, last_time FROM state", [], |row| {
+    tx.commit()
+}
+
+/// The log's name, and where it ends.
+fn state(database: &Connection) -> rusqlite::Result<(LogName, u64, Timestamp)> {
+    database.query_row("SELECT name, last_id, last_time FROM state", [], |row| {
         let name: i64 = row.get(0)?;
         Ok((LogName(name.cast_unsigned()), row.get(1)?, Timestamp::from_millis(row.get(2)?)))
-    })?;
-    tx.commit()?;
-    Ok(state)
+    })
+}
+
+/// Tells that there is a log in the folder, whatever becomes of its file.
+const WITNESS: &str = "log.name";
+
+/// Refuses to begin a new log where there was one: a file that is cut to nothing looks like one that is to be made.
+fn check_witness(folder: &Path) -> Result<(), LogError> {
+    let length = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
+    let is_there = length(LOG_FILE) > 0;
+    let was_there = folder.join(WITNESS).exists() || length("log.db-wal") > 0;
+    if was_there && !is_there { Err(missing(folder)) } else { Ok(()) }
+}
+
+fn missing(folder: &Path) -> LogError {
+    let what = format!(
+        "it is empty or gone, and there was a log in this folder; {REMEDY}; to begin a new log, remove {WITNESS} and \
+         all log.db files"
+    );
+    LogError::new(folder.join(LOG_FILE), what)
+}
+
+fn leave_witness(folder: &Path, name: LogName) -> std::io::Result<()> {
+    let file = folder.join(WITNESS);
+    let text = format!("{name}\n");
+    if fs::read_to_string(&file).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    make_private(&file);
+    fs::write(&file, text)?;
+    fs::File::open(&file)?.sync_all()?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Looks whether the write-ahead log has lost something. If so, the files are kept as they are beside those that the
+/// daemon goes on with.
+fn check_wal(folder: &Path) -> Result<bool, LogError> {
+    let (file, wal) = (folder.join(LOG_FILE), folder.join("log.db-wal"));
+    let failed = |error: std::io::Error| LogError::new(&wal, error.to_string());
+    let lost = wal::lost_commits(&wal).map_err(failed)?;
+    if lost < 2 {
+        return Ok(false);
+    }
+    let name = |number| folder.join(format!("log.damaged-{number}.db"));
+    let number = (1..).find(|number| !name(*number).exists()).unwrap_or_default();
+    let copy = name(number);
+    fs::copy(&file, &copy).map_err(failed)?;
+    fs::copy(&wal, folder.join(format!("log.damaged-{number}.db-wal"))).map_err(failed)?;
+    tracing::error!(
+        "{} is damaged, and {lost} commits at its end are lost; the log goes on under a new name with what is left, a \
+         backup may have more, and {} is what was found",
+        wal.display(),
+        copy.display()
+    );
+    Ok(true)
+}
+
+/// The last entry that the search index has seen of the log of this name.
+fn indexed(folder: &Path, name: LogName) -> Option<u64> {
+    let file = folder.join(INDEX_FILE);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let index = Connection::open_with_flags(file, flags).ok()?;
+    index.query_row("SELECT upto FROM state WHERE log = ?1", [name.0.cast_signed()], |row| row.get(0)).ok()
 }
 
 /// Compares the length of a database's file with the one in its header (<https://sqlite.org/fileformat.html#the_database_header>).

@@ -27,10 +27,12 @@ const VERSION_1: &str = "
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         purged INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+    CREATE INDEX conversation_purged ON conversation (purged) WHERE purged > 0;
 
     -- A room. `fold` is the form in which names are compared, `look` and `look_folded` are what the name looks like
     -- (UTS 39). `generation` counts how often it was made or found. `owner` is the identity that made it. `keep` is
-    -- NULL for the daemon's own setting. The topic is there with its author's nick and the tags of its entry.
+    -- NULL for the daemon's own setting. `open_from` is the first entry that was said under the present `history =
+    -- all`, if there was another before: what was said before stays between those who were there. The topic is there with its author's nick and the tags of its entry.
     CREATE TABLE room (
         number      INTEGER PRIMARY KEY REFERENCES conversation (number),
         name        TEXT NOT NULL,
@@ -42,6 +44,7 @@ const VERSION_1: &str = "
         owner       INTEGER NOT NULL,
         history     TEXT NOT NULL DEFAULT 'all' CHECK (history IN ('all', 'joined', 'none')),
         keep        TEXT,
+        open_from   INTEGER NOT NULL DEFAULT 0,
         topic       TEXT,
         topic_from  TEXT,
         topic_tags  TEXT
@@ -59,14 +62,16 @@ const VERSION_1: &str = "
     CREATE INDEX pair_high ON pair (high);
 
     -- Somebody who did something durable, or to whom it was done. `proof` is what shows that a session is theirs;
-    -- NULL when nothing does any more. `delivered` is the newest private message that a session of theirs was given.
+    -- NULL when nothing does any more. `delivered` is the newest private message that a session of theirs was given,
+    -- `acknowledged` the newest that one has said to have.
     CREATE TABLE identity (
         number    INTEGER PRIMARY KEY,
         nick      TEXT NOT NULL,
         fold      TEXT NOT NULL,
         proof     TEXT UNIQUE,
         bot       INTEGER NOT NULL,
-        delivered INTEGER NOT NULL DEFAULT 0
+        delivered INTEGER NOT NULL DEFAULT 0,
+        acknowledged INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX identity_fold ON identity (fold);
 
@@ -93,6 +98,8 @@ const VERSION_1: &str = "
         sum          INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX entry_conversation ON entry (conversation, id);
+    CREATE INDEX entry_peer ON entry (peer, id) WHERE peer IS NOT NULL;
+    CREATE INDEX entry_private ON entry (author, id) WHERE peer IS NOT NULL;
     CREATE INDEX entry_about ON entry (about) WHERE about IS NOT NULL;
 
     -- The keys of messages. `said` is a hash of what was said; NULL when that was deleted.

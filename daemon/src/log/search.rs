@@ -276,9 +276,11 @@ impl<'c> Index<'c> {
         }
         let is_done = count < BATCH;
         let reached = if is_done { last.max(reached) } else { reached };
-        database
-            .prepare_cached("INSERT OR REPLACE INTO search.state (one, log, upto) VALUES (1, ?1, ?2)")?
-            .execute(params![log, reached])?;
+        if known != Some((log, reached)) {
+            database
+                .prepare_cached("INSERT OR REPLACE INTO search.state (one, log, upto) VALUES (1, ?1, ?2)")?
+                .execute(params![log, reached])?;
+        }
         Ok(is_done)
     }
 

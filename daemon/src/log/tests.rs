@@ -46,7 +46,7 @@ fn room(number: u64, generation: u64, name: &str) -> Outcome {
 
 /// Entry `id` of the first room.
 fn applied(id: u64, millis: i64) -> Outcome {
-    Outcome::Applied { id, time: at(millis), conversation: 1, edits: None }
+    Outcome::Applied { id, time: at(millis), conversation: 1, peer: None, edits: None }
 }
 
 fn make(name: &'static str) -> Draft {
@@ -202,7 +202,7 @@ fn the_oldest_entries_are_forgotten_and_the_room_stays() {
         let sql = format!("SELECT count(*) FROM {table}");
         world.log.database.query_row(&sql, [], |row| row.get::<_, u64>(0)).expect("a count")
     };
-    assert_eq!((left("entry"), left("key"), left("room")), (3, 3, 1));
+    assert_eq!((left("entry"), left("key"), left("room")), (3, 10, 1), "keys are kept for their time");
 }
 
 /// An act about an entry of the first room.
@@ -241,7 +241,7 @@ fn an_edit_is_an_entry_and_changes_the_message() {
     world.one(say(1, "helo"));
     assert_eq!(code(world.one(about(2, EntryKind::Edit, 1, Some("mine now")))), Code::Denied);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 9, Some("nothing")))), Code::NoSuchEntry);
-    let edited = Outcome::Applied { id: 2, time: at(1_000), conversation: 1, edits: Some(1) };
+    let edited = Outcome::Applied { id: 2, time: at(1_000), conversation: 1, peer: None, edits: Some(1) };
     assert_eq!(world.one(about(1, EntryKind::Edit, 1, Some("hello"))), edited);
     assert_eq!(world.texts(1, 1), ["1 MSG hello edited=2", "2 EDIT 1 hello"]);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 2, Some("an edit")))), Code::NoSuchEntry);
@@ -306,7 +306,8 @@ fn replace_edits_the_newest_under_its_word() {
         by(author, Act::Enter(NewEntry { replace, ..entry(Conversation::Room(1), text) }))
     };
     assert_eq!(world.one(status(1, "10 %")), applied(1, 1_000));
-    let edits = |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, edits: Some(of) };
+    let edits =
+        |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, peer: None, edits: Some(of) };
     assert_eq!(world.one(status(1, "20 %")), edits(2, 1));
     assert_eq!(world.one(status(2, "mine")), applied(3, 1_000), "the word is one's own");
     world.one(about(1, EntryKind::Delete, 1, None));
@@ -338,7 +339,7 @@ fn who_may_read_a_room_is_its_setting() {
     world.one(join(2));
     world.one(tell("2 is back"));
     assert_eq!(world.texts(2, team), ["3 MSG 2 is here", "5 MSG 2 is back"]);
-    assert_eq!(world.texts(1, team).len(), 4, "whoever set it was there");
+    assert_eq!(world.texts(1, team).len(), 5, "whoever set it was there, and could read what was before");
     assert_eq!(world.texts(3, team), Vec::<String>::new());
     // What one may not see can be answered, edited and reacted to no more than what does not exist.
     let react = |author, id| {
@@ -350,20 +351,36 @@ fn who_may_read_a_room_is_its_setting() {
     assert!(matches!(world.one(react(2, 3)), Outcome::Applied { .. }));
     world.one(set(1, Readers::None, &[]));
     assert_eq!(world.texts(1, team), Vec::<String>::new());
+    world.one(tell("nobody's"));
     world.one(set(1, Readers::All, &[]));
-    assert_eq!(world.texts(3, team).len(), 6);
+    assert_eq!(world.texts(3, team), Vec::<String>::new(), "what was said among some stays among them");
+    world.one(tell("to all again"));
+    assert_eq!(world.texts(3, team), ["8 MSG to all again"]);
+    assert_eq!(world.texts(2, team).len(), 3 + 1);
+    // Its author can take back what nobody may read.
+    let take_back =
+        NewEntry { kind: EntryKind::Delete, about: Some(7), ..entry(Conversation::Room(team), "") };
+    assert!(matches!(world.one(by(1, Act::Enter(take_back))), Outcome::Applied { .. }));
 }
 
 #[test]
 fn markers_only_go_forward_and_receipts_are_told_once() {
     let mut world = World::new(LIMITS);
+    let known = Newcomer {
+        number: 2,
+        nick: "n2".to_owned(),
+        fold: "n2".to_owned(),
+        proof: "user:1:n2".to_owned(),
+        bot: false,
+    };
     for text in ["one", "two", "three"] {
-        world.one(keyed(1, Conversation::With(2), text, text));
+        world.one(Draft { newcomers: vec![known.clone()], ..keyed(1, Conversation::With(2), text, text) });
     }
-    let read = |id, receipt| by(2, Act::Read { of: Conversation::With(1), id, receipt });
-    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, moved: true, told: false });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: true });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: false });
+    let of = Conversation::With(1);
+    let read = |id, receipt| by(2, Act::Read { of, nick: "n1".to_owned(), id, receipt });
+    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, moved: true, told: None });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: Some(1) });
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: None });
     assert_eq!(code(world.one(read(9, true))), Code::NoSuchEntry);
     let acknowledge = |id| by(2, Act::Acknowledge { id });
     assert_eq!(world.one(acknowledge(2)), Outcome::Acknowledged(vec![(1, String::new(), 2)]));
@@ -533,6 +550,129 @@ fn what_is_no_log_any_more_is_refused_and_named() {
     drop(newer);
     let said = on_disk(folder.path()).err().expect("it is refused").to_string();
     assert!(said.contains("log.db: it is of version 2") && said.contains("newer snugd"), "{said}");
+}
+
+#[test]
+fn a_log_that_is_cut_to_nothing_is_not_begun_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    written(folder.path());
+    let file = folder.path().join(super::open::LOG_FILE);
+    let refused = || {
+        let said = on_disk(folder.path()).err().expect("it is refused").to_string();
+        assert!(said.contains("log.db: it is empty or gone") && said.contains("log.name"), "{said}");
+    };
+    fs::write(&file, b"").expect("a file");
+    refused();
+    fs::remove_file(&file).expect("a file");
+    refused();
+    // A database without a table in it is no better.
+    let shell = Connection::open(&file).expect("a database");
+    shell.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("a pragma");
+    drop(shell);
+    refused();
+    fs::remove_file(&file).expect("a file");
+    fs::remove_file(folder.path().join("log.name")).expect("a file");
+    assert_eq!(on_disk(folder.path()).expect("a new one").last_id(), 0);
+}
+
+/// What the folder of a daemon looks like that was killed: the copy of one whose connections are open.
+fn killed(folder: &Path) -> tempfile::TempDir {
+    let mut world = World { log: on_disk(folder).expect("a log"), now: 1_000 };
+    world.one(make("#lobby"));
+    for n in 0..50 {
+        world.one(say(1, &format!("entry {n}")));
+    }
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in ["log.db", "log.db-wal", "log.name"] {
+        fs::copy(folder.join(name), copy.path().join(name)).expect("a file");
+    }
+    copy
+}
+
+#[test]
+fn what_is_lost_from_the_write_ahead_log_is_noticed_and_ends_the_log_s_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = killed(folder.path());
+    let wal = copy.path().join("log.db-wal");
+    let whole = fs::read(&wal).expect("the write-ahead log");
+    let open = |folder: &Path| {
+        let place = Place::Folder { folder: folder.to_owned(), durability: Durability::Process };
+        Log::open(place, LogName(9), LIMITS).expect("it is of use")
+    };
+    // What was half written when the power went has not been acknowledged, and is no loss.
+    fs::write(&wal, &whole[..whole.len() - 100]).expect("a file");
+    assert_eq!(super::wal::lost_commits(&wal).expect("a file"), 0);
+    assert_eq!(open(copy.path()).name(), LogName(7));
+
+    let copy = killed(tempfile::tempdir().expect("a folder").path());
+    let wal = copy.path().join("log.db-wal");
+    let mut flipped = fs::read(&wal).expect("the write-ahead log");
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    fs::write(&wal, &flipped).expect("a file");
+    let lost = super::wal::lost_commits(&wal).expect("a file");
+    assert!(lost > 10, "{lost}");
+    let report = check_data(copy.path(), |_| {});
+    assert!(report.findings.contains(&Finding::Tail(lost)), "{report:?}");
+    let log = open(copy.path());
+    assert_eq!(log.name(), LogName(9), "what was seen under the old name is not all there");
+    assert!(log.last_id() < 50);
+    assert!(copy.path().join("log.damaged-1.db-wal").exists(), "what was found is kept");
+    drop(log);
+    assert_eq!(open(copy.path()).name(), LogName(9), "once");
+}
+
+#[test]
+fn an_index_that_knows_more_than_the_log_shows_that_something_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = killed(folder.path());
+    let earlier = fs::read(copy.path().join("log.db-wal")).expect("the write-ahead log");
+    drop(open::indexer(copy.path()).map(|database| Index::new(&database).catch_up()).expect("an index"));
+    // All of the write-ahead log's last half is gone, cleanly.
+    fs::write(copy.path().join("log.db-wal"), &earlier[..earlier.len() / 2]).expect("a file");
+    for name in ["log.db", "log.db-shm"] {
+        let _ = fs::remove_file(copy.path().join(name));
+    }
+    fs::copy(folder.path().join("log.db"), copy.path().join("log.db")).expect("a file");
+    let log = on_disk(copy.path()).expect("it is of use");
+    assert!(log.last_id() < 50 && log.name() != LogName(7), "{} {}", log.last_id(), log.name());
+}
+
+#[test]
+fn a_log_that_is_opened_again_leaves_everybody_where_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
+    world.one(make("#lobby"));
+    let setting = RoomSetting::History(Readers::Joined);
+    world.one(by(1, Act::SetRoom { room: 1, setting, members: vec![1, 2], may: false }));
+    world.one(say(1, "before"));
+    world.log.reopen().expect("it is there");
+    world.one(say(1, "after"));
+    assert_eq!(world.texts(2, 1), ["1 MSG before", "2 MSG after"]);
+    drop(world);
+    let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
+    world.one(say(1, "in another life"));
+    assert_eq!(world.texts(2, 1), ["1 MSG before", "2 MSG after"]);
+}
+
+#[test]
+fn a_key_outlives_its_entry() {
+    let mut world = World::new(LIMITS);
+    world.one(keyed(1, Conversation::Room(1), "k", "one"));
+    world.one(say(1, "two"));
+    world.one(by(0, Act::Purge { behind: 0, rooms: Keep::Newest(1), private: Keep::Forever }));
+    assert_eq!(world.texts(1, 1)[0], "gap 1-1");
+    let again = world.one(keyed(1, Conversation::Room(1), "k", "one"));
+    assert_eq!(again, Outcome::Duplicate { id: 1, time: at(1_000) });
+}
+
+#[test]
+fn an_edit_takes_the_text_of_the_one_before_it() {
+    let mut world = World::new(LIMITS);
+    world.one(say(1, "v1"));
+    world.one(about(1, EntryKind::Edit, 1, Some("v2 secret")));
+    world.one(about(1, EntryKind::Edit, 1, Some("v3")));
+    assert_eq!(world.texts(2, 1), ["1 MSG v3 edited=3", "2 EDIT 1", "3 EDIT 1 v3"]);
 }
 
 #[test]

@@ -212,19 +212,21 @@ impl<'c> View<'c> {
         (after, upto): (u64, u64),
         limit: u64,
     ) -> rusqlite::Result<Rows> {
-        let mut conversations = rooms.to_vec();
-        conversations.extend(self.pairs(me)?.into_iter().map(|(conversation, _, nick)| (conversation, nick)));
         let mut found: Vec<(u64, Arc<str>)> = Vec::new();
         let mut purged = Vec::new();
-        for (conversation, name) in conversations {
-            let access = Access::of(self.database, me, conversation)?;
-            let gone = self.purged(conversation)?;
+        for (conversation, name) in rooms {
+            let access = Access::of(self.database, me, *conversation)?;
+            let gone = self.purged(*conversation)?;
             if gone > after && access.touches(after + 1, gone) {
-                purged.push((gone, Arc::clone(&name)));
+                purged.push((gone, Arc::clone(name)));
             }
-            let ids = self.ids(conversation, &access, (after, upto), limit + 1, Order::OldestFirst)?;
-            found.extend(ids.into_iter().map(|id| (id, Arc::clone(&name))));
+            let ids = self.ids(*conversation, &access, (after, upto), limit + 1, Order::OldestFirst)?;
+            found.extend(ids.into_iter().map(|id| (id, Arc::clone(name))));
         }
+        let private: Arc<str> = Arc::from("");
+        let ids = self.private_ids(me, (after, upto), limit + 1)?;
+        found.extend(ids.into_iter().map(|id| (id, Arc::clone(&private))));
+        purged.extend(self.purged_pairs(me, after)?);
         found.sort_unstable_by_key(|(id, _)| *id);
         let mut more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -236,11 +238,11 @@ impl<'c> View<'c> {
                 more = true;
                 break;
             }
-            // What was purged between the two looks is a gap by now.
-            let Some(row) = self.row(me, id, &name)? else { continue };
-            bytes += row.size();
             cursor = id;
-            rows.push(row);
+            if let Some(row) = self.row(me, id, &name)? {
+                bytes += row.size();
+                rows.push(row);
+            }
         }
         if !more {
             cursor = upto;
@@ -431,6 +433,36 @@ impl<'c> View<'c> {
         let pairs = statement
             .query_map([me], |row| Ok((row.get(0)?, row.get(1)?, Arc::from(row.get::<_, String>(2)?))))?;
         pairs.collect()
+    }
+
+    /// The ids of the private messages of `me`, to it and from it, behind `after` and up to `upto`.
+    fn private_ids(&self, me: u64, (after, upto): (u64, u64), most: u64) -> rusqlite::Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        for sql in [
+            "SELECT id FROM entry WHERE peer = ?1 AND id > ?2 AND id <= ?3 ORDER BY id LIMIT ?4",
+            "SELECT id FROM entry WHERE author = ?1 AND peer IS NOT NULL AND peer != ?1 AND id > ?2 AND id <= ?3
+             ORDER BY id LIMIT ?4",
+        ] {
+            let mut statement = self.database.prepare_cached(sql)?;
+            let found = statement.query_map([me, after, upto, most], |row| row.get(0))?;
+            ids.extend(found.collect::<rusqlite::Result<Vec<u64>>>()?);
+        }
+        ids.sort_unstable();
+        ids.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(ids)
+    }
+
+    /// The private conversations of `me` of which something behind an entry has gone: up to where, and the other's nick.
+    fn purged_pairs(&self, me: u64, after: u64) -> rusqlite::Result<Vec<(u64, Arc<str>)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT conversation.purged, other.nick FROM conversation
+                 JOIN pair ON pair.number = conversation.number
+                 JOIN identity other ON other.number = CASE pair.low WHEN ?1 THEN pair.high ELSE pair.low END
+             WHERE conversation.purged > 0 AND conversation.purged > ?2 AND (pair.low = ?1 OR pair.high = ?1)",
+        )?;
+        let purged =
+            statement.query_map([me, after], |row| Ok((row.get(0)?, Arc::from(row.get::<_, String>(1)?))))?;
+        purged.collect()
     }
 
     /// Up to where entries of a conversation are not all there any more; 0 if none has gone.

@@ -95,7 +95,7 @@ impl Session {
                 None => None,
                 Some(place) => match index.conversation(me, place, online)? {
                     Some(conversation) => Some(conversation),
-                    None => return Err(nothing_there()),
+                    None => return Err(nowhere(place)),
                 },
             };
             let rows = index.search(view, me, &query, within, (before, limit))?;
@@ -173,22 +173,26 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let id = self.own_id(id)?;
         let me = Arc::clone(self.me()?);
-        let (of, target, other) = match target {
+        let (of, target) = match target {
             Target::Room(room) => {
                 let room = self.find_room(room)?;
-                (Conversation::Room(room.number), room.name.clone(), None)
+                (Conversation::Room(room.number), room.name.clone())
             }
             Target::Nick(nick) => {
-                let found = self.core.registry.known(nick);
-                let (identity, nick) = found.ok_or_else(|| super::talk::nobody_called(nick))?;
-                (Conversation::With(identity.number), nick, Some(identity))
+                let (identity, nick) = self.once_known(nick);
+                let number = identity.as_ref().map_or(0, |identity| identity.number);
+                (Conversation::With(number), nick)
             }
         };
         let newcomers = self.core.registry.newcomer(&me).into_iter().collect();
-        let draft = Draft { author: self.author(&me), newcomers, act: Act::Read { of, id, receipt } };
+        let draft = Draft {
+            author: self.author(&me),
+            newcomers,
+            act: Act::Read { of, nick: target.clone(), id, receipt },
+        };
         let (sender, label) = (Arc::clone(&self.peer), answer.label.clone());
         self.barrier = true;
-        self.submit(draft, size, Reply::Read { sender, label, me, target, other })
+        self.submit(draft, size, Reply::Read { sender, label, me, target })
     }
 
     pub(super) fn inbox(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
@@ -422,6 +426,16 @@ fn names(text: &str, name: &str) -> bool {
         let after = text[at + found.len()..].chars().next();
         !before.is_some_and(is_inner) && !after.is_some_and(is_inner)
     })
+}
+
+/// What is searched does not exist.
+fn nowhere(place: &SearchPlace) -> Refusal {
+    match place {
+        SearchPlace::Room(room) => {
+            refusal(Code::NoSuchRoom, &format!("there is no room {}; ROOMS lists them", room.as_str()))
+        }
+        SearchPlace::Person(_) => nothing_there(),
+    }
 }
 
 fn nothing_there() -> Refusal {

@@ -1,15 +1,16 @@
 //! Verbs about the connection itself: NICK, QUIT, PING, HELP, INFO.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
 use snug_protocol::{Body, Cursor, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
 
 use super::{Answer, Answered, Origin, Session};
 use crate::core::millis;
-use crate::log::{Act, Place, Refusal, Row};
-use crate::registry::{Entrance, Proof};
+use crate::log::{Act, Author, Place, Refusal, Row, Rows, View};
+use crate::peer::Peer;
+use crate::registry::{Entrance, Identity, Proof};
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
 const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts";
@@ -55,12 +56,24 @@ impl Session {
         let entrance = Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, time };
         // Whoever has something to be told first hears nothing before that.
         self.peer.set_live(false);
-        let last = core.delivered.load(Relaxed);
+        let last = core.delivered.load(SeqCst);
         let entered = core.registry.enter(&entrance, limits)?;
         self.peer.set_quiet(quiet);
         let is_known = entered.proved.is_some() && entered.identity.is_recorded();
         let returns = is_known && since.is_none() && !quiet;
         self.peer.set_live(since.is_none() && !returns);
+        // An entry that was on its way meanwhile has perhaps passed by.
+        let has_hole = since.is_none() && core.delivering.load(SeqCst) != last;
+        if has_hole {
+            self.peer.set_live(false);
+        }
+        if is_known
+            && entered.is_renamed
+            && let Some(identity) = core.registry.describe(entered.identity.number)
+        {
+            let author = Author { number: identity.number, ..Author::default() };
+            core.note(author, Act::Rename(identity));
+        }
 
         let mut tags = TagBuilder::default();
         // Whoever came in by a token goes on with it; a new identity is known by the new one.
@@ -77,46 +90,41 @@ impl Session {
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();
         self.me = Some(entered.identity);
-        if returns {
-            self.deliver_missed(last);
+        if returns || has_hole {
+            self.deliver_missed(last, returns);
         }
         Ok(Answered::Ok(Some(shown)))
     }
 
-    /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them,
-    /// and lets it hear what comes after the entry `last`.
-    fn deliver_missed(&mut self, last: u64) {
+    /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if
+    /// it `returns`, and lets it hear what comes after the entry `last`.
+    fn deliver_missed(&mut self, last: u64, returns: bool) {
         let Some(me) = self.me.clone() else { return };
         let peer = Arc::clone(&self.peer);
         self.peer.begin(0);
         self.barrier = true;
-        let accepted = self.core.look_in_turn(Box::new(move |core, view| {
-            let mut lines = Vec::new();
-            let now = core.delivered.load(Relaxed);
-            if let Some(view) = view {
-                let waiting =
-                    view.missed(me.number, &[], (me.delivered.load(Relaxed), last), limits::PAGE_MOST);
-                let rooms = core.registry.heard_rooms(&peer);
-                let since = view.missed(me.number, &rooms, (last, now), limits::PAGE_MOST);
-                let is_news = |row: &Row| match row {
-                    Row::Entry { entry, .. } => entry.author.number != me.number || entry.id > last,
-                    Row::Gap(_) => false,
-                };
-                for page in [waiting, since] {
-                    match page {
-                        Ok(page) => {
-                            let news = page.rows.iter().filter(|row| is_news(row));
-                            news.for_each(|row| super::history::write_row(row, None, &mut lines));
-                        }
-                        Err(error) => tracing::error!("private messages of before cannot be read: {error}"),
-                    }
-                }
+        let accepted = self.core.look(Box::new(move |core, view| {
+            if let Some(view) = view.filter(|_| returns) {
+                deliver_waiting(view, &me, &peer, last);
             }
-            me.delivered.fetch_max(now, Relaxed);
-            peer.push(&lines);
-            peer.set_live(true);
-            // They are events; it was the wait for them that stood in the queue of answers.
-            peer.settle(0, b"");
+            let (next, waiter) = (Arc::clone(&peer), Arc::clone(&me));
+            let accepted = core.look_in_turn(Box::new(move |core, view| {
+                let now = core.delivered.load(Relaxed);
+                let rooms = core.registry.heard_rooms(&next);
+                let mut after = last;
+                while let Some(view) = view.filter(|_| after < now) {
+                    let page = view.missed(waiter.number, &rooms, (after, now), limits::PAGE_MOST);
+                    let Ok(page) = page else { break };
+                    push_rows(&page, &next, |_| true);
+                    after = if page.more { page.cursor } else { now };
+                }
+                next.set_live(true);
+                // They are events; it was the wait for them that stood in the queue of answers.
+                next.settle(0, b"");
+            }));
+            if !accepted {
+                peer.settle(0, b"");
+            }
         }));
         if !accepted {
             self.peer.settle(0, b"");
@@ -154,6 +162,42 @@ impl Session {
         }
         Answered::Ok(Some(items.len().to_string()))
     }
+}
+
+/// Gives a session the private messages of others, up to an entry, that none of its identity's sessions was given.
+fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) {
+    loop {
+        let after = me.delivered.load(Relaxed);
+        let page = match view.missed(me.number, &[], (after, last), limits::PAGE_MOST) {
+            Ok(page) if after < last => page,
+            Ok(_) => return,
+            Err(error) => {
+                // They stay where they are, for the next time.
+                tracing::error!("private messages of before cannot be read: {error}");
+                return;
+            }
+        };
+        let is_news = |row: &Row| match row {
+            Row::Entry { entry, .. } => entry.author.number != me.number,
+            Row::Gap(_) => true,
+        };
+        if !push_rows(&page, peer, is_news) {
+            return;
+        }
+        me.delivered.fetch_max(page.cursor, Relaxed);
+        if !page.more {
+            return;
+        }
+    }
+}
+
+/// Puts those rows of a page into an outbox that are wanted, and says whether they are there. However many, they are
+/// what was asked for.
+fn push_rows(page: &Rows, peer: &Peer, is_wanted: impl Fn(&Row) -> bool) -> bool {
+    let mut lines = Vec::new();
+    let wanted = page.rows.iter().filter(|row| is_wanted(row));
+    wanted.for_each(|row| super::history::write_row(row, None, &mut lines));
+    peer.push_answer(&lines)
 }
 
 /// Whether a token has room for 128 random bits in base64 or more. Whether they are random is its maker's affair.

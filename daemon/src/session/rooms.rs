@@ -28,7 +28,8 @@ impl Session {
         // The log makes the room, or notes since when one is there.
         let me = self.me()?;
         let act = Act::MakeRoom { name: room.into_owned(), most: config.limits.rooms };
-        let newcomers = self.core.registry.newcomer(me).into_iter().filter(|_| is_ordered).collect();
+        // It is theirs, also after a restart.
+        let newcomers = self.core.registry.newcomer(me).into_iter().collect();
         let draft = Draft { author: self.author(me), newcomers, act };
         let reply = Reply::Join { sender: Arc::clone(&self.peer), label: answer.label.clone() };
         // What is said next may be said in the new room.
@@ -68,8 +69,11 @@ impl Session {
             _ => return Err(bad("the settings of a room are history and keep")),
         };
         let members = self.core.registry.members(&room);
+        let known = |number: &u64| self.core.registry.identity(*number);
+        let newcomers = members.iter().filter_map(known);
+        let newcomers = newcomers.filter_map(|member| self.core.registry.newcomer(&member)).collect();
         let act = Act::SetRoom { room: room.number, setting, members, may: self.is_operator() };
-        let draft = Draft { author: self.author(self.me()?), newcomers: Vec::new(), act };
+        let draft = Draft { author: self.author(self.me()?), newcomers, act };
         self.barrier = true;
         let reply = Reply::Set { sender: Arc::clone(&self.peer), label: answer.label.clone(), room };
         self.submit(draft, size, reply)

@@ -39,7 +39,7 @@ impl Session {
         let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
         let entry = self.message(EntryKind::Priv, Conversation::With(identity.number), text, tags)?;
         let author = Arc::clone(self.me()?);
-        self.enter(entry, size, answer, Recipients::Person { identity, nick, author })
+        self.enter(entry, size, answer, Recipients::Person { identity: Some(identity), nick, author })
     }
 
     pub(super) fn edit(
@@ -101,9 +101,9 @@ impl Session {
                 (Conversation::Room(room.number), Recipients::Room(room))
             }
             Target::Nick(nick) => {
-                let found = self.core.registry.known(nick);
-                let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
-                (Conversation::With(identity.number), Recipients::Person { identity, nick, author })
+                let (identity, nick) = self.once_known(nick);
+                let number = identity.as_ref().map_or(0, |identity| identity.number);
+                (Conversation::With(number), Recipients::Person { identity, nick, author })
             }
         };
         Ok((NewEntry { about, ..new_entry(kind, to) }, recipients))
@@ -227,7 +227,7 @@ impl Session {
         let mut newcomers: Vec<_> = self.core.registry.newcomer(me).into_iter().collect();
         if let Recipients::Person { identity, nick, .. } = &to {
             entry.peer_nick.clone_from(nick);
-            if identity.number != me.number {
+            if let Some(identity) = identity.as_ref().filter(|identity| identity.number != me.number) {
                 newcomers.extend(self.core.registry.newcomer(identity));
             }
         }
@@ -238,6 +238,15 @@ impl Session {
 
     fn find_person(&self, nick: &Nick<'_>) -> Result<(Arc<Identity>, String), Refusal> {
         self.core.registry.person(nick).ok_or_else(|| nobody_called(nick))
+    }
+
+    /// Whoever goes by a nick, here or away, and the nick as it is shown. Somebody whom only the log remembers has no
+    /// identity here.
+    pub(super) fn once_known(&self, nick: &Nick<'_>) -> (Option<Arc<Identity>>, String) {
+        match self.core.registry.known(nick) {
+            Some((identity, shown)) => (Some(identity), shown),
+            None => (None, nick.as_str().to_owned()),
+        }
     }
 
     fn must_be_in(&self, room: &Room) -> Result<(), Refusal> {

@@ -65,7 +65,7 @@ impl World {
         let clock = Arc::new(TestClock::default());
         let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
         let filters = snug_bots::load(&config.bots).filters;
-        let limits = LogLimits { entries: 1_000, key_window: 60_000 };
+        let limits = LogLimits { entries: 5_000, key_window: 60_000 };
         let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
@@ -776,6 +776,95 @@ fn a_user_of_this_machine_who_is_away_gets_private_messages_at_the_return() {
     world.leave(alice, Ending::Closed);
     let mut alice = world.connect(Origin::Unix(1));
     assert_eq!(plain(&world.ask(&mut alice, "NICK alice")).len(), 1, "once");
+}
+
+#[test]
+fn however_many_messages_wait_all_of_them_come() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    world.say(&mut alice, "MSG #lobby hi");
+    world.leave(alice, Ending::Closed);
+    for n in 0..1_200 {
+        world.say(&mut bob, &format!("PRIV alice {n}"));
+        bob.heard();
+    }
+    let mut alice = world.connect(Origin::Unix(1));
+    let heard = world.ask(&mut alice, "NICK alice");
+    let texts: Vec<&str> = heard.lines().filter_map(|line| line.split(" PRIV alice ").nth(1)).collect();
+    assert!(texts == (0..1_200).map(|n| n.to_string()).collect::<Vec<_>>(), "{} came", texts.len());
+}
+
+#[test]
+fn who_has_said_goodbye_gets_nothing_any_more() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    world.say(&mut alice, "MSG #lobby hi");
+    // The connection is still there, and nothing is written to it.
+    world.say(&mut alice, "QUIT");
+    world.say(&mut bob, "PRIV alice too late");
+    world.leave(alice, Ending::Quit(None));
+    let mut alice = world.connect(Origin::Unix(1));
+    assert!(world.ask(&mut alice, "NICK alice").contains(":bob PRIV alice too late"));
+}
+
+#[test]
+fn what_was_acknowledged_does_not_come_again() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    world.say(&mut alice, "MSG #lobby hi");
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "PRIV alice one");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "@since=0 NICK alice");
+    world.say(&mut alice, "SYNC 0");
+    world.say(&mut alice, "ACK 2");
+    world.leave(alice, Ending::Closed);
+    let mut alice = world.connect(Origin::Unix(1));
+    assert_eq!(plain(&world.ask(&mut alice, "NICK alice")).len(), 1);
+}
+
+#[test]
+fn one_cannot_rename_oneself_over_who_one_was_before() {
+    let mut world = World::new();
+    let mut bob = world.connect(Origin::Unix(1));
+    world.say(&mut bob, "NICK bob");
+    world.say(&mut bob, "MSG #lobby hi");
+    world.leave(bob, Ending::Closed);
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    alice.heard();
+    assert!(
+        world.ask(&mut alice, "NICK bob").starts_with("ERR NICK nick-taken bob is somebody you have been")
+    );
+    assert_eq!(world.ask(&mut alice, "NICK carol"), "OK NICK carol\n");
+}
+
+#[test]
+fn what_was_said_to_who_is_forgotten_is_still_one_s_own() {
+    let mut world = World::with("[guests]\nlinger = \"1h\"\n");
+    let (mut alice, mut gary) = (world.enter("alice"), world.enter("gary"));
+    world.say(&mut alice, "PRIV gary a secret");
+    world.say(&mut gary, "PRIV alice really?");
+    world.leave(gary, Ending::Closed);
+    world.pass(3_600_001);
+    while world.core.queue.len() > 0 {
+        world.run_one();
+    }
+    alice.heard();
+    assert_eq!(plain(&world.ask(&mut alice, "READ gary 2")), ["OK READ gary 2"]);
+    assert!(world.ask(&mut alice, "EDIT gary 1 nothing").ends_with(" OK EDIT gary\n"));
+    // Another of that name changes nothing about it.
+    let mut other = world.enter("gary");
+    alice.heard();
+    assert!(world.ask(&mut alice, "DELETE gary 1").ends_with(" OK DELETE gary\n"));
+    assert!(!other.heard().contains("DELETE"), "it is none of theirs");
+    assert!(world.ask(&mut alice, "REACT nobody 1 +1").starts_with("ERR REACT no-such-entry"));
 }
 
 #[test]
