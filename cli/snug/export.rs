@@ -232,7 +232,7 @@ mod tests {
     fn html_has_nothing_of_the_text_in_its_markup() {
         let document = document(Format::Html, &LINES);
         assert!(document.contains("<span>&lt;b&gt;one&lt;/b&gt;\ntwo<i class=\"note\"> (edited)</i></span>"));
-        assert!(document.contains("a &lt; b") && document.contains("entries 1 to 6 are not kept"));
+        assert!(document.contains("a &lt; b") && document.contains("entries 1 to 6 are not there any more"));
         assert_eq!(document.matches("<h2>").count(), 2, "{document}");
         assert_eq!(document.matches("<p>").count(), 2, "{document}");
         assert!(document.contains("(deleted)"));
