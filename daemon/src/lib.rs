@@ -58,4 +58,5 @@ mod reads;
 mod registry;
 mod runtime;
 mod session;
+mod socket;
 mod writer;

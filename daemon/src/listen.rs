@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_net::unix::UnixListener;
-use async_net::{TcpListener, TcpStream};
+use async_net::TcpListener;
 use smol::{Async, Timer};
 use snug_protocol::ServerLine;
 
@@ -19,6 +19,7 @@ use crate::log::Refusal;
 use crate::platform;
 use crate::runtime::Runtime;
 use crate::session::Origin;
+use crate::socket::Socket;
 use crate::{StartError, core::Core};
 
 /// How long to wait when the system has no room for another connection.
@@ -97,12 +98,11 @@ pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, address)) => {
                 let dead = runtime.core.config().heartbeat.dead.duration();
-                let inner: Arc<Async<std::net::TcpStream>> = stream.clone().into();
+                let inner: Arc<Async<std::net::TcpStream>> = stream.into();
                 if let Err(error) = platform::tune(inner.as_ref().as_ref(), dead) {
                     tracing::debug!(%address, %error, "a connection could not be set up");
                 }
-                drop(inner);
-                serve::<TcpStream>(&runtime, stream, Origin::Tcp(address.ip().to_canonical()));
+                serve(&runtime, Socket::new(inner), Origin::Tcp(address.ip().to_canonical()));
             }
             Err(error) => back_off(&error).await,
         }
@@ -114,9 +114,9 @@ pub(crate) async fn accept_unix(runtime: Arc<Runtime>, socket: UnixSocket) {
     loop {
         match socket.listener.accept().await {
             Ok((stream, _)) => {
-                let inner: Arc<Async<std::os::unix::net::UnixStream>> = stream.clone().into();
+                let inner: Arc<Async<std::os::unix::net::UnixStream>> = stream.into();
                 match platform::peer_user(inner.as_ref().as_ref()) {
-                    Ok(user) => serve(&runtime, stream, Origin::Unix(user)),
+                    Ok(user) => serve(&runtime, Socket::new(inner), Origin::Unix(user)),
                     Err(error) => tracing::warn!(%error, "the user of a local connection is not known"),
                 }
             }
