@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_net::unix::UnixListener;
 use async_net::TcpListener;
+use async_net::unix::UnixListener;
 use smol::{Async, Timer};
 use snug_protocol::ServerLine;
 

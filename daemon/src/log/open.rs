@@ -246,6 +246,9 @@ fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
             Durability::Process => "NORMAL",
         };
         database.pragma_update(None, "synchronous", synchronous)?;
+        // Pages that are changed again and again are written once, not with each checkpoint.
+        database.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+        database.pragma_update(None, "cache_size", -8_192)?;
     }
     Ok(())
 }

@@ -42,6 +42,8 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
     database.pragma_update(Some("search"), "secure_delete", true)?;
     database.execute_batch(SCHEMA)?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
+    // Segments are merged sixteen at a time instead of four: half the work, and a search looks into a few more.
+    database.execute("INSERT INTO search.words (words, rank) VALUES ('automerge', 16)", [])?;
     Ok(())
 }
 
