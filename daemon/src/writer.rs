@@ -174,8 +174,9 @@ impl Writer {
     /// neighbours nothing.
     fn commit(&mut self, core: &Core, store: &mut dyn Store, pack: &[Submission]) -> Vec<Outcome> {
         let now = core.environment.clock.now();
-        Counters::add(&core.counters.commits, 1);
         let drafts: Vec<&Draft> = pack.iter().map(|submission| &submission.draft).collect();
+        let is_change = drafts.iter().any(|draft| draft.act != Act::Pass);
+        Counters::add(&core.counters.commits, usize::from(is_change));
         let error = match store.commit(now, &drafts) {
             Ok(outcomes) => {
                 self.is_well();
