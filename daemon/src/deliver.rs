@@ -165,11 +165,9 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
         Reply::Acknowledge { sender, label } => {
             let answer = Answer::new("ACK", label);
             let answer = match outcome {
-                Outcome::Acknowledged(arrived) => {
-                    if let (Some(me), Act::Acknowledge { id }) =
-                        (core.registry.identity(draft.author.number), &draft.act)
-                    {
-                        me.delivered.fetch_max(*id, Relaxed);
+                Outcome::Acknowledged { upto, arrived } => {
+                    if let Some(me) = core.registry.identity(draft.author.number) {
+                        me.delivered.fetch_max(upto, Relaxed);
                     }
                     for (author, nick, id) in arrived {
                         tell_delivered(core, author, &nick, id);

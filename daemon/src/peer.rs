@@ -1,7 +1,10 @@
 //! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -242,13 +245,14 @@ impl Peer {
 
     /// Whether it hears entries as they come.
     pub(crate) fn is_live(&self) -> bool {
-        self.is_live.load(Relaxed)
+        self.is_live.load(SeqCst)
     }
 
     /// Lets it hear entries as they come, or not. Only the writer's thread, and the session before its first entry,
     /// know where it stands.
     pub(crate) fn set_live(&self, is_live: bool) {
-        self.is_live.store(is_live, Relaxed);
+        // In one order with the entry that is being delivered (`Core::delivering`): one of the two sees the other.
+        self.is_live.store(is_live, SeqCst);
     }
 
     /// Puts one line into the outbox.
@@ -380,6 +384,9 @@ impl Outbox {
     }
 
     fn append(&mut self, lines: &[u8], budget: &Budget) {
+        if lines.is_empty() {
+            return;
+        }
         let before = self.waiting.capacity();
         if before == 0 {
             self.waiting = budget.spare();

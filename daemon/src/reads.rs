@@ -176,7 +176,12 @@ fn run_reader(core: &Arc<Core>, folder: &Path) {
         let database = connection(&mut kept, || log::reader(folder));
         // Everything that one look reads is of one moment.
         let moment = database.and_then(|database| database.unchecked_transaction().ok());
+        let is_well = moment.is_some();
         look(core, moment.as_deref().map(View::new).as_ref());
+        drop(moment);
+        if !is_well {
+            kept = None;
+        }
     }
 }
 

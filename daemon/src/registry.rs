@@ -507,8 +507,8 @@ impl Registry {
     /// Whether there are rooms with a setting of their own of how long entries are kept.
     pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
         let is_one = |inhabited: &Inhabited| {
-            let (history, keep) = inhabited.room.policy();
-            history == Readers::None || keep.is_some_and(|keep| keep != Keep::Forever)
+            let (_, keep) = inhabited.room.policy();
+            keep.is_some_and(|keep| keep != Keep::Forever)
         };
         self.state().rooms.values().any(is_one)
     }

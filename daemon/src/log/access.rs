@@ -9,8 +9,8 @@ use super::Readers;
 pub(crate) enum Access {
     All,
     Nothing,
-    /// What was said while it was there: first and last entry of each stay.
-    Stays(Vec<(u64, u64)>),
+    /// What was said while it was there, or while everybody might read it: first and last entry of each part.
+    Parts(Vec<(u64, u64)>),
 }
 
 impl Access {
@@ -19,7 +19,7 @@ impl Access {
         match self {
             Access::All => true,
             Access::Nothing => false,
-            Access::Stays(stays) => stays.iter().any(|(first, last)| (*first..=*last).contains(&id)),
+            Access::Parts(parts) => parts.iter().any(|(first, last)| (*first..=*last).contains(&id)),
         }
     }
 
@@ -28,7 +28,7 @@ impl Access {
         match self {
             Access::All => true,
             Access::Nothing => false,
-            Access::Stays(stays) => stays.iter().any(|(first, last)| *first <= to && *last >= from),
+            Access::Parts(parts) => parts.iter().any(|(first, last)| *first <= to && *last >= from),
         }
     }
 
@@ -37,9 +37,9 @@ impl Access {
         match self {
             Access::All => (0, u64::MAX >> 1),
             Access::Nothing => (1, 0),
-            Access::Stays(stays) => {
-                let first = stays.iter().map(|(first, _)| *first).min();
-                let last = stays.iter().map(|(_, last)| *last).max();
+            Access::Parts(parts) => {
+                let first = parts.iter().map(|(first, _)| *first).min();
+                let last = parts.iter().map(|(_, last)| *last).max();
                 first.zip(last).unwrap_or((1, 0))
             }
         }
@@ -48,23 +48,24 @@ impl Access {
     /// What `identity` may see of a conversation.
     pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
         let room: Option<(String, u64)> = database
-            .prepare_cached("SELECT history, open_from FROM room WHERE number = ?1")?
+            .prepare_cached("SELECT history, since FROM room WHERE number = ?1")?
             .query_row([conversation], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        match room.map(|(history, from)| (Readers::of_word(&history).unwrap_or(Readers::None), from)) {
+        match room.map(|(history, since)| (Readers::of_word(&history).unwrap_or(Readers::None), since)) {
             Some((Readers::All, 0)) => Ok(Access::All),
-            Some((Readers::None, _)) => Ok(Access::Nothing),
-            Some((history, open_from)) => {
+            Some((history, since)) => {
                 let mut statement = database.prepare_cached(
-                    "SELECT first, coalesce(last, 9007199254740991) FROM stay WHERE room = ?1 AND identity = ?2",
+                    "SELECT first, last FROM span WHERE room = ?1
+                     UNION ALL SELECT first, coalesce(last, 9007199254740991) FROM stay
+                         WHERE room = ?1 AND identity = ?2",
                 )?;
-                let stays =
+                let parts =
                     statement.query_map([conversation, identity], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let mut stays = stays.collect::<rusqlite::Result<Vec<_>>>()?;
+                let mut parts = parts.collect::<rusqlite::Result<Vec<_>>>()?;
                 if history == Readers::All {
-                    stays.push((open_from, u64::MAX >> 1));
+                    parts.push((since, u64::MAX >> 1));
                 }
-                Ok(Access::Stays(stays))
+                Ok(if parts.is_empty() { Access::Nothing } else { Access::Parts(parts) })
             }
             None => {
                 let is_party: bool = database

@@ -22,9 +22,6 @@ const REACTIONS: usize = 50;
 const PURGED_AT_ONCE: u64 = 200;
 const LOOKED_AT_ONCE: u64 = 50;
 
-/// Milliseconds for which a room keeps what nobody may read.
-const UNREAD: u64 = 60_000;
-
 /// Decides one draft. `last_id` is the newest entry's id, and grows with each entry: ids are dense.
 pub(super) fn apply(
     tx: &Transaction<'_>,
@@ -51,7 +48,7 @@ pub(super) fn apply(
         Act::Acknowledge { id } => acknowledge(tx, author, (*id).min(*last_id))?,
         Act::Deliver { id } => {
             tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
-                .execute([author.number, *id])?;
+                .execute([author.number, (*id).min(*last_id)])?;
             Outcome::Done
         }
         Act::Rename(identity) => rename(tx, identity)?,
@@ -610,6 +607,7 @@ fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Re
     }
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
+        "DELETE FROM span WHERE room = ?1",
         "DELETE FROM marker WHERE conversation = ?1",
         "DELETE FROM room WHERE number = ?1",
         "DELETE FROM conversation WHERE number = ?1",
@@ -642,23 +640,8 @@ fn set_room(
     match setting {
         RoomSetting::Keep(to) => keep = to,
         RoomSetting::History(to) => {
-            // Whatever changes, what was said stays with those who could read it: a promise is not taken back.
-            let open_from: u64 = tx
-                .prepare_cached("SELECT open_from FROM room WHERE number = ?1")?
-                .query_row([room], |row| row.get(0))?;
-            if to == Readers::Joined && history != Readers::Joined {
-                let first = if history == Readers::All { open_from.max(1) } else { last_id + 1 };
-                for member in members {
-                    begin_stay(tx, room, *member, first)?;
-                }
-            }
-            if history == Readers::Joined && to != Readers::Joined {
-                tx.prepare_cached("UPDATE stay SET last = ?2 WHERE room = ?1 AND last IS NULL")?
-                    .execute([room, last_id])?;
-            }
-            if to == Readers::All && history != Readers::All {
-                tx.prepare_cached("UPDATE room SET open_from = ?2 WHERE number = ?1")?
-                    .execute([room, last_id + 1])?;
+            if to != history {
+                change_readers(tx, room, (history, to), members, last_id)?;
             }
             history = to;
         }
@@ -669,6 +652,37 @@ fn set_room(
         keep.map(|keep| keep.to_string())
     ])?;
     Ok(Outcome::Set { history, keep })
+}
+
+/// Lets other people read what will be said in a room. What was said before stays with those who could read it then: a
+/// promise is not taken back.
+fn change_readers(
+    tx: &Transaction<'_>,
+    room: u64,
+    (from, to): (Readers, Readers),
+    members: &[u64],
+    last_id: u64,
+) -> rusqlite::Result<()> {
+    match from {
+        Readers::All => {
+            tx.prepare_cached(
+                "INSERT INTO span (room, first, last) SELECT number, since, ?2 FROM room WHERE number = ?1 AND since <= ?2",
+            )?
+            .execute([room, last_id])?;
+        }
+        Readers::Joined => {
+            tx.prepare_cached("UPDATE stay SET last = ?2 WHERE room = ?1 AND last IS NULL")?
+                .execute([room, last_id])?;
+        }
+        Readers::None => {}
+    }
+    if to == Readers::Joined {
+        for member in members {
+            begin_stay(tx, room, *member, last_id + 1)?;
+        }
+    }
+    tx.prepare_cached("UPDATE room SET since = ?2 WHERE number = ?1")?.execute([room, last_id + 1])?;
+    Ok(())
 }
 
 fn read(
@@ -747,7 +761,7 @@ fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rusqlite::Resu
     let arrived = arrived.into_iter().map(|(other, _, nick, newest)| (other, nick, newest)).collect();
     tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
         .execute([author.number, id])?;
-    Ok(Outcome::Acknowledged(arrived))
+    Ok(Outcome::Acknowledged { upto: id, arrived })
 }
 
 fn rename(tx: &Transaction<'_>, identity: &Newcomer) -> rusqlite::Result<Outcome> {
@@ -783,19 +797,13 @@ fn purge(
 ) -> rusqlite::Result<Outcome> {
     let conversations: Vec<(u64, Keep)> = tx
         .prepare_cached(
-            "SELECT conversation.number, room.number IS NOT NULL, room.keep, room.history
+            "SELECT conversation.number, room.number IS NOT NULL, room.keep
              FROM conversation LEFT JOIN room ON room.number = conversation.number
              WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
         )?
         .query_map([behind, LOOKED_AT_ONCE], |row| {
             let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
-            let history: Option<String> = row.get(3)?;
-            // What nobody may read is kept no longer than a repeat may take.
-            let default = match history.as_deref() {
-                Some("none") => Keep::Age(UNREAD),
-                _ if is_room => rooms,
-                _ => private,
-            };
+            let default = if is_room { rooms } else { private };
             Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
         })?
         .collect::<rusqlite::Result<_>>()?;

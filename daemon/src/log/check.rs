@@ -82,6 +82,8 @@ fn look(folder: &Path, report: &mut Report, mut progress: impl FnMut(u64)) -> ru
         report.findings.push(Finding::Unusable(text));
         return Ok(());
     }
+    // All that is read is of one moment, whatever a daemon does meanwhile.
+    let database = database.unchecked_transaction()?;
     structure(&database, report)?;
     let (name, expected): (i64, u64) =
         database.query_row("SELECT name, last_id FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;

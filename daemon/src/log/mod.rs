@@ -192,8 +192,8 @@ pub(crate) enum Outcome {
     Set { history: Readers, keep: Option<Keep> },
     /// The marker stands here now; whether it has `moved`, and who is to be `told` of it beside the author.
     Read { id: u64, moved: bool, told: Option<u64> },
-    /// Up to where messages of these identities have arrived: author, nick they wrote to, entry.
-    Acknowledged(Vec<(u64, String, u64)>),
+    /// Everything up to `upto` has arrived; of these identities up to an entry: author, nick they wrote to, entry.
+    Acknowledged { upto: u64, arrived: Vec<(u64, String, u64)> },
     /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind
     /// `next` are still to be looked at.
     Purged { gone: Vec<(u64, u64, u64)>, next: Option<u64> },

@@ -31,8 +31,8 @@ const VERSION_1: &str = "
 
     -- A room. `fold` is the form in which names are compared, `look` and `look_folded` are what the name looks like
     -- (UTS 39). `generation` counts how often it was made or found. `owner` is the identity that made it. `keep` is
-    -- NULL for the daemon's own setting. `open_from` is the first entry that was said under the present `history =
-    -- all`, if there was another before: what was said before stays between those who were there. The topic is there with its author's nick and the tags of its entry.
+    -- NULL for the daemon's own setting. `since` is the first entry under the present
+    -- `history`. The topic is there with its author's nick and the tags of its entry.
     CREATE TABLE room (
         number      INTEGER PRIMARY KEY REFERENCES conversation (number),
         name        TEXT NOT NULL,
@@ -44,7 +44,7 @@ const VERSION_1: &str = "
         owner       INTEGER NOT NULL,
         history     TEXT NOT NULL DEFAULT 'all' CHECK (history IN ('all', 'joined', 'none')),
         keep        TEXT,
-        open_from   INTEGER NOT NULL DEFAULT 0,
+        since       INTEGER NOT NULL DEFAULT 0,
         topic       TEXT,
         topic_from  TEXT,
         topic_tags  TEXT
@@ -153,6 +153,15 @@ const VERSION_1: &str = "
         last     INTEGER
     ) STRICT;
     CREATE INDEX stay_who ON stay (room, identity);
+
+    -- What was said in a room while everybody might read it, and somebody changed that since: from one entry to another,
+    -- both included.
+    CREATE TABLE span (
+        room  INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last  INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX span_room ON span (room);
 
     -- Entries whose text has to leave the search index.
     CREATE TABLE unindexed (id INTEGER PRIMARY KEY) STRICT;

@@ -15,14 +15,14 @@ const FRAME: usize = 24;
 ///
 /// # Errors
 /// The file cannot be read.
-pub(super) fn lost_commits(file: &Path) -> io::Result<u64> {
-    let mut file = match File::open(file) {
+pub(super) fn lost_commits(path: &Path) -> io::Result<u64> {
+    let mut file = match File::open(path) {
         Ok(file) => BufReader::with_capacity(1 << 16, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
     let mut header = [0; HEADER];
-    if !fill(&mut file, &mut header)? {
+    if !fill(&mut file, &mut header)? || header.iter().all(|byte| *byte == 0) {
         return Ok(0);
     }
     let magic = word(&header, 0);
@@ -48,7 +48,10 @@ pub(super) fn lost_commits(file: &Path) -> io::Result<u64> {
         let is_commit = word(&frame, 4) > 0;
         lost += u64::from(!is_sound && has_salts && is_commit);
     }
-    Ok(lost)
+    // A daemon that is at work may have begun it anew meanwhile.
+    let mut now = [0; HEADER];
+    let is_same = fill(&mut File::open(path)?, &mut now)? && now == header;
+    Ok(if is_same { lost } else { 0 })
 }
 
 /// Reads all of `buffer`, unless the end comes before.

@@ -347,6 +347,10 @@ impl CatchingUp {
                     (rest.cursor, "more")
                 } else {
                     this.peer.set_live(true);
+                    // What it has been given now, or says to have, needs not wait for it any more.
+                    if let Some(me) = core.registry.identity(this.me).filter(|_| !this.peer.is_quiet()) {
+                        me.delivered.fetch_max(rest.cursor, Relaxed);
+                    }
                     (rest.cursor, "live")
                 }
             });

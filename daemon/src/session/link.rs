@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
-use snug_protocol::{Body, Cursor, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
+use snug_protocol::{Body, Code, Cursor, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
 
 use super::{Answer, Answered, Origin, Session};
 use crate::core::millis;
 use crate::log::{Act, Author, Place, Refusal, Row, Rows, View};
-use crate::peer::Peer;
+use crate::peer::{Ending, Peer};
 use crate::registry::{Entrance, Identity, Proof};
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
@@ -104,8 +104,10 @@ impl Session {
         self.peer.begin(0);
         self.barrier = true;
         let accepted = self.core.look(Box::new(move |core, view| {
-            if let Some(view) = view.filter(|_| returns) {
-                deliver_waiting(view, &me, &peer, last);
+            let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
+            if !is_read {
+                give_up(&peer);
+                return;
             }
             let (next, waiter) = (Arc::clone(&peer), Arc::clone(&me));
             let accepted = core.look_in_turn(Box::new(move |core, view| {
@@ -114,9 +116,12 @@ impl Session {
                 let mut after = last;
                 while let Some(view) = view.filter(|_| after < now) {
                     let page = view.missed(waiter.number, &rooms, (after, now), limits::PAGE_MOST);
-                    let Ok(page) = page else { break };
-                    push_rows(&page, &next, |_| true);
+                    let Ok(page) = page else { return give_up(&next) };
+                    let is_there = push_rows(&page, &next, |_| true);
                     after = if page.more { page.cursor } else { now };
+                    if is_there && !next.is_quiet() {
+                        waiter.delivered.fetch_max(after, Relaxed);
+                    }
                 }
                 next.set_live(true);
                 // They are events; it was the wait for them that stood in the queue of answers.
@@ -164,17 +169,25 @@ impl Session {
     }
 }
 
-/// Gives a session the private messages of others, up to an entry, that none of its identity's sessions was given.
-fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) {
+/// Ends a session that cannot be told what it has missed: what it hears later would pass for all there was.
+fn give_up(peer: &Peer) {
+    let text = "what came in the meantime cannot be read now; connect again later";
+    peer.end(Ending::Dismissed(Code::Unavailable, text.to_owned()));
+    peer.settle(0, b"");
+}
+
+/// Gives a session the private messages of others, up to an entry, that none of its identity's sessions was given, and
+/// says whether all could be read.
+fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bool {
     loop {
         let after = me.delivered.load(Relaxed);
         let page = match view.missed(me.number, &[], (after, last), limits::PAGE_MOST) {
             Ok(page) if after < last => page,
-            Ok(_) => return,
+            Ok(_) => return true,
             Err(error) => {
                 // They stay where they are, for the next time.
                 tracing::error!("private messages of before cannot be read: {error}");
-                return;
+                return false;
             }
         };
         let is_news = |row: &Row| match row {
@@ -182,11 +195,12 @@ fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) {
             Row::Gap(_) => true,
         };
         if !push_rows(&page, peer, is_news) {
-            return;
+            // It is over; they wait for the next one.
+            return true;
         }
         me.delivered.fetch_max(page.cursor, Relaxed);
         if !page.more {
-            return;
+            return true;
         }
     }
 }

@@ -830,6 +830,20 @@ fn what_was_acknowledged_does_not_come_again() {
 }
 
 #[test]
+fn an_acknowledgement_of_the_future_changes_nothing() {
+    let mut world = World::new();
+    let mut bob = world.enter("bob");
+    let mut alice = world.connect(Origin::Unix(1));
+    world.say(&mut alice, "NICK alice");
+    world.say(&mut alice, "MSG #lobby hi");
+    assert!(world.ask(&mut alice, "ACK 9000000000000000").ends_with("OK ACK\n"));
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "PRIV alice two");
+    let mut alice = world.connect(Origin::Unix(1));
+    assert!(world.ask(&mut alice, "NICK alice").contains(":bob PRIV alice two"));
+}
+
+#[test]
 fn one_cannot_rename_oneself_over_who_one_was_before() {
     let mut world = World::new();
     let mut bob = world.connect(Origin::Unix(1));
