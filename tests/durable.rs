@@ -208,6 +208,7 @@ fn a_log_that_is_damaged_is_refused_with_its_name_and_what_helps() {
     }
     let (folder, _) = daemon.stop_and_keep();
     let log = folder.path().join("data/log.db");
+    assert!(!folder.path().join("data/log.db-wal").exists(), "an end in order leaves one file");
     let whole = fs::read(&log).expect("a log");
     let start = || {
         let mut snugd = program("snugd", folder.path());

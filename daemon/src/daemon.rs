@@ -200,7 +200,7 @@ impl Daemon {
             core.reads.close();
         }
         drop(alive);
-        let writer = Writer::start(Arc::clone(core), Box::new(log));
+        let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
         // Bots come first, so that nobody takes their names.
         let bots: Vec<_> =
             bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
@@ -343,12 +343,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(core: Arc<Core>, log: Box<dyn Store>) -> Writer {
+    /// `reading` is closed when nobody reads the log any more: whoever closes it last puts its files in order, and that
+    /// takes the right to write.
+    fn start(core: Arc<Core>, mut log: Box<dyn Store>, reading: Receiver<()>) -> Writer {
         let (busy, idle) = async_channel::bounded::<()>(1);
         let shared = Arc::clone(&core);
         let work = move || {
-            writer::run(&shared, log);
+            writer::run(&shared, &mut *log);
             drop(busy);
+            let _ = reading.recv_blocking();
+            drop(log);
         };
         let thread = std::thread::Builder::new().name("snug-writer".to_owned()).spawn(work);
         if let Err(error) = &thread {
@@ -362,6 +366,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.core.queue.close();
+        self.core.reads.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

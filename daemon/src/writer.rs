@@ -92,10 +92,10 @@ impl Queue {
 }
 
 /// Works until the queue is closed and empty.
-pub(crate) fn run(core: &Arc<Core>, mut store: Box<dyn Store>) {
+pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
     let mut writer = Writer::default();
     while let Some(pack) = core.queue.take() {
-        writer.work_off(core, &mut *store, pack);
+        writer.work_off(core, store, pack);
     }
 }
 
