@@ -1,4 +1,5 @@
-//! The rules that hold in log order. Read as a whole, this is the rulebook of the chat.
+//! The rules that hold in log order. Read as a whole, this is the rulebook of the chat: entries here, rooms, people and
+//! what is kept in the files below.
 //!
 //! Each rule is checked before anything is written, so that a refusal leaves nothing behind.
 
@@ -6,21 +7,19 @@ use std::borrow::Cow;
 
 use ring::digest;
 use rusqlite::{OptionalExtension, Transaction, params};
-use snug_protocol::{Code, EntryKind, Looks, Nick, RoomName, Timestamp};
+use snug_protocol::{Code, EntryKind, Nick, Timestamp};
+
+mod keep;
+pub(super) use keep::{forget_keys, forget_oldest};
+mod people;
+mod rooms;
+pub(super) use rooms::rooms;
 
 use super::entry::{COLUMNS, Stored};
-use super::{
-    Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Newcomer, Outcome, Party, Readers,
-    Refusal, RoomSetting, StoredRoom, Topic,
-};
-use crate::keep::Keep;
+use super::{Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Outcome, Party, Refusal};
 
 /// Different reactions that an entry can have.
 const REACTIONS: usize = 50;
-
-/// Entries that one purge takes away, and conversations that it looks at.
-const PURGED_AT_ONCE: u64 = 200;
-const LOOKED_AT_ONCE: u64 = 50;
 
 /// Decides one draft. `last_id` is the newest entry's id, and grows with each entry: ids are dense.
 pub(super) fn apply(
@@ -32,10 +31,10 @@ pub(super) fn apply(
     let author = &draft.author;
     let outcome = match &draft.act {
         Act::Enter(entry) => Turn { tx, meta, last_id, author, peer: None }.enter(entry)?,
-        Act::MakeRoom { name, most } => make_room(tx, name, *most, author, *last_id)?,
-        Act::RetireRoom { room, generation } => retire_room(tx, *room, *generation)?,
+        Act::MakeRoom { name, most } => rooms::make_room(tx, name, *most, author, *last_id)?,
+        Act::RetireRoom { room, generation } => rooms::retire_room(tx, *room, *generation)?,
         Act::SetRoom { room, setting, members, may } => {
-            set_room(tx, author, *room, *setting, members, *may, *last_id)?
+            rooms::set_room(tx, author, *room, *setting, members, *may, *last_id)?
         }
         Act::EndStay { room } => {
             tx.prepare_cached(
@@ -44,16 +43,18 @@ pub(super) fn apply(
             .execute([*room, author.number, *last_id])?;
             Outcome::Done
         }
-        Act::Read { of, nick, id, receipt } => read(tx, author, (*of, nick), *id, *receipt, *last_id)?,
-        Act::Acknowledge { id } => acknowledge(tx, author, (*id).min(*last_id))?,
+        Act::Read { of, nick, id, receipt } => {
+            people::read(tx, author, (*of, nick), *id, *receipt, *last_id)?
+        }
+        Act::Acknowledge { id } => people::acknowledge(tx, author, (*id).min(*last_id))?,
         Act::Deliver { id } => {
             tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
                 .execute([author.number, (*id).min(*last_id)])?;
             Outcome::Done
         }
-        Act::Rename(identity) => rename(tx, identity)?,
-        Act::Forget => forget(tx, author.number)?,
-        Act::Purge { behind, rooms, private } => purge(tx, meta, *behind, *rooms, *private)?,
+        Act::Rename(identity) => people::rename(tx, identity)?,
+        Act::Forget => people::forget(tx, author.number)?,
+        Act::Purge { behind, rooms, private } => keep::purge(tx, meta, *behind, *rooms, *private)?,
         Act::Unindexed(ids) => {
             for id in ids {
                 tx.prepare_cached("DELETE FROM unindexed WHERE id = ?1")?.execute([id])?;
@@ -485,434 +486,6 @@ fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()
 fn new_conversation(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
     tx.prepare_cached("INSERT INTO conversation (purged) VALUES (0) RETURNING number")?
         .query_row([], |row| row.get(0))
-}
-
-/// The columns that [`room_of`] reads, in its order.
-const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags";
-
-fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
-    let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
-    Ok(StoredRoom {
-        number: row.get(0)?,
-        generation: row.get(1)?,
-        name: row.get(2)?,
-        history: Readers::of_word(&history).unwrap_or(Readers::None),
-        keep: keep.and_then(|keep| keep.parse().ok()),
-        topic: match (row.get(5)?, row.get(6)?, row.get(7)?) {
-            (Some(text), Some(from), Some(tags)) => Some(Topic { text, from, tags }),
-            _ => None,
-        },
-    })
-}
-
-/// All rooms.
-pub(super) fn rooms(database: &rusqlite::Connection) -> rusqlite::Result<Vec<StoredRoom>> {
-    let mut statement = database.prepare(&format!("SELECT {ROOM} FROM room"))?;
-    let rooms = statement.query_map([], room_of)?;
-    rooms.collect()
-}
-
-fn make_room(
-    tx: &Transaction<'_>,
-    name: &RoomName<'_>,
-    most: u64,
-    author: &Author,
-    last_id: u64,
-) -> rusqlite::Result<Outcome> {
-    let fold = name.fold();
-    let there = tx
-        .prepare_cached(&format!(
-            "UPDATE room SET generation = generation + 1 WHERE fold = ?1 RETURNING {ROOM}"
-        ))?
-        .query_row([fold.as_str()], room_of)
-        .optional()?;
-    if let Some(there) = there {
-        if there.history == Readers::Joined {
-            begin_stay(tx, there.number, author.number, last_id + 1)?;
-        }
-        return Ok(Outcome::Room(there));
-    }
-    let looks = Looks::of(name.as_str());
-    let [look, look_folded] = &looks.skeletons;
-    let alike: Option<String> = tx
-        .prepare_cached(
-            "SELECT name FROM room
-             WHERE (look IN (?1, ?2) OR look_folded IN (?1, ?2)) AND NOT (ascii AND ?3) LIMIT 1",
-        )?
-        .query_row(params![look.as_str(), look_folded.as_str(), looks.ascii], |row| row.get(0))
-        .optional()?;
-    if let Some(alike) = alike {
-        return refuse(Code::LooksAlike, &format!("the name can be taken for {alike}, which exists"));
-    }
-    let count: u64 = tx.prepare_cached("SELECT count(*) FROM room")?.query_row([], |row| row.get(0))?;
-    if count >= most {
-        return refuse(
-            Code::TooMany,
-            &format!("there are {most} rooms, which is the limit; JOIN one of them"),
-        );
-    }
-    let number = new_conversation(tx)?;
-    tx.prepare_cached(
-        "INSERT INTO room (number, name, fold, look, look_folded, ascii, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute(params![
-        number,
-        name.as_str(),
-        fold.as_str(),
-        look.as_str(),
-        look_folded.as_str(),
-        looks.ascii,
-        author.number
-    ])?;
-    let name = name.as_str().to_owned();
-    Ok(Outcome::Room(StoredRoom {
-        number,
-        generation: 1,
-        name,
-        history: Readers::All,
-        keep: None,
-        topic: None,
-    }))
-}
-
-/// Lets somebody be in a room from the entry `first` on, unless they are already.
-fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
-    let is_there: bool = tx
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM stay WHERE room = ?1 AND identity = ?2 AND last IS NULL)",
-        )?
-        .query_row([room, identity], |row| row.get(0))?;
-    if !is_there {
-        tx.prepare_cached("INSERT INTO stay (room, identity, first) VALUES (?1, ?2, ?3)")?
-            .execute([room, identity, first])?;
-    }
-    Ok(())
-}
-
-fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Result<Outcome> {
-    let is_needed: bool = tx
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)
-                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)",
-        )?
-        .query_row([room], |row| row.get(0))?;
-    if is_needed {
-        return Ok(Outcome::Kept);
-    }
-    let has_changed: bool = tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1 AND generation != ?2)")?
-        .query_row([room, generation], |row| row.get(0))?;
-    if has_changed {
-        return Ok(Outcome::Done);
-    }
-    for sql in [
-        "DELETE FROM stay WHERE room = ?1",
-        "DELETE FROM span WHERE room = ?1",
-        "DELETE FROM marker WHERE conversation = ?1",
-        "DELETE FROM room WHERE number = ?1",
-        "DELETE FROM conversation WHERE number = ?1",
-    ] {
-        tx.prepare_cached(sql)?.execute([room])?;
-    }
-    Ok(Outcome::Retired)
-}
-
-fn set_room(
-    tx: &Transaction<'_>,
-    author: &Author,
-    room: u64,
-    setting: RoomSetting,
-    members: &[u64],
-    may: bool,
-    last_id: u64,
-) -> rusqlite::Result<Outcome> {
-    let found = tx
-        .prepare_cached(&format!("SELECT {ROOM}, owner FROM room WHERE number = ?1"))?
-        .query_row([room], |row| Ok((room_of(row)?, row.get::<_, u64>(8)?)))
-        .optional()?;
-    let Some((stored, owner)) = found else {
-        return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
-    };
-    if !may && owner != author.number {
-        return refuse(Code::Denied, "only who made the room, and operators, can change its settings");
-    }
-    let (mut history, mut keep) = (stored.history, stored.keep);
-    match setting {
-        RoomSetting::Keep(to) => keep = to,
-        RoomSetting::History(to) => {
-            if to != history {
-                change_readers(tx, room, (history, to), members, last_id)?;
-            }
-            history = to;
-        }
-    }
-    tx.prepare_cached("UPDATE room SET history = ?2, keep = ?3 WHERE number = ?1")?.execute(params![
-        room,
-        history.word(),
-        keep.map(|keep| keep.to_string())
-    ])?;
-    Ok(Outcome::Set { history, keep })
-}
-
-/// Lets other people read what will be said in a room. What was said before stays with those who could read it then: a
-/// promise is not taken back.
-fn change_readers(
-    tx: &Transaction<'_>,
-    room: u64,
-    (from, to): (Readers, Readers),
-    members: &[u64],
-    last_id: u64,
-) -> rusqlite::Result<()> {
-    match from {
-        Readers::All => {
-            tx.prepare_cached(
-                "INSERT INTO span (room, first, last) SELECT number, since, ?2 FROM room WHERE number = ?1 AND since <= ?2",
-            )?
-            .execute([room, last_id])?;
-        }
-        Readers::Joined => {
-            tx.prepare_cached("UPDATE stay SET last = ?2 WHERE room = ?1 AND last IS NULL")?
-                .execute([room, last_id])?;
-        }
-        Readers::None => {}
-    }
-    if to == Readers::Joined {
-        for member in members {
-            begin_stay(tx, room, *member, last_id + 1)?;
-        }
-    }
-    tx.prepare_cached("UPDATE room SET since = ?2 WHERE number = ?1")?.execute([room, last_id + 1])?;
-    Ok(())
-}
-
-fn read(
-    tx: &Transaction<'_>,
-    author: &Author,
-    (of, nick): (Conversation, &str),
-    id: u64,
-    receipt: bool,
-    last_id: u64,
-) -> rusqlite::Result<Outcome> {
-    let (conversation, other) = match of {
-        Conversation::Room(room) => (Some(room), None),
-        Conversation::With(other) => {
-            let party = party(tx, author.number, other, nick)?;
-            (party.as_ref().map(|party| party.conversation), party.map(|party| party.number))
-        }
-    };
-    let is_seen = match conversation {
-        None => false,
-        Some(conversation) => {
-            Access::of(tx, author.number, conversation)?.covers(id)
-                && tx
-                    .prepare_cached(
-                        "SELECT EXISTS (SELECT 1 FROM entry WHERE id = ?1 AND conversation = ?2)",
-                    )?
-                    .query_row([id, conversation], |row| row.get(0))?
-        }
-    };
-    let Some(conversation) = conversation.filter(|_| is_seen && id <= last_id) else {
-        return refuse(Code::NoSuchEntry, "there is no such entry in this conversation");
-    };
-    let (before, told): (u64, u64) = tx
-        .prepare_cached("SELECT read, told FROM marker WHERE identity = ?1 AND conversation = ?2")?
-        .query_row([author.number, conversation], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .unwrap_or_default();
-    let stands = before.max(id);
-    let tells = receipt && other.is_some() && stands > told;
-    if stands > before || tells {
-        tx.prepare_cached(
-            "INSERT INTO marker (identity, conversation, read, told) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (identity, conversation) DO UPDATE SET read = excluded.read, told = excluded.told",
-        )?
-        .execute([author.number, conversation, stands, if tells { stands } else { told }])?;
-    }
-    Ok(Outcome::Read { id: stands, moved: stands > before, told: other.filter(|_| tells) })
-}
-
-/// Notes up to where an identity has its private messages, and finds whose they are.
-fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rusqlite::Result<Outcome> {
-    let before: u64 = tx
-        .prepare_cached("SELECT acknowledged FROM identity WHERE number = ?1")?
-        .query_row([author.number], |row| row.get(0))
-        .optional()?
-        .unwrap_or_default();
-    let arrived: Vec<(u64, u64, String, u64)> = tx
-        .prepare_cached(
-            "SELECT author, conversation, peer_nick, max(id) FROM entry
-             WHERE peer = ?1 AND id > ?2 AND id <= ?3 AND author != ?1 AND kind = 'PRIV' GROUP BY author",
-        )?
-        .query_map([author.number, before, id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    for (_, pair, _, newest) in &arrived {
-        tx.prepare_cached(
-            "INSERT INTO marker (identity, conversation, delivered) VALUES (?1, ?2, ?3)
-             ON CONFLICT (identity, conversation) DO UPDATE SET delivered = max(delivered, excluded.delivered)",
-        )?
-        .execute([author.number, *pair, *newest])?;
-    }
-    if id > before {
-        tx.prepare_cached("UPDATE identity SET acknowledged = ?2 WHERE number = ?1")?
-            .execute([author.number, id])?;
-    }
-    let arrived = arrived.into_iter().map(|(other, _, nick, newest)| (other, nick, newest)).collect();
-    tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
-        .execute([author.number, id])?;
-    Ok(Outcome::Acknowledged { upto: id, arrived })
-}
-
-fn rename(tx: &Transaction<'_>, identity: &Newcomer) -> rusqlite::Result<Outcome> {
-    // Another of the same user and name may have been there before; it is not known by that any more.
-    tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
-        .execute(params![identity.proof, identity.number])?;
-    tx.prepare_cached("UPDATE identity SET nick = ?2, fold = ?3, proof = ?4 WHERE number = ?1")?
-        .execute(params![identity.number, identity.nick, identity.fold, identity.proof])?;
-    Ok(Outcome::Done)
-}
-
-/// Lets an identity be nobody's any more. As long as others have private messages with it, its nick is remembered.
-fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outcome> {
-    let is_party: bool = tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM pair WHERE low = ?1 OR high = ?1)")?
-        .query_row([number], |row| row.get(0))?;
-    let sql = match is_party {
-        true => "UPDATE identity SET proof = NULL WHERE number = ?1",
-        false => "DELETE FROM identity WHERE number = ?1",
-    };
-    tx.prepare_cached(sql)?.execute([number])?;
-    tx.prepare_cached("DELETE FROM marker WHERE identity = ?1")?.execute([number])?;
-    Ok(Outcome::Done)
-}
-
-/// Takes away what is kept no longer, in a small step: some conversations behind `behind`.
-fn purge(
-    tx: &Transaction<'_>,
-    meta: &Meta,
-    behind: u64,
-    rooms: Keep,
-    private: Keep,
-) -> rusqlite::Result<Outcome> {
-    let conversations: Vec<(u64, Keep)> = tx
-        .prepare_cached(
-            "SELECT conversation.number, room.number IS NOT NULL, room.keep
-             FROM conversation LEFT JOIN room ON room.number = conversation.number
-             WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
-        )?
-        .query_map([behind, LOOKED_AT_ONCE], |row| {
-            let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
-            let default = if is_room { rooms } else { private };
-            Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let is_last_page = (conversations.len() as u64) < LOOKED_AT_ONCE;
-    let mut gone = Vec::new();
-    let mut left = PURGED_AT_ONCE;
-    let mut done = behind;
-    for (number, keep) in conversations {
-        let ids = surplus(tx, meta, number, keep, left)?;
-        left -= ids.len() as u64;
-        for &id in &ids {
-            remove(tx, id, number)?;
-        }
-        if let Some(&last) = ids.last() {
-            let oldest = tx
-                .prepare_cached("SELECT coalesce(min(id), 0) FROM entry WHERE conversation = ?1")?
-                .query_row([number], |row| row.get(0))?;
-            gone.push((number, oldest, last));
-        }
-        if left == 0 {
-            // There may be more in this one.
-            return Ok(Outcome::Purged { gone, next: Some(done) });
-        }
-        done = number;
-    }
-    Ok(Outcome::Purged { gone, next: (!is_last_page).then_some(done) })
-}
-
-/// The oldest entries of a conversation that are kept no longer, at most so many.
-fn surplus(
-    tx: &Transaction<'_>,
-    meta: &Meta,
-    conversation: u64,
-    keep: Keep,
-    most: u64,
-) -> rusqlite::Result<Vec<u64>> {
-    match keep {
-        Keep::Forever => Ok(Vec::new()),
-        Keep::Age(_) => {
-            let oldest = keep.oldest(meta.time).unwrap_or_default();
-            let mut statement =
-                tx.prepare_cached("SELECT id, time FROM entry WHERE conversation = ?1 ORDER BY id LIMIT ?2")?;
-            let rows = statement
-                .query_map([conversation, most], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?)))?;
-            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            let is_old = |(_, time): &(u64, i64)| *time < oldest.millis();
-            Ok(rows.into_iter().take_while(is_old).map(|(id, _)| id).collect())
-        }
-        Keep::Newest(count) => {
-            let newest_surplus: Option<u64> = tx
-                .prepare_cached(
-                    "SELECT id FROM entry WHERE conversation = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
-                )?
-                .query_row([conversation, count], |row| row.get(0))
-                .optional()?;
-            let mut statement = tx.prepare_cached(
-                "SELECT id FROM entry WHERE conversation = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-            )?;
-            statement
-                .query_map([conversation, newest_surplus.unwrap_or(0), most], |row| row.get(0))?
-                .collect()
-        }
-    }
-}
-
-/// Takes one entry out of the log, with what depends on it.
-fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM entry WHERE id = ?1",
-        "DELETE FROM reaction WHERE entry = ?1",
-        "DELETE FROM replaceable WHERE entry = ?1",
-        "INSERT OR IGNORE INTO unindexed (id) VALUES (?1)",
-    ] {
-        tx.prepare_cached(sql)?.execute([id])?;
-    }
-    tx.prepare_cached("UPDATE conversation SET purged = max(purged, ?2) WHERE number = ?1")?
-        .execute([conversation, id])?;
-    Ok(())
-}
-
-/// Takes the oldest entries beyond the newest `keep` out of a log in memory.
-pub(super) fn forget_oldest(tx: &Transaction<'_>, last_id: u64, keep: u64) -> rusqlite::Result<()> {
-    let oldest = last_id.saturating_sub(keep);
-    let surplus: Vec<(u64, u64)> = tx
-        .prepare_cached("SELECT id, conversation FROM entry WHERE id <= ?1")?
-        .query_map([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (id, conversation) in surplus {
-        remove(tx, id, conversation)?;
-    }
-    Ok(())
-}
-
-/// Forgets the keys whose time is over.
-pub(super) fn forget_keys(tx: &Transaction<'_>, meta: &Meta) -> rusqlite::Result<()> {
-    // Times grow with ids, so that only the oldest keys need to be looked at, and few in one pack.
-    let over = meta.time.millis() - meta.key_window;
-    for _ in 0..512 {
-        let is_gone = tx
-            .prepare_cached(
-                "DELETE FROM key WHERE entry = (SELECT entry FROM key ORDER BY entry LIMIT 1) AND time < ?1",
-            )?
-            .execute([over])?
-            > 0;
-        if !is_gone {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn refuse(code: Code, text: &str) -> rusqlite::Result<Outcome> {

@@ -1,0 +1,138 @@
+//! What is kept, and what goes when its time is over.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use crate::keep::Keep;
+use crate::log::{Meta, Outcome};
+
+/// Entries that one purge takes away, and conversations that it looks at.
+const PURGED_AT_ONCE: u64 = 200;
+const LOOKED_AT_ONCE: u64 = 50;
+
+/// Takes away what is kept no longer, in a small step: some conversations behind `behind`.
+pub(super) fn purge(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    behind: u64,
+    rooms: Keep,
+    private: Keep,
+) -> rusqlite::Result<Outcome> {
+    let conversations: Vec<(u64, Keep)> = tx
+        .prepare_cached(
+            "SELECT conversation.number, room.number IS NOT NULL, room.keep
+             FROM conversation LEFT JOIN room ON room.number = conversation.number
+             WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
+        )?
+        .query_map([behind, LOOKED_AT_ONCE], |row| {
+            let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
+            let default = if is_room { rooms } else { private };
+            Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_last_page = (conversations.len() as u64) < LOOKED_AT_ONCE;
+    let mut gone = Vec::new();
+    let mut left = PURGED_AT_ONCE;
+    let mut done = behind;
+    for (number, keep) in conversations {
+        let ids = surplus(tx, meta, number, keep, left)?;
+        left -= ids.len() as u64;
+        for &id in &ids {
+            remove(tx, id, number)?;
+        }
+        if let Some(&last) = ids.last() {
+            let oldest = tx
+                .prepare_cached("SELECT coalesce(min(id), 0) FROM entry WHERE conversation = ?1")?
+                .query_row([number], |row| row.get(0))?;
+            gone.push((number, oldest, last));
+        }
+        if left == 0 {
+            // There may be more in this one.
+            return Ok(Outcome::Purged { gone, next: Some(done) });
+        }
+        done = number;
+    }
+    Ok(Outcome::Purged { gone, next: (!is_last_page).then_some(done) })
+}
+
+/// The oldest entries of a conversation that are kept no longer, at most so many.
+fn surplus(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    conversation: u64,
+    keep: Keep,
+    most: u64,
+) -> rusqlite::Result<Vec<u64>> {
+    match keep {
+        Keep::Forever => Ok(Vec::new()),
+        Keep::Age(_) => {
+            let oldest = keep.oldest(meta.time).unwrap_or_default();
+            let mut statement =
+                tx.prepare_cached("SELECT id, time FROM entry WHERE conversation = ?1 ORDER BY id LIMIT ?2")?;
+            let rows = statement
+                .query_map([conversation, most], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, i64>(1)?)))?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let is_old = |(_, time): &(u64, i64)| *time < oldest.millis();
+            Ok(rows.into_iter().take_while(is_old).map(|(id, _)| id).collect())
+        }
+        Keep::Newest(count) => {
+            let newest_surplus: Option<u64> = tx
+                .prepare_cached(
+                    "SELECT id FROM entry WHERE conversation = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
+                )?
+                .query_row([conversation, count], |row| row.get(0))
+                .optional()?;
+            let mut statement = tx.prepare_cached(
+                "SELECT id FROM entry WHERE conversation = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+            )?;
+            statement
+                .query_map([conversation, newest_surplus.unwrap_or(0), most], |row| row.get(0))?
+                .collect()
+        }
+    }
+}
+
+/// Takes one entry out of the log, with what depends on it.
+fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM entry WHERE id = ?1",
+        "DELETE FROM reaction WHERE entry = ?1",
+        "DELETE FROM replaceable WHERE entry = ?1",
+        "INSERT OR IGNORE INTO unindexed (id) VALUES (?1)",
+    ] {
+        tx.prepare_cached(sql)?.execute([id])?;
+    }
+    tx.prepare_cached("UPDATE conversation SET purged = max(purged, ?2) WHERE number = ?1")?
+        .execute([conversation, id])?;
+    Ok(())
+}
+
+/// Takes the oldest entries beyond the newest `keep` out of a log in memory.
+pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, last_id: u64, keep: u64) -> rusqlite::Result<()> {
+    let oldest = last_id.saturating_sub(keep);
+    let surplus: Vec<(u64, u64)> = tx
+        .prepare_cached("SELECT id, conversation FROM entry WHERE id <= ?1")?
+        .query_map([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, conversation) in surplus {
+        remove(tx, id, conversation)?;
+    }
+    Ok(())
+}
+
+/// Forgets the keys whose time is over.
+pub(in crate::log) fn forget_keys(tx: &Transaction<'_>, meta: &Meta) -> rusqlite::Result<()> {
+    // Times grow with ids, so that only the oldest keys need to be looked at, and few in one pack.
+    let over = meta.time.millis() - meta.key_window;
+    for _ in 0..512 {
+        let is_gone = tx
+            .prepare_cached(
+                "DELETE FROM key WHERE entry = (SELECT entry FROM key ORDER BY entry LIMIT 1) AND time < ?1",
+            )?
+            .execute([over])?
+            > 0;
+        if !is_gone {
+            break;
+        }
+    }
+    Ok(())
+}
