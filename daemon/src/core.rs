@@ -154,7 +154,7 @@ impl Core {
 
     /// If the daemon is stopping, what is submitted now goes with it.
     fn submit(&self, author: Author, act: Act, reply: Reply) {
-        let draft = Draft { author, newcomers: Vec::new(), act };
+        let draft = Draft::new(author, act);
         let _ = self.queue.push(Submission { draft, size: 0, reply });
     }
 
@@ -170,7 +170,7 @@ impl Core {
     /// Reads from the log on the writer's thread: between what was delivered and what will be.
     #[must_use]
     pub(crate) fn look_in_turn(&self, look: Look) -> bool {
-        let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: Act::Pass };
+        let draft = Draft::new(Author::default(), Act::Pass);
         self.queue.push(Submission { draft, size: 0, reply: Reply::Look(look) })
     }
 
@@ -180,7 +180,7 @@ impl Core {
         match self.place {
             Place::Folder { .. } => self.reads.search(search),
             Place::Memory => {
-                let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: Act::Pass };
+                let draft = Draft::new(Author::default(), Act::Pass);
                 self.queue.push(Submission { draft, size: 0, reply: Reply::Search(search) })
             }
         }

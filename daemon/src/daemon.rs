@@ -279,7 +279,7 @@ fn seal(config: &Config) -> Result<Seal, StartError> {
 /// Brings what the log remembers into the registry. The lobby always exists.
 pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
     let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
-    let draft = Draft { author: Author::default(), newcomers: Vec::new(), act: lobby };
+    let draft = Draft::new(Author::default(), lobby);
     let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
     match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {
         Ok([Outcome::Room(_)]) => {}
@@ -291,10 +291,8 @@ pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError>
     let retire =
         rooms.iter().filter(|room| RoomName::parse(&room.name).is_ok_and(|name| name.fold() != lobby));
     let retire: Vec<Draft> = retire
-        .map(|room| Draft {
-            author: Author::default(),
-            newcomers: Vec::new(),
-            act: Act::RetireRoom { room: room.number, generation: room.generation },
+        .map(|room| {
+            Draft::new(Author::default(), Act::RetireRoom { room: room.number, generation: room.generation })
         })
         .collect();
     for drafts in retire.chunks(256) {

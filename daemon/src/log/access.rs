@@ -101,12 +101,25 @@ impl Party {
         Ok(conversation.map(|conversation| Party { number: other, conversation }))
     }
 
-    /// The one of that nick, in its folded form, with whom an identity last had to do.
-    pub(crate) fn called(
+    /// The pair of an identity with another, by number, or with whoever is remembered by that folded nick.
+    pub(crate) fn find(
         database: &Connection,
         identity: u64,
+        other: Option<u64>,
         fold: &str,
     ) -> rusqlite::Result<Option<Party>> {
+        let known = match other {
+            Some(other) => Party::between(database, identity, other)?,
+            None => None,
+        };
+        match known {
+            Some(party) => Ok(Some(party)),
+            None => Party::called(database, identity, fold),
+        }
+    }
+
+    /// The one of that nick, in its folded form, with whom an identity last had to do.
+    fn called(database: &Connection, identity: u64, fold: &str) -> rusqlite::Result<Option<Party>> {
         database
             .prepare_cached(
                 "SELECT other.number, pair.number FROM identity other JOIN pair

@@ -466,10 +466,8 @@ fn said(new: &NewEntry) -> Vec<u8> {
 
 /// The private conversation with somebody by number, or with whoever is remembered by a nick.
 fn party(tx: &Transaction<'_>, me: u64, other: u64, nick: &str) -> rusqlite::Result<Option<Party>> {
-    match (Party::between(tx, me, other)?, Nick::parse(nick)) {
-        (None, Ok(nick)) => Party::called(tx, me, nick.fold().as_str()),
-        (known, _) => Ok(known),
-    }
+    let fold = Nick::parse(nick).map(|nick| nick.fold());
+    Party::find(tx, me, Some(other), fold.as_ref().map_or("", |fold| fold.as_str()))
 }
 
 /// Takes everything away that an entry said.

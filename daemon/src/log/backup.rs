@@ -33,7 +33,7 @@ fn copy(folder: &Path, part: &Path) -> Result<(), String> {
     let of_file = |error: io::Error| format!("{}: {error}", part.display());
     let of_database = |error: rusqlite::Error| format!("{}: {error}", part.display());
     // It is the daemon's secrets: nobody else is to read it, from the first byte on.
-    make_private(part).map_err(of_file)?;
+    open::make_private(part).map_err(of_file)?;
     let source = open::reader(folder).map_err(of_database)?;
     source.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(of_database)?;
     drop(source);
@@ -56,9 +56,4 @@ fn put_in_place(part: &Path, to: &Path) -> io::Result<()> {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
-}
-
-fn make_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }

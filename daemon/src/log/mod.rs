@@ -50,6 +50,13 @@ pub(crate) struct Draft {
     pub(crate) act: Act,
 }
 
+impl Draft {
+    /// A draft about nobody whom the log may not know.
+    pub(crate) fn new(author: Author, act: Act) -> Draft {
+        Draft { author, newcomers: Vec::new(), act }
+    }
+}
+
 /// Who wrote an entry, as it will be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Author {
@@ -163,6 +170,25 @@ pub(crate) struct NewEntry {
     pub(crate) may_moderate: bool,
     /// The tags that are relayed, as written on the line.
     pub(crate) tags: String,
+}
+
+impl NewEntry {
+    /// An entry of which nothing is said yet.
+    pub(crate) fn new(kind: EntryKind, to: Conversation) -> NewEntry {
+        NewEntry {
+            kind,
+            to,
+            peer_nick: String::new(),
+            about: None,
+            text: None,
+            original: None,
+            key: None,
+            re: None,
+            replace: None,
+            may_moderate: false,
+            tags: String::new(),
+        }
+    }
 }
 
 /// Where an entry belongs.

@@ -193,7 +193,8 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
     // What is attached is opened with the same flags, and may have to be made.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    make_private(&folder.join(INDEX_FILE));
+    // If it cannot be made, opening it says why.
+    let _ = make_private(&folder.join(INDEX_FILE));
     let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
     database.busy_timeout(BUSY)?;
     let file = folder.join(INDEX_FILE);
@@ -220,14 +221,16 @@ pub(crate) fn discard_index(folder: &Path) {
         name.push(suffix);
         let _ = fs::remove_file(name);
     }
-    make_private(&folder.join(INDEX_FILE));
+    let _ = make_private(&folder.join(INDEX_FILE));
 }
 
-/// Makes a file that is its owner's alone, unless it is there. SQLite gives the files beside it the same mode. If it
-/// cannot be made, opening it says why.
-fn make_private(file: &Path) {
+/// Makes a file that is its owner's alone. SQLite gives the files beside it the same mode.
+///
+/// # Errors
+/// It is there, or cannot be made.
+pub(super) fn make_private(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map(drop)
 }
 
 /// How long a connection waits for another one that is about to finish.
@@ -260,7 +263,7 @@ fn connect(place: &Place) -> Result<(Connection, bool), LogError> {
     let mut database = match &file {
         None => Connection::open_in_memory().map_err(failed)?,
         Some(file) => {
-            make_private(file);
+            let _ = make_private(file);
             Connection::open(file).map_err(failed)?
         }
     };
@@ -331,7 +334,7 @@ fn leave_witness(folder: &Path, name: LogName) -> std::io::Result<()> {
     if fs::read_to_string(&file).is_ok_and(|before| before == text) {
         return Ok(());
     }
-    make_private(&file);
+    let _ = make_private(&file);
     fs::write(&file, text)?;
     fs::File::open(&file)?.sync_all()?;
     fs::File::open(folder)?.sync_all()

@@ -357,14 +357,7 @@ impl<'c> Index<'c> {
                 .query_row([fold.as_str()], |row| row.get(0))
                 .optional(),
             Place::Person(fold) => {
-                let known = match online {
-                    Some(other) => Party::between(self.database, me, other)?,
-                    None => None,
-                };
-                let party = match known {
-                    Some(party) => Some(party),
-                    None => Party::called(self.database, me, fold.as_str())?,
-                };
+                let party = Party::find(self.database, me, online, fold.as_str())?;
                 Ok(party.map(|party| party.conversation))
             }
         }

@@ -35,7 +35,7 @@ impl World {
 }
 
 fn by(number: u64, act: Act) -> Draft {
-    Draft { author: Author { number, nick: format!("n{number}"), bot: false }, newcomers: Vec::new(), act }
+    Draft::new(Author { number, nick: format!("n{number}"), bot: false }, act)
 }
 
 /// A room as it is made.
@@ -55,19 +55,7 @@ fn make(name: &'static str) -> Draft {
 
 fn entry(to: Conversation, text: &str) -> NewEntry {
     let kind = if matches!(to, Conversation::Room(_)) { EntryKind::Msg } else { EntryKind::Priv };
-    NewEntry {
-        kind,
-        to,
-        peer_nick: String::new(),
-        about: None,
-        text: Some(text.to_owned()),
-        original: None,
-        key: None,
-        re: None,
-        replace: None,
-        may_moderate: false,
-        tags: String::new(),
-    }
+    NewEntry { text: Some(text.to_owned()), ..NewEntry::new(kind, to) }
 }
 
 fn say(author: u64, text: &str) -> Draft {

@@ -116,14 +116,7 @@ impl<'c> View<'c> {
 
     /// The conversation of `me` with another, by number, or with whoever is remembered by that folded nick.
     pub(crate) fn party(&self, me: u64, other: Option<u64>, fold: &str) -> rusqlite::Result<Option<Party>> {
-        let known = match other {
-            Some(other) => Party::between(self.database, me, other)?,
-            None => None,
-        };
-        match known {
-            Some(party) => Ok(Some(party)),
-            None => Party::called(self.database, me, fold),
-        }
+        Party::find(self.database, me, other, fold)
     }
 
     /// The newest entry of all that was committed.

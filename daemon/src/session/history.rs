@@ -157,7 +157,7 @@ impl Session {
         if !me.is_recorded() {
             return Ok(Answered::Ok(None));
         }
-        let draft = Draft { author: self.author(me), newcomers: Vec::new(), act: Act::Acknowledge { id } };
+        let draft = Draft::new(self.author(me), Act::Acknowledge { id });
         let reply = Reply::Acknowledge { sender: Arc::clone(&self.peer), label: answer.label.clone() };
         self.barrier = true;
         self.submit(draft, size, reply)
@@ -321,13 +321,9 @@ impl CatchingUp {
     /// Adds what has come since the page was read, on the writer's thread, where nothing comes in between; from there
     /// on the session hears what comes.
     fn go_live(self, core: &Arc<Core>, page: Rows, mut answer: Answer) {
-        let waiting = Arc::new(std::sync::Mutex::new(Some((self, answer.take()))));
-        let in_turn = Arc::clone(&waiting);
-        let take = |place: &std::sync::Mutex<Option<(CatchingUp, Answer)>>| {
-            place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-        };
+        let (peer, size, label) = (Arc::clone(&self.peer), self.size, answer.label().map(str::to_owned));
         let accepted = core.look_in_turn(Box::new(move |core, view| {
-            let Some((this, mut answer)) = take(&in_turn) else { return };
+            let this = self;
             let now = core.delivered.load(Relaxed);
             let rest = if now <= page.cursor {
                 // A log that broke may owe what the page had already.
@@ -356,9 +352,9 @@ impl CatchingUp {
             });
             this.finish(core, done, answer);
         }));
-        if !accepted && let Some((this, answer)) = take(&waiting) {
-            let stopping = refusal(Code::ShuttingDown, "the daemon is stopping; connect again later");
-            this.finish(core, Err(stopping), answer);
+        if !accepted {
+            let text = "the daemon is stopping; connect again later";
+            peer.settle(size, &Answer::new("SYNC", label).err(Code::ShuttingDown, text));
         }
     }
 

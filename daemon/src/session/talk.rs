@@ -50,13 +50,7 @@ impl Session {
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let said = self.within_limit(text)?;
-        let filtered = self.filter(&said);
-        let said = said.into_owned();
-        let (text, original) = match filtered {
-            Some(filtered) => (filtered, Some(said)),
-            None => (said, None),
-        };
+        let (text, original) = self.filtered(text, false)?;
         let (entry, to) = self.entry_about(EntryKind::Edit, about)?;
         let key = key.map(Cow::into_owned);
         self.enter(NewEntry { text: Some(text), original, key, ..entry }, size, answer, to)
@@ -106,7 +100,7 @@ impl Session {
                 (Conversation::With(number), Recipients::Person { identity, nick, author })
             }
         };
-        Ok((NewEntry { about, ..new_entry(kind, to) }, recipients))
+        Ok((NewEntry { about, ..NewEntry::new(kind, to) }, recipients))
     }
 
     pub(super) fn topic(
@@ -133,7 +127,7 @@ impl Session {
         let entry = NewEntry {
             text: text.map(Cow::into_owned),
             key: key.map(Cow::into_owned),
-            ..new_entry(EntryKind::Topic, Conversation::Room(room.number))
+            ..NewEntry::new(EntryKind::Topic, Conversation::Room(room.number))
         };
         self.enter(entry, size, answer, Recipients::Room(room))
     }
@@ -176,13 +170,7 @@ impl Session {
         text: Cow<'_, str>,
         tags: MessageTags<'_>,
     ) -> Result<NewEntry, Refusal> {
-        let said = self.within_limit(text)?;
-        let filtered = if tags.verbatim { None } else { self.filter(&said) };
-        let said = said.into_owned();
-        let (text, original) = match filtered {
-            Some(filtered) => (filtered, Some(said)),
-            None => (said, None),
-        };
+        let (text, original) = self.filtered(text, tags.verbatim)?;
         Ok(NewEntry {
             text: Some(text),
             original,
@@ -190,7 +178,18 @@ impl Session {
             re: tags.re.map(|re| self.own_id(re)).transpose()?,
             replace: tags.replace.map(Cow::into_owned),
             tags: tags.relayed.into_owned(),
-            ..new_entry(kind, to)
+            ..NewEntry::new(kind, to)
+        })
+    }
+
+    /// A text as it will be entered, and as it was said if the filters have changed it.
+    fn filtered(&self, text: Cow<'_, str>, verbatim: bool) -> Result<(String, Option<String>), Refusal> {
+        let said = self.within_limit(text)?;
+        let filtered = if verbatim { None } else { self.filter(&said) };
+        let said = said.into_owned();
+        Ok(match filtered {
+            Some(filtered) => (filtered, Some(said)),
+            None => (said, None),
         })
     }
 
@@ -259,23 +258,6 @@ impl Session {
     /// Who the session speaks for. Handlers of verbs that need a name are not called without one.
     pub(super) fn me(&self) -> Result<&Arc<Identity>, Refusal> {
         self.me.as_ref().ok_or_else(|| refusal(Code::NickNeeded, "say NICK first"))
-    }
-}
-
-/// An entry of which nothing is said yet.
-fn new_entry(kind: EntryKind, to: Conversation) -> NewEntry {
-    NewEntry {
-        kind,
-        to,
-        peer_nick: String::new(),
-        about: None,
-        text: None,
-        original: None,
-        key: None,
-        re: None,
-        replace: None,
-        may_moderate: false,
-        tags: String::new(),
     }
 }
 
