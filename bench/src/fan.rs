@@ -2,138 +2,150 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 use serde_json::{Value, json};
-use smol::LocalExecutor;
 
-use crate::server::Server;
-use crate::wire::{Dialect, Wire};
+use crate::crowd::{Crowd, marked};
+use crate::figures::{micros, round};
+use crate::server::{Kind, Options, Server};
 
-/// Many members in one room, some of them talking
-#[derive(Args)]
-pub(crate) struct Fan {
+/// What can be said of a room that is talked in. Each scenario has its own defaults.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
     /// Members of the room
-    #[arg(long, default_value_t = 1_000)]
-    members: usize,
+    #[arg(long)]
+    pub(crate) members: Option<usize>,
     /// How many of them talk
-    #[arg(long, default_value_t = 10)]
-    senders: usize,
+    #[arg(long)]
+    pub(crate) senders: Option<usize>,
     /// Messages of each of those
-    #[arg(long, default_value_t = 200)]
-    messages: usize,
+    #[arg(long)]
+    pub(crate) messages: Option<u64>,
     /// Messages that each has under way
-    #[arg(long, default_value_t = 16)]
-    under_way: usize,
-    /// In the clear or sealed
-    #[arg(long, value_enum, default_value_t = Dialect::Plain)]
-    dialect: Dialect,
+    #[arg(long)]
+    pub(crate) under_way: Option<u64>,
     /// Bytes of a message
-    #[arg(long, default_value_t = 100)]
-    size: usize,
+    #[arg(long)]
+    pub(crate) size: Option<usize>,
 }
 
-/// A member of the room, and what it has heard.
-struct Member {
-    wire: Wire,
-    heard: Heard,
+/// A room that is talked in.
+pub(crate) struct Fan {
+    pub(crate) scenario: String,
+    pub(crate) members: usize,
+    pub(crate) senders: usize,
+    pub(crate) messages: u64,
+    pub(crate) under_way: u64,
+    pub(crate) size: usize,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Heard {
-    entries: usize,
-    answers: usize,
-    /// A running hash of the ids, in the order heard: equal for two members exactly if they heard the same.
-    order: u64,
+/// What it cost.
+pub(crate) struct Cost {
+    pub(crate) deliveries: u64,
+    pub(crate) cpu: f64,
+    pub(crate) seconds: f64,
+    /// Whether those who only listened heard all senders in one order. snug promises that; each sender's own order
+    /// is checked for every server.
+    pub(crate) one_order: bool,
 }
 
 impl Fan {
-    pub(crate) async fn run(&self, server: &Server, executor: &LocalExecutor<'_>) -> anyhow::Result<Value> {
-        let mut members = Vec::new();
-        for number in 0..self.members {
-            members.push(Member::enter(server, self.dialect, number).await?);
+    /// Ten of so many members talk, with 16 messages under way each: much can be batched.
+    pub(crate) fn crowded(members: usize, room: Room) -> Fan {
+        let members = room.members.unwrap_or(members);
+        let fan = Fan {
+            scenario: format!("fan{members}"),
+            members,
+            senders: room.senders.unwrap_or(10),
+            messages: room.messages.unwrap_or(0),
+            under_way: room.under_way.unwrap_or(16),
+            size: room.size.unwrap_or(100),
+        };
+        // Some four million deliveries: at a tenth of a microsecond each, that is what the clock of /proc can tell.
+        let messages = room.messages.unwrap_or_else(|| (4_000_000 / fan.members / fan.senders) as u64);
+        Fan { messages, ..fan }
+    }
+
+    /// One talks, and says the next only when everyone has heard the one before: nothing can be batched.
+    pub(crate) fn lone(members: usize, room: Room) -> Fan {
+        let members = room.members.unwrap_or(members);
+        Fan {
+            scenario: format!("lone{members}"),
+            senders: 1,
+            under_way: 1,
+            messages: room.messages.unwrap_or_else(|| (200_000 / members) as u64),
+            ..Fan::crowded(members, room)
         }
-        let total = self.senders * self.messages;
-        let text = "x".repeat(self.size);
-        let (cpu, started) = (server.cpu()?, Instant::now());
-        let mut tasks = Vec::new();
-        for (number, mut member) in members.into_iter().enumerate() {
-            let to_send = if number < self.senders { self.messages } else { 0 };
-            let (under_way, text) = (self.under_way, text.clone());
-            tasks.push(executor.spawn(async move {
-                let mut sent = 0;
-                while member.heard.entries < total || member.heard.answers < to_send {
-                    let mut lines = String::new();
-                    while sent < to_send && sent - member.heard.answers < under_way {
-                        lines.push_str("MSG #lobby ");
-                        lines.push_str(&text);
-                        lines.push('\n');
-                        sent += 1;
-                    }
-                    if !lines.is_empty() {
-                        member.wire.say(&lines).await?;
-                    }
-                    member.read().await?;
-                }
-                anyhow::Ok((member.heard.order, member.wire))
-            }));
-        }
-        let mut orders = Vec::new();
-        for task in tasks {
-            orders.push(task.await?);
-        }
-        let (cpu, took) = (server.cpu()? - cpu, started.elapsed().as_secs_f64());
-        ensure!(orders.iter().all(|(order, _)| *order == orders[0].0), "the members heard different orders");
-        let deliveries = total * self.members;
+    }
+
+    pub(crate) fn run(&self, options: &Options) -> anyhow::Result<Value> {
+        let server = Server::start(options)?;
+        let mut crowd = Crowd::new(options.dialect())?;
+        crowd.enter(server.address, self.members)?;
+        crowd.settle("#lobby")?;
+        let cost = self.talk(&mut crowd, &server)?;
+        ensure!(cost.one_order || options.server != Kind::Snug, "the members heard different orders");
         Ok(json!({
-            "scenario": format!("fan{}", self.members),
-            "dialect": format!("{:?}", self.dialect).to_lowercase(),
+            "scenario": self.scenario,
+            "server": options.word(),
+            "dialect": crowd.dialect.word(),
             "senders": self.senders,
             "under_way": self.under_way,
             "bytes": self.size,
-            "deliveries": deliveries,
-            "one_order": true,
-            "server_cpu_s": round(cpu),
-            "server_cpu_us_per_delivery": round(cpu * 1e6 / deliveries as f64),
-            "deliveries_per_s": (deliveries as f64 / took) as u64,
+            "deliveries": cost.deliveries,
+            "one_order": cost.one_order,
+            "server_cpu_s": round(cost.cpu),
+            "server_cpu_us_per_delivery": micros(cost.cpu, cost.deliveries),
+            "deliveries_per_s": (cost.deliveries as f64 / cost.seconds).round(),
         }))
     }
-}
 
-impl Member {
-    async fn enter(server: &Server, dialect: Dialect, number: usize) -> anyhow::Result<Member> {
-        let mut wire = Wire::connect(server, dialect).await?;
-        wire.enter(&format!("NICK m{number}")).await?;
-        Ok(Member { wire, heard: Heard::default() })
-    }
-
-    /// Reads what has come, and counts entries and answers.
-    async fn read(&mut self) -> anyhow::Result<()> {
-        let heard = &mut self.heard;
-        self.wire.hear(|line| heard.line(line)).await
-    }
-}
-
-impl Heard {
-    /// `@id=7;time=… :m1 MSG #lobby …` is an entry, `@id=7;time=… OK MSG #lobby` an answer. Others do not count.
-    fn line(&mut self, line: &str) -> anyhow::Result<()> {
-        let Some(tagged) = line.strip_prefix("@id=") else {
-            ensure!(!line.starts_with("ERR"), "{line}");
-            return Ok(());
-        };
-        let digits = tagged.split(';').next().context("an id")?;
-        let behind = line.find(' ').context("a space")?;
-        if line[behind + 1..].starts_with(':') {
-            let id: u64 = digits.parse()?;
-            self.entries += 1;
-            self.order = (self.order ^ id).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
-        } else {
-            self.answers += 1;
+    /// Talks, and checks that everyone has heard all of it, once and in one order.
+    pub(crate) fn talk(&self, crowd: &mut Crowd, server: &Server) -> anyhow::Result<Cost> {
+        let echo = crowd.dialect.echoes();
+        let total = self.messages * self.senders as u64;
+        let expected = |member: usize| total - if echo || member >= self.senders { 0 } else { self.messages };
+        // Whoever only listens tells what has got through; if all talk, the last one does for the others.
+        let observer = self.members - 1;
+        let is_lone = self.under_way == 1;
+        let hearers = if echo { self.members } else { self.members - 1 } as u64;
+        let (cpu, begun) = (server.cpu()?, Instant::now());
+        let mut sent = vec![0; self.senders];
+        let mut missing: u64 = (0..self.members).map(expected).sum();
+        let deliveries = missing;
+        while missing > 0 {
+            let heard_by_all = (deliveries - missing) / hearers;
+            for (sender, sent) in sent.iter_mut().enumerate() {
+                let through = match is_lone && self.senders == 1 {
+                    true => heard_by_all,
+                    false => crowd.heard(observer).of.get(sender).copied().unwrap_or(0),
+                };
+                let mut lines = String::new();
+                // Half of them together: a sender says what it has to say as it comes, not each time it may.
+                let may = self.under_way - (*sent - through).min(self.under_way);
+                if may < self.under_way.div_ceil(2) {
+                    continue;
+                }
+                for _ in 0..may.min(self.messages - *sent) {
+                    lines.push_str(&crowd.dialect.message("#lobby", &marked(sender, *sent, self.size)));
+                    *sent += 1;
+                }
+                if !lines.is_empty() {
+                    crowd.say(sender, &lines)?;
+                }
+            }
+            ensure!(crowd.turn(10_000)? > 0, "nothing has come for ten seconds, and {missing} deliveries are missing");
+            missing = deliveries - (0..self.members).map(|member| crowd.heard(member).count).sum::<u64>();
         }
-        Ok(())
+        let (cpu, seconds) = (server.cpu()? - cpu, begun.elapsed().as_secs_f64());
+        let listeners = if echo { 0..self.members } else { self.senders..self.members };
+        let order = crowd.heard(observer).order;
+        let one_order = listeners.into_iter().all(|member| crowd.heard(member).order == order);
+        for member in 0..self.members {
+            let heard = crowd.heard(member);
+            ensure!(heard.count == expected(member) && !heard.is_wrong, "member {member} heard {heard:?}");
+        }
+        Ok(Cost { deliveries, cpu, seconds, one_order })
     }
-}
-
-fn round(value: f64) -> f64 {
-    (value * 1e4).round() / 1e4
 }

@@ -1,95 +1,137 @@
-//! Many senders, each with some messages under way: how many messages a second are accepted and acknowledged, how many
-//! share a commit, and what one costs.
+//! Many senders, each with some messages under way: how many messages a second are accepted, committed and
+//! acknowledged, how many share a commit, and what one costs.
 
 use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use rustix::event::epoll;
 use serde_json::{Value, json};
 
-use crate::server::Server;
-use crate::wire::{Dialect, Wire};
+use crate::figures::{micros, round};
+use crate::server::{Options, Server};
+use crate::wire::Wire;
 
-/// Many senders, each with some messages under way
+/// Many senders, each with some messages under way, and nobody else
 #[derive(Clone, Args)]
 pub(crate) struct Load {
     /// How many send at once
     #[arg(long, default_value_t = 50)]
-    senders: usize,
+    senders: u64,
     /// How many messages each sends
-    #[arg(long, default_value_t = 4_000)]
-    messages: usize,
+    #[arg(long, default_value_t = 6_000)]
+    messages: u64,
     /// How many of its messages each may have under way
-    #[arg(long, default_value_t = 20)]
-    window: usize,
+    #[arg(long, default_value_t = 64)]
+    window: u64,
     /// Bytes of each message
     #[arg(long, default_value_t = 80)]
     size: usize,
+    /// Without keys: a message that is repeated is another one
+    #[arg(long)]
+    no_keys: bool,
+}
+
+struct Sender {
+    wire: Wire,
+    sent: u64,
+    answered: u64,
+    tail: Vec<u8>,
 }
 
 impl Load {
-    pub(crate) async fn run(
-        &self,
-        server: Server,
-        executor: &smol::LocalExecutor<'_>,
-    ) -> anyhow::Result<Value> {
-        let mut wires = Vec::new();
-        for sender in 0..self.senders {
-            let mut wire = Wire::connect(&server, Dialect::Plain).await?;
-            wire.enter(&format!("@quiet NICK s{sender}")).await?;
-            wires.push(wire);
+    pub(crate) fn run(&self, options: &Options) -> anyhow::Result<Value> {
+        let server = Server::start(options)?;
+        let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let mut senders = Vec::new();
+        for number in 0..self.senders {
+            let mut wire = Wire::connect(server.address, options.dialect())?;
+            wire.enter(&format!("s{number}"), false)?;
+            epoll::add(&poll, &wire.stream, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
+            senders.push(Sender { wire, sent: 0, answered: 0, tail: Vec::new() });
         }
-        let (cpu, written, begun) = (server.cpu()?, server.written()?, Instant::now());
-        let spawn = |wire| {
-            let load = self.clone();
-            executor.spawn(async move { load.send(wire).await })
-        };
-        let tasks: Vec<_> = wires.into_iter().map(spawn).collect();
-        for task in tasks {
-            task.await?;
+        let threads = ["snugd", "snug-writer", "snug-search"];
+        let cpu_of = |server: &Server| threads.map(|name| server.cpu_of_thread(name).unwrap_or_default());
+        let (cpu, by_thread) = (server.cpu()?, cpu_of(&server));
+        let (written, begun) = (server.written()?, Instant::now());
+        let text = "x".repeat(self.size);
+        let mut buffer = vec![0; 256 << 10];
+        let mut events = Vec::with_capacity(256);
+        for sender in &mut senders {
+            self.say(sender, &text)?;
+        }
+        let mut busy = self.senders;
+        while busy > 0 {
+            events.clear();
+            epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None)?;
+            for event in &events {
+                let sender = &mut senders[usize::try_from(event.data.u64())?];
+                self.hear(sender, &mut buffer)?;
+                if sender.answered == self.messages {
+                    epoll::delete(&poll, &sender.wire.stream)?;
+                    busy -= 1;
+                } else {
+                    self.say(sender, &text)?;
+                }
+            }
         }
         let (seconds, cpu) = (begun.elapsed().as_secs_f64(), server.cpu()? - cpu);
-        let entries = (self.senders * self.messages) as f64;
+        let after = cpu_of(&server);
+        let entries = self.senders * self.messages;
+        let thread = |at: usize| micros(after[at] - by_thread[at], entries);
         let written = (server.written()? - written) as f64;
         let commits = server.stop()? as f64;
         Ok(json!({
             "scenario": "load",
+            "server": "snug",
+            "dialect": options.dialect().word(),
+            "durability": options.durability,
             "senders": self.senders,
-            "window": self.window,
-            "messages_per_second": (entries / seconds).round(),
-            "commits_per_second": (commits / seconds).round(),
-            "messages_per_commit": (entries / commits * 10.0).round() / 10.0,
-            "server_cpu_us_per_message": (cpu * 1e7 / entries).round() / 10.0,
-            "written_bytes_per_message": (written / entries).round(),
-            "seconds": (seconds * 100.0).round() / 100.0,
+            "under_way": self.window,
+            "messages_per_s": (entries as f64 / seconds).round(),
+            "commits_per_s": (commits / seconds).round(),
+            "messages_per_commit": round(entries as f64 / commits),
+            "server_cpu_us_per_message": micros(cpu, entries),
+            "connections_cpu_us_per_message": thread(0),
+            "log_cpu_us_per_message": thread(1),
+            "index_cpu_us_per_message": thread(2),
+            "written_bytes_per_message": (written / entries as f64).round(),
+            "seconds": round(seconds),
         }))
     }
 
-    /// Sends all of one sender's messages, and counts that each is acknowledged once, in order.
-    async fn send(&self, mut wire: Wire) -> anyhow::Result<()> {
-        let text = "x".repeat(self.size);
-        let (mut sent, mut answered) = (0, 0);
-        while answered < self.messages {
-            let mut lines = String::new();
-            while sent < self.messages && sent - answered < self.window {
-                // Writing to a String cannot fail.
-                let _ = writeln!(lines, "@ref={sent};key=k{sent} MSG #lobby {text}");
-                sent += 1;
+    /// Says as much as may be under way, when half of that has been answered.
+    fn say(&self, sender: &mut Sender, text: &str) -> anyhow::Result<()> {
+        let may = self.window - (sender.sent - sender.answered);
+        if may < self.window.div_ceil(2) {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for _ in 0..may.min(self.messages - sender.sent) {
+            let number = sender.sent;
+            // Writing to a String cannot fail.
+            let _ = match self.no_keys {
+                true => writeln!(lines, "@ref={number} MSG #lobby {text}"),
+                false => writeln!(lines, "@ref={number};key=k{number} MSG #lobby {text}"),
+            };
+            sender.sent += 1;
+        }
+        if lines.is_empty() { Ok(()) } else { sender.wire.say(&lines) }
+    }
+
+    /// Reads once, and counts that each message is acknowledged once, in order.
+    fn hear(&self, sender: &mut Sender, buffer: &mut [u8]) -> anyhow::Result<()> {
+        let mut lines = std::mem::take(&mut sender.tail);
+        sender.wire.read(buffer, |bytes| lines.extend_from_slice(bytes))?;
+        sender.tail = lines.split_off(memchr::memrchr(b'\n', &lines).map_or(0, |end| end + 1));
+        for line in std::str::from_utf8(&lines)?.lines() {
+            if let Some(tags) = line.strip_suffix(" OK MSG #lobby") {
+                let label = tags.rsplit("ref=").next().context("a label")?;
+                ensure!(label.parse() == Ok(sender.answered), "{line} instead of {}", sender.answered);
+                sender.answered += 1;
             }
-            if !lines.is_empty() {
-                wire.say(&lines).await?;
-            }
-            wire.hear(|line| {
-                if let Some(tags) = line.strip_suffix(" OK MSG #lobby") {
-                    let label = tags.rsplit("ref=").next().context("a label")?;
-                    ensure!(label == answered.to_string(), "{line} instead of {answered}");
-                    answered += 1;
-                }
-                ensure!(!line.starts_with("ERR"), "{line}");
-                Ok(())
-            })
-            .await?;
+            ensure!(!line.starts_with("ERR") && !line.contains(" ERR "), "{line}");
         }
         Ok(())
     }

@@ -1,76 +1,104 @@
 //! The load generator behind every figure in the documents. See bench/README.md.
 //!
-//! Each scenario starts a fresh `snugd` (the one built beside this program), talks to it over loopback, is bounded
-//! in count and time, and prints one line of JSON. What it measures is the server's processor time and memory, from
-//! /proc: wall-clock rates on a shared machine say little.
+//! Each scenario starts a fresh server, talks to it over loopback, is bounded in count and time, and prints a line of
+//! JSON. What it measures is the server's processor time and memory, from /proc: wall-clock rates on a shared machine
+//! say little.
 
-mod envelope;
+mod crowd;
 mod fan;
+mod figures;
+mod floor;
+mod growth;
 mod idle;
+mod latency;
 mod load;
-mod search;
+mod mixed;
+mod pages;
+mod peers;
 mod server;
 mod wire;
 
 use std::io::Write;
-use std::time::Duration;
 
-use anyhow::bail;
 use clap::{Parser, Subcommand};
-use futures_lite::FutureExt;
-use server::Server;
+use fan::{Fan, Room};
+use server::Options;
 
-/// Measure what a snug daemon costs.
+/// Measure what a chat server costs.
 #[derive(Parser)]
 #[command(max_term_width = 100)]
 struct Arguments {
     /// End after so many seconds, whatever happens
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, global = true)]
     timeout: u64,
-    /// What the server's log.durability is
-    #[arg(long, default_value = "process", value_parser = ["process", "power-loss"], global = true)]
-    durability: String,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     scenario: Scenario,
 }
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// Many members in one room, some of them talking: CPU per delivery, nothing lost, one order for all
-    Fan(fan::Fan),
-    /// Many connections that say nothing: memory per connection, CPU per connect and NICK
+    /// 100 members in one room, 10 of them talking, 16 messages under way each
+    Fan100(Room),
+    /// The same with 1,000 members
+    Fan1000(Room),
+    /// 100 members in one room, one talking with one message under way: nothing can be batched
+    Lone100(Room),
+    /// The same with 1,000 members
+    Lone1000(Room),
+    /// How long it takes to reach everyone
+    Latency(latency::Latency),
+    /// Connections that say nothing: memory of each
     Idle(idle::Idle),
+    /// Connections: CPU of each connect and NICK
+    Connect(idle::Idle),
     /// Many senders, each with some messages under way: messages per second, per commit, CPU of one
     Load(load::Load),
-    /// A large log: a first page of a search, and a page of history
-    Search(search::Search),
-    /// The envelope by itself, without a server: handshakes, sealing, opening
-    Envelope(envelope::Envelope),
+    /// Many rooms of all sizes, people who come and go
+    Mixed(mixed::Mixed),
+    /// Writes a log for history, search, startup and growth into the folder that --data names
+    Fill(pages::Fill),
+    /// Pages of history of a large log
+    History(pages::History),
+    /// First pages of searches in a large log
+    Search(pages::Search),
+    /// From the start of the process until it is ready
+    Startup(growth::Startup),
+    /// What a delivery costs with more members, rooms and history
+    Growth(growth::Growth),
+    /// As little as a server can do; `--server floor` runs it
+    #[command(hide = true)]
+    FloorServer(floor::Floor),
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let Arguments { timeout, options, scenario } = Arguments::parse();
     server::raise_open_files();
-    if let Scenario::Envelope(envelope) = &arguments.scenario {
-        writeln!(std::io::stdout(), "{}", envelope.run()?)?;
-        return Ok(());
+    if let Scenario::FloorServer(floor) = &scenario {
+        return floor.run();
     }
-    let server = Server::start(&arguments.durability)?;
-    let executor = smol::LocalExecutor::new();
-    let work = async {
-        match &arguments.scenario {
-            Scenario::Load(load) => load.run(server, &executor).await,
-            Scenario::Search(search) => search.run(&server).await,
-            Scenario::Fan(fan) => fan.run(&server, &executor).await,
-            Scenario::Idle(idle) => idle.run(&server).await,
-            Scenario::Envelope(envelope) => envelope.run(),
-        }
+    server::watch(timeout);
+    let options = &options;
+    let results = match &scenario {
+        Scenario::Fan100(room) => vec![Fan::crowded(100, *room).run(options)?],
+        Scenario::Fan1000(room) => vec![Fan::crowded(1_000, *room).run(options)?],
+        Scenario::Lone100(room) => vec![Fan::lone(100, *room).run(options)?],
+        Scenario::Lone1000(room) => vec![Fan::lone(1_000, *room).run(options)?],
+        Scenario::Latency(latency) => vec![latency.run(options)?],
+        Scenario::Idle(idle) => vec![idle.run(options, "idle", 10_000)?],
+        Scenario::Connect(connect) => vec![connect.run(options, "connect", 3_000)?],
+        Scenario::Load(load) => vec![load.run(options)?],
+        Scenario::Mixed(mixed) => vec![mixed.run(options)?],
+        Scenario::Fill(fill) => vec![fill.run(options)?],
+        Scenario::History(history) => vec![history.run(options)?],
+        Scenario::Search(search) => vec![search.run(options)?],
+        Scenario::Startup(startup) => vec![startup.run(options)?],
+        Scenario::Growth(growth) => growth.run(options)?,
+        Scenario::FloorServer(_) => Vec::new(),
     };
-    let overdue = async {
-        smol::Timer::after(Duration::from_secs(arguments.timeout)).await;
-        bail!("not done after {} s", arguments.timeout)
-    };
-    let result = smol::block_on(executor.run(work.or(overdue)))?;
-    writeln!(std::io::stdout(), "{result}")?;
+    for result in results {
+        writeln!(std::io::stdout(), "{result}")?;
+    }
     Ok(())
 }

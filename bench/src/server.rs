@@ -1,83 +1,207 @@
 //! A fresh server, and what the kernel says about it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::{Args, ValueEnum};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
-/// A running `snugd`. It is killed when it is dropped.
+use crate::peers;
+use crate::wire::Dialect;
+
+/// Which server is measured, and how.
+#[derive(Args, Clone)]
+pub(crate) struct Options {
+    /// Which server
+    #[arg(long, value_enum, default_value_t = Kind::Snug, global = true)]
+    pub(crate) server: Kind,
+    /// What is spoken; by default that server's own language in the clear
+    #[arg(long, value_enum, global = true)]
+    pub(crate) dialect: Option<Dialect>,
+    /// What snugd's log.durability is
+    #[arg(long, default_value = "process", value_parser = ["process", "power-loss"], global = true)]
+    pub(crate) durability: String,
+    /// How many threads snugd serves connections with; its default if this is not given
+    #[arg(long, global = true)]
+    pub(crate) threads: Option<usize>,
+    /// snugd's data folder, which stays; by default a fresh one that goes
+    #[arg(long, global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// The server's program, where it is not the one in PATH, or beside this program
+    #[arg(long, global = true)]
+    pub(crate) program: Option<PathBuf>,
+    /// For another server, which runs already: its address
+    #[arg(long, global = true, requires = "pid")]
+    pub(crate) attach: Option<SocketAddr>,
+    /// And its process
+    #[arg(long, global = true, requires = "attach")]
+    pub(crate) pid: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The snugd beside this program, with bench/snug.toml.
+    Snug,
+    /// InspIRCd, with bench/peers/inspircd.conf.
+    Inspircd,
+    /// ngIRCd, with bench/peers/ngircd.conf.
+    Ngircd,
+    /// Ergo, with bench/peers/ergo.yaml; needs --program.
+    Ergo,
+    /// A stub that finds newlines and writes once per client and poll: as little as a server can do.
+    Floor,
+}
+
+impl Options {
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect.unwrap_or(match (self.server, self.attach) {
+            (Kind::Floor, _) | (_, Some(_)) => Dialect::Raw,
+            (Kind::Snug, None) => Dialect::Clear,
+            _ => Dialect::Irc,
+        })
+    }
+
+    /// Its name in the results.
+    pub(crate) fn word(&self) -> String {
+        match self.attach {
+            Some(_) => "attached".to_owned(),
+            None => format!("{:?}", self.server).to_lowercase(),
+        }
+    }
+}
+
+/// A running server. It is killed when it is dropped.
 pub(crate) struct Server {
-    child: Child,
+    child: Option<Child>,
+    pid: u32,
     pub(crate) address: SocketAddr,
-    /// Gives the last line of the log when the server has ended.
+    /// From the start of the process to the moment at which it takes connections.
+    pub(crate) starting: Duration,
+    /// Gives the last line of snugd's log when the server has ended.
     log: Option<JoinHandle<String>>,
     _folder: TempDir,
 }
 
+/// The server that runs now, for whoever has to end everything at once.
+static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
+
 impl Server {
-    /// Starts the `snugd` beside this program with the settings of bench/snug.toml.
-    /// `durability` is log.durability.
-    pub(crate) fn start(durability: &str) -> anyhow::Result<Server> {
-        let program = std::env::current_exe()?.with_file_name("snugd");
+    /// Starts a server.
+    pub(crate) fn start(options: &Options) -> anyhow::Result<Server> {
         let folder = tempfile::tempdir()?;
+        if let (Some(address), Some(pid)) = (options.attach, options.pid) {
+            return Ok(Server { child: None, pid, address, starting: Duration::ZERO, log: None, _folder: folder });
+        }
+        match options.server {
+            Kind::Snug => Server::start_snug(options, folder),
+            _ => Server::start_peer(options, folder),
+        }
+    }
+
+    fn start_snug(options: &Options, folder: TempDir) -> anyhow::Result<Server> {
+        let beside = std::env::current_exe()?.with_file_name("snugd");
+        let program = options.program.as_ref().unwrap_or(&beside);
         let config = folder.path().join("snug.toml");
-        let data = folder.path().join("data");
-        let settings = include_str!("../snug.toml");
-        fs::write(&config, format!("data = {data:?}\n{settings}\n[log]\ndurability = {durability:?}\n"))?;
-        let mut child = Command::new(&program)
-            .arg("--config")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| {
-                format!("cannot run {}; build it first: cargo build --release", program.display())
-            })?;
+        let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        let threads = options.threads.map(|threads| format!("threads = {threads}\n")).unwrap_or_default();
+        let (settings, durability) = (include_str!("../snug.toml"), &options.durability);
+        fs::write(&config, format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n"))?;
+        let begun = Instant::now();
+        let mut child = spawn(Command::new(program).arg("--config").arg(&config))?;
         let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
         let mut address = None;
+        let mut is_ready = false;
         for line in stdout.lines() {
             let line = line?;
             if let Some(listening) = line.strip_prefix("listening tcp ") {
                 address = Some(listening.parse()?);
             }
-            if line == "ready" {
+            is_ready = line == "ready";
+            if is_ready {
                 break;
             }
         }
-        let address = address.ok_or_else(|| anyhow!("snugd did not start"))?;
+        let starting = begun.elapsed();
         let stderr = BufReader::new(child.stderr.take().context("a pipe")?);
         let log = std::thread::spawn(move || stderr.lines().map_while(Result::ok).last().unwrap_or_default());
-        Ok(Server { child, address, log: Some(log), _folder: folder })
+        let mut server = Server {
+            pid: child.id(),
+            child: Some(child),
+            address: ([127, 0, 0, 1], 0).into(),
+            starting,
+            log: Some(log),
+            _folder: folder,
+        };
+        let Some(address) = address.filter(|_| is_ready) else {
+            let last = server.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+            bail!("snugd did not start: {last}");
+        };
+        server.address = address;
+        Ok(server)
+    }
+
+    fn start_peer(options: &Options, folder: TempDir) -> anyhow::Result<Server> {
+        let address = peers::free_address()?;
+        let mut command = peers::command(options, folder.path(), address)?;
+        let begun = Instant::now();
+        let mut child = spawn(&mut command)?;
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = child.try_wait()? {
+                bail!("{command:?} ended: {status}");
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // What it prints is nobody's business, but must not make it wait.
+        for pipe in [child.stdout.take().map(Pipe::Out), child.stderr.take().map(Pipe::Err)].into_iter().flatten() {
+            std::thread::spawn(move || match pipe {
+                Pipe::Out(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
+                Pipe::Err(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
+            });
+        }
+        let (pid, starting) = (child.id(), begun.elapsed());
+        Ok(Server { child: Some(child), pid, address, starting, log: None, _folder: folder })
     }
 
     /// Processor time so far, user and system, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Behind the name in parentheses, user and system time are the 12th and 13th field (proc(5)).
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
-        let mut next = || times.next().context("a field")?.context("a number");
-        Ok((next()? + next()?) as f64 / clock_ticks_per_second() as f64)
+        cpu_of(&format!("/proc/{}", self.pid))
+    }
+
+    /// Processor time so far of the threads of this name, in seconds.
+    pub(crate) fn cpu_of_thread(&self, name: &str) -> anyhow::Result<f64> {
+        let mut sum = 0.0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let path = task?.path();
+            if fs::read_to_string(path.join("comm"))?.trim_end() == name {
+                sum += cpu_of(&path.to_string_lossy())?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Bytes that went to the disk so far, or will.
     pub(crate) fn written(&self) -> anyhow::Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let text = fs::read_to_string(format!("/proc/{}/io", self.pid))?;
         let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("a field")?;
         Ok(value.parse()?)
     }
 
-    /// Stops the server, and gives the commits that it made.
+    /// Stops snugd, and gives the commits that it made.
     pub(crate) fn stop(mut self) -> anyhow::Result<u64> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        self.child.wait()?;
+        if let Some(mut child) = self.child.take() {
+            kill_process(Pid::from_child(&child), Signal::TERM)?;
+            child.wait()?;
+        }
         let last = self.log.take().context("a log")?.join().map_err(|_| anyhow!("the log is lost"))?;
         let commits = last.strip_suffix(" commits").and_then(|line| line.rsplit(' ').next());
         commits.and_then(|count| count.parse().ok()).with_context(|| format!("no commits in {last:?}"))
@@ -85,21 +209,69 @@ impl Server {
 
     /// A line of /proc/PID/`file` in KiB.
     pub(crate) fn memory(&self, file: &str, field: &str) -> anyhow::Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid))?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)).context("a field")?;
         Ok(value.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
     }
 }
 
+enum Pipe {
+    Out(std::process::ChildStdout),
+    Err(std::process::ChildStderr),
+}
+
+fn spawn(command: &mut Command) -> anyhow::Result<Child> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}; see bench/README.md"))?;
+    if let Ok(mut running) = RUNNING.lock() {
+        *running = Some(child.id());
+    }
+    Ok(child)
+}
+
+/// Behind the name in parentheses, user and system time are the 12th and 13th field (proc(5)).
+fn cpu_of(path: &str) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("{path}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let mut next = || times.next().context("a field")?.context("a number");
+    Ok((next()? + next()?) as f64 / clock_ticks_per_second() as f64)
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
+}
+
+/// Ends this process and the server after so many seconds, whatever happens.
+pub(crate) fn watch(seconds: u64) {
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(seconds));
+        let running = RUNNING.lock().ok().and_then(|running| *running);
+        if let Some(pid) = running.and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let _ = writeln!(std::io::stderr(), "not done after {seconds} s");
+        std::process::exit(1);
+    });
 }
 
 /// Lets this process have as many open files as the system allows.
 pub(crate) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// A folder's size on the disk, in bytes.
+pub(crate) fn size_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

@@ -1,0 +1,93 @@
+//! As little as a server can do: it finds newlines, and gives each client all that waits for it in one write per poll.
+//!
+//! What it costs is what no server on this machine can be below, and it shows what the generator itself can take.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use clap::Args;
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+/// As little as a server can do
+#[derive(Args)]
+pub(crate) struct Floor {
+    /// Where it listens
+    address: SocketAddr,
+}
+
+struct Client {
+    stream: TcpStream,
+    /// What came last without its newline.
+    input: Vec<u8>,
+    output: Vec<u8>,
+    has_name: bool,
+}
+
+impl Floor {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(self.address)?;
+        listener.set_nonblocking(true)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &listener, EventData::new_u64(u64::MAX), EventFlags::IN)?;
+        let mut clients: Vec<Option<Client>> = Vec::new();
+        let mut events = Vec::with_capacity(1_024);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            events.clear();
+            epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+            let mut said = Vec::new();
+            for event in &events {
+                let Ok(index) = usize::try_from(event.data.u64()) else { continue };
+                let Some(place) = clients.get_mut(index) else {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    epoll::add(&epoll, &stream, EventData::new_u64(clients.len() as u64), EventFlags::IN)?;
+                    let (input, output) = (Vec::new(), Vec::new());
+                    clients.push(Some(Client { stream, input, output, has_name: false }));
+                    continue;
+                };
+                if place.as_mut().is_some_and(|client| !client.read(&mut buffer, &mut said)) {
+                    *place = None;
+                }
+            }
+            if said.is_empty() {
+                continue;
+            }
+            for place in &mut clients {
+                let Some(client) = place else { continue };
+                client.output.extend_from_slice(&said);
+                match client.stream.write(&client.output) {
+                    Ok(count) => drop(client.output.drain(..count)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => *place = None,
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Reads what has come and adds whole lines to what is said. False when the client has gone.
+    fn read(&mut self, buffer: &mut [u8], said: &mut Vec<u8>) -> bool {
+        let count = match self.stream.read(buffer) {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => count,
+        };
+        let Some(end) = memchr::memrchr(b'\n', &buffer[..count]).map(|end| end + 1) else {
+            self.input.extend_from_slice(&buffer[..count]);
+            return true;
+        };
+        let mut lines = &buffer[..end];
+        let mut begun = std::mem::take(&mut self.input);
+        self.input.extend_from_slice(&buffer[end..count]);
+        if !self.has_name {
+            self.has_name = true;
+            begun.clear();
+            lines = memchr::memchr(b'\n', lines).map_or(&[][..], |first| &lines[first + 1..]);
+        }
+        said.extend_from_slice(&begun);
+        said.extend_from_slice(lines);
+        true
+    }
+}
