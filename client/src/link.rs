@@ -120,7 +120,7 @@ impl Link {
     /// Puts whole lines with their ends behind what is to be written.
     pub fn queue(&mut self, lines: &[u8]) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.outgoing.append(&mut self.codec.encode(lines.to_vec(), now));
+        self.codec.encode(lines, now, &mut Vec::new(), &mut self.outgoing);
     }
 
     /// Tells the daemon at once that the handshake is done, for those who may say nothing for a while.

@@ -1,7 +1,8 @@
 //! A connection: bytes from a stream to a session, and what waits in its outbox to the stream.
 //!
-//! One future does both, so that a connection costs one task. It reads into a buffer of its thread and owns memory
-//! only for a line that is not complete, for lines that have to wait, and for what the stream does not take yet.
+//! One future does both, so that a connection costs one task. It reads into a buffer of its thread, makes what it writes
+//! in others, and owns memory only for a line that is not complete, for lines that have to wait, and for what the
+//! stream does not take yet.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -18,7 +19,7 @@ use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::flow::Flow;
-use crate::peer::{Ending, Peer, Standing};
+use crate::peer::{Chunk, Chunks, Ending, Peer, Standing};
 use crate::session::{Origin, Session, Step};
 
 /// What every connection is greeted with. It names what may follow.
@@ -34,8 +35,20 @@ const LINES_PER_TURN: u32 = 128;
 /// How long an ended connection may take to be told so, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// The most bytes of lines, about, that are written at once.
+const WRITE_SIZE: usize = 64 << 10;
+
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+    static WRITE_BUFFERS: RefCell<WriteBuffers> = RefCell::default();
+}
+
+/// What a write is made of: chunks together, an envelope's inside, and the stream's bytes.
+#[derive(Default)]
+struct WriteBuffers {
+    lines: Vec<u8>,
+    inner: Vec<u8>,
+    sealed: Vec<u8>,
 }
 
 /// Both directions of a stream.
@@ -56,7 +69,9 @@ pub(crate) struct Connection<S> {
     /// What was read and waits behind it.
     input: Vec<u8>,
     input_ended: Option<Ending>,
-    /// Bytes that the stream has taken up to `written`.
+    /// What was taken from the outbox and is not on its way yet.
+    taken: Chunks,
+    /// Bytes that the stream has not taken when it should, up to `written`.
     output: Vec<u8>,
     written: usize,
     flow: Flow,
@@ -105,6 +120,7 @@ impl<S: Stream> Connection<S> {
             held: None,
             input: Vec::new(),
             input_ended: None,
+            taken: Chunks::new(),
             output: Vec::new(),
             written: 0,
             flow: Flow::default(),
@@ -118,16 +134,12 @@ impl<S: Stream> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut lines = LINES_PER_TURN;
         loop {
-            let may_take = self.output.is_empty();
-            let standing = self.session.peer().turn(cx, &mut self.output);
-            if may_take && !self.output.is_empty() {
-                self.output = self.codec.encode(std::mem::take(&mut self.output), self.core.now());
-            }
+            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.capacity());
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
                 Err(_) => return self.over(Ending::Lost),
             };
-            let flushed = self.output.is_empty() && standing.empty;
+            let flushed = self.is_flushed() && standing.empty;
             if let (Stage::Talking, Some(ending)) = (self.stage, &standing.ending) {
                 self.ending = Some(ending.clone());
                 self.stage = Stage::Flushing;
@@ -170,31 +182,86 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Whether all that was taken from the outbox is written.
+    fn is_flushed(&self) -> bool {
+        self.output.is_empty() && self.taken.is_empty()
+    }
+
     /// Writes what was taken from the outbox. It is made progress when all of it is written, so that there may be
     /// more to take.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
-        if self.output.is_empty() {
+        if self.is_flushed() {
             return Ok(Progress::Stuck);
         }
         while self.written < self.output.len() {
-            let Poll::Ready(written) =
-                Pin::new(&mut self.stream).poll_write(cx, &self.output[self.written..])
-            else {
-                return Ok(Progress::Stuck);
-            };
-            match written? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => self.written += count,
+            let Poll::Ready(count) = self.write_some(cx, None) else { return Ok(Progress::Stuck) };
+            self.written += count?;
+        }
+        // An idle connection keeps no buffer.
+        self.output = Vec::new();
+        self.written = 0;
+        WRITE_BUFFERS.with_borrow_mut(|buffers| {
+            while !self.taken.is_empty() {
+                if !self.write_batch(cx, buffers)? {
+                    return Ok(Progress::Stuck);
+                }
             }
-            if self.stage == Stage::Flushing {
-                // Whoever still reads gets all that is theirs.
-                self.timer = Some(Timer::after(LINGER));
+            Ok(Progress::Made)
+        })
+    }
+
+    /// Writes some of what was taken, and says whether the stream took it. If not, it is kept as it has to stand
+    /// there.
+    fn write_batch(&mut self, cx: &mut Context<'_>, buffers: &mut WriteBuffers) -> io::Result<bool> {
+        let WriteBuffers { lines, inner, sealed } = buffers;
+        let taken = std::mem::take(&mut self.taken);
+        let mut chunks = taken.iter();
+        let mut batch = chunks.next().map_or(&[][..], Chunk::bytes);
+        if taken.len() > 1 && batch.len() < WRITE_SIZE {
+            lines.clear();
+            lines.extend_from_slice(batch);
+            while lines.len() < WRITE_SIZE
+                && let Some(chunk) = chunks.next()
+            {
+                lines.extend_from_slice(chunk.bytes());
+            }
+            batch = lines;
+        }
+        let bytes = if self.codec.is_sealed() {
+            sealed.clear();
+            self.codec.encode(batch, self.core.now(), inner, sealed);
+            sealed
+        } else {
+            batch
+        };
+        let left = chunks.len();
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.write_some(cx, Some(&bytes[written..])) {
+                Poll::Ready(count) => written += count?,
+                Poll::Pending => {
+                    self.output = bytes[written..].to_vec();
+                    break;
+                }
             }
         }
-        Counters::add(&self.core.counters.bytes_out, self.written);
-        self.output.clear();
-        self.written = 0;
-        Ok(Progress::Made)
+        self.taken = keep_last(taken, left);
+        Ok(self.output.is_empty())
+    }
+
+    /// Writes what the stream takes of these bytes, or of those that it should have taken before.
+    fn write_some(&mut self, cx: &mut Context<'_>, bytes: Option<&[u8]>) -> Poll<io::Result<usize>> {
+        let bytes = bytes.unwrap_or(&self.output[self.written..]);
+        let count = match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => count,
+        };
+        Counters::add(&self.core.counters.bytes_out, count);
+        if self.stage == Stage::Flushing {
+            // Whoever still reads gets all that is theirs.
+            self.timer = Some(Timer::after(LINGER));
+        }
+        Poll::Ready(Ok(count))
     }
 
     /// Takes lines, those that wait first, unless the session has enough to do.
@@ -214,7 +281,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Progress::Made);
         }
         if let Some(ending) = &self.input_ended {
-            let is_done = standing.under_way.is_empty() && standing.empty && self.output.is_empty();
+            let is_done = standing.under_way.is_empty() && standing.empty && self.is_flushed();
             if is_done {
                 self.session.peer().end(ending.clone());
             }
@@ -454,6 +521,15 @@ fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) ->
     };
     peer.end(Ending::Dismissed(code, text.to_owned()));
     true
+}
+
+/// The last `left` chunks.
+fn keep_last(mut chunks: Chunks, left: usize) -> Chunks {
+    if left == 0 {
+        return Chunks::new();
+    }
+    chunks.drain(..chunks.len() - left);
+    chunks
 }
 
 /// The last `left` bytes of `input`, in a buffer of their own size.

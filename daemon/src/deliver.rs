@@ -11,7 +11,7 @@ use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::core::{Core, Counters};
 use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Refusal, Store, Topic};
-use crate::peer::Peer;
+use crate::peer::{Peer, Shared};
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
 use crate::session::{Answer, room_tags, settings};
@@ -86,17 +86,24 @@ impl Recipients {
     }
 }
 
-/// Does what a decided draft asks for.
-pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submission, outcome: Outcome) {
-    let Submission { draft, size, reply } = submission;
-    if !draft.newcomers.is_empty() && !matches!(outcome, Outcome::Refused(_)) {
-        core.registry.set_recorded(draft.newcomers.iter().map(|newcomer| newcomer.number));
-    }
-    match reply {
-        Reply::Entry { sender, label, to } => {
-            let Act::Enter(new) = &draft.act else { return };
-            if let Outcome::Applied { id, time, conversation, peer, edits } = outcome {
-                let to = to.of(core, peer);
+/// Does what decided drafts ask for, in their order.
+pub(crate) fn deliver_all(
+    core: &Arc<Core>,
+    store: &dyn Store,
+    decided: impl IntoIterator<Item = (Submission, Outcome)>,
+) {
+    let mut run = Run::default();
+    for (submission, outcome) in decided {
+        let Submission { draft, size, reply } = submission;
+        if !draft.newcomers.is_empty() && !matches!(outcome, Outcome::Refused(_)) {
+            core.registry.set_recorded(draft.newcomers.iter().map(|newcomer| newcomer.number));
+        }
+        match (reply, &draft.act, outcome) {
+            (
+                Reply::Entry { sender, label, to },
+                Act::Enter(new),
+                outcome @ Outcome::Applied { id, time, conversation, peer, edits },
+            ) => {
                 let entry = Entry {
                     id,
                     time,
@@ -112,14 +119,35 @@ pub(crate) fn deliver(core: &Arc<Core>, store: &dyn Store, submission: Submissio
                     deleted: None,
                     reactions: Cow::Borrowed(""),
                 };
-                fan_out(core, &entry, new.key.as_deref(), &to, Some(&sender));
-                sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
-                return;
+                let to = to.of(core, peer);
+                let answer = answer_to_entry(new, label, to.name(), outcome);
+                run.take(core, &entry, new.key.as_deref(), to, Some(Saying { sender, size, answer }));
             }
+            (reply, _, outcome) => {
+                run.deliver(core);
+                answer(core, store, &draft, size, reply, outcome);
+            }
+        }
+    }
+    run.deliver(core);
+}
+
+/// Does what a decided draft asks for, if it is no new entry.
+fn answer(
+    core: &Arc<Core>,
+    store: &dyn Store,
+    draft: &Draft,
+    size: usize,
+    reply: Reply,
+    outcome: Outcome,
+) {
+    match reply {
+        Reply::Entry { sender, label, to } => {
+            let Act::Enter(new) = &draft.act else { return };
             sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
         }
         Reply::Join { sender, label } => {
-            let answer = join(core, &draft, &sender, label, outcome);
+            let answer = join(core, draft, &sender, label, outcome);
             sender.settle(size, &answer);
         }
         Reply::Retire { room } => {
@@ -212,6 +240,7 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
             return;
         }
     };
+    let mut run = Run::default();
     for entry in entries {
         let to = match &entry.peer {
             None => core.registry.room_numbered(entry.conversation).map(Recipients::Room),
@@ -226,12 +255,14 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
             }
         };
         match to {
-            Some(to) => fan_out(core, &entry, None, &to, None),
+            Some(to) => run.take(core, &entry, None, to, None),
             None => {
+                run.deliver(core);
                 core.delivered.store(entry.id, Relaxed);
             }
         }
     }
+    run.deliver(core);
     // What else was decided is about rooms.
     for stored in view.rooms().unwrap_or_default() {
         let known = core.registry.room_numbered(stored.number);
@@ -260,58 +291,146 @@ fn answer_to_entry(new: &NewEntry, label: Option<String>, name: &str, outcome: O
     answer.ok(Some(name))
 }
 
-/// Puts an entry, encoded once, into the outbox of every session that may see it, and into its sender's.
-fn fan_out(core: &Core, entry: &Entry<'_>, key: Option<&str>, to: &Recipients, sender: Option<&Arc<Peer>>) {
-    let encode = |tags: &TagBuilder| {
-        let mut line = Vec::new();
-        entry.line(to.name(), tags).write(&mut line);
-        line
-    };
-    let line = encode(&entry.tags(None));
-    // Only the sender's own sessions see the key.
-    let own_line = key.map(|key| encode(&entry.tags(Some(key))));
+/// Entries of one conversation that follow each other, on their way to the same sessions. Each is written once, and all of
+/// them are put into an outbox at once, so that a delivery costs next to nothing in a room that is busy.
+#[derive(Default)]
+struct Run {
+    to: Option<Recipients>,
+    /// The entries as everybody gets them.
+    lines: Vec<u8>,
+    said: Vec<Said>,
+}
 
-    let push = |peer: &Arc<Peer>| {
-        let is_own = own_line.is_some() && peer.identity() == entry.author.number;
-        peer.push_entry(own_line.as_ref().filter(|_| is_own).unwrap_or(&line))
-    };
-    // Whoever comes in just now sees by this that an entry is on its way.
-    core.delivering.store(entry.id, SeqCst);
-    let mut deliveries = 0;
-    let mut sender_hears = sender.is_none();
-    let mut has_arrived = false;
-    to.for_each(|peer| {
-        deliveries += 1;
-        sender_hears |= sender.is_some_and(|sender| Arc::ptr_eq(peer, sender));
-        has_arrived |= push(peer) && !peer.is_quiet() && peer.identity() != entry.author.number;
-    });
-    if let Some(sender) = sender.filter(|_| !sender_hears) {
-        deliveries += 1;
-        push(sender);
-    }
-    Counters::add(&core.counters.deliveries, deliveries);
-    Counters::add(&core.counters.entries, 1);
-    core.delivered.store(entry.id, Relaxed);
-    core.reads.set_behind();
+/// An entry of a run.
+struct Said {
+    id: u64,
+    author: u64,
+    /// Where its line ends.
+    end: usize,
+    /// The line with its key, for its author's own sessions.
+    own: Option<Vec<u8>>,
+    saying: Option<Saying>,
+    /// Whether its sender has heard it as one of those who hear the conversation.
+    is_heard: bool,
+}
 
-    match to {
-        Recipients::Person { identity, .. } => {
-            if let Some(identity) = identity.as_ref().filter(|_| has_arrived) {
-                identity.delivered.fetch_max(entry.id, Relaxed);
-            }
+/// Who said an entry, and what is answered.
+struct Saying {
+    sender: Arc<Peer>,
+    size: usize,
+    answer: Vec<u8>,
+}
+
+impl Run {
+    /// The longest run in bytes: what waits for a slow session is held as a whole.
+    const BYTES: usize = 64 << 10;
+
+    /// Adds an entry, behind the others if it goes where they go.
+    fn take(
+        &mut self,
+        core: &Core,
+        entry: &Entry<'_>,
+        key: Option<&str>,
+        to: Recipients,
+        saying: Option<Saying>,
+    ) {
+        let goes_along = match (&self.to, &to) {
+            (Some(Recipients::Room(these)), Recipients::Room(those)) => Arc::ptr_eq(these, those),
+            _ => false,
+        };
+        if !goes_along || self.lines.len() >= Run::BYTES {
+            self.deliver(core);
         }
-        Recipients::Room(room) => {
-            room.written_at(entry.id);
-            if entry.kind == EntryKind::Topic {
-                let topic = entry.text.as_deref().map(|text| Topic {
-                    text: text.to_owned(),
-                    from: entry.author.nick.clone(),
-                    tags: entry.tags(None).into_string(),
-                });
-                room.set_topic(topic);
+        entry.line(to.name(), &entry.tags(None)).write(&mut self.lines);
+        let own = key.map(|key| {
+            let mut line = Vec::new();
+            entry.line(to.name(), &entry.tags(Some(key))).write(&mut line);
+            line
+        });
+        let (id, author, end) = (entry.id, entry.author.number, self.lines.len());
+        if let (Recipients::Room(room), EntryKind::Topic) = (&to, entry.kind) {
+            room.set_topic(entry.text.as_deref().map(|text| Topic {
+                text: text.to_owned(),
+                from: entry.author.nick.clone(),
+                tags: entry.tags(None).into_string(),
+            }));
+        }
+        self.to = Some(to);
+        self.said.push(Said { id, author, end, own, saying, is_heard: false });
+    }
+
+    /// Puts the entries into the outbox of every session that may see them, and into their senders'; then answers
+    /// those.
+    fn deliver(&mut self, core: &Core) {
+        let Run { to: Some(to), lines, mut said } = std::mem::take(self) else { return };
+        let Some(last) = said.last().map(|said| said.id) else { return };
+        // Their own sessions may be given something else than the others'.
+        let mut authors: Vec<u64> = said.iter().map(|said| said.author).collect();
+        authors.sort_unstable();
+        authors.dedup();
+        let lines = Shared::new(lines, &core.budget);
+
+        // Whoever comes in just now sees by this that something is on its way.
+        core.delivering.store(last, SeqCst);
+        let mut deliveries = 0;
+        let mut has_arrived = false;
+        to.for_each(|peer| {
+            deliveries += said.len();
+            let me = peer.identity();
+            if authors.binary_search(&me).is_err() {
+                has_arrived |= peer.push_shared(&lines) && !peer.is_quiet();
+                return;
             }
+            for said in &mut said {
+                said.is_heard |= said.saying.as_ref().is_some_and(|saying| Arc::ptr_eq(peer, &saying.sender));
+            }
+            match own_lines(lines.bytes(), &said, me) {
+                Some(own) => peer.push_entries(&own),
+                None => peer.push_shared(&lines),
+            };
+        });
+        Counters::add(&core.counters.entries, said.len());
+        let mut begin = 0;
+        for Said { end, own, saying, is_heard, .. } in said {
+            if let Some(Saying { sender, size, answer }) = saying {
+                if !is_heard {
+                    deliveries += 1;
+                    sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
+                }
+                sender.settle(size, &answer);
+            }
+            begin = end;
+        }
+        Counters::add(&core.counters.deliveries, deliveries);
+        core.delivered.store(last, Relaxed);
+        core.reads.set_behind();
+        match to {
+            Recipients::Person { identity, .. } => {
+                if let Some(identity) = identity.filter(|_| has_arrived) {
+                    identity.delivered.fetch_max(last, Relaxed);
+                }
+            }
+            Recipients::Room(room) => room.written_at(last),
         }
     }
+}
+
+/// The entries of a run as their author's own sessions get them; `None` if that is as everybody does.
+fn own_lines(lines: &[u8], said: &[Said], me: u64) -> Option<Vec<u8>> {
+    let is_own = |said: &Said| said.author == me && said.own.is_some();
+    if !said.iter().any(is_own) {
+        return None;
+    }
+    let mut own_lines = Vec::with_capacity(lines.len() + 64 * said.len());
+    let mut begin = 0;
+    for said in said {
+        match said.own.as_ref().filter(|_| is_own(said)) {
+            Some(own) => own_lines.extend_from_slice(own),
+            None => own_lines.extend_from_slice(&lines[begin..said.end]),
+        }
+        begin = said.end;
+    }
+    Some(own_lines)
 }
 
 /// Tells sessions where a marker stands.

@@ -8,6 +8,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
+use smallvec::SmallVec;
 use snug_protocol::{Code, ServerLine};
 
 use crate::config::Limits;
@@ -46,9 +47,12 @@ pub(crate) struct Peer {
 /// What waits for one session. Lines stand in it whole and in order.
 #[derive(Default)]
 struct Outbox {
-    waiting: Vec<u8>,
-    /// Bytes that the connection has taken and not written yet, and the memory that was counted for them.
+    waiting: Chunks,
+    /// Bytes in it, and those that the connection has taken and not written yet.
+    fill: usize,
     writing: usize,
+    /// The memory that is counted for its own chunks, and for what the connection has taken of them or made of it.
+    memory: usize,
     writing_memory: usize,
     /// How much of what waits, and of what is being written, answers the session's own commands.
     answers: usize,
@@ -56,6 +60,52 @@ struct Outbox {
     under_way: UnderWay,
     ending: Option<Ending>,
     waker: Option<Waker>,
+}
+
+/// Lines that wait, in order.
+pub(crate) type Chunks = SmallVec<[Chunk; 2]>;
+
+/// Whole lines.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// For this session.
+    Own(Vec<u8>),
+    /// For many.
+    Shared(Arc<Shared>),
+}
+
+impl Chunk {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Own(lines) => lines,
+            Chunk::Shared(shared) => &shared.lines,
+        }
+    }
+}
+
+/// Lines that wait for many sessions, written once. Whoever delivers them puts a reference into each outbox: a delivery
+/// copies nothing, and all connections write from the same memory, which the processor has at hand by the second one.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    lines: Vec<u8>,
+    budget: Arc<Budget>,
+}
+
+impl Shared {
+    pub(crate) fn new(lines: Vec<u8>, budget: &Arc<Budget>) -> Arc<Shared> {
+        budget.take(lines.capacity());
+        Arc::new(Shared { lines, budget: Arc::clone(budget) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.lines
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.give_back(self.lines.capacity());
+    }
 }
 
 /// What a session has handed to the log and not heard of yet.
@@ -229,9 +279,14 @@ impl Peer {
         self.outbox().push(lines, &self.budget)
     }
 
-    /// Puts an entry into the outbox, if it hears them now, and says whether it is there.
-    pub(crate) fn push_entry(&self, line: &[u8]) -> bool {
-        self.is_live() && self.push(line)
+    /// Puts entries into the outbox, if it hears them now, and says whether they are there.
+    pub(crate) fn push_entries(&self, lines: &[u8]) -> bool {
+        self.is_live() && self.push(lines)
+    }
+
+    /// The same, for entries that many hear.
+    pub(crate) fn push_shared(&self, shared: &Arc<Shared>) -> bool {
+        self.is_live() && self.outbox().push_shared(shared, &self.budget)
     }
 
     /// Whether it came to say something rather than to listen, so that what it hears may not be read.
@@ -265,7 +320,7 @@ impl Peer {
     /// Puts lines that may be dropped into the outbox, if it is less than a quarter full.
     pub(crate) fn push_if_quiet(&self, lines: &[u8]) {
         let mut outbox = self.outbox();
-        if outbox.fill() + lines.len() <= self.budget.per_session.load(Relaxed) / 4 {
+        if outbox.total() + lines.len() <= self.budget.per_session.load(Relaxed) / 4 {
             outbox.push(lines, &self.budget);
         }
     }
@@ -309,26 +364,39 @@ impl Peer {
         self.outbox().end(ending, &self.budget);
     }
 
-    /// How the outbox stands. `cx` is woken when that changes. If `into` is empty, all that waits is moved there.
-    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Vec<u8>) -> Standing {
+    /// How the outbox stands. `cx` is woken when that changes. If the connection has written all that it has taken,
+    /// all that waits is moved to `into`; `held` is the memory that it needs for what the stream does not take.
+    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, held: usize) -> Standing {
         let mut outbox = self.outbox();
-        if into.is_empty() {
-            // The emptied buffer goes back; an idle session keeps none.
-            self.budget.give_back(outbox.writing_memory);
-            self.budget.keep(std::mem::replace(into, std::mem::take(&mut outbox.waiting)));
-            outbox.writing = into.len();
-            outbox.writing_memory = into.capacity();
+        if into.is_empty() && held == 0 {
+            let taken = std::mem::take(&mut outbox.memory);
+            self.budget.give_back(std::mem::replace(&mut outbox.writing_memory, taken));
+            // An idle session keeps no memory.
+            *into = std::mem::take(&mut outbox.waiting);
+            outbox.writing = std::mem::take(&mut outbox.fill);
             outbox.writing_answers = std::mem::take(&mut outbox.answers);
+        } else if held > outbox.writing_memory {
+            self.budget.take(held - outbox.writing_memory);
+            outbox.writing_memory = held;
         }
         if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             outbox.waker = Some(cx.waker().clone());
         }
         Standing {
             empty: outbox.waiting.is_empty(),
-            crowded: outbox.fill() > self.budget.per_session.load(Relaxed) / 4,
+            crowded: outbox.total() > self.budget.per_session.load(Relaxed) / 4,
             under_way: outbox.under_way,
             ending: outbox.ending.clone(),
         }
+    }
+
+    /// Takes what waits, as a connection that has written all before, and will have written this.
+    #[cfg(test)]
+    pub(crate) fn drain(&self) -> Vec<u8> {
+        let mut chunks = Chunks::new();
+        self.turn(&Context::from_waker(Waker::noop()), &mut chunks, 0);
+        self.turn(&Context::from_waker(Waker::noop()), &mut Chunks::new(), 0);
+        chunks.iter().flat_map(Chunk::bytes).copied().collect()
     }
 
     /// What the session has handed to the log and not heard of yet.
@@ -339,14 +407,14 @@ impl Peer {
     /// What is under way, if the session may take another line: it is not over and has not too much to do.
     pub(crate) fn may_go_on(&self) -> Option<UnderWay> {
         let outbox = self.outbox();
-        let is_crowded = outbox.fill() > self.budget.per_session.load(Relaxed) / 4;
+        let is_crowded = outbox.total() > self.budget.per_session.load(Relaxed) / 4;
         let may = outbox.ending.is_none() && !outbox.under_way.is_full() && !is_crowded;
         may.then_some(outbox.under_way)
     }
 
     /// Bytes that wait or are being written.
     pub(crate) fn fill(&self) -> usize {
-        self.outbox().fill()
+        self.outbox().total()
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -358,44 +426,67 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         let outbox = self.outbox();
-        self.budget.give_back(outbox.waiting.capacity() + outbox.writing_memory);
+        self.budget.give_back(outbox.memory + outbox.writing_memory);
     }
 }
 
 impl Outbox {
-    fn fill(&self) -> usize {
-        self.waiting.len() + self.writing
+    /// Bytes that wait or are being written.
+    fn total(&self) -> usize {
+        self.fill + self.writing
     }
 
-    fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
+    /// Whether so many bytes more may wait. If not, what waits is discarded and the session ends.
+    fn has_room(&mut self, bytes: usize, budget: &Budget) -> bool {
         if self.ending.is_some() {
             return false;
         }
         // Whoever asked for a long list is not slow because it is long.
-        let events = self.fill() - self.answers - self.writing_answers;
-        if events + lines.len() > budget.per_session.load(Relaxed) {
+        let events = self.total() - self.answers - self.writing_answers;
+        if events + bytes > budget.per_session.load(Relaxed) {
             let text = "you read too slowly, and what waited was discarded; connect again and resume";
             self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
             return false;
         }
-        self.append(lines, budget);
-        self.wake();
         true
+    }
+
+    fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
+        let has_room = self.has_room(lines.len(), budget);
+        if has_room {
+            self.append(lines, budget);
+            self.wake();
+        }
+        has_room
+    }
+
+    fn push_shared(&mut self, shared: &Arc<Shared>, budget: &Budget) -> bool {
+        let has_room = self.has_room(shared.lines.len(), budget);
+        if has_room {
+            self.fill += shared.lines.len();
+            self.waiting.push(Chunk::Shared(Arc::clone(shared)));
+            self.wake();
+        }
+        has_room
     }
 
     fn append(&mut self, lines: &[u8], budget: &Budget) {
         if lines.is_empty() {
             return;
         }
-        let before = self.waiting.capacity();
-        if before == 0 {
-            self.waiting = budget.spare();
+        if !matches!(self.waiting.last(), Some(Chunk::Own(_))) {
+            self.waiting.push(Chunk::Own(Vec::new()));
         }
-        self.waiting.extend_from_slice(lines);
-        let grown = self.waiting.capacity() - before;
-        if grown > 0 {
-            budget.take(grown);
+        if let Some(Chunk::Own(own)) = self.waiting.last_mut() {
+            let before = own.capacity();
+            own.extend_from_slice(lines);
+            let grown = own.capacity() - before;
+            if grown > 0 {
+                self.memory += grown;
+                budget.take(grown);
+            }
         }
+        self.fill += lines.len();
     }
 
     fn end(&mut self, ending: Ending, budget: &Budget) {
@@ -404,8 +495,9 @@ impl Outbox {
         }
         if let Ending::Dismissed(code, text) = &ending {
             if *code == Code::TooSlow {
-                budget.give_back(self.waiting.capacity());
-                self.waiting = Vec::new();
+                budget.give_back(std::mem::take(&mut self.memory));
+                self.waiting = Chunks::new();
+                self.fill = 0;
                 self.answers = 0;
             }
             let mut line = Vec::new();
@@ -448,25 +540,18 @@ pub(crate) fn wake_afterwards(work: impl FnOnce()) {
 
 /// What all outboxes may hold, together and each.
 ///
-/// Memory is counted when a buffer grows, not when a line is put into it, so that a delivery costs nothing here.
+/// Memory is counted when a buffer grows, not when a line is put into it, and once where it is shared, so that a delivery
+/// costs nothing here.
 #[derive(Debug)]
 pub(crate) struct Budget {
     per_session: AtomicUsize,
     total: AtomicUsize,
     most: AtomicUsize,
-    /// Buffers that were written empty, for the next who needs one: a busy outbox would make one anew each time, in
-    /// seven steps from nothing to 16 KiB.
-    spare: Mutex<Vec<Vec<u8>>>,
 }
-
-/// How many buffers are kept, and the largest.
-const SPARE: usize = 128;
-const SPARE_SIZE: usize = 32 << 10;
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Budget {
-        let spare = Mutex::default();
-        let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into(), spare };
+        let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into() };
         budget.set(limits);
         budget
     }
@@ -475,23 +560,6 @@ impl Budget {
     pub(crate) fn set(&self, limits: &Limits) {
         self.per_session.store(limits.outbox.bytes(), Relaxed);
         self.most.store(limits.outboxes.bytes(), Relaxed);
-    }
-
-    /// An empty buffer, with memory if there is one to spare.
-    fn spare(&self) -> Vec<u8> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    /// Keeps a buffer that was written, unless there are enough.
-    fn keep(&self, mut buffer: Vec<u8>) {
-        if !(1 << 10..=SPARE_SIZE).contains(&buffer.capacity()) {
-            return;
-        }
-        buffer.clear();
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE {
-            spare.push(buffer);
-        }
     }
 
     /// The bytes by which all outboxes together are over their limit.
@@ -548,77 +616,103 @@ mod tests {
         Peer::new(1, Origin::Embedder, 0, Arc::new(Budget::new(&limits)))
     }
 
-    fn take(peer: &Peer, into: &mut Vec<u8>) -> Standing {
-        peer.turn(&Context::from_waker(Waker::noop()), into)
+    /// Takes what waits, as a connection does that has written everything before.
+    fn take(peer: &Peer) -> (Standing, Vec<u8>) {
+        let mut chunks = Chunks::new();
+        let standing = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, 0);
+        (standing, chunks.iter().flat_map(Chunk::bytes).copied().collect())
     }
 
     #[test]
     fn a_slow_reader_loses_what_waits_and_is_told() {
         let peer = peer(64 << 10);
         let line = [b'x'; 1024];
-        for _ in 0..65 {
+        let shared = Shared::new(line.to_vec(), &peer.budget);
+        for _ in 0..33 {
             peer.push(&line);
+            peer.push_shared(&shared);
         }
-        let mut taken = Vec::new();
-        let standing = take(&peer, &mut taken);
+        let (standing, taken) = take(&peer);
         assert!(taken.starts_with(b"ERR - too-slow ") && taken.ends_with(b"\n"));
         assert!(matches!(standing.ending, Some(Ending::Dismissed(Code::TooSlow, _))));
         peer.push(&line);
-        assert!(take(&peer, &mut Vec::new()).empty, "nothing follows the end");
+        peer.push_shared(&shared);
+        assert!(take(&peer).1.is_empty(), "nothing follows the end");
+    }
+
+    #[test]
+    fn what_is_its_own_and_what_is_shared_come_in_order() {
+        let peer = peer(64 << 10);
+        let shared = Shared::new(b"2\n".to_vec(), &peer.budget);
+        peer.push(b"1\n");
+        peer.push_shared(&shared);
+        peer.push_answer(b"3\n");
+        peer.push(b"4\n");
+        peer.push_shared(&shared);
+        assert_eq!(take(&peer).1, b"1\n2\n3\n4\n2\n");
     }
 
     #[test]
     fn what_is_being_written_counts_and_presence_is_dropped_first() {
         let peer = peer(64 << 10);
         peer.push(&[b'x'; 20 << 10]);
-        let mut taken = Vec::new();
-        assert!(take(&peer, &mut taken).crowded);
+        let (standing, taken) = take(&peer);
+        assert!(standing.crowded);
         assert_eq!((taken.len(), peer.fill()), (20 << 10, 20 << 10));
         peer.push_if_quiet(b"presence\n");
         assert_eq!(peer.fill(), 20 << 10);
         peer.push_answer(&[b'x'; 100 << 10]);
         assert_eq!(peer.fill(), 120 << 10);
         peer.push(b"an event\n");
-        assert!(take(&peer, &mut Vec::new()).ending.is_none(), "a long answer makes nobody slow");
+        assert!(take(&peer).0.ending.is_none(), "a long answer makes nobody slow");
     }
 
     #[test]
     fn memory_is_counted_while_it_is_held_and_no_longer() {
         let peer = peer(1 << 20);
         let budget = Arc::clone(&peer.budget);
+        let counted = || budget.total.load(Relaxed);
         peer.push(&[b'x'; 10_000]);
-        assert!(budget.total.load(Relaxed) >= 10_000);
-        let mut taken = Vec::new();
-        take(&peer, &mut taken);
-        assert!(budget.total.load(Relaxed) >= 10_000, "the connection holds it now");
-        taken.clear();
-        take(&peer, &mut taken);
-        assert_eq!(budget.total.load(Relaxed), 0);
+        assert!(counted() >= 10_000);
+        take(&peer);
+        assert!(counted() >= 10_000, "the connection holds it now");
+        take(&peer);
+        assert_eq!(counted(), 0);
+
+        let shared = Shared::new(vec![b'x'; 5_000], &budget);
+        peer.push_shared(&shared);
+        peer.push_shared(&shared);
+        drop(shared);
+        assert_eq!(counted(), 5_000, "once, however often it waits");
+        take(&peer);
+        assert_eq!(counted(), 0);
+        let mut taken = Chunks::new();
+        peer.turn(&Context::from_waker(Waker::noop()), &mut taken, 3_000);
+        assert_eq!(counted(), 3_000, "what the stream did not take");
+
         peer.push(b"taken and not written\n");
-        take(&peer, &mut taken);
+        take(&peer);
         peer.push(b"left behind\n");
         drop(peer);
-        assert_eq!(budget.total.load(Relaxed), 0);
+        assert_eq!(counted(), 0);
     }
 
     #[test]
     fn silence_is_asked_about_once_and_then_the_end() {
         let peer = peer(1 << 20);
-        let mut taken = Vec::new();
         peer.check_pulse(500, 100, 300);
-        assert!(take(&peer, &mut taken).empty && taken.is_empty(), "nobody types PONG into nc");
+        assert!(take(&peer).1.is_empty(), "nobody types PONG into nc");
         peer.set_answers_pings();
         peer.heard_at(500);
         peer.check_pulse(650, 100, 300);
         peer.check_pulse(700, 100, 300);
-        take(&peer, &mut taken);
-        assert_eq!(taken, b"PING 650\n");
+        assert_eq!(take(&peer).1, b"PING 650\n");
         peer.set_held_up(true);
         peer.check_pulse(900, 100, 300);
         peer.set_held_up(false);
         peer.check_pulse(1000, 100, 300);
-        assert!(take(&peer, &mut taken).ending.is_none(), "being held up is no silence");
+        assert!(take(&peer).0.ending.is_none(), "being held up is no silence");
         peer.check_pulse(1200, 100, 300);
-        assert!(matches!(take(&peer, &mut taken).ending, Some(Ending::Dismissed(Code::Timeout, _))));
+        assert!(matches!(take(&peer).0.ending, Some(Ending::Dismissed(Code::Timeout, _))));
     }
 }

@@ -143,9 +143,8 @@ impl Writer {
     /// Commits a pack, delivers it and answers it.
     fn work_off(&mut self, core: &Arc<Core>, store: &mut dyn Store, pack: Vec<Submission>) {
         if self.is_broken && !self.reopen(core, store) {
-            for submission in pack {
-                deliver::deliver(core, store, submission, unavailable());
-            }
+            let decided = pack.into_iter().map(|submission| (submission, unavailable()));
+            deliver::deliver_all(core, store, decided);
             return;
         }
         let outcomes = self.commit(core, store, &pack);
@@ -157,11 +156,7 @@ impl Writer {
                 _ => {}
             }
         }
-        peer::wake_afterwards(|| {
-            for (submission, outcome) in pack.into_iter().zip(outcomes) {
-                deliver::deliver(core, store, submission, outcome);
-            }
-        });
+        peer::wake_afterwards(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
         if is_time_to_tidy && self.has_deleted {
             self.has_deleted = !store.tidy();
         }

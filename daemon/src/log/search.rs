@@ -2,6 +2,8 @@
 //!
 //! It is SQLite's FTS5 (<https://sqlite.org/fts5.html>). Everything in it comes from the log and can be made anew.
 
+use std::collections::HashMap;
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +15,10 @@ use super::view::{Row, Rows, View};
 use super::{Access, Party};
 
 /// Entries that are indexed in one transaction.
-const BATCH: u64 = 5_000;
+const BATCH: u64 = 10_000;
+
+/// Bytes of words that are gathered before they are written: most of a batch, so that few segments have to be merged.
+const GATHERED: u64 = 4 << 20;
 
 /// The tables. `upto` is the watermark: the last entry that is in the index.
 const SCHEMA: &str = "
@@ -23,11 +28,14 @@ const SCHEMA: &str = "
         upto INTEGER NOT NULL
     ) STRICT;
     -- `place` has words for where a message is and whose: cNUMBER its conversation, room if that is a room, iNUMBER
-    -- the two of a private message, aHASH its author's nick.
+    -- the two of a private message, aHASH its author's nick. How long texts are matters only where results are ranked.
     CREATE VIRTUAL TABLE IF NOT EXISTS search.words USING fts5 (
-        text, place, prefix = '1 2', tokenize = \"unicode61 remove_diacritics 2\"
+        text, place, prefix = '1 2', columnsize = 0, tokenize = \"unicode61 remove_diacritics 2\"
     );
 ";
+
+/// An index of an older form goes, and is made anew.
+const OLDER: &str = "SELECT EXISTS (SELECT 1 FROM search.sqlite_schema WHERE name = 'words' AND sql NOT LIKE '%columnsize = 0%')";
 
 /// Attaches the index in `file`, or one in memory. If it is of another log, it begins anew.
 pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Result<()> {
@@ -38,10 +46,16 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
     if file.is_some() {
         database.pragma_update_and_check(Some("search"), "journal_mode", "wal", |_| Ok(()))?;
         database.pragma_update(Some("search"), "synchronous", "NORMAL")?;
+        // Pages that are changed again and again are written once, not with each checkpoint.
+        database.pragma_update(Some("search"), "wal_autocheckpoint", 4_000)?;
     }
     database.pragma_update(Some("search"), "secure_delete", true)?;
+    if database.query_row(OLDER, [], |row| row.get(0))? {
+        database.execute_batch("DROP TABLE search.words; DROP TABLE search.state;")?;
+    }
     database.execute_batch(SCHEMA)?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
+    database.execute("INSERT INTO search.words (words, rank) VALUES ('hashsize', ?1)", [GATHERED])?;
     // Segments are merged sixteen at a time instead of four: half the work, and a search looks into a few more.
     database.execute("INSERT INTO search.words (words, rank) VALUES ('automerge', 16)", [])?;
     Ok(())
@@ -241,28 +255,32 @@ impl<'c> Index<'c> {
              FROM main.entry LEFT JOIN main.entry about ON about.id = entry.about AND entry.kind = 'EDIT'
              WHERE entry.id > ?1 ORDER BY entry.id LIMIT ?2",
         )?;
+        let mut insert =
+            database.prepare_cached("INSERT INTO search.words (rowid, text, place) VALUES (?1, ?2, ?3)")?;
         let mut rows = statement.query([upto, BATCH])?;
         let mut reached = upto;
         let mut count = 0;
+        let mut place = String::new();
+        let mut author_words: HashMap<String, String> = HashMap::new();
         while let Some(row) = rows.next()? {
             count += 1;
             reached = row.get(0)?;
-            let kind: String = row.get(1)?;
-            match kind.as_str() {
+            match row.get_ref(1)?.as_str()? {
                 "MSG" | "PRIV" | "TOPIC" => {
-                    let Some(text) = row.get::<_, Option<String>>(6)? else { continue };
+                    let Some(text) = row.get_ref(6)?.as_str_or_null()? else { continue };
                     let (conversation, author): (u64, u64) = (row.get(2)?, row.get(3)?);
-                    let nick: String = row.get(4)?;
-                    let mut place = format!("c{conversation} {}", author_word(&nick));
-                    match row.get::<_, Option<u64>>(5)? {
-                        None => place.push_str(" room"),
-                        Some(peer) => place.push_str(&format!(" i{author} i{peer}")),
+                    let nick = row.get_ref(4)?.as_str()?;
+                    if !author_words.contains_key(nick) {
+                        author_words.insert(nick.to_owned(), author_word(nick));
                     }
-                    database
-                        .prepare_cached(
-                            "INSERT OR REPLACE INTO search.words (rowid, text, place) VALUES (?1, ?2, ?3)",
-                        )?
-                        .execute(params![reached, text, place])?;
+                    place.clear();
+                    // Writing to a String cannot fail.
+                    let _ = write!(place, "c{conversation} {}", author_words[nick]);
+                    let _ = match row.get::<_, Option<u64>>(5)? {
+                        None => write!(place, " room"),
+                        Some(peer) => write!(place, " i{author} i{peer}"),
+                    };
+                    insert.execute(params![reached, text, place])?;
                 }
                 "EDIT" => {
                     let (about, text): (Option<u64>, Option<String>) = (row.get(7)?, row.get(8)?);
@@ -316,7 +334,7 @@ impl<'c> Index<'c> {
              ORDER BY words.rowid DESC",
         )?;
         let mut found = statement.query(params![matching, lower, upper])?;
-        let mut accesses = std::collections::HashMap::new();
+        let mut accesses = HashMap::new();
         let mut rows = Rows::default();
         let mut bytes = 0;
         while let Some(row) = found.next()? {

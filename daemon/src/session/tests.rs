@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -51,7 +50,6 @@ impl Random for TestRandom {
 
 struct Person {
     session: Session,
-    taken: Vec<u8>,
 }
 
 impl World {
@@ -78,7 +76,7 @@ impl World {
         let peer = self.core.new_peer(origin);
         let limits = &self.core.config().limits;
         self.core.registry.admit(&peer, limits).expect("there is room");
-        Person { session: Session::new(Arc::clone(&self.core), peer, origin), taken: Vec::new() }
+        Person { session: Session::new(Arc::clone(&self.core), peer, origin) }
     }
 
     /// Somebody over TCP from this machine, who has said NICK and heard the answer.
@@ -129,9 +127,7 @@ impl World {
 impl Person {
     /// All lines since the last call.
     fn heard(&mut self) -> String {
-        self.taken.clear();
-        self.session.peer.turn(&Context::from_waker(Waker::noop()), &mut self.taken);
-        String::from_utf8(self.taken.clone()).expect("UTF-8")
+        String::from_utf8(self.session.peer.drain()).expect("UTF-8")
     }
 
     fn is_over(&self) -> bool {

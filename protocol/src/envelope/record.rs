@@ -140,7 +140,19 @@ impl Sealer {
         if !is_lines(lines.as_bytes()) {
             return Err(SealError::Payload);
         }
-        self.seal(Kind::Lines, lines.as_bytes(), padding, out)
+        self.seal(Kind::Lines, lines.as_bytes(), padding, &mut Vec::new(), out)
+    }
+
+    /// The same, for lines of which this is known. The envelope is made in `inner`, whose former contents go.
+    pub(crate) fn seal_known_lines(
+        &mut self,
+        lines: &[u8],
+        padding: Padding,
+        inner: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        debug_assert!(std::str::from_utf8(lines).is_ok() && is_lines(lines), "{lines:?}");
+        self.seal(Kind::Lines, lines, padding, inner, out)
     }
 
     /// Appends one envelope with bytes: exactly those that the line before announced.
@@ -148,7 +160,7 @@ impl Sealer {
     /// # Errors
     /// [`SealError`]; nothing is appended.
     pub fn seal_bytes(&mut self, bytes: &[u8], padding: Padding, out: &mut Vec<u8>) -> Result<(), SealError> {
-        self.seal(Kind::Bytes, bytes, padding, out)
+        self.seal(Kind::Bytes, bytes, padding, &mut Vec::new(), out)
     }
 
     /// Appends a key update and goes on with the next key. Every key is updated after 2^20 records without being
@@ -160,7 +172,7 @@ impl Sealer {
         if self.is_closed {
             return Err(SealError::Closed);
         }
-        self.append(Kind::KeyUpdate, b"", Padding::None, out)?;
+        self.append(Kind::KeyUpdate, b"", Padding::None, &mut Vec::new(), out)?;
         self.keyed.update();
         Ok(())
     }
@@ -170,7 +182,7 @@ impl Sealer {
     /// # Errors
     /// [`SealError`]; the reason is too long, or it was closed before.
     pub fn close(&mut self, reason: &str, out: &mut Vec<u8>) -> Result<(), SealError> {
-        self.seal(Kind::Close, reason.as_bytes(), Padding::None, out)?;
+        self.seal(Kind::Close, reason.as_bytes(), Padding::None, &mut Vec::new(), out)?;
         self.is_closed = true;
         Ok(())
     }
@@ -180,6 +192,7 @@ impl Sealer {
         kind: Kind,
         payload: &[u8],
         padding: Padding,
+        inner: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         if self.is_closed {
@@ -192,7 +205,7 @@ impl Sealer {
         if self.keyed.count + 1 >= RECORDS_PER_KEY {
             self.update_key(out)?;
         }
-        self.append(kind, payload, padding, out)
+        self.append(kind, payload, padding, inner, out)
     }
 
     fn append(
@@ -200,15 +213,17 @@ impl Sealer {
         kind: Kind,
         payload: &[u8],
         padding: Padding,
+        inner: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        let mut inner = Vec::with_capacity(padding.apply(payload.len() + 1) + AES_256_GCM.tag_len());
+        inner.clear();
+        inner.reserve(padding.apply(payload.len() + 1) + AES_256_GCM.tag_len());
         inner.extend_from_slice(payload);
         inner.push(kind as u8);
         inner.resize(padding.apply(inner.len()), 0);
-        self.keyed.key.seal_in_place_append_tag(Aad::empty(), &mut inner).map_err(|_| SealError::Closed)?;
+        self.keyed.key.seal_in_place_append_tag(Aad::empty(), inner).map_err(|_| SealError::Closed)?;
         self.keyed.count += 1;
-        base64::encode(&inner, out);
+        base64::encode(inner, out);
         out.push(b'\n');
         Ok(())
     }
