@@ -5,12 +5,16 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
 use crate::wire::{Dialect, Wire};
+
+/// The sender whose messages only show that everyone is there.
+const SETTLING: usize = 9_999;
 
 /// Bytes of a mark.
 const MARK: usize = 14;
@@ -61,6 +65,8 @@ pub(crate) struct Heard {
     pub(crate) order: u64,
     /// How many of each sender; only the first senders are counted.
     pub(crate) of: Vec<u64>,
+    /// The last one: sender and number.
+    last: (u64, u64),
     /// Whether one came twice or out of order.
     pub(crate) is_wrong: bool,
     /// The end of what was read, which may be the beginning of a mark.
@@ -117,35 +123,43 @@ impl Crowd {
     }
 
     /// The same; `each` is told how many marks each connection had read, when something was read from it.
-    pub(crate) fn turn_with(&mut self, wait: i64, mut each: impl FnMut(usize, &Heard)) -> anyhow::Result<usize> {
+    pub(crate) fn turn_with(
+        &mut self,
+        wait: i64,
+        mut each: impl FnMut(usize, &Heard),
+    ) -> anyhow::Result<usize> {
         self.events.clear();
         let timeout = rustix::event::Timespec { tv_sec: wait / 1_000, tv_nsec: wait % 1_000 * 1_000_000 };
         epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout))?;
         for at in 0..self.events.len() {
             let index = usize::try_from(self.events[at].data.u64())?;
             let Member { wire, heard } = &mut self.members[index];
-            wire.read(&mut self.buffer, |bytes| heard.take(bytes)).with_context(|| format!("member {index}"))?;
+            wire.read(&mut self.buffer, |bytes| heard.take(bytes))
+                .with_context(|| format!("member {index}"))?;
             each(index, heard);
         }
         Ok(self.events.len())
     }
 
-    /// Waits until everyone has heard one message that is said now, so that nothing of before is still on its way, and
-    /// forgets what was heard.
+    /// Waits until everyone has heard a message that is said now, so that nothing of before is still on its way, and
+    /// forgets what was heard. Who speaks no language that tells when one is in may miss the first ones.
     pub(crate) fn settle(&mut self, room: &str) -> anyhow::Result<()> {
-        let begun = std::time::Instant::now();
-        let before: Vec<u64> = self.members.iter().map(|member| member.heard.count).collect();
-        let line = self.dialect.message(room, &marked(9_999, 0, 40));
-        self.say(0, &line)?;
         let first = usize::from(!self.dialect.echoes());
-        while (first..self.len()).any(|member| self.heard(member).count == before[member]) {
-            ensure!(begun.elapsed().as_secs() < 60, "not everyone has heard a message within a minute");
-            self.turn(1_000)?;
+        for attempt in 0..60 {
+            let line = self.dialect.message(room, &marked(SETTLING, attempt, 40));
+            self.say(0, &line)?;
+            let begun = Instant::now();
+            while begun.elapsed().as_millis() < 1_000 {
+                self.turn(100)?;
+                if (first..self.len()).all(|member| self.heard(member).last == (SETTLING as u64, attempt)) {
+                    for member in &mut self.members {
+                        member.heard = Heard::default();
+                    }
+                    return Ok(());
+                }
+            }
         }
-        for member in &mut self.members {
-            member.heard = Heard::default();
-        }
-        Ok(())
+        bail!("not everyone has heard a message within a minute")
     }
 }
 
@@ -190,7 +204,9 @@ impl Heard {
             *count = number + 1;
         }
         self.count += 1;
-        self.order = (self.order ^ (sender << 32 | number)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+        self.last = (sender, number);
+        self.order =
+            (self.order ^ (sender << 32 | number)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
     }
 }
 

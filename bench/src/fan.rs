@@ -135,7 +135,10 @@ impl Fan {
                     crowd.say(sender, &lines)?;
                 }
             }
-            ensure!(crowd.turn(10_000)? > 0, "nothing has come for ten seconds, and {missing} deliveries are missing");
+            ensure!(
+                crowd.turn(10_000)? > 0,
+                "nothing has come for ten seconds, and {missing} deliveries are missing"
+            );
             missing = deliveries - (0..self.members).map(|member| crowd.heard(member).count).sum::<u64>();
         }
         let (cpu, seconds) = (server.cpu()? - cpu, begun.elapsed().as_secs_f64());

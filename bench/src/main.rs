@@ -19,6 +19,7 @@ mod server;
 mod wire;
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fan::{Fan, Room};
@@ -72,7 +73,17 @@ enum Scenario {
     FloorServer(floor::Floor),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let Arguments { timeout, options, scenario } = Arguments::parse();
     server::raise_open_files();
     if let Scenario::FloorServer(floor) = &scenario {

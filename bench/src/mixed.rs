@@ -109,11 +109,15 @@ impl Mixed {
 
     /// Waits until everyone has heard what they should, and no more.
     fn catch_up(&self, crowd: &mut Crowd, expected: &[u64]) -> anyhow::Result<()> {
-        let missing = |crowd: &Crowd| (0..self.people).find(|person| crowd.heard(*person).count != expected[*person]);
+        let missing =
+            |crowd: &Crowd| (0..self.people).find(|person| crowd.heard(*person).count != expected[*person]);
         while let Some(person) = missing(crowd) {
             let (count, expected) = (crowd.heard(person).count, expected[person]);
             ensure!(count < expected, "member {person} heard {count} messages instead of {expected}");
-            ensure!(crowd.turn(10_000)? > 0, "member {person} has heard {count} of {expected}, and nothing comes");
+            ensure!(
+                crowd.turn(10_000)? > 0,
+                "member {person} has heard {count} of {expected}, and nothing comes"
+            );
         }
         Ok(())
     }

@@ -152,7 +152,12 @@ impl Search {
 }
 
 /// Fills the log if nothing is in it.
-fn begin(scenario: &str, fill: &Fill, server: &Server, options: &Options) -> anyhow::Result<Map<String, Value>> {
+fn begin(
+    scenario: &str,
+    fill: &Fill,
+    server: &Server,
+    options: &Options,
+) -> anyhow::Result<Map<String, Value>> {
     let mut figures = Map::new();
     figures.insert("scenario".to_owned(), scenario.into());
     if last_id(server, options)? < fill.messages as u64 {

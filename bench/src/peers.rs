@@ -68,7 +68,8 @@ pub(crate) fn command(options: &Options, folder: &Path, address: SocketAddr) -> 
         Kind::Ergo => {
             let program = options.program.clone().context("where Ergo is, --program has to say")?;
             let tls = "{tls: {cert: @FOLDER@/cert.pem, key: @FOLDER@/key.pem}}";
-            let file = fill(include_str!("../peers/ergo.yaml"), &[("@LISTENER@", if is_tls { tls } else { "{}" })])?;
+            let file =
+                fill(include_str!("../peers/ergo.yaml"), &[("@LISTENER@", if is_tls { tls } else { "{}" })])?;
             let database = Command::new(&program).arg("initdb").arg("--conf").arg(&file).output()?;
             ensure!(database.status.success(), "Ergo: {}", String::from_utf8_lossy(&database.stderr));
             let mut command = Command::new(program);
@@ -88,7 +89,17 @@ fn find(names: &[&str]) -> PathBuf {
 
 fn make_certificate(folder: &Path) -> anyhow::Result<()> {
     let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(folder)
         .output()

@@ -99,7 +99,14 @@ impl Server {
     pub(crate) fn start(options: &Options) -> anyhow::Result<Server> {
         let folder = tempfile::tempdir()?;
         if let (Some(address), Some(pid)) = (options.attach, options.pid) {
-            return Ok(Server { child: None, pid, address, starting: Duration::ZERO, log: None, _folder: folder });
+            return Ok(Server {
+                child: None,
+                pid,
+                address,
+                starting: Duration::ZERO,
+                log: None,
+                _folder: folder,
+            });
         }
         match options.server {
             Kind::Snug => Server::start_snug(options, folder),
@@ -114,7 +121,10 @@ impl Server {
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let threads = options.threads.map(|threads| format!("threads = {threads}\n")).unwrap_or_default();
         let (settings, durability) = (include_str!("../snug.toml"), &options.durability);
-        fs::write(&config, format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n"))?;
+        fs::write(
+            &config,
+            format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n"),
+        )?;
         let begun = Instant::now();
         let mut child = spawn(Command::new(program).arg("--config").arg(&config))?;
         let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
@@ -162,7 +172,9 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         // What it prints is nobody's business, but must not make it wait.
-        for pipe in [child.stdout.take().map(Pipe::Out), child.stderr.take().map(Pipe::Err)].into_iter().flatten() {
+        for pipe in
+            [child.stdout.take().map(Pipe::Out), child.stderr.take().map(Pipe::Err)].into_iter().flatten()
+        {
             std::thread::spawn(move || match pipe {
                 Pipe::Out(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
                 Pipe::Err(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),

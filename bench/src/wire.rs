@@ -136,7 +136,9 @@ impl Wire {
     pub(crate) fn ask_to_enter(&mut self, nick: &str, listens: bool) -> anyhow::Result<()> {
         match self.dialect {
             Dialect::Raw => self.say(&format!("{nick}\n")),
-            Dialect::Irc | Dialect::IrcTls => self.say(&format!("NICK {nick}\r\nUSER {nick} 0 * :{nick}\r\n")),
+            Dialect::Irc | Dialect::IrcTls => {
+                self.say(&format!("NICK {nick}\r\nUSER {nick} 0 * :{nick}\r\n"))
+            }
             _ if listens => self.say(&format!("NICK {nick}\n")),
             _ => self.say(&format!("@quiet NICK {nick}\n")),
         }
@@ -165,7 +167,8 @@ impl Wire {
         let mut words = command.split_whitespace().skip_while(|word| word.starts_with('@'));
         let answer = format!("OK {}", words.next().unwrap_or_default());
         self.wait_for(|line| {
-            let said = if line.starts_with('@') { line.split_once(' ').map_or("", |(_, said)| said) } else { line };
+            let said =
+                if line.starts_with('@') { line.split_once(' ').map_or("", |(_, said)| said) } else { line };
             each(line);
             said.strip_prefix(answer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         })

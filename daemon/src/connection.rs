@@ -176,7 +176,13 @@ impl<S: Stream> Connection<S> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if wrote == Progress::Stuck && progress == Progress::Stuck {
+            // Whoever is read from no more may be now that something is written; else there is nothing to do but what
+            // has come meanwhile.
+            let goes_on = match wrote {
+                Progress::Made => self.session.peer().wrote() || standing.crowded,
+                Progress::Stuck => false,
+            };
+            if !goes_on && progress == Progress::Stuck {
                 return Poll::Pending;
             }
         }
@@ -268,7 +274,8 @@ impl<S: Stream> Connection<S> {
     fn listen(&mut self, cx: &mut Context<'_>, standing: &Standing, lines: &mut u32) -> io::Result<Progress> {
         let is_clogged = standing.crowded || standing.under_way.is_full();
         let is_waiting = self.held.is_some() && !standing.under_way.is_empty();
-        let is_resting = !is_clogged && !is_waiting && self.rest(cx) == Progress::Stuck;
+        let is_tired = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
+        let is_resting = !is_clogged && !is_waiting && is_tired && self.rest(cx) == Progress::Stuck;
         let is_held_up = is_clogged || is_waiting || is_resting;
         self.session.peer().set_held_up(is_held_up);
         if is_held_up {
@@ -301,6 +308,7 @@ impl<S: Stream> Connection<S> {
             // A stream without lines also has its turn and no more.
             *lines = lines.saturating_sub(1);
             self.session.peer().heard_at(self.core.now());
+            self.refill();
             let left = self.take_lines(&buffer[..count], lines);
             self.input = left.to_vec();
             if self.codec.has_opened() {
@@ -449,18 +457,20 @@ impl<S: Stream> Connection<S> {
             }
             self.timer = None;
         }
-        if !self.origin.is_throttled() {
-            return Progress::Made;
-        }
-        let limits = &self.core.config().limits;
-        let Some(wait) = self.flow.refill(self.core.environment.clock.elapsed(), limits.burst, limits.rate)
-        else {
-            return Progress::Made;
-        };
+        let Some(wait) = self.refill() else { return Progress::Made };
         let mut timer = Timer::after(wait);
         let is_pending = Pin::new(&mut timer).poll(cx).is_pending();
         self.timer = Some(timer);
         if is_pending { Progress::Stuck } else { Progress::Made }
+    }
+
+    /// Counts the lines that time has brought. Gives the time to wait if none may be taken now.
+    fn refill(&mut self) -> Option<Duration> {
+        if !self.origin.is_throttled() {
+            return None;
+        }
+        let limits = &self.core.config().limits;
+        self.flow.refill(self.core.environment.clock.elapsed(), limits.burst, limits.rate)
     }
 
     /// Made when the time for an ended connection is over.

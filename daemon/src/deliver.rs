@@ -133,14 +133,7 @@ pub(crate) fn deliver_all(
 }
 
 /// Does what a decided draft asks for, if it is no new entry.
-fn answer(
-    core: &Arc<Core>,
-    store: &dyn Store,
-    draft: &Draft,
-    size: usize,
-    reply: Reply,
-    outcome: Outcome,
-) {
+fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply: Reply, outcome: Outcome) {
     match reply {
         Reply::Entry { sender, label, to } => {
             let Act::Enter(new) = &draft.act else { return };

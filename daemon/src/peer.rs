@@ -390,12 +390,21 @@ impl Peer {
         }
     }
 
+    /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
+    pub(crate) fn wrote(&self) -> bool {
+        let mut outbox = self.outbox();
+        outbox.writing = 0;
+        outbox.writing_answers = 0;
+        self.budget.give_back(std::mem::take(&mut outbox.writing_memory));
+        !outbox.waiting.is_empty() || outbox.ending.is_some()
+    }
+
     /// Takes what waits, as a connection that has written all before, and will have written this.
     #[cfg(test)]
     pub(crate) fn drain(&self) -> Vec<u8> {
         let mut chunks = Chunks::new();
         self.turn(&Context::from_waker(Waker::noop()), &mut chunks, 0);
-        self.turn(&Context::from_waker(Waker::noop()), &mut Chunks::new(), 0);
+        self.wrote();
         chunks.iter().flat_map(Chunk::bytes).copied().collect()
     }
 

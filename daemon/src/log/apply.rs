@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use ring::digest;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, EntryKind, Nick, Timestamp};
 
 mod keep;
@@ -16,6 +16,7 @@ mod rooms;
 pub(super) use rooms::rooms;
 
 use super::entry::{COLUMNS, Stored};
+use super::transaction::Transaction;
 use super::{Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Outcome, Party, Refusal};
 
 /// Different reactions that an entry can have.

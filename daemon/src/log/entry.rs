@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use ring::digest;
-use rusqlite::{Row, ToSql, Transaction};
+use rusqlite::{Row, ToSql};
 use snug_protocol::{Body, EntryKind, ServerLine, TagBuilder, Timestamp};
 
 use super::Author;
+use super::transaction::Transaction;
 
 /// An entry with its id and time.
 #[derive(Clone, Debug, PartialEq, Eq)]

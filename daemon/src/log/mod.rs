@@ -28,9 +28,13 @@ mod schema;
 mod search;
 pub(crate) use search::{Index, Place as SearchPlace, Query};
 
+mod transaction;
+use transaction::Transaction;
+
 mod view;
-mod wal;
 pub(crate) use view::{Part, Row, Rows, View};
+
+mod wal;
 
 use std::time::Duration;
 
@@ -345,7 +349,7 @@ impl Log {
         drafts: &[&Draft],
     ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, u64)> {
         let mut last_id = self.last_id;
-        let transaction = self.database.transaction()?;
+        let transaction = Transaction::begin(&self.database)?;
         let outcomes = drafts
             .iter()
             .map(|draft| apply::apply(&transaction, meta, &mut last_id, draft))

@@ -1,8 +1,9 @@
 //! What is kept, and what goes when its time is over.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 
 use crate::keep::Keep;
+use crate::log::transaction::Transaction;
 use crate::log::{Meta, Outcome};
 
 /// Entries that one purge takes away, and conversations that it looks at.

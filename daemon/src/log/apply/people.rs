@@ -1,9 +1,10 @@
 //! People: where they stand in their conversations, and by what they are known.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 use snug_protocol::Code;
 
 use super::{party, refuse};
+use crate::log::transaction::Transaction;
 use crate::log::{Access, Author, Conversation, Newcomer, Outcome};
 
 pub(super) fn read(

@@ -1,9 +1,10 @@
 //! Rooms: how they come and go, and who may read what is said in them.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Looks, RoomName};
 
 use super::{new_conversation, refuse};
+use crate::log::transaction::Transaction;
 use crate::log::{Author, Outcome, Readers, RoomSetting, StoredRoom, Topic};
 
 /// The columns that [`room_of`] reads, in its order.
