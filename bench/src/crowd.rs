@@ -30,11 +30,13 @@ pub(crate) fn enter(
     numbers: Range<usize>,
     listens: bool,
 ) -> anyhow::Result<Vec<Wire>> {
-    let mut wires = Vec::new();
-    for number in numbers {
-        let mut wire = Wire::connect(address, dialect)?;
+    let mut wires =
+        numbers.clone().map(|_| Wire::begin(address, dialect)).collect::<anyhow::Result<Vec<_>>>()?;
+    for wire in &mut wires {
+        wire.shake_hands()?;
+    }
+    for (wire, number) in wires.iter_mut().zip(numbers) {
         wire.ask_to_enter(&format!("{name}{number}"), listens)?;
-        wires.push(wire);
     }
     for wire in &mut wires {
         wire.be_in(listens)?;

@@ -2,7 +2,7 @@
 //! that have something (see `crowd`).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -82,6 +82,10 @@ pub(crate) struct Wire {
 
 enum Layer {
     Clear,
+    /// In the clear, when the greeting has come.
+    Greeted,
+    /// In envelopes, when the handshake is done.
+    Hello(Box<ClientHandshake>),
     Envelope(Box<Envelope>),
     Tls(Box<ClientConnection>),
 }
@@ -93,37 +97,62 @@ struct Envelope {
 }
 
 impl Wire {
-    /// Connects, past greeting and handshake. Whoever measures a server knows it: its key is not looked at.
-    pub(crate) fn connect(address: std::net::SocketAddr, dialect: Dialect) -> anyhow::Result<Wire> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        let layer = match dialect {
-            Dialect::Clear => {
-                read_lines(&mut stream, 1)?;
-                Layer::Clear
-            }
+    /// Connects, past greeting and handshake.
+    pub(crate) fn connect(address: SocketAddr, dialect: Dialect) -> anyhow::Result<Wire> {
+        let mut wire = Wire::begin(address, dialect)?;
+        wire.shake_hands()?;
+        Ok(wire)
+    }
+
+    /// Connects and says what a client says first.
+    pub(crate) fn begin(address: SocketAddr, dialect: Dialect) -> anyhow::Result<Wire> {
+        let start = match dialect {
+            Dialect::SealedKem => ClientHandshake::start,
+            _ => ClientHandshake::start_classical,
+        };
+        let (layer, hello) = match dialect {
+            Dialect::Clear => (Layer::Greeted, Vec::new()),
             Dialect::Sealed | Dialect::SealedKem => {
-                let start = match dialect {
-                    Dialect::SealedKem => ClientHandshake::start,
-                    _ => ClientHandshake::start_classical,
-                };
                 let handshake = start(ClientOptions::default(), &SystemRandom::new())?;
-                stream.write_all(handshake.hello().as_bytes())?;
-                let lines = read_lines(&mut stream, 3)?;
-                let channel = handshake.server_hello(&lines[1])?.identity(&lines[2])?.trust();
-                let outer = LineDecoder::new(snug_protocol::envelope::LINE_OPEN);
-                Layer::Envelope(Box::new(Envelope { sealer: channel.sealer, opener: channel.opener, outer }))
+                let hello = handshake.hello().into();
+                (Layer::Hello(Box::new(handshake)), hello)
             }
-            Dialect::Irc | Dialect::Raw => Layer::Clear,
+            Dialect::Irc | Dialect::Raw => (Layer::Clear, Vec::new()),
             Dialect::IrcTls => {
                 let mut tls = ClientConnection::new(tls_config()?, ServerName::try_from("localhost")?)?;
-                while tls.is_handshaking() {
-                    tls.complete_io(&mut stream)?;
-                }
-                Layer::Tls(Box::new(tls))
+                let mut hello = Vec::new();
+                tls.write_tls(&mut hello)?;
+                (Layer::Tls(Box::new(tls)), hello)
             }
         };
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        if !hello.is_empty() {
+            stream.write_all(&hello)?;
+        }
         Ok(Wire { stream, dialect, layer })
+    }
+
+    /// Comes past greeting and handshake. Whoever measures a server knows it: its key is not looked at.
+    pub(crate) fn shake_hands(&mut self) -> anyhow::Result<()> {
+        match std::mem::replace(&mut self.layer, Layer::Clear) {
+            Layer::Greeted => drop(read_lines(&mut self.stream, 1)?),
+            Layer::Hello(handshake) => {
+                let lines = read_lines(&mut self.stream, 3)?;
+                let channel = handshake.server_hello(&lines[1])?.identity(&lines[2])?.trust();
+                let outer = LineDecoder::new(snug_protocol::envelope::LINE_OPEN);
+                let (sealer, opener) = (channel.sealer, channel.opener);
+                self.layer = Layer::Envelope(Box::new(Envelope { sealer, opener, outer }));
+            }
+            Layer::Tls(mut tls) => {
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut self.stream)?;
+                }
+                self.layer = Layer::Tls(tls);
+            }
+            other => self.layer = other,
+        }
+        Ok(())
     }
 
     /// Takes a name and waits until it is held. `listens` is whether what is said in #lobby is to be heard.
@@ -198,7 +227,7 @@ impl Wire {
     /// Says whole lines.
     pub(crate) fn say(&mut self, lines: &str) -> anyhow::Result<()> {
         match &mut self.layer {
-            Layer::Clear => self.stream.write_all(lines.as_bytes())?,
+            Layer::Clear | Layer::Greeted | Layer::Hello(_) => self.stream.write_all(lines.as_bytes())?,
             Layer::Envelope(envelope) => {
                 let mut out = Vec::new();
                 let mut rest = lines;

@@ -61,6 +61,7 @@ pub(crate) struct Connection<S> {
     core: Arc<Core>,
     stream: S,
     session: Session,
+    is_new: bool,
     is_first_byte_judged: bool,
     opening: Option<Opening>,
     codec: Codec,
@@ -107,7 +108,6 @@ enum Progress {
 impl<S: Stream> Connection<S> {
     /// A connection for a peer that was admitted.
     pub(crate) fn new(core: Arc<Core>, stream: S, peer: Arc<Peer>, origin: Origin) -> Connection<S> {
-        peer.push_answer(GREETING.as_bytes());
         let session = Session::new(Arc::clone(&core), peer, origin);
         Connection {
             // A hello may be longer than the lines that the settings allow.
@@ -115,13 +115,14 @@ impl<S: Stream> Connection<S> {
             core,
             stream,
             session,
+            is_new: true,
             is_first_byte_judged: false,
             opening: None,
             held: None,
             input: Vec::new(),
             input_ended: None,
             taken: Chunks::new(),
-            output: Vec::new(),
+            output: GREETING.as_bytes().to_vec(),
             written: 0,
             flow: Flow::default(),
             origin,
@@ -133,6 +134,13 @@ impl<S: Stream> Connection<S> {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut lines = LINES_PER_TURN;
+        if std::mem::take(&mut self.is_new) {
+            // Whoever does not wait to be greeted gets the greeting and the answer to its hello in one write.
+            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.capacity());
+            if self.listen(cx, &standing, &mut lines).is_err() {
+                return self.over(Ending::Lost);
+            }
+        }
         loop {
             let standing = self.session.peer().turn(cx, &mut self.taken, self.output.capacity());
             let wrote = match self.write(cx) {

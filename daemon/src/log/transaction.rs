@@ -50,8 +50,9 @@ mod tests {
         for (is_committed, expected) in [(false, 0), (true, 1), (false, 1)] {
             let transaction = Transaction::begin(&database).expect("a transaction");
             transaction.execute("INSERT INTO a VALUES (1)", []).expect("a row");
-            if is_committed {
-                transaction.commit().expect("committed");
+            match is_committed {
+                true => transaction.commit().expect("committed"),
+                false => drop(transaction),
             }
             assert_eq!(rows(), Ok(expected));
         }
