@@ -51,7 +51,7 @@ impl Load {
             epoll::add(&poll, &wire.stream, epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
             senders.push(Sender { wire, sent: 0, answered: 0, tail: Vec::new() });
         }
-        let threads = ["snugd", "snug-writer", "snug-search"];
+        let threads = ["snug-writer", "snug-search"];
         let cpu_of = |server: &Server| threads.map(|name| server.cpu_of_thread(name).unwrap_or_default());
         let (cpu, by_thread) = (server.cpu()?, cpu_of(&server));
         let (written, begun) = (server.written()?, Instant::now());
@@ -93,9 +93,8 @@ impl Load {
             "commits_per_s": (commits / seconds).round(),
             "messages_per_commit": round(entries as f64 / commits),
             "server_cpu_us_per_message": micros(cpu, entries),
-            "connections_cpu_us_per_message": thread(0),
-            "log_cpu_us_per_message": thread(1),
-            "index_cpu_us_per_message": thread(2),
+            "log_cpu_us_per_message": thread(0),
+            "index_cpu_us_per_message": thread(1),
             "written_bytes_per_message": (written / entries as f64).round(),
             "seconds": round(seconds),
         }))

@@ -201,6 +201,7 @@ impl Daemon {
         }
         drop(alive);
         let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
+        let helpers = Helpers::start(&executor, core.config().threads - 1);
         // Bots come first, so that nobody takes their names.
         let bots: Vec<_> =
             bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
@@ -251,6 +252,7 @@ impl Daemon {
             runtime.wind_up().or(overdue).await;
         };
         executor.run(life).await;
+        drop(helpers);
         drop(writer);
     }
 }
@@ -328,6 +330,42 @@ async fn keep(core: Arc<Core>) {
             purged = core.now();
             core.note_delivered();
             core.purge(0);
+        }
+    }
+}
+
+/// Threads that serve connections beside the caller's. Dropping them ends them.
+struct Helpers {
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Helpers {
+    fn start(executor: &Arc<Executor<'static>>, count: u64) -> Helpers {
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let mut helpers = Helpers { stop: Some(stop), threads: Vec::new() };
+        for _ in 0..count {
+            let (executor, stopped) = (Arc::clone(executor), stopped.clone());
+            // Nothing is ever sent: this ends when the channel is closed.
+            let work = move || {
+                let _ = smol::block_on(executor.run(stopped.recv()));
+            };
+            match std::thread::Builder::new().name("snug-worker".to_owned()).spawn(work) {
+                Ok(thread) => helpers.threads.push(thread),
+                Err(error) => tracing::error!(%error, "there is a thread less than `threads` asks for"),
+            }
+        }
+        helpers
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.stop.take();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that serves connections panicked");
+            }
         }
     }
 }

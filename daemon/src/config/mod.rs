@@ -18,12 +18,15 @@ use snug_protocol::limits;
 use values::{between, data_folder, socket_path};
 
 /// Everything that can be set about a daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The data folder. [`Fallback::Auto`] is for `snugd` to decide; the library then keeps nothing on disk.
     #[serde(deserialize_with = "data_folder")]
     pub data: Fallback<PathBuf>,
+    /// Threads that serve connections, the caller's among them. The log has threads of its own.
+    #[serde(deserialize_with = "between::<_, 1, 256>")]
+    pub threads: u64,
     /// Where the daemon listens.
     pub listen: Listen,
     /// How many there may be of everything.
@@ -40,6 +43,23 @@ pub struct Config {
     pub logging: Logging,
     /// The bots.
     pub bots: BotsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data: Fallback::default(),
+            threads: 1,
+            listen: Listen::default(),
+            limits: Limits::default(),
+            heartbeat: Heartbeat::default(),
+            guests: Guests::default(),
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+            logging: Logging::default(),
+            bots: BotsConfig::default(),
+        }
+    }
 }
 
 /// The table `[listen]`.
@@ -310,6 +330,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
         let fixed = [
             ("data", self.data != new.data),
+            ("threads", self.threads != new.threads),
             ("listen.tcp", self.listen.tcp != new.listen.tcp),
             ("listen.unix", self.listen.unix != new.listen.unix),
             ("listen.psk_file", self.listen.psk_file != new.listen.psk_file),
@@ -326,6 +347,7 @@ impl Config {
     pub fn reloaded(&self, new: Config) -> Config {
         Config {
             data: self.data.clone(),
+            threads: self.threads,
             listen: Listen { plaintext: new.listen.plaintext, ..self.listen.clone() },
             log: Log { keep: new.log.keep, keep_private: new.log.keep_private, ..self.log.clone() },
             bots: self.bots.clone(),

@@ -320,7 +320,15 @@ pub(crate) struct Log {
     last_id: u64,
     last_time: Timestamp,
     limits: LogLimits,
+    commits: u64,
+    /// The length in bytes from which on the write-ahead log is to be emptied.
+    longest_wal: u64,
 }
+
+/// How many commits there are between two looks at the length of the write-ahead log, and how long it is waited then
+/// until those leave it who read.
+const COMMITS_PER_LOOK: u64 = 64;
+const READERS_LEAVE: Duration = Duration::from_millis(200);
 
 /// What the log keeps.
 #[derive(Clone, Copy, Debug)]
@@ -368,6 +376,32 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Empties the write-ahead log when it has become long. SQLite begins it anew by itself as long as nobody reads just
+    /// then; under load somebody always does, the search index above all, so that they are waited for once in a while.
+    fn keep_wal_short(&mut self) {
+        self.commits += 1;
+        let Place::Folder { folder, .. } = &self.place else { return };
+        if !self.commits.is_multiple_of(COMMITS_PER_LOOK) {
+            return;
+        }
+        let length = std::fs::metadata(folder.join(open::WAL_FILE)).map_or(0, |file| file.len());
+        if length >= self.longest_wal {
+            let is_empty = self.empty_wal(READERS_LEAVE);
+            self.longest_wal = if is_empty { open::LONG_WAL } else { length + open::LONG_WAL };
+        }
+    }
+
+    /// Moves everything from the write-ahead log into the database and cuts it to nothing, if readers leave it in time.
+    fn empty_wal(&self, patience: Duration) -> bool {
+        let done = self.database.busy_timeout(patience).and_then(|()| {
+            self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        let restored = self.database.busy_timeout(open::BUSY);
+        matches!((done, restored), (Ok(0), Ok(())))
+    }
+}
+
 impl Store for Log {
     fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
         let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
@@ -387,6 +421,7 @@ impl Store for Log {
             self.last_id = last_id;
             self.last_time = meta.time;
         }
+        self.keep_wal_short();
         Ok(outcomes)
     }
 
@@ -403,11 +438,7 @@ impl Store for Log {
     fn tidy(&mut self) -> bool {
         // The write-ahead log still has the pages of before, until it is emptied. Whoever reads just now is not waited
         // for: meanwhile nothing could be said.
-        let done = self.database.busy_timeout(Duration::ZERO).and_then(|()| {
-            self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-        });
-        let restored = self.database.busy_timeout(open::BUSY);
-        matches!((done, restored), (Ok(0), Ok(())))
+        self.empty_wal(Duration::ZERO)
     }
 
     fn last_id(&self) -> u64 {

@@ -16,6 +16,12 @@ use crate::config::Durability;
 /// The log's file in the data folder.
 pub(crate) const LOG_FILE: &str = "log.db";
 
+/// What was committed and is not in the log's file yet.
+pub(super) const WAL_FILE: &str = "log.db-wal";
+
+/// A write-ahead log of so many bytes is long: four times of what it has when SQLite begins it anew.
+pub(super) const LONG_WAL: u64 = 64 << 20;
+
 /// The search index's file in the data folder. It can be made anew from the log.
 pub(crate) const INDEX_FILE: &str = "search.db";
 
@@ -34,8 +40,7 @@ impl Place {
         let Place::Folder { folder, .. } = self else { return false };
         // A limit on the size of files counts as well: the log is near it.
         let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-        let longest =
-            [LOG_FILE, "log.db-wal"].map(|name| fs::metadata(folder.join(name)).map_or(0, |m| m.len()));
+        let longest = [LOG_FILE, WAL_FILE].map(|name| fs::metadata(folder.join(name)).map_or(0, |m| m.len()));
         if longest.iter().any(|length| length.saturating_add(1 << 20) > limit) {
             return true;
         }
@@ -140,7 +145,7 @@ impl Log {
         let (database, _) = connect(&place)?;
         let (name, last_id, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
         check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits })
+        Ok(Log { place, database, name, last_id, last_time, limits, commits: 0, longest_wal: LONG_WAL })
     }
 
     /// Goes on with a database that has all its tables. After a `loss` the log has another name.
@@ -167,7 +172,7 @@ impl Log {
             database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
         }
         check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits })
+        Ok(Log { place, database, name, last_id, last_time, limits, commits: 0, longest_wal: LONG_WAL })
     }
 
     /// The same database, as after the end of the process.
@@ -316,7 +321,7 @@ const WITNESS: &str = "log.name";
 fn check_witness(folder: &Path) -> Result<(), LogError> {
     let length = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
     let is_there = length(LOG_FILE) > 0;
-    let was_there = folder.join(WITNESS).exists() || length("log.db-wal") > 0;
+    let was_there = folder.join(WITNESS).exists() || length(WAL_FILE) > 0;
     if was_there && !is_there { Err(missing(folder)) } else { Ok(()) }
 }
 
@@ -343,7 +348,7 @@ fn leave_witness(folder: &Path, name: LogName) -> std::io::Result<()> {
 /// Looks whether the write-ahead log has lost something. If so, the files are kept as they are beside those that the
 /// daemon goes on with.
 fn check_wal(folder: &Path) -> Result<bool, LogError> {
-    let (file, wal) = (folder.join(LOG_FILE), folder.join("log.db-wal"));
+    let (file, wal) = (folder.join(LOG_FILE), folder.join(WAL_FILE));
     let failed = |error: std::io::Error| LogError::new(&wal, error.to_string());
     let lost = wal::lost_commits(&wal).map_err(failed)?;
     if lost < 2 {

@@ -48,6 +48,7 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
         database.pragma_update(Some("search"), "synchronous", "NORMAL")?;
         // Pages that are changed again and again are written once, not with each checkpoint.
         database.pragma_update(Some("search"), "wal_autocheckpoint", 4_000)?;
+        database.pragma_update(Some("search"), "journal_size_limit", 64 << 20)?;
     }
     database.pragma_update(Some("search"), "secure_delete", true)?;
     if database.query_row(OLDER, [], |row| row.get(0))? {
@@ -56,8 +57,10 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
     database.execute_batch(SCHEMA)?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('hashsize', ?1)", [GATHERED])?;
-    // Segments are merged sixteen at a time instead of four: half the work, and a search looks into a few more.
+    // Segments are merged sixteen at a time instead of four: half the work, and a search looks into a few more. All of
+    // it is done in small steps: a merge at once of what has piled up would hold up searches for seconds.
     database.execute("INSERT INTO search.words (words, rank) VALUES ('automerge', 16)", [])?;
+    database.execute("INSERT INTO search.words (words, rank) VALUES ('crisismerge', 64)", [])?;
     Ok(())
 }
 
