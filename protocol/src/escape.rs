@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Writes `text` as it stands on a line: newlines as `\n`, backslashes doubled where they must be.
 pub fn escape_text(text: &str) -> Cow<'_, str> {
-    escape(text, text_letter)
+    if is_plain_text(text) { Cow::Borrowed(text) } else { escape(text, text_letter) }
 }
 
 /// Reads what [`escape_text`] wrote. A backslash before any other character stands for itself.
@@ -32,11 +32,19 @@ pub fn unescape_tag(value: &str) -> Cow<'_, str> {
 
 /// The length in bytes of [`escape_text`]'s result, without making it.
 pub fn escaped_text_len(text: &str) -> usize {
+    if is_plain_text(text) {
+        return text.len();
+    }
     let bytes = text.as_bytes();
     let extra = (0..bytes.len())
         .filter(|&at| bytes[at] == b'\n' || bytes[at] == b'\\' && must_double(bytes, at, text_letter))
         .count();
     bytes.len() + extra
+}
+
+/// Whether a text stands on a line as it is, which most do.
+fn is_plain_text(text: &str) -> bool {
+    memchr::memchr2(b'\n', b'\\', text.as_bytes()).is_none()
 }
 
 /// The letter that stands for `byte` behind a backslash, where it has one.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z. The daemon makes it at commit and it never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,9 +30,26 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
+    /// Every line of a message has one, so that it is written digit by digit: chrono's own way doubles what the whole
+    /// line takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();
-        f.write_str(&moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut write = |at: std::ops::Range<usize>, number: u32| {
+            let mut rest = number;
+            for place in text[at].iter_mut().rev() {
+                *place += (rest % 10) as u8;
+                rest /= 10;
+            }
+        };
+        write(0..4, moment.year().unsigned_abs());
+        write(5..7, moment.month());
+        write(8..10, moment.day());
+        write(11..13, moment.hour());
+        write(14..16, moment.minute());
+        write(17..19, moment.second());
+        write(20..23, moment.timestamp_subsec_millis());
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
