@@ -20,7 +20,7 @@ const SETTLING: usize = 9_999;
 const MARK: usize = 14;
 
 /// How many ask for a name before one waits for it.
-pub(crate) const BATCH: usize = 100;
+pub(crate) const BATCH: usize = 250;
 
 /// Makes connections with names, all of them at the same time.
 pub(crate) fn enter(

@@ -15,6 +15,7 @@ mod load;
 mod mixed;
 mod pages;
 mod peers;
+mod report;
 mod server;
 mod wire;
 
@@ -68,6 +69,10 @@ enum Scenario {
     Startup(growth::Startup),
     /// What a delivery costs with more members, rooms and history
     Growth(growth::Growth),
+    /// Print results as a table
+    Table(report::Table),
+    /// Draw results
+    Plot(report::Plot),
     /// As little as a server can do; `--server floor` runs it
     #[command(hide = true)]
     FloorServer(floor::Floor),
@@ -86,8 +91,11 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let Arguments { timeout, options, scenario } = Arguments::parse();
     server::raise_open_files();
-    if let Scenario::FloorServer(floor) = &scenario {
-        return floor.run();
+    match &scenario {
+        Scenario::FloorServer(floor) => return floor.run(),
+        Scenario::Table(table) => return Ok(write!(std::io::stdout(), "{}", table.run()?)?),
+        Scenario::Plot(plot) => return plot.run(),
+        _ => {}
     }
     server::watch(timeout);
     let options = &options;
@@ -106,7 +114,7 @@ fn run() -> anyhow::Result<()> {
         Scenario::Search(search) => vec![search.run(options)?],
         Scenario::Startup(startup) => vec![startup.run(options)?],
         Scenario::Growth(growth) => growth.run(options)?,
-        Scenario::FloorServer(_) => Vec::new(),
+        Scenario::Table(_) | Scenario::Plot(_) | Scenario::FloorServer(_) => Vec::new(),
     };
     for result in results {
         writeln!(std::io::stdout(), "{result}")?;
