@@ -30,10 +30,15 @@ pub(crate) fn enter(
     numbers: Range<usize>,
     listens: bool,
 ) -> anyhow::Result<Vec<Wire>> {
-    let mut wires =
-        numbers.clone().map(|_| Wire::begin(address, dialect)).collect::<anyhow::Result<Vec<_>>>()?;
-    for wire in &mut wires {
-        wire.shake_hands()?;
+    let mut wires = Vec::new();
+    while wires.len() < numbers.len() {
+        let first = wires.len();
+        for _ in first..numbers.len().min(first + dialect.handshakes()) {
+            wires.push(Wire::begin(address, dialect)?);
+        }
+        for wire in &mut wires[first..] {
+            wire.shake_hands()?;
+        }
     }
     for (wire, number) in wires.iter_mut().zip(numbers) {
         wire.ask_to_enter(&format!("{name}{number}"), listens)?;

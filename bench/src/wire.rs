@@ -53,6 +53,11 @@ impl Dialect {
         !self.is_irc()
     }
 
+    /// How many connections may be in their handshake at the same time: ngIRCd gives up on more in TLS.
+    pub(crate) fn handshakes(self) -> usize {
+        if self == Dialect::IrcTls { 10 } else { 100 }
+    }
+
     /// The line that says something to everyone.
     pub(crate) fn message(self, room: &str, text: &str) -> String {
         match self {

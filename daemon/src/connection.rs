@@ -244,7 +244,7 @@ impl<S: Stream> Connection<S> {
         let bytes = if self.codec.is_sealed() {
             sealed.clear();
             self.codec.encode(batch, self.core.now(), inner, sealed);
-            sealed
+            &*sealed
         } else {
             batch
         };
@@ -260,6 +260,12 @@ impl<S: Stream> Connection<S> {
             }
         }
         self.taken = keep_last(taken, left);
+        // A long list is rare; the thread does not keep the memory for one.
+        for buffer in [lines, inner, sealed] {
+            if buffer.capacity() > 8 * WRITE_SIZE {
+                *buffer = Vec::new();
+            }
+        }
         Ok(self.output.is_empty())
     }
 

@@ -537,11 +537,17 @@ thread_local! {
     static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
 }
 
-/// Does something that puts lines into many outboxes, and wakes their connections only then: each writes once what it
-/// got, instead of the first line alone while the others are still to come.
-pub(crate) fn wake_afterwards(work: impl FnOnce()) {
-    HELD.set(Some(Vec::new()));
+/// Does something that puts lines into many outboxes, and leaves their connections asleep until [`wake_held`]: each then
+/// writes once what it got, instead of the first line alone while the others are still to come.
+pub(crate) fn hold_wakes(work: impl FnOnce()) {
+    HELD.with_borrow_mut(|held| {
+        held.get_or_insert_default();
+    });
     work();
+}
+
+/// Wakes the connections that were left asleep on this thread.
+pub(crate) fn wake_held() {
     for waker in HELD.take().unwrap_or_default() {
         waker.wake();
     }

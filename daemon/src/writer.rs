@@ -8,9 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use snug_protocol::{Code, EntryKind};
 
+use crate::config::Durability;
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
-use crate::log::{Act, CommitError, Draft, Outcome, Refusal, Store};
+use crate::log::{Act, CommitError, Draft, Outcome, Place, Refusal, Store};
 use crate::peer;
 
 /// A draft, and what is to be done when it is decided.
@@ -80,6 +81,10 @@ impl Queue {
         Some(waiting.submissions.drain(..count).collect())
     }
 
+    fn is_empty(&self) -> bool {
+        self.waiting().submissions.is_empty()
+    }
+
     /// How many drafts wait.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -94,8 +99,17 @@ impl Queue {
 /// Works until the queue is closed and empty.
 pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
     let mut writer = Writer::default();
+    let waits_for_disk = matches!(core.place, Place::Folder { durability: Durability::PowerLoss, .. });
+    let mut gathered = 0;
     while let Some(pack) = core.queue.take() {
+        gathered += pack.len();
         writer.work_off(core, store, pack);
+        // What the next pack brings goes into the same write, if it is there already and waits for no disk: as long as
+        // a pack is committed, and no more at once than in a full one.
+        if waits_for_disk || gathered >= Queue::PACK_DRAFTS || core.queue.is_empty() {
+            peer::wake_held();
+            gathered = 0;
+        }
     }
 }
 
@@ -138,6 +152,7 @@ impl Writer {
             waiting.submissions.drain(..count).collect()
         };
         self.work_off(core, store, pack);
+        peer::wake_held();
     }
 
     /// Commits a pack, delivers it and answers it.
@@ -156,7 +171,7 @@ impl Writer {
                 _ => {}
             }
         }
-        peer::wake_afterwards(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
+        peer::hold_wakes(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
         if is_time_to_tidy && self.has_deleted {
             self.has_deleted = !store.tidy();
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use ring::digest;
-use rusqlite::{Row, ToSql};
+use rusqlite::{Row, ToSql, params};
 use snug_protocol::{Body, EntryKind, ServerLine, TagBuilder, Timestamp};
 
 use super::Author;
@@ -78,37 +78,55 @@ impl Entry<'_> {
         })
     }
 
-    /// Writes the entry as a new row.
+    /// Writes the entry as a new row: one that nothing has happened to yet.
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        let (time, kind, sum) = (self.time.millis(), self.kind.word(), self.sum());
+        let (author, text) = (&self.author, self.text.as_deref());
+        if self.peer.is_none() && self.re.is_none() && self.about.is_none() {
+            // Nearly all are such, and what is not bound costs nothing.
+            tx.prepare_cached(
+                "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, text, tags, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                self.id,
+                time,
+                kind,
+                self.conversation,
+                author.number,
+                author.nick,
+                author.bot,
+                text,
+                &*self.tags,
+                sum
+            ])?;
+            return Ok(());
+        }
         let (peer, peer_nick) = match &self.peer {
             Some((peer, nick)) => (Some(*peer), Some(&**nick)),
             None => (None, None),
         };
-        let values: [&dyn ToSql; 17] = [
-            &self.id,
-            &self.time.millis(),
-            &self.kind.word(),
-            &self.conversation,
-            &self.author.number,
-            &self.author.nick,
-            &self.author.bot,
-            &peer,
-            &peer_nick,
-            &self.text.as_deref(),
-            &self.re,
-            &self.about,
-            &&*self.tags,
-            &self.edited,
-            &self.deleted,
-            &&*self.reactions,
-            &self.sum(),
-        ];
         tx.prepare_cached(
-            "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, peer, peer_nick, text, re, about,
-                 tags, edited, deleted, reactions, sum)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+            "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, text, tags, sum, peer, peer_nick, re,
+                 about)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
-        .execute(values)?;
+        .execute(params![
+            self.id,
+            time,
+            kind,
+            self.conversation,
+            author.number,
+            author.nick,
+            author.bot,
+            text,
+            &*self.tags,
+            sum,
+            peer,
+            peer_nick,
+            self.re,
+            self.about
+        ])?;
         Ok(())
     }
 

@@ -330,6 +330,9 @@ pub(crate) struct Log {
 const COMMITS_PER_LOOK: u64 = 64;
 const READERS_LEAVE: Duration = Duration::from_millis(200);
 
+/// How often is looked for keys whose time is over, in milliseconds.
+const FORGET_KEYS: i64 = 10;
+
 /// What the log keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogLimits {
@@ -365,7 +368,9 @@ impl Log {
         if matches!(self.place, Place::Memory) {
             apply::forget_oldest(&transaction, last_id, self.limits.entries)?;
         }
-        apply::forget_keys(&transaction, meta)?;
+        if meta.time.millis() / FORGET_KEYS != self.last_time.millis() / FORGET_KEYS {
+            apply::forget_keys(&transaction, meta)?;
+        }
         // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
         if last_id != self.last_id {
             transaction
