@@ -110,6 +110,7 @@ impl Fan {
         let observer = self.members - 1;
         let is_lone = self.under_way == 1;
         let hearers = if echo { self.members } else { self.members - 1 } as u64;
+        ensure!(echo || self.senders < self.members, "somebody has to listen");
         let (cpu, begun) = (server.cpu()?, Instant::now());
         let mut sent = vec![0; self.senders];
         let mut missing: u64 = (0..self.members).map(expected).sum();
@@ -141,7 +142,9 @@ impl Fan {
             );
             missing = deliveries - (0..self.members).map(|member| crowd.heard(member).count).sum::<u64>();
         }
-        let (cpu, seconds) = (server.cpu()? - cpu, begun.elapsed().as_secs_f64());
+        let seconds = begun.elapsed().as_secs_f64();
+        server.catch_up()?;
+        let cpu = server.cpu()? - cpu;
         let listeners = if echo { 0..self.members } else { self.senders..self.members };
         let order = crowd.heard(observer).order;
         let one_order = listeners.into_iter().all(|member| crowd.heard(member).order == order);

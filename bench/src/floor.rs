@@ -19,7 +19,6 @@ struct Client {
     stream: TcpStream,
     /// What came last without its newline.
     input: Vec<u8>,
-    output: Vec<u8>,
     has_name: bool,
 }
 
@@ -43,8 +42,7 @@ impl Floor {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
                     epoll::add(&epoll, &stream, EventData::new_u64(clients.len() as u64), EventFlags::IN)?;
-                    let (input, output) = (Vec::new(), Vec::new());
-                    clients.push(Some(Client { stream, input, output, has_name: false }));
+                    clients.push(Some(Client { stream, input: Vec::new(), has_name: false }));
                     continue;
                 };
                 if place.as_mut().is_some_and(|client| !client.read(&mut buffer, &mut said)) {
@@ -55,12 +53,8 @@ impl Floor {
                 continue;
             }
             for place in &mut clients {
-                let Some(client) = place else { continue };
-                client.output.extend_from_slice(&said);
-                match client.stream.write(&client.output) {
-                    Ok(count) => drop(client.output.drain(..count)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(_) => *place = None,
+                if place.as_mut().is_some_and(|client| !client.write(&said)) {
+                    *place = None;
                 }
             }
         }
@@ -88,6 +82,19 @@ impl Client {
         }
         said.extend_from_slice(&begun);
         said.extend_from_slice(lines);
+        true
+    }
+
+    /// Writes what is said. False when the client has gone. It is waited for: the generator reads what it is sent.
+    fn write(&mut self, said: &[u8]) -> bool {
+        let mut left = said;
+        while !left.is_empty() {
+            match self.stream.write(left) {
+                Ok(count) => left = &left[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(_) => return false,
+            }
+        }
         true
     }
 }

@@ -10,7 +10,7 @@ use crate::figures::{micros, millis};
 use crate::server::{Options, Server, size_of};
 use crate::wire::Wire;
 
-/// What a delivery costs with more of everything; --data names a large log, if history is to be among it
+/// What a delivery costs with more of everything; --data names a large log, if history is to be among it: it is added to
 #[derive(Args)]
 pub(crate) struct Growth {
     /// The most members; the others are tens of it
@@ -54,7 +54,10 @@ impl Growth {
                 keepers.push(keeper);
             }
         }
-        let count = if of == "history" { last_id(&server, options)? } else { count as u64 };
+        // To a tenth: each run adds to the log that it is given.
+        let entries = last_id(&server, options)?;
+        let tenth = 10u64.pow(entries.max(10).ilog10() - 1);
+        let count = if of == "history" { entries / tenth * tenth } else { count as u64 };
         crowd.settle("#lobby")?;
         let cost = fan.talk(&mut crowd, &server)?;
         Ok(json!({

@@ -76,7 +76,9 @@ impl Load {
                 }
             }
         }
-        let (seconds, cpu) = (begun.elapsed().as_secs_f64(), server.cpu()? - cpu);
+        let seconds = begun.elapsed().as_secs_f64();
+        server.catch_up()?;
+        let cpu = server.cpu()? - cpu;
         let after = cpu_of(&server);
         let entries = self.senders * self.messages;
         let thread = |at: usize| micros(after[at] - by_thread[at], entries);
@@ -84,9 +86,8 @@ impl Load {
         let commits = server.stop()? as f64;
         Ok(json!({
             "scenario": "load",
-            "server": "snug",
+            "server": options.word(),
             "dialect": options.dialect().word(),
-            "durability": options.durability,
             "senders": self.senders,
             "under_way": self.window,
             "messages_per_s": (entries as f64 / seconds).round(),

@@ -90,14 +90,14 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let Arguments { timeout, options, scenario } = Arguments::parse();
-    server::raise_open_files();
+    server::set_limits();
     match &scenario {
         Scenario::FloorServer(floor) => return floor.run(),
         Scenario::Table(table) => return Ok(write!(std::io::stdout(), "{}", table.run()?)?),
         Scenario::Plot(plot) => return plot.run(),
         _ => {}
     }
-    server::watch(timeout);
+    server::watch(timeout)?;
     let options = &options;
     let results = match &scenario {
         Scenario::Fan100(room) => vec![Fan::crowded(100, *room).run(options)?],

@@ -91,7 +91,9 @@ impl Mixed {
             }
         }
         self.catch_up(&mut crowd, &expected)?;
-        let (cpu, seconds) = (server.cpu()? - cpu, begun.elapsed().as_secs_f64());
+        let seconds = begun.elapsed().as_secs_f64();
+        server.catch_up()?;
+        let cpu = server.cpu()? - cpu;
         Ok(json!({
             "scenario": "mixed",
             "server": options.word(),

@@ -13,10 +13,12 @@ use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
 use crate::peers;
-use crate::wire::Dialect;
+use crate::wire::{Dialect, Wire};
 
 /// Which server is measured, and how.
 #[derive(Args, Clone)]
@@ -70,19 +72,27 @@ impl Options {
         })
     }
 
-    /// Its name in the results.
+    /// Its name in the results, with what is not as in bench/snug.toml.
     pub(crate) fn word(&self) -> String {
-        match self.attach {
-            Some(_) => "attached".to_owned(),
-            None => format!("{:?}", self.server).to_lowercase(),
+        if self.attach.is_some() {
+            return "attached".to_owned();
         }
+        let mut word = format!("{:?}", self.server).to_lowercase();
+        if let Some(threads) = self.threads {
+            word.push_str(&format!(", threads = {threads}"));
+        }
+        if self.durability != "process" {
+            word.push_str(&format!(", {}", self.durability));
+        }
+        word
     }
 }
 
 /// A running server. It is killed when it is dropped.
 pub(crate) struct Server {
-    child: Option<Child>,
+    child: Option<Process>,
     pid: u32,
+    kind: Kind,
     pub(crate) address: SocketAddr,
     /// From the start of the process to the moment at which it takes connections.
     pub(crate) starting: Duration,
@@ -102,6 +112,8 @@ impl Server {
             return Ok(Server {
                 child: None,
                 pid,
+                // Nobody knows what it is.
+                kind: Kind::Floor,
                 address,
                 starting: Duration::ZERO,
                 log: None,
@@ -127,7 +139,7 @@ impl Server {
         )?;
         let begun = Instant::now();
         let mut child = spawn(Command::new(program).arg("--config").arg(&config))?;
-        let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
+        let stdout = BufReader::new(child.0.stdout.take().context("a pipe")?);
         let mut address = None;
         let mut is_ready = false;
         for line in stdout.lines() {
@@ -141,11 +153,12 @@ impl Server {
             }
         }
         let starting = begun.elapsed();
-        let stderr = BufReader::new(child.stderr.take().context("a pipe")?);
+        let stderr = BufReader::new(child.0.stderr.take().context("a pipe")?);
         let log = std::thread::spawn(move || stderr.lines().map_while(Result::ok).last().unwrap_or_default());
         let mut server = Server {
-            pid: child.id(),
+            pid: child.0.id(),
             child: Some(child),
+            kind: Kind::Snug,
             address: ([127, 0, 0, 1], 0).into(),
             starting,
             log: Some(log),
@@ -165,7 +178,7 @@ impl Server {
         let begun = Instant::now();
         let mut child = spawn(&mut command)?;
         while TcpStream::connect(address).is_err() {
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = child.0.try_wait()? {
                 bail!("{command:?} ended: {status}");
             }
             ensure!(begun.elapsed() < Duration::from_secs(20), "{command:?} does not listen");
@@ -173,15 +186,26 @@ impl Server {
         }
         // What it prints is nobody's business, but must not make it wait.
         for pipe in
-            [child.stdout.take().map(Pipe::Out), child.stderr.take().map(Pipe::Err)].into_iter().flatten()
+            [child.0.stdout.take().map(Pipe::Out), child.0.stderr.take().map(Pipe::Err)].into_iter().flatten()
         {
             std::thread::spawn(move || match pipe {
                 Pipe::Out(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
                 Pipe::Err(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
             });
         }
-        let (pid, starting) = (child.id(), begun.elapsed());
-        Ok(Server { child: Some(child), pid, address, starting, log: None, _folder: folder })
+        let (pid, starting, kind) = (child.0.id(), begun.elapsed(), options.server);
+        Ok(Server { child: Some(child), pid, kind, address, starting, log: None, _folder: folder })
+    }
+
+    /// Waits until snugd has also done what it does behind the messages: the search index. It belongs to what they
+    /// cost.
+    pub(crate) fn catch_up(&self) -> anyhow::Result<()> {
+        if self.kind == Kind::Snug {
+            let mut wire = Wire::connect(self.address, Dialect::Clear)?;
+            wire.enter("bench-catches-up", false)?;
+            wire.ask("SEARCH * nothing", |_| ())?;
+        }
+        Ok(())
     }
 
     /// Processor time so far, user and system, in seconds.
@@ -211,8 +235,8 @@ impl Server {
     /// Stops snugd, and gives the commits that it made.
     pub(crate) fn stop(mut self) -> anyhow::Result<u64> {
         if let Some(mut child) = self.child.take() {
-            kill_process(Pid::from_child(&child), Signal::TERM)?;
-            child.wait()?;
+            kill_process(Pid::from_child(&child.0), Signal::TERM)?;
+            child.0.wait()?;
         }
         let last = self.log.take().context("a log")?.join().map_err(|_| anyhow!("the log is lost"))?;
         let commits = last.strip_suffix(" commits").and_then(|line| line.rsplit(' ').next());
@@ -232,7 +256,20 @@ enum Pipe {
     Err(std::process::ChildStderr),
 }
 
-fn spawn(command: &mut Command) -> anyhow::Result<Child> {
+/// A server's process. It is killed when it is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(mut running) = RUNNING.lock() {
+            *running = None;
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(command: &mut Command) -> anyhow::Result<Process> {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -242,7 +279,7 @@ fn spawn(command: &mut Command) -> anyhow::Result<Child> {
     if let Ok(mut running) = RUNNING.lock() {
         *running = Some(child.id());
     }
-    Ok(child)
+    Ok(Process(child))
 }
 
 /// Behind the name in parentheses, user and system time are the 12th and 13th field (proc(5)).
@@ -254,32 +291,35 @@ fn cpu_of(path: &str) -> anyhow::Result<f64> {
     Ok((next()? + next()?) as f64 / clock_ticks_per_second() as f64)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Ends this process and the server after so many seconds, whatever happens.
-pub(crate) fn watch(seconds: u64) {
+/// Ends this process and the server after so many seconds, whatever happens, or when it is told to.
+pub(crate) fn watch(seconds: u64) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(seconds));
-        let running = RUNNING.lock().ok().and_then(|running| *running);
-        if let Some(pid) = running.and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        let _ = writeln!(std::io::stderr(), "not done after {seconds} s");
-        std::process::exit(1);
+        end(&format!("not done after {seconds} s"));
     });
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            end("ended by a signal");
+        }
+    });
+    Ok(())
 }
 
-/// Lets this process have as many open files as the system allows.
-pub(crate) fn raise_open_files() {
+fn end(why: &str) {
+    let running = RUNNING.lock().ok().and_then(|running| *running);
+    if let Some(pid) = running.and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let _ = writeln!(std::io::stderr(), "{why}");
+    std::process::exit(1);
+}
+
+/// Lets this process and the servers have as many open files as the system allows, and leave no cores behind.
+pub(crate) fn set_limits() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 /// A folder's size on the disk, in bytes.

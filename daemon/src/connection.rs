@@ -136,13 +136,13 @@ impl<S: Stream> Connection<S> {
         let mut lines = LINES_PER_TURN;
         if std::mem::take(&mut self.is_new) {
             // Whoever does not wait to be greeted gets the greeting and the answer to its hello in one write.
-            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.capacity());
+            let standing = self.session.peer().turn(cx, &mut self.taken, false);
             if self.listen(cx, &standing, &mut lines).is_err() {
                 return self.over(Ending::Lost);
             }
         }
         loop {
-            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.capacity());
+            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.is_empty());
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
                 Err(_) => return self.over(Ending::Lost),
@@ -208,8 +208,12 @@ impl<S: Stream> Connection<S> {
             return Ok(Progress::Stuck);
         }
         while self.written < self.output.len() {
-            let Poll::Ready(count) = self.write_some(cx, None) else { return Ok(Progress::Stuck) };
-            self.written += count?;
+            let Poll::Ready(count) = put(&mut self.stream, cx, &self.output[self.written..]) else {
+                return Ok(Progress::Stuck);
+            };
+            let count = count?;
+            self.written += count;
+            self.took(count);
         }
         // An idle connection keeps no buffer.
         self.output = Vec::new();
@@ -229,18 +233,23 @@ impl<S: Stream> Connection<S> {
     fn write_batch(&mut self, cx: &mut Context<'_>, buffers: &mut WriteBuffers) -> io::Result<bool> {
         let WriteBuffers { lines, inner, sealed } = buffers;
         let taken = std::mem::take(&mut self.taken);
-        let mut chunks = taken.iter();
-        let mut batch = chunks.next().map_or(&[][..], Chunk::bytes);
-        if taken.len() > 1 && batch.len() < WRITE_SIZE {
-            lines.clear();
-            lines.extend_from_slice(batch);
-            while lines.len() < WRITE_SIZE
-                && let Some(chunk) = chunks.next()
-            {
-                lines.extend_from_slice(chunk.bytes());
+        // What is large goes alone: as it is, without another copy.
+        let mut room = WRITE_SIZE;
+        let fits = |chunk: &&Chunk| {
+            let length = chunk.bytes().len();
+            let fits = length <= room;
+            room = room.saturating_sub(length);
+            fits
+        };
+        let count = taken.iter().take_while(fits).count().max(1);
+        let batch = match &taken[..count] {
+            [alone] => alone.bytes(),
+            several => {
+                lines.clear();
+                several.iter().for_each(|chunk| lines.extend_from_slice(chunk.bytes()));
+                lines
             }
-            batch = lines;
-        }
+        };
         let bytes = if self.codec.is_sealed() {
             sealed.clear();
             self.codec.encode(batch, self.core.now(), inner, sealed);
@@ -248,48 +257,51 @@ impl<S: Stream> Connection<S> {
         } else {
             batch
         };
-        let left = chunks.len();
         let mut written = 0;
         while written < bytes.len() {
-            match self.write_some(cx, Some(&bytes[written..])) {
-                Poll::Ready(count) => written += count?,
+            match put(&mut self.stream, cx, &bytes[written..]) {
+                Poll::Ready(count) => {
+                    let count = count?;
+                    written += count;
+                    self.took(count);
+                }
                 Poll::Pending => {
                     self.output = bytes[written..].to_vec();
+                    self.session.peer().holds(self.output.capacity());
                     break;
                 }
             }
         }
-        self.taken = keep_last(taken, left);
+        self.taken = taken;
+        self.taken.drain(..count);
+        if self.taken.is_empty() {
+            self.taken = Chunks::new();
+        }
         // A long list is rare; the thread does not keep the memory for one.
-        for buffer in [lines, inner, sealed] {
-            if buffer.capacity() > 8 * WRITE_SIZE {
+        for buffer in [inner, sealed] {
+            if buffer.capacity() > 4 * WRITE_SIZE {
                 *buffer = Vec::new();
             }
         }
         Ok(self.output.is_empty())
     }
 
-    /// Writes what the stream takes of these bytes, or of those that it should have taken before.
-    fn write_some(&mut self, cx: &mut Context<'_>, bytes: Option<&[u8]>) -> Poll<io::Result<usize>> {
-        let bytes = bytes.unwrap_or(&self.output[self.written..]);
-        let count = match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))? {
-            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            count => count,
-        };
+    /// Notes that the stream took so many bytes.
+    fn took(&mut self, count: usize) {
         Counters::add(&self.core.counters.bytes_out, count);
         if self.stage == Stage::Flushing {
             // Whoever still reads gets all that is theirs.
             self.timer = Some(Timer::after(LINGER));
         }
-        Poll::Ready(Ok(count))
     }
 
     /// Takes lines, those that wait first, unless the session has enough to do.
     fn listen(&mut self, cx: &mut Context<'_>, standing: &Standing, lines: &mut u32) -> io::Result<Progress> {
         let is_clogged = standing.crowded || standing.under_way.is_full();
         let is_waiting = self.held.is_some() && !standing.under_way.is_empty();
-        let is_tired = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
-        let is_resting = !is_clogged && !is_waiting && is_tired && self.rest(cx) == Progress::Stuck;
+        // Else it is known when something is read.
+        let may_rest = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
+        let is_resting = !is_clogged && !is_waiting && may_rest && self.rest(cx) == Progress::Stuck;
         let is_held_up = is_clogged || is_waiting || is_resting;
         self.session.peer().set_held_up(is_held_up);
         if is_held_up {
@@ -547,13 +559,12 @@ fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) ->
     true
 }
 
-/// The last `left` chunks.
-fn keep_last(mut chunks: Chunks, left: usize) -> Chunks {
-    if left == 0 {
-        return Chunks::new();
+/// Writes what the stream takes now, which is something.
+fn put(stream: &mut (impl Stream + ?Sized), cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(stream).poll_write(cx, bytes))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        count => Poll::Ready(Ok(count)),
     }
-    chunks.drain(..chunks.len() - left);
-    chunks
 }
 
 /// The last `left` bytes of `input`, in a buffer of their own size.

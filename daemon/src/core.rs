@@ -212,20 +212,18 @@ impl Core {
 
     /// Ends the sessions with the fullest outboxes until all together are within their limit again.
     fn shed(&self) {
-        let mut excess = self.budget.excess();
-        if excess == 0 {
+        if self.budget.excess() == 0 {
             return;
         }
-        let mut fills = Vec::new();
-        self.registry.for_each_peer(|peer| fills.push((peer.fill(), Arc::clone(peer))));
-        fills.sort_by_key(|(fill, _)| std::cmp::Reverse(*fill));
-        for (fill, peer) in fills {
-            if excess == 0 || fill == 0 {
+        let mut peers = Vec::new();
+        self.registry.for_each_peer(|peer| peers.push((peer.weight(), Arc::clone(peer))));
+        peers.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        for (weight, peer) in peers {
+            if self.budget.excess() == 0 || weight == 0 {
                 return;
             }
             let text = "the daemon is short of memory and you read slowly; connect again and resume";
             peer.end(Ending::Dismissed(Code::TooSlow, text.to_owned()));
-            excess = excess.saturating_sub(fill);
         }
     }
 }

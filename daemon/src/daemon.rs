@@ -201,7 +201,7 @@ impl Daemon {
         }
         drop(alive);
         let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
-        let helpers = Helpers::start(&executor, core.config().threads - 1);
+        let helpers = Helpers::start(&executor, core.config().threads.clamp(1, 256) - 1);
         // Bots come first, so that nobody takes their names.
         let bots: Vec<_> =
             bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
@@ -225,7 +225,10 @@ impl Daemon {
             }
             .or(broken)
             .await;
-            drop(acceptors);
+            for acceptor in acceptors {
+                // Also one that another thread is busy with takes no more when this is done.
+                acceptor.cancel().await;
+            }
             drop(keeper);
             core.note_delivered();
             core.queue.close();

@@ -356,7 +356,8 @@ impl Run {
     /// those.
     fn deliver(&mut self, core: &Core) {
         let Run { to: Some(to), lines, mut said } = std::mem::take(self) else { return };
-        let Some(last) = said.last().map(|said| said.id) else { return };
+        let (Some(first), Some(last)) = (said.first(), said.last()) else { return };
+        let (first, last) = (first.id, last.id);
         // Their own sessions may be given something else than the others'.
         let mut authors: Vec<u64> = said.iter().map(|said| said.author).collect();
         authors.sort_unstable();
@@ -382,6 +383,17 @@ impl Run {
                 None => peer.push_shared(&lines),
             };
         });
+        // All is known before anybody is answered, and acts on it.
+        core.delivered.store(last, Relaxed);
+        core.reads.set_behind();
+        match to {
+            Recipients::Person { identity, .. } => {
+                if let Some(identity) = identity.filter(|_| has_arrived) {
+                    identity.delivered.fetch_max(last, Relaxed);
+                }
+            }
+            Recipients::Room(room) => room.written(first, last),
+        }
         Counters::add(&core.counters.entries, said.len());
         let mut begin = 0;
         for Said { end, own, saying, is_heard, .. } in said {
@@ -395,16 +407,6 @@ impl Run {
             begin = end;
         }
         Counters::add(&core.counters.deliveries, deliveries);
-        core.delivered.store(last, Relaxed);
-        core.reads.set_behind();
-        match to {
-            Recipients::Person { identity, .. } => {
-                if let Some(identity) = identity.filter(|_| has_arrived) {
-                    identity.delivered.fetch_max(last, Relaxed);
-                }
-            }
-            Recipients::Room(room) => room.written_at(last),
-        }
     }
 }
 

@@ -364,20 +364,17 @@ impl Peer {
         self.outbox().end(ending, &self.budget);
     }
 
-    /// How the outbox stands. `cx` is woken when that changes. If the connection has written all that it has taken,
-    /// all that waits is moved to `into`; `held` is the memory that it needs for what the stream does not take.
-    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, held: usize) -> Standing {
+    /// How the outbox stands. `cx` is woken when that changes. If the connection has written all that it has taken, all
+    /// that waits is moved to `into`.
+    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> Standing {
         let mut outbox = self.outbox();
-        if into.is_empty() && held == 0 {
+        if into.is_empty() && has_written {
             let taken = std::mem::take(&mut outbox.memory);
             self.budget.give_back(std::mem::replace(&mut outbox.writing_memory, taken));
             // An idle session keeps no memory.
             *into = std::mem::take(&mut outbox.waiting);
             outbox.writing = std::mem::take(&mut outbox.fill);
             outbox.writing_answers = std::mem::take(&mut outbox.answers);
-        } else if held > outbox.writing_memory {
-            self.budget.take(held - outbox.writing_memory);
-            outbox.writing_memory = held;
         }
         if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             outbox.waker = Some(cx.waker().clone());
@@ -388,6 +385,13 @@ impl Peer {
             under_way: outbox.under_way,
             ending: outbox.ending.clone(),
         }
+    }
+
+    /// Notes that the connection needs so much memory for what the stream does not take.
+    pub(crate) fn holds(&self, memory: usize) {
+        let mut outbox = self.outbox();
+        self.budget.take(memory);
+        outbox.writing_memory += memory;
     }
 
     /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
@@ -403,7 +407,7 @@ impl Peer {
     #[cfg(test)]
     pub(crate) fn drain(&self) -> Vec<u8> {
         let mut chunks = Chunks::new();
-        self.turn(&Context::from_waker(Waker::noop()), &mut chunks, 0);
+        self.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
         self.wrote();
         chunks.iter().flat_map(Chunk::bytes).copied().collect()
     }
@@ -421,7 +425,15 @@ impl Peer {
         may.then_some(outbox.under_way)
     }
 
+    /// How much ending it would set free, about: what is its own counts twice, because what it shares with others may
+    /// stay for those.
+    pub(crate) fn weight(&self) -> usize {
+        let outbox = self.outbox();
+        outbox.total() + outbox.memory + outbox.writing_memory
+    }
+
     /// Bytes that wait or are being written.
+    #[cfg(test)]
     pub(crate) fn fill(&self) -> usize {
         self.outbox().total()
     }
@@ -473,10 +485,23 @@ impl Outbox {
         let has_room = self.has_room(shared.lines.len(), budget);
         if has_room {
             self.fill += shared.lines.len();
-            self.waiting.push(Chunk::Shared(Arc::clone(shared)));
+            self.add(Chunk::Shared(Arc::clone(shared)), budget);
             self.wake();
         }
         has_room
+    }
+
+    /// Puts a chunk behind the others. A long list of them is memory as well.
+    fn add(&mut self, chunk: Chunk, budget: &Budget) {
+        let size =
+            |chunks: &Chunks| if chunks.spilled() { chunks.capacity() * size_of::<Chunk>() } else { 0 };
+        let before = size(&self.waiting);
+        self.waiting.push(chunk);
+        let grown = size(&self.waiting) - before;
+        if grown > 0 {
+            self.memory += grown;
+            budget.take(grown);
+        }
     }
 
     fn append(&mut self, lines: &[u8], budget: &Budget) {
@@ -484,7 +509,7 @@ impl Outbox {
             return;
         }
         if !matches!(self.waiting.last(), Some(Chunk::Own(_))) {
-            self.waiting.push(Chunk::Own(Vec::new()));
+            self.add(Chunk::Own(Vec::new()), budget);
         }
         if let Some(Chunk::Own(own)) = self.waiting.last_mut() {
             let before = own.capacity();
@@ -634,7 +659,7 @@ mod tests {
     /// Takes what waits, as a connection does that has written everything before.
     fn take(peer: &Peer) -> (Standing, Vec<u8>) {
         let mut chunks = Chunks::new();
-        let standing = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, 0);
+        let standing = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
         (standing, chunks.iter().flat_map(Chunk::bytes).copied().collect())
     }
 
@@ -701,9 +726,19 @@ mod tests {
         assert_eq!(counted(), 5_000, "once, however often it waits");
         take(&peer);
         assert_eq!(counted(), 0);
-        let mut taken = Chunks::new();
-        peer.turn(&Context::from_waker(Waker::noop()), &mut taken, 3_000);
+        peer.holds(3_000);
         assert_eq!(counted(), 3_000, "what the stream did not take");
+        peer.wrote();
+        assert_eq!(counted(), 0);
+
+        let line = Shared::new(vec![b'x'; 100], &budget);
+        let before = counted();
+        assert!((0..1_000).all(|_| peer.push_shared(&line)));
+        assert!(counted() - before >= 1_000 * size_of::<Chunk>(), "a long list is memory, too");
+        take(&peer);
+        take(&peer);
+        drop(line);
+        assert_eq!(counted(), 0);
 
         peer.push(b"taken and not written\n");
         take(&peer);

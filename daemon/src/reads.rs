@@ -243,7 +243,10 @@ fn catch_up(core: &Core, index: &Index<'_>) -> State {
         Err(error) => {
             tracing::error!("the search index cannot be brought up to date: {error}");
             match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => State::Damaged,
+                // A row that is there already should not be.
+                Some(
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
+                ) => State::Damaged,
                 _ => State::Failed,
             }
         }

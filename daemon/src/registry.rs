@@ -68,12 +68,12 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Notes that the log has another entry of it.
-    pub(crate) fn written_at(&self, id: u64) {
+    /// Notes that the log has more entries of it, from one to another.
+    pub(crate) fn written(&self, first: u64, last: u64) {
         if self.first.load(Relaxed) == 0 {
-            self.first.store(id, Relaxed);
+            self.first.store(first, Relaxed);
         }
-        self.last.store(id, Relaxed);
+        self.last.store(last, Relaxed);
     }
 
     /// The ids of the oldest and the newest entry that the log has of it; 0 if there is none.
@@ -454,20 +454,22 @@ impl Registry {
         if identity.is_recorded() {
             return None;
         }
-        self.describe(identity.number)
+        self.describe(identity.number, |newcomer| newcomer)
     }
 
     /// What the log has to know of an identity.
-    pub(crate) fn describe(&self, number: u64) -> Option<Newcomer> {
+    ///
+    /// `tell` is called before it can change, so that the log hears of changes in their order; it must not come back here.
+    pub(crate) fn describe<T>(&self, number: u64, tell: impl FnOnce(Newcomer) -> T) -> Option<T> {
         let state = self.state();
         let person = state.people.get(&number)?;
-        Some(Newcomer {
+        Some(tell(Newcomer {
             number,
             nick: person.nick.clone(),
             fold: person.fold.as_str().to_owned(),
             proof: person.proof.write(),
             bot: person.bot,
-        })
+        }))
     }
 
     /// The identities that have been given private messages of which the log does not know, and the newest of each.

@@ -81,7 +81,8 @@ impl Queue {
         Some(waiting.submissions.drain(..count).collect())
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting().submissions.is_empty()
     }
 
@@ -109,6 +110,7 @@ pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
         if waits_for_disk || gathered >= Queue::PACK_DRAFTS || core.queue.is_empty() {
             peer::wake_held();
             gathered = 0;
+            store.keep_short();
         }
     }
 }

@@ -80,6 +80,7 @@ impl Entry<'_> {
 
     /// Writes the entry as a new row: one that nothing has happened to yet.
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+        debug_assert!(self.edited.is_none() && self.deleted.is_none() && self.reactions.is_empty());
         let (time, kind, sum) = (self.time.millis(), self.kind.word(), self.sum());
         let (author, text) = (&self.author, self.text.as_deref());
         if self.peer.is_none() && self.re.is_none() && self.about.is_none() {

@@ -292,6 +292,9 @@ pub(crate) trait Store: Send {
         true
     }
 
+    /// Keeps what lies beside the database from growing without end; it may take a moment.
+    fn keep_short(&mut self) {}
+
     /// The id of the newest entry that was committed; 0 before the first.
     fn last_id(&self) -> u64;
 
@@ -320,14 +323,13 @@ pub(crate) struct Log {
     last_id: u64,
     last_time: Timestamp,
     limits: LogLimits,
-    commits: u64,
+    /// How often it was to be kept short.
+    looks: u64,
     /// The length in bytes from which on the write-ahead log is to be emptied.
     longest_wal: u64,
 }
 
-/// How many commits there are between two looks at the length of the write-ahead log, and how long it is waited then
-/// until those leave it who read.
-const COMMITS_PER_LOOK: u64 = 64;
+/// How long it is waited until those leave the write-ahead log who read.
 const READERS_LEAVE: Duration = Duration::from_millis(200);
 
 /// How often is looked for keys whose time is over, in milliseconds.
@@ -385,9 +387,10 @@ impl Log {
     /// Empties the write-ahead log when it has become long. SQLite begins it anew by itself as long as nobody reads just
     /// then; under load somebody always does, the search index above all, so that they are waited for once in a while.
     fn keep_wal_short(&mut self) {
-        self.commits += 1;
+        self.looks += 1;
         let Place::Folder { folder, .. } = &self.place else { return };
-        if !self.commits.is_multiple_of(COMMITS_PER_LOOK) {
+        // Its length is asked for with every 64th pack.
+        if !self.looks.is_multiple_of(64) {
             return;
         }
         let length = std::fs::metadata(folder.join(open::WAL_FILE)).map_or(0, |file| file.len());
@@ -426,8 +429,11 @@ impl Store for Log {
             self.last_id = last_id;
             self.last_time = meta.time;
         }
-        self.keep_wal_short();
         Ok(outcomes)
+    }
+
+    fn keep_short(&mut self) {
+        self.keep_wal_short();
     }
 
     fn reopen(&mut self) -> Result<(), LogError> {

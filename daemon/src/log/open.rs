@@ -145,7 +145,7 @@ impl Log {
         let (database, _) = connect(&place)?;
         let (name, last_id, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
         check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits, commits: 0, longest_wal: LONG_WAL })
+        Ok(Log { place, database, name, last_id, last_time, limits, looks: 0, longest_wal: LONG_WAL })
     }
 
     /// Goes on with a database that has all its tables. After a `loss` the log has another name.
@@ -172,7 +172,7 @@ impl Log {
             database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
         }
         check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits, commits: 0, longest_wal: LONG_WAL })
+        Ok(Log { place, database, name, last_id, last_time, limits, looks: 0, longest_wal: LONG_WAL })
     }
 
     /// The same database, as after the end of the process.
@@ -198,6 +198,10 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
     // What is attached is opened with the same flags, and may have to be made.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if search::is_outdated(&folder.join(INDEX_FILE)) {
+        tracing::info!("the search index has the form of an earlier version, and is made anew");
+        discard_index(folder);
+    }
     // If it cannot be made, opening it says why.
     let _ = make_private(&folder.join(INDEX_FILE));
     let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ring::digest;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use snug_protocol::{Folded, Nick, Target, Timestamp};
 
 use super::view::{Row, Rows, View};
@@ -34,8 +34,17 @@ const SCHEMA: &str = "
     );
 ";
 
-/// An index of an older form goes, and is made anew.
-const OLDER: &str = "SELECT EXISTS (SELECT 1 FROM search.sqlite_schema WHERE name = 'words' AND sql NOT LIKE '%columnsize = 0%')";
+/// Whether the index in a file has an older form: it goes, and is made anew.
+pub(super) fn is_outdated(file: &Path) -> bool {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let outdated = Connection::open_with_flags(file, flags).and_then(|index| {
+        let sql =
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'words' AND sql NOT LIKE '%columnsize = 0%'";
+        index.query_row(sql, [], |row| row.get::<_, u64>(0))
+    });
+    // What cannot be read says so when it is used.
+    outdated.is_ok_and(|count| count > 0)
+}
 
 /// Attaches the index in `file`, or one in memory. If it is of another log, it begins anew.
 pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Result<()> {
@@ -51,9 +60,6 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
         database.pragma_update(Some("search"), "journal_size_limit", 64 << 20)?;
     }
     database.pragma_update(Some("search"), "secure_delete", true)?;
-    if database.query_row(OLDER, [], |row| row.get(0))? {
-        database.execute_batch("DROP TABLE search.words; DROP TABLE search.state;")?;
-    }
     database.execute_batch(SCHEMA)?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('hashsize', ?1)", [GATHERED])?;

@@ -11,6 +11,10 @@ pub(super) struct Transaction<'c>(&'c Connection);
 impl<'c> Transaction<'c> {
     /// Takes the database for writing.
     pub(super) fn begin(database: &'c Connection) -> rusqlite::Result<Transaction<'c>> {
+        if !database.is_autocommit() {
+            // The one before could not be taken back then.
+            database.execute_batch("ROLLBACK")?;
+        }
         database.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Transaction(database))
     }
@@ -30,8 +34,7 @@ impl Deref for Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // A commit that went well, and some errors, leave none to be taken back. One that cannot be taken back makes
-        // the next BEGIN fail, and the log is opened anew.
+        // A commit that went well, and some errors, leave none to be taken back.
         if !self.0.is_autocommit() {
             let _ = self.0.execute_batch("ROLLBACK");
         }

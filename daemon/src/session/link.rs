@@ -29,10 +29,9 @@ impl Session {
         if self.me.is_some() {
             let shown = core.registry.rename(&self.peer, nick, time, limits)?;
             let me = self.me()?;
-            if me.is_recorded()
-                && let Some(identity) = core.registry.describe(me.number)
-            {
-                core.note(self.author(me), Act::Rename(identity));
+            if me.is_recorded() {
+                let author = self.author(me);
+                core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
             }
             return Ok(Answered::Ok(Some(shown)));
         }
@@ -67,12 +66,10 @@ impl Session {
         if has_hole {
             self.peer.set_live(false);
         }
-        if is_known
-            && entered.is_renamed
-            && let Some(identity) = core.registry.describe(entered.identity.number)
-        {
-            let author = Author { number: identity.number, ..Author::default() };
-            core.note(author, Act::Rename(identity));
+        if is_known && entered.is_renamed {
+            let author = Author { number: entered.identity.number, ..Author::default() };
+            let tell = |identity| core.note(author, Act::Rename(identity));
+            core.registry.describe(entered.identity.number, tell);
         }
 
         let mut tags = TagBuilder::default();

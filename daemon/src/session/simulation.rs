@@ -321,7 +321,7 @@ impl Simulation {
                     && client.is_live
                     && client.connection.as_ref().is_some_and(|connection| connection.lines.is_empty())
             };
-            if self.clients.iter().all(is_done) && self.core.queue.len() == 0 {
+            if self.clients.iter().all(is_done) && self.core.queue.is_empty() {
                 return;
             }
         }

@@ -97,7 +97,7 @@ impl World {
             writer::run_once(&self.core, &mut self.log);
         }
         // What is read at the end of one turn may be finished in the next.
-        while self.core.queue.len() > 0 {
+        while !self.core.queue.is_empty() {
             writer::run_once(&self.core, &mut self.log);
         }
     }
@@ -133,6 +133,36 @@ impl Person {
     fn is_over(&self) -> bool {
         self.session.peer.may_go_on().is_none()
     }
+}
+
+#[test]
+fn what_a_pack_says_in_a_room_reaches_everyone_as_it_is_theirs_to_hear() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    // She speaks into a room that she is not in.
+    let mut cron = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut cron, "@quiet NICK cron");
+    for person in [&mut alice, &mut bob, &mut cron] {
+        person.heard();
+    }
+    // All of it is one pack.
+    assert_eq!(world.ask_without_log(&mut alice, "@key=a MSG #lobby 1"), "");
+    assert_eq!(world.ask_without_log(&mut cron, "@key=c MSG #lobby 2"), "");
+    assert_eq!(world.ask_without_log(&mut bob, "MSG #lobby 3"), "");
+    assert_eq!(world.ask_without_log(&mut alice, "MSG #lobby 4"), "");
+    writer::run_once(&world.core, &mut world.log);
+    let words = |person: &mut Person| -> Vec<String> {
+        let tidy = |line: &str| line.replace("time=1970-01-01T00:16:40.000Z", "t").replace(" #lobby", "");
+        person.heard().lines().map(tidy).collect()
+    };
+    let [one, two, three, four] =
+        ["@id=1;t :alice MSG 1", "@id=2;t :cron MSG 2", "@id=3;t :bob MSG 3", "@id=4;t :alice MSG 4"];
+    let (own_one, own_two) = ("@id=1;t;key=a :alice MSG 1", "@id=2;t;key=c :cron MSG 2");
+    assert_eq!(words(&mut alice), [own_one, two, three, four, "@id=1;t OK MSG", "@id=4;t OK MSG"]);
+    assert_eq!(words(&mut bob), [one, two, three, four, "@id=3;t OK MSG"]);
+    assert_eq!(words(&mut cron), [own_two, "@id=2;t OK MSG"]);
+    // Who comes later is told where the room begins, not where the pack ended.
+    assert_eq!(world.ask(&mut cron, "JOIN #lobby"), "@first=1;last=4 OK JOIN #lobby\n");
 }
 
 const QUIET_START: &str = "@time=1970-01-01T00:16:40.000Z ";
@@ -541,7 +571,7 @@ fn a_room_that_is_joined_while_it_is_retired_can_be_spoken_in() {
     assert_eq!(drafts, 2);
     world.run_one();
     assert_eq!(world.ask_without_log(&mut alice, "LEAVE #x"), "OK JOIN #x\nOK LEAVE #x\n");
-    while world.core.queue.len() > 0 {
+    while !world.core.queue.is_empty() {
         world.run_one();
     }
     assert_eq!(bob.heard(), "OK JOIN #x\n");
@@ -606,7 +636,7 @@ fn who_comes_back_with_a_cursor_gets_what_was_missed_and_then_what_comes() {
     world.run_one();
     bob.session.line("MSG #lobby 7", bob.session.peer.under_way());
     bob.session.line("MSG #lobby 8", bob.session.peer.under_way());
-    while world.core.queue.len() > 0 {
+    while !world.core.queue.is_empty() {
         world.run_one();
     }
     let heard = plain(&alice.heard());
@@ -863,7 +893,7 @@ fn what_was_said_to_who_is_forgotten_is_still_one_s_own() {
     world.say(&mut gary, "PRIV alice really?");
     world.leave(gary, Ending::Closed);
     world.pass(3_600_001);
-    while world.core.queue.len() > 0 {
+    while !world.core.queue.is_empty() {
         world.run_one();
     }
     alice.heard();
