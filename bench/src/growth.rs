@@ -54,10 +54,10 @@ impl Growth {
                 keepers.push(keeper);
             }
         }
-        // To a tenth: each run adds to the log that it is given.
+        // To one digit: each run adds to the log that it is given.
         let entries = last_id(&server, options)?;
-        let tenth = 10u64.pow(entries.max(10).ilog10() - 1);
-        let count = if of == "history" { entries / tenth * tenth } else { count as u64 };
+        let unit = 10u64.pow(entries.max(1).ilog10());
+        let count = if of == "history" { entries / unit * unit } else { count as u64 };
         crowd.settle("#lobby")?;
         let cost = fan.talk(&mut crowd, &server)?;
         Ok(json!({

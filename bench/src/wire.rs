@@ -53,9 +53,9 @@ impl Dialect {
         !self.is_irc()
     }
 
-    /// How many connections may be in their handshake at the same time: ngIRCd gives up on more in TLS.
+    /// How many connections may be in their handshake at the same time: ngIRCd gives up on more.
     pub(crate) fn handshakes(self) -> usize {
-        if self == Dialect::IrcTls { 10 } else { 100 }
+        if self.is_irc() { 10 } else { 100 }
     }
 
     /// The line that says something to everyone.
