@@ -630,6 +630,30 @@ fn an_index_that_knows_more_than_the_log_shows_that_something_is_lost() {
 }
 
 #[test]
+fn an_index_of_an_older_form_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
+    world.one(make("#lobby"));
+    world.one(say(1, "found again"));
+    let name = world.log.name().0.cast_signed();
+    let older = Connection::open(folder.path().join("search.db")).expect("a database");
+    older
+        .execute_batch(&format!(
+            "CREATE TABLE state (one INTEGER PRIMARY KEY, log INTEGER NOT NULL, upto INTEGER NOT NULL);
+             CREATE VIRTUAL TABLE words USING fts5 (text, place, prefix = '1 2');
+             INSERT INTO state VALUES (1, {name}, 1);"
+        ))
+        .expect("an older index");
+    drop(older);
+    let database = open::indexer(folder.path()).expect("an index");
+    Index::new(&database).catch_up().expect("it catches up");
+    let found: u64 = database
+        .query_row("SELECT count(*) FROM search.words WHERE words MATCH 'found'", [], |row| row.get(0))
+        .expect("a search");
+    assert_eq!(found, 1, "what it knew by its own account is taken in again");
+}
+
+#[test]
 fn a_log_that_is_opened_again_leaves_everybody_where_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
