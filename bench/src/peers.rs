@@ -21,7 +21,7 @@ pub(crate) fn command(options: &Options, folder: &Path, address: SocketAddr) -> 
     if is_tls {
         make_certificate(folder)?;
     }
-    let program = |names: &[&str]| options.program.clone().unwrap_or_else(|| find(names));
+    let program = |name: &str| options.program.clone().unwrap_or_else(|| find(name));
     let fill = |text: &str, places: &[(&str, &str)]| -> anyhow::Result<PathBuf> {
         let (port, path) = (address.port().to_string(), folder.to_string_lossy());
         let mut text = text.replace("@PORT@", &port).replace("@FOLDER@", &path);
@@ -50,7 +50,7 @@ pub(crate) fn command(options: &Options, folder: &Path, address: SocketAddr) -> 
             ];
             let clear = [("@MODULES@", ""), ("@BIND@", "")];
             let file = fill(include_str!("../peers/inspircd.conf"), if is_tls { &tls } else { &clear })?;
-            let mut command = Command::new(program(&["inspircd"]));
+            let mut command = Command::new(program("inspircd"));
             command.args(["--nofork", "--runasroot", "--config"]).arg(file);
             command
         }
@@ -61,7 +61,7 @@ pub(crate) fn command(options: &Options, folder: &Path, address: SocketAddr) -> 
             ];
             let clear = [("@PORTS@", "Ports = @PORT@"), ("@TLS@", "")];
             let file = fill(include_str!("../peers/ngircd.conf"), if is_tls { &tls } else { &clear })?;
-            let mut command = Command::new(program(&["ngircd"]));
+            let mut command = Command::new(program("ngircd"));
             command.arg("-n").arg("-f").arg(file);
             command
         }
@@ -81,10 +81,10 @@ pub(crate) fn command(options: &Options, folder: &Path, address: SocketAddr) -> 
 }
 
 /// Debian puts daemons where not everyone looks for programs.
-fn find(names: &[&str]) -> PathBuf {
+fn find(name: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let places = folders.iter().flat_map(|folder| names.iter().map(move |name| Path::new(folder).join(name)));
-    places.into_iter().find(|path| path.exists()).unwrap_or_else(|| names[0].into())
+    let mut places = folders.iter().map(|folder| Path::new(folder).join(name));
+    places.find(|path| path.exists()).unwrap_or_else(|| name.into())
 }
 
 fn make_certificate(folder: &Path) -> anyhow::Result<()> {

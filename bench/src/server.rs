@@ -92,7 +92,8 @@ impl Options {
 pub(crate) struct Server {
     child: Option<Process>,
     pid: u32,
-    kind: Kind,
+    /// Whether it is a snugd, which indexes behind the messages.
+    has_index: bool,
     pub(crate) address: SocketAddr,
     /// From the start of the process to the moment at which it takes connections.
     pub(crate) starting: Duration,
@@ -112,8 +113,7 @@ impl Server {
             return Ok(Server {
                 child: None,
                 pid,
-                // Nobody knows what it is.
-                kind: Kind::Floor,
+                has_index: false,
                 address,
                 starting: Duration::ZERO,
                 log: None,
@@ -158,7 +158,7 @@ impl Server {
         let mut server = Server {
             pid: child.0.id(),
             child: Some(child),
-            kind: Kind::Snug,
+            has_index: true,
             address: ([127, 0, 0, 1], 0).into(),
             starting,
             log: Some(log),
@@ -193,14 +193,22 @@ impl Server {
                 Pipe::Err(mut pipe) => std::io::copy(&mut pipe, &mut std::io::sink()),
             });
         }
-        let (pid, starting, kind) = (child.0.id(), begun.elapsed(), options.server);
-        Ok(Server { child: Some(child), pid, kind, address, starting, log: None, _folder: folder })
+        let (pid, starting) = (child.0.id(), begun.elapsed());
+        Ok(Server {
+            child: Some(child),
+            pid,
+            has_index: false,
+            address,
+            starting,
+            log: None,
+            _folder: folder,
+        })
     }
 
     /// Waits until snugd has also done what it does behind the messages: the search index. It belongs to what they
     /// cost.
     pub(crate) fn catch_up(&self) -> anyhow::Result<()> {
-        if self.kind == Kind::Snug {
+        if self.has_index {
             let mut wire = Wire::connect(self.address, Dialect::Clear)?;
             wire.enter("bench-catches-up", false)?;
             wire.ask("SEARCH * nothing", |_| ())?;

@@ -81,52 +81,30 @@ impl Entry<'_> {
     /// Writes the entry as a new row: one that nothing has happened to yet.
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         debug_assert!(self.edited.is_none() && self.deleted.is_none() && self.reactions.is_empty());
-        let (time, kind, sum) = (self.time.millis(), self.kind.word(), self.sum());
-        let (author, text) = (&self.author, self.text.as_deref());
-        if self.peer.is_none() && self.re.is_none() && self.about.is_none() {
-            // Nearly all are such, and what is not bound costs nothing.
-            tx.prepare_cached(
-                "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, text, tags, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                self.id,
-                time,
-                kind,
-                self.conversation,
-                author.number,
-                author.nick,
-                author.bot,
-                text,
-                &*self.tags,
-                sum
-            ])?;
-            return Ok(());
-        }
         let (peer, peer_nick) = match &self.peer {
             Some((peer, nick)) => (Some(*peer), Some(&**nick)),
             None => (None, None),
         };
         tx.prepare_cached(
-            "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, text, tags, sum, peer, peer_nick, re,
-                 about)
+            "INSERT INTO entry (id, time, kind, conversation, author, nick, bot, peer, peer_nick, text, re, about,
+                 tags, sum)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             self.id,
-            time,
-            kind,
+            self.time.millis(),
+            self.kind.word(),
             self.conversation,
-            author.number,
-            author.nick,
-            author.bot,
-            text,
-            &*self.tags,
-            sum,
+            self.author.number,
+            self.author.nick,
+            self.author.bot,
             peer,
             peer_nick,
+            self.text.as_deref(),
             self.re,
-            self.about
+            self.about,
+            &*self.tags,
+            self.sum()
         ])?;
         Ok(())
     }
