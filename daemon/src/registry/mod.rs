@@ -4,103 +4,26 @@
 //! sessions are told about comings and goings is in one order. Deliveries of entries do not take it: they walk a
 //! room's or an identity's [`Audience`]. Locks nest in this order: registry, audience, outbox.
 
+mod identity;
+pub(crate) use identity::{Identity, Proof};
+
+mod looks;
+use looks::LookIndex;
+
+mod room;
+pub(crate) use room::Room;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use snug_protocol::{Body, Code, Folded, Looks, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
+use snug_protocol::{Body, Code, Folded, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
 
 use crate::config::Limits;
 use crate::keep::Keep;
 use crate::log::{Newcomer, Readers, Refusal, StoredRoom, Topic};
 use crate::peer::{Audience, Peer};
-
-/// Somebody, whatever the nick and however many the sessions.
-pub(crate) struct Identity {
-    /// Its number: what everything durable refers to.
-    pub(crate) number: u64,
-    /// All its sessions.
-    pub(crate) audience: Audience,
-    /// Whether the log knows it.
-    is_recorded: AtomicBool,
-    /// What the log knows of `delivered`.
-    noted: AtomicU64,
-    /// The newest private message that one of its sessions was given.
-    pub(crate) delivered: AtomicU64,
-    /// The name it goes by now, as it is shown. Changed under the registry's lock.
-    nick: Mutex<String>,
-}
-
-impl Identity {
-    /// The name it goes by now, as it is shown.
-    pub(crate) fn nick(&self) -> String {
-        self.nick.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether the log knows it.
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.is_recorded.load(Relaxed)
-    }
-}
-
-/// A room.
-pub(crate) struct Room {
-    /// Its number in the log.
-    pub(crate) number: u64,
-    /// Its name as it is shown.
-    pub(crate) name: String,
-    fold: Folded,
-    /// The sessions that hear what is said in it.
-    pub(crate) audience: Audience,
-    /// How often the log has made or found it: tells an order to retire it that came too late.
-    pub(crate) generation: AtomicU64,
-    /// Whether it is no more in the registry: a session that remembers it has to look again.
-    pub(crate) gone: AtomicBool,
-    /// The oldest and the newest entry that the log has of it; 0 if there is none.
-    first: AtomicU64,
-    last: AtomicU64,
-    /// Who may read what was said, and how long it is kept.
-    policy: Mutex<(Readers, Option<Keep>)>,
-    /// The line of the entry that set the topic.
-    topic: Mutex<Option<Topic>>,
-}
-
-impl Room {
-    /// Notes that the log has more entries of it, from one to another.
-    pub(crate) fn written(&self, first: u64, last: u64) {
-        if self.first.load(Relaxed) == 0 {
-            self.first.store(first, Relaxed);
-        }
-        self.last.store(last, Relaxed);
-    }
-
-    /// The ids of the oldest and the newest entry that the log has of it; 0 if there is none.
-    pub(crate) fn ends(&self) -> (u64, u64) {
-        (self.first.load(Relaxed), self.last.load(Relaxed))
-    }
-
-    /// Who may read what was said in it, and how long that is kept.
-    pub(crate) fn policy(&self) -> (Readers, Option<Keep>) {
-        *self.policy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes over what the log has decided.
-    pub(crate) fn set_policy(&self, history: Readers, keep: Option<Keep>) {
-        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = (history, keep);
-    }
-
-    /// What it is about.
-    pub(crate) fn topic(&self) -> Option<Topic> {
-        self.topic.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes over what the log has decided.
-    pub(crate) fn set_topic(&self, topic: Option<Topic>) {
-        *self.topic.lock().unwrap_or_else(PoisonError::into_inner) = topic;
-    }
-}
 
 /// What goes with a session that has ended.
 #[derive(Default)]
@@ -111,50 +34,6 @@ pub(crate) struct Departure {
     pub(crate) stays: Vec<u64>,
     /// The identity, if it was its last session.
     pub(crate) away: Option<Arc<Identity>>,
-}
-
-/// What proves that a session may speak for an identity that is there already.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Proof {
-    /// The first half of the SHA-256 of a guest's token.
-    Token([u8; 16]),
-    /// A user of this machine, with the name under which it came: one user may be several people in a room.
-    User(u32, Folded),
-    /// The daemon's own, of that name.
-    Bot(Folded),
-}
-
-impl Proof {
-    /// The proof as the log has it.
-    fn write(&self) -> String {
-        match self {
-            Proof::Token(hash) => {
-                hash.iter().fold("token:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-            }
-            Proof::User(user, fold) => format!("user:{user}:{}", fold.as_str()),
-            Proof::Bot(fold) => format!("bot:{}", fold.as_str()),
-        }
-    }
-
-    /// Reads what [`Proof::write`] has written.
-    fn read(text: &str) -> Option<Proof> {
-        let fold = |nick| Nick::parse(nick).ok().map(|nick| nick.fold());
-        match text.split_once(':')? {
-            ("token", hex) => {
-                let mut hash = [0; 16];
-                for (at, byte) in hash.iter_mut().enumerate() {
-                    *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-                }
-                Some(Proof::Token(hash))
-            }
-            ("user", rest) => {
-                let (user, nick) = rest.split_once(':')?;
-                Some(Proof::User(user.parse().ok()?, fold(nick)?))
-            }
-            ("bot", nick) => fold(nick).map(Proof::Bot),
-            _ => None,
-        }
-    }
 }
 
 /// How a session comes in.
@@ -255,15 +134,6 @@ impl Person {
 struct Inhabited {
     room: Arc<Room>,
     members: HashSet<u64>,
-}
-
-/// Finds names that look like another, by the hashes of their skeletons. A hash that collides by chance refuses a
-/// name that would be fine, once in some 10^14 names.
-#[derive(Default)]
-struct LookIndex {
-    hasher: RandomState,
-    ascii: HashMap<u64, u32>,
-    other: HashMap<u64, u32>,
 }
 
 impl Registry {
@@ -996,40 +866,6 @@ impl Inhabited {
                 peer.push_if_quiet(line);
             }
         });
-    }
-}
-
-impl LookIndex {
-    fn add(&mut self, name: &str) {
-        let (hashes, is_ascii) = self.hashes(name);
-        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
-        for hash in hashes {
-            *index.entry(hash).or_default() += 1;
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        let (hashes, is_ascii) = self.hashes(name);
-        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
-        for hash in hashes {
-            if let Some(count) = index.get_mut(&hash) {
-                *count -= 1;
-                if *count == 0 {
-                    index.remove(&hash);
-                }
-            }
-        }
-    }
-
-    /// Whether a name that is held can be taken for `name`.
-    fn has_alike(&self, name: &str) -> bool {
-        let (hashes, is_ascii) = self.hashes(name);
-        hashes.iter().any(|hash| self.other.contains_key(hash) || !is_ascii && self.ascii.contains_key(hash))
-    }
-
-    fn hashes(&self, name: &str) -> (HashSet<u64>, bool) {
-        let looks = Looks::of(name);
-        (looks.skeletons.iter().map(|skeleton| self.hasher.hash_one(skeleton)).collect(), looks.ascii)
     }
 }
 

@@ -1,0 +1,49 @@
+//! Names that can be taken for each other.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use snug_protocol::Looks;
+
+/// Finds names that look like another, by the hashes of their skeletons. A hash that collides by chance refuses a
+/// name that would be fine, once in some 10^14 names.
+#[derive(Default)]
+pub(super) struct LookIndex {
+    hasher: RandomState,
+    ascii: HashMap<u64, u32>,
+    other: HashMap<u64, u32>,
+}
+
+impl LookIndex {
+    pub(super) fn add(&mut self, name: &str) {
+        let (hashes, is_ascii) = self.hashes(name);
+        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
+        for hash in hashes {
+            *index.entry(hash).or_default() += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        let (hashes, is_ascii) = self.hashes(name);
+        let index = if is_ascii { &mut self.ascii } else { &mut self.other };
+        for hash in hashes {
+            if let Some(count) = index.get_mut(&hash) {
+                *count -= 1;
+                if *count == 0 {
+                    index.remove(&hash);
+                }
+            }
+        }
+    }
+
+    /// Whether a name that is held can be taken for `name`.
+    pub(super) fn has_alike(&self, name: &str) -> bool {
+        let (hashes, is_ascii) = self.hashes(name);
+        hashes.iter().any(|hash| self.other.contains_key(hash) || !is_ascii && self.ascii.contains_key(hash))
+    }
+
+    fn hashes(&self, name: &str) -> (HashSet<u64>, bool) {
+        let looks = Looks::of(name);
+        (looks.skeletons.iter().map(|skeleton| self.hasher.hash_one(skeleton)).collect(), looks.ascii)
+    }
+}
