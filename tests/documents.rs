@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use snug_protocol::{Code, reference};
+use snug_protocol::{Code, reference, roles_table};
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name))
@@ -26,13 +26,14 @@ fn generated(name: &str, mark: &str, expected: &str) {
 }
 
 #[test]
-fn the_protocol_page_has_all_verbs_and_codes() {
+fn the_protocol_page_has_all_verbs_codes_and_roles() {
     let mut codes = "| code | meaning |\n|---|---|\n".to_owned();
     for code in Code::ALL {
         let _ = writeln!(codes, "| `{code}` | {} |", code.meaning());
     }
     generated("PROTOCOL.md", "verbs", &reference());
     generated("PROTOCOL.md", "codes", &codes);
+    generated("PROTOCOL.md", "roles", &roles_table());
 }
 
 #[test]

@@ -51,9 +51,9 @@ impl Tail {
         loop {
             raw.say(&format!("WHO {room}"));
             let found = std::iter::from_fn(|| Some(raw.hear())).find(|line| {
-                line.starts_with("USER tail ") || line.starts_with("OK WHO") || line.starts_with("ERR WHO")
+                line.contains("USER tail ") || line.starts_with("OK WHO") || line.starts_with("ERR WHO")
             });
-            if found.expect("an answer").starts_with("USER tail ") {
+            if found.expect("an answer").contains("USER tail ") {
                 break;
             }
         }

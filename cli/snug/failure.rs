@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     /// The code's word, if the server said one.
     code: Option<String>,
     text: String,
+    /// Whether it has been said.
+    is_said: bool,
 }
 
 /// The exit codes, as `snug --help` has them.
@@ -33,20 +35,44 @@ pub(crate) enum Exit {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
-        Failure { exit, code: None, text: text.into() }
+        Failure { exit, code: None, text: text.into(), is_said: false }
+    }
+
+    /// The same, said already.
+    pub(crate) fn quietly(mut self) -> Failure {
+        self.is_said = true;
+        self
     }
 
     /// What the server's code means for a script.
     fn refused(code: String, text: String) -> Failure {
         let exit = match code.parse() {
             Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry) => Exit::NotFound,
-            Ok(Code::NickTaken | Code::LooksAlike | Code::BadNick | Code::NickNeeded) => Exit::Identity,
             Ok(
-                Code::TooMany | Code::Unavailable | Code::StorageFull | Code::ShuttingDown | Code::Timeout,
+                Code::NickTaken
+                | Code::LooksAlike
+                | Code::BadNick
+                | Code::NickNeeded
+                | Code::LoginNeeded
+                | Code::BadLogin
+                | Code::InviteNeeded
+                | Code::OutOfScope
+                | Code::Banned
+                | Code::Kicked
+                | Code::ClearText,
+            ) => Exit::Identity,
+            Ok(
+                Code::SlowDown
+                | Code::Muted
+                | Code::TooMany
+                | Code::Unavailable
+                | Code::StorageFull
+                | Code::ShuttingDown
+                | Code::Timeout,
             ) => Exit::TryAgain,
             _ => Exit::Refused,
         };
-        Failure { exit, code: Some(code), text }
+        Failure { exit, code: Some(code), text, is_said: false }
     }
 
     /// The same failure, with something said behind it.
@@ -64,7 +90,7 @@ impl Failure {
 
     /// Says it on stderr, and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        if self.exit != Exit::Quietly {
+        if self.exit != Exit::Quietly && !self.is_said {
             let line = if json {
                 let mut object = serde_json::Map::new();
                 object.insert("type".to_owned(), "error".into());
@@ -91,6 +117,7 @@ impl From<&ConnectError> for Failure {
         match error {
             ConnectError::Refused { code, text } => Failure::refused(code.clone(), text.clone()),
             ConnectError::Lost { .. } => Failure::new(Exit::TryAgain, error.to_string()),
+            ConnectError::Key { .. } => Failure::new(Exit::Identity, error.to_string()),
             ConnectError::Unknown { address, offered } => Failure::new(
                 Exit::Identity,
                 format!(
@@ -125,7 +152,10 @@ impl From<ConnectError> for Failure {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Failure {
         match error {
-            RequestError::Refused { code, text } => Failure::refused(code, text),
+            RequestError::Refused { code, text, retry } => {
+                let wait = retry.map(|seconds| format!(" (try again in {seconds} s)")).unwrap_or_default();
+                Failure::refused(code, text + &wait)
+            }
             RequestError::GaveUp(error) => Failure::from(&*error),
             RequestError::TooLong { .. } => {
                 Failure::refused(Code::TooLong.word().to_owned(), error.to_string())

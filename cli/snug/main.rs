@@ -1,5 +1,6 @@
 //! `snug`: the helper for scripts and people. One line sends, one line listens.
 
+mod account;
 mod admin;
 mod cursor_file;
 mod export;
@@ -8,11 +9,13 @@ mod history;
 mod output;
 mod pipe;
 mod place;
+mod room;
 mod rooms;
 mod send;
 mod show;
 mod since;
 mod tail;
+mod top;
 mod trust;
 mod who;
 
@@ -22,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Talk through a snug daemon, from the shell.
 ///
-/// Exit codes: 0 done, 1 refused by the server, 2 wrong usage, 3 not found, 4 name or authentication,
+/// Exit codes: 0 done, 1 refused by the server, 2 wrong usage, 3 not found, 4 name, account or authentication,
 /// 69 no server, 75 try again later, 78 configuration.
 #[derive(Parser)]
 #[command(name = "snug", version, max_term_width = 100, arg_required_else_help = true)]
@@ -48,6 +51,11 @@ struct Common {
     /// The file with the server's pre-shared key [default: $SNUG_PSK_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     psk_file: Option<std::path::PathBuf>,
+
+    /// A file with a token, to be who made it as far as the token allows [default: $SNUG_TOKEN_FILE, or the token itself
+    /// in $SNUG_TOKEN]
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
 
     /// Print JSON, one object per line, also for errors
     #[arg(long, global = true)]
@@ -76,8 +84,37 @@ enum Sub {
     Fingerprint(trust::Show),
     /// Trust a server from now on
     Trust(trust::Trust),
-    /// Run the daemon: for its own user, over the Unix socket
+    /// Make an account on the server
+    Register(account::Register),
+    /// Use an invite: trust the server that it names, and make an account there
+    Join(account::Join),
+    /// Make an invite: one line that makes one account
+    Invite(account::Invitation),
+    /// Be an account of the server from now on, with its password this once
+    Login(account::LogIn),
+    /// Forget which account one has on the server
+    Logout,
+    /// Change the account's password, or set a first one
+    Passwd,
+    /// Delete the account
+    Unregister(account::Unregister),
+    /// The keys that log in to the account
+    #[command(subcommand)]
+    Key(account::Key),
+    /// Tokens, with which scripts do one thing and nothing else
+    #[command(subcommand)]
+    Token(account::Token),
+    /// Tell how one is here: online, away or busy
+    Status(account::Status),
+    /// Show somebody's profile, or change one's own
+    Profile(account::Profile),
+    /// Rooms: their settings, who is what, and keeping order
+    #[command(subcommand)]
+    Room(room::Room),
+    /// Run the daemon: its own user over the Unix socket, and operators
     Admin(admin::Admin),
+    /// Show how the daemon is doing, live
+    Top(top::Top),
 }
 
 fn main() -> ExitCode {
@@ -86,19 +123,34 @@ fn main() -> ExitCode {
         Err(error) => return misuse(&error),
     };
     let done = smol::block_on(async {
-        match command {
+        let done = match command {
             Sub::Send(send) => send.run(&common).await,
             Sub::Tail(tail) => tail.run(&common).await,
             Sub::History(history) => history.run(&common).await,
             Sub::Search(search) => search.run(&common).await,
             Sub::Export(export) => export.run(&common).await,
+            Sub::Register(register) => register.run(&common).await,
+            Sub::Join(join) => join.run(&common).await,
+            Sub::Invite(invite) => invite.run(&common).await,
+            Sub::Login(login) => login.run(&common).await,
+            Sub::Logout => account::log_out(&common),
+            Sub::Passwd => account::passwd(&common, None).await,
+            Sub::Unregister(unregister) => unregister.run(&common).await,
+            Sub::Key(key) => key.run(&common).await,
+            Sub::Token(token) => token.run(&common).await,
+            Sub::Status(status) => status.run(&common).await,
+            Sub::Profile(profile) => profile.run(&common).await,
+            Sub::Room(room) => room.run(&common).await,
             Sub::Admin(admin) => admin.run(&common).await,
+            Sub::Top(top) => top.run(&common).await,
             Sub::Who(who) => who.run(&common).await,
             Sub::Rooms => rooms::run(&common).await,
             Sub::Pipe => pipe::run(&common).await,
             Sub::Fingerprint(show) => show.run(&common).await,
             Sub::Trust(trust) => trust.run(&common).await,
-        }
+        };
+        place::say_goodbye().await;
+        done
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

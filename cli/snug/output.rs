@@ -41,6 +41,21 @@ pub(crate) fn json(object: Map<String, Value>) -> String {
     })
 }
 
+/// Prints a row: its fields as JSON, or as people read it.
+pub(crate) fn row(json: bool, fields: &[(&str, &str)], shown: &str) -> io::Result<()> {
+    if !json {
+        return print(&visible(shown));
+    }
+    let fields = fields.iter().filter(|(_, value)| !value.is_empty());
+    let object = fields.map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+    print(&self::json(object))
+}
+
+/// A moment as the daemon writes it, on the clock of this machine.
+pub(crate) fn moment_of(time: &str) -> String {
+    time.parse().map_or_else(|_| visible(time), moment)
+}
+
 /// Whether a terminal could act on a character instead of showing it: controls, line and paragraph separators,
 /// bidirectional controls (UAX 9) and the byte-order mark. All are below U+10000.
 fn is_tricky(c: char) -> bool {

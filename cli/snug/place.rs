@@ -3,13 +3,15 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_channel::Receiver;
+use futures_lite::FutureExt;
 use snug_client::{
-    Address, Client, ConnectError, DEFAULT_PORT, Event, FileKnownServers, FileTokens, KnownServers, Link,
-    MemoryKnownServers, MemoryTokens, Name, Options, Tokens, Trust,
+    Accounts, Address, Client, ConnectError, DEFAULT_PORT, Event, FileAccounts, FileKnownServers, FileTokens,
+    KnownServers, Link, Login, MemoryKnownServers, MemoryTokens, Name, NoAccounts, OneLogin, Options, Tokens,
+    Trust,
 };
 use snug_protocol::{Cursor, RoomName, Target};
 
@@ -33,6 +35,26 @@ const BREAK: Duration = Duration::from_secs(30);
 /// Connects as the flags and the environment say. The driver runs by itself.
 pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
     let mut options = Options::new(addresses(common)?, name(common)?);
+    options.accounts = logins(common)?;
+    begin(options, common, part).await
+}
+
+/// Connects to one server with a login that was just given.
+pub(crate) async fn connect_as(
+    common: &Common,
+    address: &Address,
+    login: Login,
+) -> Result<(Client, Receiver<Event>), Failure> {
+    let mut options = Options::new([address.clone()], name(common)?);
+    options.accounts = Arc::new(OneLogin(login));
+    begin(options, common, Part::Asker).await
+}
+
+async fn begin(
+    mut options: Options,
+    common: &Common,
+    part: Part,
+) -> Result<(Client, Receiver<Event>), Failure> {
     options.tokens = tokens();
     options.trust = trust(common)?;
     // Most commands look at no messages.
@@ -52,8 +74,27 @@ pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Rece
     }
     let known = Arc::clone(&options.trust.known);
     let (client, events, driver) = asking(&*known, || Client::connect(options.clone())).await?;
-    smol::spawn(driver.run()).detach();
+    let driving = smol::spawn(driver.run());
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).push((client.clone(), driving));
     Ok((client, events))
+}
+
+/// The connections that are open, to be ended in order.
+static OPEN: Mutex<Vec<(Client, smol::Task<()>)>> = Mutex::new(Vec::new());
+
+/// How long the end of a connection may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Ends the connections in order, so that the others see that one has left, and not that one was lost.
+pub(crate) async fn say_goodbye() {
+    let open = std::mem::take(&mut *OPEN.lock().unwrap_or_else(PoisonError::into_inner));
+    for (client, driving) in open {
+        client.finish();
+        let overdue = async {
+            smol::Timer::after(GOODBYE).await;
+        };
+        driving.or(overdue).await;
+    }
 }
 
 /// The newest entry of the daemon's log when the connection was made.
@@ -78,9 +119,19 @@ pub(crate) async fn link(common: &Common) -> Result<Link, Failure> {
     asking(&*trust.known, || async { Link::reach(&addresses, &trust).await.map(|(_, link)| link) }).await
 }
 
+/// The name that one has, as soon as there is a connection.
+pub(crate) async fn own_nick(events: &Receiver<Event>) -> Option<String> {
+    while let Ok(event) = events.recv().await {
+        if let Event::Connected { nick, .. } = event {
+            return Some(nick);
+        }
+    }
+    None
+}
+
 /// Connects; if the server is not known and there is somebody to ask, asks, and connects again. Meanwhile there is no
 /// connection: a person's time is not a handshake's.
-async fn asking<T, F: Future<Output = Result<T, ConnectError>>>(
+pub(crate) async fn asking<T, F: Future<Output = Result<T, ConnectError>>>(
     known: &dyn KnownServers,
     connect: impl Fn() -> F,
 ) -> Result<T, Failure> {
@@ -156,8 +207,47 @@ pub(crate) fn trust(common: &Common) -> Result<Trust, Failure> {
 
 /// Where servers that are trusted are written down.
 pub(crate) fn known_hosts() -> Option<PathBuf> {
+    Some(config_folder()?.join("known_hosts"))
+}
+
+fn config_folder() -> Option<PathBuf> {
     let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
-    Some(config.join("snug/known_hosts"))
+    Some(config.join("snug"))
+}
+
+/// Which account one has where: by a token that is named, else by what is written down.
+fn logins(common: &Common) -> Result<Arc<dyn Accounts>, Failure> {
+    let file = common.token_file.clone().or_else(|| variable("SNUG_TOKEN_FILE").map(PathBuf::from));
+    let token = match (file, variable("SNUG_TOKEN")) {
+        (Some(file), _) => {
+            let failed = |what: &dyn std::fmt::Display| {
+                Failure::new(Exit::Identity, format!("cannot use the token in {}: {what}", file.display()))
+            };
+            Some(snug_client::read_token(&file).map_err(|error| failed(&error))?)
+        }
+        (None, token) => token.map(Into::into),
+    };
+    if let Some(token) = token {
+        if token.is_empty() || token.contains(char::is_whitespace) {
+            return Err(Failure::new(Exit::Identity, "a token is one word; this one is not"));
+        }
+        return Ok(Arc::new(OneLogin(Login::Token(token))));
+    }
+    Ok(match accounts() {
+        Some(accounts) => Arc::new(accounts),
+        None => Arc::new(NoAccounts),
+    })
+}
+
+/// What is written down of one's accounts.
+pub(crate) fn accounts() -> Option<FileAccounts> {
+    let folder = config_folder()?;
+    Some(FileAccounts::new(folder.join("accounts"), folder.join("key")))
+}
+
+/// The name that was asked for, or that one has on this machine.
+pub(crate) fn wanted_name(common: &Common) -> Option<String> {
+    common.nick.clone().or_else(|| variable("SNUG_NICK")).or_else(|| variable("USER"))
 }
 
 fn name(common: &Common) -> Result<Name, Failure> {

@@ -21,6 +21,12 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
                 EntryKind::Delete => "delete",
                 EntryKind::React => "react",
                 EntryKind::Unreact => "unreact",
+                EntryKind::Invite => "invite",
+                EntryKind::Kick => "kick",
+                EntryKind::Ban => "ban",
+                EntryKind::Unban => "unban",
+                EntryKind::Mute => "mute",
+                EntryKind::Role => "role",
             };
             (kind, Some(target), text.as_deref())
         }
@@ -28,6 +34,10 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
         Body::Leave { room, text } => ("leave", Some(room), text.as_deref()),
         Body::Quit { text } => ("quit", None, text.as_deref()),
         Body::Nick { nick } => ("nick", Some(nick), None),
+        Body::Status { status, .. } => ("status", None, Some(status)),
+        Body::Profile { nick, item } if line.from.is_some() => ("profile", Some(nick), Some(item)),
+        Body::Announce { text } => ("announce", None, Some(text)),
+        Body::Shutdown { seconds, .. } => ("shutdown", None, Some(seconds)),
         Body::Typing { target, switch } => ("typing", Some(target), Some(switch)),
         Body::Read { target, id } => {
             about = id.parse().ok();
@@ -99,6 +109,12 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
                 EntryKind::Delete => format!("deleted {about}"),
                 EntryKind::React => format!("reacted to {about} with {}", shown(text)),
                 EntryKind::Unreact => format!("took {} back from {about}", shown(text)),
+                EntryKind::Invite => format!("invited {}", shown(text)),
+                EntryKind::Kick => format!("put out {}", shown(text)),
+                EntryKind::Ban => format!("banned {}", shown(text)),
+                EntryKind::Unban => format!("lets {} in again", shown(text)),
+                EntryKind::Mute => format!("muted {}", shown(text)),
+                EntryKind::Role => format!("made {}", shown(text)),
                 _ => format!("edited {about}: {}", shown(text)),
             };
             format!("{} * {from} {what}", name(target))
@@ -107,6 +123,16 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
         Body::Leave { room, text } => format!("{} * {from} left{}", name(room), farewell(text)),
         Body::Quit { text } => format!("* {from} quit{}", farewell(text)),
         Body::Nick { nick } => format!("* {from} is now {}", name(nick)),
+        Body::Status { status, text } => format!("* {from} is {}{}", name(status), farewell(text)),
+        Body::Profile { .. } if line.from.is_some() => format!("* {from} has changed their profile"),
+        Body::Announce { text } => {
+            let text = Some(Cow::Borrowed(&**text));
+            format!("*** {from}, to everybody: {}", shown(&text))
+        }
+        Body::Shutdown { seconds: "off", .. } => format!("*** {from} has called the shutdown off"),
+        Body::Shutdown { seconds, text } => {
+            format!("*** {from} stops the server in {} s{}", name(seconds), farewell(text))
+        }
         Body::Typing { target, switch: "on" } => format!("{} * {from} is typing", name(target)),
         Body::Typing { target, .. } => format!("{} * {from} is not typing any more", name(target)),
         Body::Read { target, id } => format!("{} * {from} has read up to {id}", name(target)),

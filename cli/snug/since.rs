@@ -48,6 +48,17 @@ impl FromStr for Since {
     }
 }
 
+/// A moment, as `--since` takes it where entries have no place.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, Failure> {
+    match text.parse() {
+        Ok(Since::Moment(time)) => Ok(time),
+        _ => {
+            let text = format!("{text:?} is no time: 30m, 1h, 7d, or a day such as 2026-11-01");
+            Err(Failure::new(crate::failure::Exit::Usage, text))
+        }
+    }
+}
+
 impl Since {
     /// The page of a conversation that begins here.
     pub(crate) fn page(self) -> Page {

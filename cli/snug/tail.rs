@@ -143,6 +143,12 @@ fn print(line: &ServerLine<'_>, wanted: &Wanted, common: &Common) -> Result<bool
         tell(&format!("{code}: {text}"), common);
         return Ok(false);
     }
+    let is_notice = matches!(line.body, Body::Announce { .. } | Body::Shutdown { .. });
+    if is_notice && !wanted.presence {
+        // Everybody is to know it, whatever they asked for; a program that reads stdout is not in the way.
+        tell(&show::said(line).unwrap_or_default(), common);
+        return Ok(false);
+    }
     if !wanted.has(line) {
         return Ok(false);
     }

@@ -30,19 +30,38 @@ impl Who {
             let line = row.line();
             let Body::User { nick, status, since } = line.body else { continue };
             let is_bot = line.tags.has("bot");
+            let tag = |name| line.tags.get(name).map(|value| value.into_owned());
+            let (text, display, role) = (tag("text"), tag("display"), tag("role"));
+            let is_operator = line.tags.has("operator");
             let shown = if common.json {
                 let mut object = Map::new();
                 object.insert("nick".to_owned(), nick.into());
                 object.insert("status".to_owned(), status.into());
                 object.insert("since".to_owned(), since.into());
-                if is_bot {
-                    object.insert("bot".to_owned(), Value::Bool(true));
+                for name in ["bot", "account", "operator", "avatar"] {
+                    if line.tags.has(name) {
+                        object.insert(name.to_owned(), Value::Bool(true));
+                    }
+                }
+                for (name, value) in
+                    [("role", role), ("text", text), ("display", display), ("colour", tag("colour"))]
+                {
+                    if let Some(value) = value {
+                        object.insert(name.to_owned(), value.into());
+                    }
                 }
                 output::json(object)
             } else {
                 let since = since.parse::<Timestamp>().map(output::clock).unwrap_or_default();
-                let bot = if is_bot { "  bot" } else { "" };
-                format!("{:<20} {status} since {since}{bot}", output::visible(nick))
+                let mut shown = format!("{nick:<20} {status} since {since}");
+                let words = [is_bot.then_some("bot"), is_operator.then_some("operator"), role.as_deref()];
+                for word in words.into_iter().flatten() {
+                    shown.push_str(&format!("  {word}"));
+                }
+                for words in [display.map(|name| format!("({name})")), text].into_iter().flatten() {
+                    shown.push_str(&format!("  {}", words.replace('\n', " ")));
+                }
+                output::visible(&shown)
             };
             output::print(&shown)?;
         }

@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use snug_daemon::config::{Fallback, Level};
+use snug_daemon::config::{Fallback, Level, LogFormat, LogTarget, Logging};
 use snug_daemon::{Config, Daemon, Finding, Report, StartError, keys};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -87,7 +88,10 @@ fn main() -> ExitCode {
         Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
         None => {}
     }
-    let log_level = start_log(config.logging.level);
+    let log_level = match start_log(&config.logging) {
+        Ok(log_level) => log_level,
+        Err(error) => return complain(EXIT_START, &error),
+    };
     match &file {
         Some(file) => tracing::info!("settings from {}", file.display()),
         None => tracing::info!("no configuration file; all settings have their defaults"),
@@ -190,9 +194,15 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
     let handle = daemon.handle();
     let reread = {
         let handle = handle.clone();
-        move || reload(&handle, file.as_deref(), &places, &log_level)
+        Arc::new(move || reload(&handle, file.as_deref(), &places, &log_level))
     };
-    signals::watch(handle.clone(), reread).context("cannot take signals")?;
+    let asked = Arc::clone(&reread);
+    handle.on_reload(move || asked());
+    signals::watch(handle.clone(), move || {
+        // It has been logged.
+        let _ = reread();
+    })
+    .context("cannot take signals")?;
     announce(&handle);
     smol::block_on(daemon.run());
     let counts = handle.counts();
@@ -219,20 +229,18 @@ fn announce(handle: &snug_daemon::Handle) {
     }
 }
 
-/// Reads the configuration again and takes over what can change. A bad file changes nothing.
+/// Reads the configuration again and takes over what can change. A bad file changes nothing. Gives the settings that take
+/// effect at the next start.
 fn reload(
     handle: &snug_daemon::Handle,
     file: Option<&std::path::Path>,
     (data, socket): &(Fallback<PathBuf>, Fallback<PathBuf>),
     log_level: &LogLevel,
-) {
-    let mut config = match file.map_or_else(|| Ok(Config::default()), files::read_config) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!("the settings stay as they are: {error:#}");
-            return;
-        }
-    };
+) -> Result<Vec<&'static str>, String> {
+    let mut config = file.map_or_else(|| Ok(Config::default()), files::read_config).map_err(|error| {
+        tracing::error!("the settings stay as they are: {error:#}");
+        format!("{error:#}")
+    })?;
     if config.data == Fallback::Auto {
         config.data = data.clone();
     }
@@ -240,21 +248,34 @@ fn reload(
         config.listen.unix = socket.clone();
     }
     let _ = log_level.modify(|filter| *filter = filter_of(config.logging.level));
-    match handle.reconfigure(config)[..] {
-        [] => tracing::info!("settings read again"),
-        ref fixed => {
-            tracing::warn!("settings read again; these take effect at the next start: {}", fixed.join(", "))
-        }
+    let fixed = handle.reconfigure(config);
+    if fixed.is_empty() {
+        tracing::info!("settings read again");
+    } else {
+        tracing::warn!("settings read again; these take effect at the next start: {}", fixed.join(", "));
     }
+    Ok(fixed)
 }
 
-/// Sends the log to stderr.
-fn start_log(level: Level) -> LogLevel {
-    let (filter, handle) = reload::Layer::new(filter_of(level));
-    let colour = std::io::IsTerminal::is_terminal(&io::stderr());
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    handle
+/// Sends the log where the settings say.
+fn start_log(logging: &Logging) -> anyhow::Result<LogLevel> {
+    let (filter, handle) = reload::Layer::new(filter_of(logging.level));
+    let registry = tracing_subscriber::registry().with(filter);
+    match (logging.to, logging.format) {
+        (LogTarget::Journald, _) => {
+            let journal = tracing_journald::layer()
+                .context("there is no journal to log to; set logging.to = \"stderr\"")?;
+            registry.with(journal).init();
+        }
+        (LogTarget::Stderr, LogFormat::Json) => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).init();
+        }
+        (LogTarget::Stderr, LogFormat::Human) => {
+            let colour = std::io::IsTerminal::is_terminal(&io::stderr());
+            registry.with(fmt::layer().with_writer(io::stderr).with_ansi(colour).with_target(false)).init();
+        }
+    }
+    Ok(handle)
 }
 
 fn filter_of(level: Level) -> LevelFilter {

@@ -11,7 +11,7 @@ use snug_protocol::envelope::{Fingerprint, HandshakeError};
 use snug_protocol::{Command, Cursor, LogName, NameError, Nick, RoomName, ServerLine, Timestamp};
 
 use crate::driver::{Driver, Job, Reply};
-use crate::{Address, MemoryTokens, Tokens, Trust};
+use crate::{Accounts, Address, MemoryTokens, NoAccounts, Tokens, Trust};
 
 /// How a client connects.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct Options {
     pub since: Option<Cursor>,
     /// Whether to tell the daemon that private messages have arrived: not if nobody reads the events.
     pub acknowledge: bool,
+    /// Which account one has where. Without one the name is a guest's.
+    pub accounts: Arc<dyn Accounts>,
     /// Where guests' tokens are kept.
     pub tokens: Arc<dyn Tokens>,
     /// Which servers are the right ones. Over TCP a server that is neither pinned nor known is refused.
@@ -53,6 +55,7 @@ impl Options {
             rooms: Vec::new(),
             since: None,
             acknowledge: true,
+            accounts: Arc::new(NoAccounts),
             tokens: Arc::new(MemoryTokens::default()),
             trust: Trust::default(),
             reconnect: Duration::MAX,
@@ -86,6 +89,11 @@ impl Name {
     pub fn or_numbered(nick: &str) -> Name {
         let nick = Nick::parse(nick).or_else(|_| Nick::parse("guest")).expect("guest is a nick");
         Name { nick: nick.into_owned(), numbered: true }
+    }
+
+    /// Whether an account of that name is who is meant: it is the name, or no name was asked for in particular.
+    pub(crate) fn may_be(&self, account: &str) -> bool {
+        self.numbered || Nick::parse(account).is_ok_and(|account| account.fold() == self.nick.fold())
     }
 
     /// The nicks to try, in order.
@@ -150,6 +158,8 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub(crate) text: String,
+    /// The bytes that it has announced.
+    pub(crate) bytes: Option<Vec<u8>>,
     /// The log that its id belongs to.
     pub(crate) log: LogName,
 }
@@ -159,6 +169,11 @@ impl Received {
     pub fn line(&self) -> ServerLine<'_> {
         let unknown = snug_protocol::Body::Unknown { verb: "", rest: None };
         ServerLine::parse(&self.text).unwrap_or_else(|| ServerLine::new(unknown))
+    }
+
+    /// The bytes that came behind the line, if it has announced some.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_deref()
     }
 
     /// The line as it came, without its end.
@@ -247,6 +262,12 @@ pub enum ConnectError {
         /// What is wrong and what to do.
         text: String,
     },
+    /// There is an account, and its key cannot be used.
+    #[error("{error}")]
+    Key {
+        /// What is wrong with it.
+        error: io::Error,
+    },
     /// The connection broke while it was made.
     #[error("the connection to {address} broke: {error}")]
     Lost {
@@ -271,6 +292,8 @@ pub enum RequestError {
         code: String,
         /// What is wrong and what to do.
         text: String,
+        /// After how many seconds to try again, if the daemon says so.
+        retry: Option<u64>,
     },
     /// The connection was lost before the answer came, and is not made again or the command cannot be repeated.
     #[error("the connection was lost before the answer came ({reason})")]
@@ -319,7 +342,19 @@ impl Client {
     /// effect, and are answered, in the order in which they were handed over. Waits while too many are.
     ///
     /// A message without a key gets one, so that it can be repeated after a loss without being said twice.
-    pub async fn begin(&self, mut command: Command<'_>) -> Pending {
+    pub async fn begin(&self, command: Command<'_>) -> Pending {
+        self.begin_with(command, None).await
+    }
+
+    /// Says a command with bytes behind it, and waits for its answer.
+    ///
+    /// # Errors
+    /// A [`RequestError`] that says why there is no OK.
+    pub async fn ask_with(&self, command: Command<'_>, bytes: Vec<u8>) -> Result<Answer, RequestError> {
+        self.begin_with(command, Some(bytes)).await.answer().await
+    }
+
+    async fn begin_with(&self, mut command: Command<'_>, bytes: Option<Vec<u8>>) -> Pending {
         if let Command::Msg { tags, .. } | Command::Priv { tags, .. } = &mut command
             && tags.key.is_none()
         {
@@ -331,7 +366,17 @@ impl Client {
         let (reply, answer) = async_channel::bounded(1);
         let (unanswered, answered) = async_channel::bounded(1);
         let reply = Reply { answer: reply, _unanswered: unanswered };
-        let job = Job { request: write(&command), is_repeatable: is_repeatable(&command), reply };
+        let request = match &bytes {
+            None => write(&command),
+            Some(bytes) => {
+                let mut request = format!("@bytes={}", bytes.len()).into_bytes();
+                let written = write(&command);
+                request.push(if written.starts_with(b"@") { b';' } else { b' ' });
+                request.extend_from_slice(written.strip_prefix(b"@").unwrap_or(&written));
+                request
+            }
+        };
+        let job = Job { request, bytes, is_repeatable: is_repeatable(&command), reply };
         // If the driver is gone, so is the reply's sender: the answer says so.
         let _ = self.jobs.send(job).await;
         Pending { answer, answered }
@@ -387,7 +432,24 @@ fn is_repeatable(command: &Command<'_>) -> bool {
         Command::Msg { tags, .. } | Command::Priv { tags, .. } => tags.key.is_some(),
         Command::Topic { change, key, .. } => key.is_some() || *change == snug_protocol::TopicChange::Ask,
         Command::Edit { key, .. } => key.is_some(),
-        Command::Quit { .. }
+        // Twice is not the same as once, or says that it is there already.
+        Command::Register { .. }
+        | Command::Auth { .. }
+        | Command::Password { .. }
+        | Command::Unregister { .. }
+        | Command::Invite { .. }
+        | Command::Kick { .. }
+        | Command::Ban { .. }
+        | Command::Unban { .. }
+        | Command::Mute { .. }
+        | Command::Announce { .. }
+        | Command::Shutdown { .. }
+        | Command::Key { change: snug_protocol::KeyChange::Add(..) | snug_protocol::KeyChange::Remove(_) }
+        | Command::Token {
+            change: snug_protocol::TokenChange::Add { .. } | snug_protocol::TokenChange::Remove(_),
+        }
+        | Command::Role { role: Some(_), .. }
+        | Command::Quit { .. }
         | Command::Nick { .. }
         | Command::Leave { .. }
         | Command::Unreact { .. }

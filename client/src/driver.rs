@@ -10,15 +10,18 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
-use snug_protocol::{Body, Code, Command, Cursor, EntryKind, LogName, Nick, Request};
+use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
+use snug_protocol::{Body, Code, Command, Credential, Cursor, Entrance, EntryKind, LogName, Nick, Request};
 
 use crate::client::{Answer, ConnectError, Event, Options, Received, RequestError};
-use crate::{Address, Link};
+use crate::{Address, Link, Login, Trust};
 
 /// A command to be said, written without tags of its own.
 pub(crate) struct Job {
     /// The line, with its end.
     pub(crate) request: Vec<u8>,
+    /// What stands behind the line, which has announced it.
+    pub(crate) bytes: Option<Vec<u8>>,
     /// Whether it may be said again when its answer is lost.
     pub(crate) is_repeatable: bool,
     pub(crate) reply: Reply,
@@ -256,6 +259,9 @@ impl Driver {
             return;
         }
         self.link.queue(&labelled(self.next_label(), &job.request));
+        if let Some(bytes) = &job.bytes {
+            self.link.queue_bytes(bytes);
+        }
         self.under_way.push_back(UnderWay::Job(job, Vec::new()));
     }
 
@@ -279,7 +285,7 @@ impl Driver {
 
     /// Takes a line: an answer goes to who asked, everything else is an event.
     async fn line(&mut self, line: String) {
-        let received = Received { text: line, log: self.log };
+        let received = Received { text: line, bytes: self.link.take_bytes(), log: self.log };
         let parsed = received.line();
         if let Body::Ping { label } = parsed.body {
             let label = label.map(|label| format!(" {label}")).unwrap_or_default();
@@ -312,9 +318,11 @@ impl Driver {
             UnderWay::Ack => {}
             UnderWay::Sync => self.synced(received).await,
             UnderWay::Job(job, rows) => job.reply.give(match received.line().body {
-                Body::Err { code, text, .. } => {
-                    Err(RequestError::Refused { code: code.to_owned(), text: text.to_owned() })
-                }
+                Body::Err { code, text, .. } => Err(RequestError::Refused {
+                    code: code.to_owned(),
+                    text: text.to_owned(),
+                    retry: received.line().tags.get("retry").and_then(|retry| retry.parse().ok()),
+                }),
                 _ => Ok(Answer { rows, ok: received }),
             }),
         }
@@ -452,7 +460,7 @@ fn is_final(error: &ConnectError) -> bool {
             );
             !is_passing
         }
-        ConnectError::Changed { .. } | ConnectError::Unknown { .. } => true,
+        ConnectError::Changed { .. } | ConnectError::Unknown { .. } | ConnectError::Key { .. } => true,
         _ => false,
     }
 }
@@ -495,7 +503,12 @@ async fn enter(
     held: Option<(&Nick<'static>, Option<&str>)>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
-    let (address, mut link) = Link::reach(&options.addresses, &options.trust).await?;
+    let find = |address: &Address| options.accounts.find(address, &options.name);
+    let seals = |address: &Address| matches!(find(address), Ok(Some(Login::Key { .. })));
+    let (address, mut link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
+    if let Some(login) = find(address).map_err(|error| ConnectError::Key { error })? {
+        return log_in(options, address.clone(), link, &login, since).await;
+    }
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let mut refused = None;
     let mut heard = Vec::new();
@@ -512,7 +525,8 @@ async fn enter(
         let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
             Err((code, text)) => {
-                let is_taken = matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike));
+                let is_taken =
+                    matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike | Code::LoginNeeded));
                 refused = Some(ConnectError::Refused { code, text });
                 if !is_taken {
                     break;
@@ -528,23 +542,106 @@ async fn enter(
                 let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
                 let last = ok.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
                 let cursor = Cursor { log: Some(log), id: last };
-                let connected =
-                    Event::Connected { address: address.clone(), nick: nick.as_str().to_owned(), cursor };
-                heard.insert(0, connected);
-                for room in &options.rooms {
-                    if let Err((code, text)) =
-                        ask(&mut link, Command::Join { room: room.clone() }, &mut heard)
-                            .await
-                            .map_err(lost)?
-                    {
-                        return Err(ConnectError::Refused { code, text });
-                    }
-                }
-                return Ok(Entered { link, nick, token, cursor, events: heard });
+                return settle_in(options, address, Entered { link, nick, token, cursor, events: heard })
+                    .await;
             }
         }
     }
     Err(refused.unwrap_or_else(|| lost(io::ErrorKind::InvalidInput.into())))
+}
+
+/// Comes in as an account.
+async fn log_in(
+    options: &Options,
+    address: Address,
+    mut link: Link,
+    login: &Login,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let entrance = Entrance { quiet: options.quiet, since };
+    let mut heard = Vec::new();
+    let answered = match login {
+        Login::Password { account, password } => {
+            let name = Nick::parse(account).map_err(|error| ConnectError::Refused {
+                code: Code::BadNick.word().to_owned(),
+                text: format!("{account} is no account's name: {error}"),
+            })?;
+            let credential = Credential::Password { name, password: password.as_str().into() };
+            ask(&mut link, Command::Auth { credential, entrance }, &mut heard).await
+        }
+        Login::Token(token) => {
+            ask(&mut link, Command::Auth { credential: Credential::Token(token), entrance }, &mut heard).await
+        }
+        Login::Key { account, key } => {
+            let Some(binding) = link.binding() else {
+                return Err(lost(io::Error::other("the connection is not sealed")));
+            };
+            let signature = encode_signature(&key.sign_login(&binding, account));
+            let public = encode_public_key(&key.public_key());
+            let credential = Credential::Key { name: account, key: &public, signature: &signature };
+            ask(&mut link, Command::Auth { credential, entrance }, &mut heard).await
+        }
+    };
+    let ok = answered.map_err(lost)?.map_err(|(code, text)| ConnectError::Refused { code, text })?;
+    let line = ok.line();
+    let Body::Ok { params: Some(name), .. } = line.body else {
+        return Err(lost(io::Error::other("the daemon did not say who one is")));
+    };
+    let nick = Nick::parse(name).map_err(|error| lost(io::Error::other(error)))?.into_owned();
+    let log = line.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
+    let last = line.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
+    let cursor = Cursor { log: Some(log), id: last };
+    settle_in(options, &address, Entered { link, nick, token: None, cursor, events: heard }).await
+}
+
+/// Joins the rooms.
+async fn settle_in(
+    options: &Options,
+    address: &Address,
+    mut entered: Entered,
+) -> Result<Entered, ConnectError> {
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let (nick, cursor) = (entered.nick.as_str().to_owned(), entered.cursor);
+    entered.events.insert(0, Event::Connected { address: address.clone(), nick, cursor });
+    for room in &options.rooms {
+        let joined = ask(&mut entered.link, Command::Join { room: room.clone() }, &mut entered.events).await;
+        if let Err((code, text)) = joined.map_err(lost)? {
+            return Err(ConnectError::Refused { code, text });
+        }
+    }
+    Ok(entered)
+}
+
+/// Makes an account on a server, and ends the connection. `secret` is a password, a key, or both.
+///
+/// # Errors
+/// A [`ConnectError`]: there is no connection, or the daemon refuses.
+pub async fn register(
+    address: &Address,
+    trust: &Trust,
+    (name, invite): (&Nick<'_>, Option<&str>),
+    (password, key): (Option<&str>, Option<(&ClientKey, &str)>),
+) -> Result<(), ConnectError> {
+    let addresses = [address.clone()];
+    let (_, mut link) = Link::reach_sealed(&addresses, trust, &|_| true).await?;
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let public =
+        key.map(|(key, label)| (encode_public_key(&key.public_key()).into(), label.to_owned().into()));
+    let command = Command::Register {
+        name: name.clone(),
+        password: password.map(Into::into),
+        invite: invite.map(Into::into),
+        key: public,
+        entrance: Entrance { quiet: true, since: None },
+    };
+    let mut heard = Vec::new();
+    let answered = ask(&mut link, command, &mut heard).await.map_err(lost)?;
+    answered.map_err(|(code, text)| ConnectError::Refused { code, text })?;
+    // It is made, whether the goodbye arrives or not.
+    let _ = ask(&mut link, Command::Quit { text: None }, &mut heard).await;
+    let _ = link.finish_writing().await;
+    Ok(())
 }
 
 /// Says one command while nothing else is under way, and gives its OK, or code and text of its ERR. What happens
@@ -559,7 +656,8 @@ async fn ask(
     Request { label: None, command }.write(&mut line);
     link.queue(&line);
     loop {
-        let received = Received { text: read_line(link).await?, log: LogName::default() };
+        let text = read_line(link).await?;
+        let received = Received { text, bytes: link.take_bytes(), log: LogName::default() };
         match received.line().body {
             Body::Ok { verb: answered, .. } if answered == verb => return Ok(Ok(received)),
             Body::Err { code, text, .. } => return Ok(Err((code.to_owned(), text.to_owned()))),

@@ -4,6 +4,25 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
+/// Reads a small file that is nobody else's: no link, and closed to others.
+pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() {
+        return wrong("it is a link or no file; name the file itself");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
+        return wrong("others can read it; chmod 600 it");
+    }
+    if metadata.len() > 4_096 {
+        return wrong("it is too long to be what it should");
+    }
+    fs::read_to_string(path).map(Zeroizing::new)
+}
+
 /// Makes what is opened its owner's alone, where the system has such a thing.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]

@@ -29,6 +29,11 @@ pub use address::{Address, AddressError, DEFAULT_PORT};
 mod stream;
 pub use stream::Stream;
 
+mod accounts;
+pub use accounts::{
+    Accounts, FileAccounts, Invite, InviteError, Login, NoAccounts, OneLogin, read_key, read_token,
+};
+
 mod tokens;
 pub use tokens::{FileTokens, MemoryTokens, Tokens};
 
@@ -42,6 +47,6 @@ mod client;
 pub use client::{Answer, Client, ConnectError, Event, Name, Options, Pending, Received, RequestError};
 
 mod driver;
-pub use driver::Driver;
+pub use driver::{Driver, register};
 
 mod files;

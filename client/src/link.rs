@@ -29,6 +29,11 @@ pub struct Link {
     reader: Stream,
     writer: Stream,
     codec: Codec,
+    /// What stands for the channel, if it is sealed.
+    binding: Option<[u8; 32]>,
+    /// A line that has announced bytes, and how many are still to come; then the bytes.
+    announced: Option<(String, u64)>,
+    bytes: Option<Vec<u8>>,
     buffer: Vec<u8>,
     /// What was read and not taken yet stands in `buffer[from..to]`.
     from: usize,
@@ -50,10 +55,24 @@ impl Link {
         addresses: &'a [Address],
         trust: &Trust,
     ) -> Result<(&'a Address, Link), ConnectError> {
+        Link::reach_sealed(addresses, trust, &|_| false).await
+    }
+
+    /// The same, and sealed also over a Unix socket where that is wanted. What answers there is trusted: whoever can put
+    /// a socket into that place is.
+    ///
+    /// # Errors
+    /// As [`Link::reach`].
+    pub async fn reach_sealed<'a>(
+        addresses: &'a [Address],
+        trust: &Trust,
+        seals: &(dyn Fn(&Address) -> bool + Sync),
+    ) -> Result<(&'a Address, Link), ConnectError> {
         let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "no address was given");
         let mut failed = ConnectError::NoServer { address: Address::Unix("".into()), error: no_address() };
         for address in addresses {
-            match Link::connect(address, trust).await {
+            let connecting = Link::connect_at_leisure(address, trust, seals(address));
+            match in_time(address, connecting).await {
                 Err(error @ ConnectError::NoServer { .. }) => failed = error,
                 connected => return connected.map(|link| (address, link)),
             }
@@ -66,14 +85,20 @@ impl Link {
     /// # Errors
     /// A [`ConnectError`]: there is no server, or it is not known whether it is the right one.
     pub async fn connect(address: &Address, trust: &Trust) -> Result<Link, ConnectError> {
-        in_time(address, Link::connect_at_leisure(address, trust)).await
+        in_time(address, Link::connect_at_leisure(address, trust, false)).await
     }
 
-    async fn connect_at_leisure(address: &Address, trust: &Trust) -> Result<Link, ConnectError> {
+    async fn connect_at_leisure(address: &Address, trust: &Trust, seals: bool) -> Result<Link, ConnectError> {
         let failed = |error| ConnectError::NoServer { address: address.clone(), error };
         let mut stream = Stream::connect(address).await.map_err(failed)?;
         let mut opening = Opening::default();
+        let mut binding = None;
         let codec = match address {
+            Address::Unix(_) if seals => {
+                let channel = shake_hands(&mut stream, &mut opening, address, trust).await?.trust();
+                binding = Some(*channel.binding.as_bytes());
+                Codec::sealed(channel, End::Client, LINE, 0)
+            }
             Address::Unix(_) => {
                 opening.greeting(&mut stream, address).await?;
                 Codec::plain(LINE)
@@ -82,7 +107,9 @@ impl Link {
                 let offered = shake_hands(&mut stream, &mut opening, address, trust).await?;
                 let fingerprint = offered.key().fingerprint();
                 check(address, *pin, fingerprint, trust)?;
-                Codec::sealed(offered.trust(), End::Client, LINE, 0)
+                let channel = offered.trust();
+                binding = Some(*channel.binding.as_bytes());
+                Codec::sealed(channel, End::Client, LINE, 0)
             }
         };
         let mut buffer = opening.rest;
@@ -92,6 +119,9 @@ impl Link {
             reader: stream.clone(),
             writer: stream,
             codec,
+            binding,
+            bytes: None,
+            announced: None,
             buffer,
             from: 0,
             to,
@@ -123,6 +153,21 @@ impl Link {
         self.codec.encode(lines, now, &mut Vec::new(), &mut self.outgoing);
     }
 
+    /// Puts bytes behind the line that has announced them, which was queued last.
+    pub fn queue_bytes(&mut self, bytes: &[u8]) {
+        self.codec.encode_bytes(bytes, &mut self.outgoing);
+    }
+
+    /// The bytes that the line has announced which was taken last.
+    pub fn take_bytes(&mut self) -> Option<Vec<u8>> {
+        self.bytes.take()
+    }
+
+    /// What stands for the channel, if it is sealed: what a login by key is signed over.
+    pub fn binding(&self) -> Option<[u8; 32]> {
+        self.binding
+    }
+
     /// Tells the daemon at once that the handshake is done, for those who may say nothing for a while.
     pub fn prove(&mut self) {
         self.outgoing.append(&mut self.codec.prove());
@@ -145,7 +190,37 @@ impl Link {
         let bad = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
         let line = match self.codec.next(&mut input) {
             None => Ok(None),
-            Some(Item::Line(line)) => Ok(Some(line.to_owned())),
+            Some(Item::Line(line)) => {
+                let line = line.to_owned();
+                match announced_count(&line) {
+                    None => Ok(Some(line)),
+                    Some(count) => {
+                        self.from = self.to - input.len();
+                        self.codec.expect_bytes(count);
+                        // A plain stream has no piece of nothing.
+                        let is_empty = count == 0 && !self.codec.is_sealed();
+                        self.bytes = Some(Vec::new());
+                        if is_empty {
+                            return Ok(Some(line));
+                        }
+                        self.announced = Some((line, count));
+                        return self.take_line();
+                    }
+                }
+            }
+            Some(Item::Bytes { piece, last }) => {
+                let Some((line, _)) = &self.announced else {
+                    return bad("bytes came that nobody announced".to_owned());
+                };
+                let line = line.clone();
+                self.bytes.get_or_insert_default().extend_from_slice(piece);
+                self.from = self.to - input.len();
+                if !last {
+                    return self.take_line();
+                }
+                self.announced = None;
+                return Ok(Some(line));
+            }
             Some(Item::KeyUpdated) => {
                 self.from = self.to - input.len();
                 return self.take_line();
@@ -156,10 +231,11 @@ impl Link {
             }
             Some(Item::Fault(fault)) => bad(fault.to_string()),
             Some(Item::Broken(text)) => bad(text.to_owned()),
-            Some(Item::Bytes) => bad("bytes came that nobody announced".to_owned()),
         };
         self.from = self.to - input.len();
-        if !self.is_named && matches!(&line, Ok(Some(line)) if line.contains("OK NICK ")) {
+        let is_welcome =
+            |line: &str| ["OK NICK ", "OK AUTH ", "OK REGISTER "].iter().any(|ok| line.contains(ok));
+        if !self.is_named && matches!(&line, Ok(Some(line)) if is_welcome(line)) {
             self.is_named = true;
             self.codec.set_limit(LINE, true);
         }
@@ -231,6 +307,12 @@ impl Link {
         self.written = 0;
         self.writer.close().await
     }
+}
+
+/// How many bytes follow a line.
+fn announced_count(line: &str) -> Option<u64> {
+    let line = snug_protocol::Line::parse(line).ok()?;
+    snug_protocol::announced_bytes(line.tags).ok().flatten()
 }
 
 enum Moved {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use snug_protocol::envelope::{Fingerprint, Psk};
-use zeroize::Zeroizing;
 
 use crate::files;
 
@@ -34,15 +33,7 @@ impl Default for Trust {
 /// It cannot be read, others can read it, it is a link, or it is no key.
 pub fn read_psk(path: &Path) -> io::Result<Psk> {
     let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_file() {
-        return wrong("it is a link or no file; name the file itself");
-    }
-    #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
-        return wrong("others can read it; chmod 600 it");
-    }
-    let text = Zeroizing::new(fs::read_to_string(path)?);
+    let text = files::read_secret(path)?;
     Psk::parse(text.trim_end()).map_or_else(|| wrong("it holds no key of `snugd psk new`"), Ok)
 }
 

@@ -21,6 +21,7 @@ use crate::core::{Core, Counters};
 use crate::flow::Flow;
 use crate::peer::{Chunk, Chunks, Ending, Peer, Standing};
 use crate::session::{Origin, Session, Step};
+use crate::throttle::Quota;
 
 /// What every connection is greeted with. It names what may follow.
 pub(crate) const GREETING: &str =
@@ -84,6 +85,8 @@ pub(crate) struct Connection<S> {
 }
 
 enum Held {
+    /// A hello that has to wait until it is its turn.
+    Hello(String),
     Line(String),
     Fault(Fault),
 }
@@ -236,6 +239,10 @@ impl<S: Stream> Connection<S> {
         // What is large goes alone: as it is, without another copy.
         let mut room = WRITE_SIZE;
         let fits = |chunk: &&Chunk| {
+            // Bytes stand in an envelope of their own, behind the line that has announced them.
+            if matches!(chunk, Chunk::Bytes(_)) {
+                return false;
+            }
             let length = chunk.bytes().len();
             let fits = length <= room;
             room = room.saturating_sub(length);
@@ -250,7 +257,11 @@ impl<S: Stream> Connection<S> {
                 lines
             }
         };
-        let bytes = if self.codec.is_sealed() {
+        let bytes = if let [Chunk::Bytes(bytes)] = &taken[..count] {
+            sealed.clear();
+            self.codec.encode_bytes(bytes, sealed);
+            &*sealed
+        } else if self.codec.is_sealed() {
             sealed.clear();
             self.codec.encode(batch, self.core.now(), inner, sealed);
             &*sealed
@@ -357,6 +368,13 @@ impl<S: Stream> Connection<S> {
         if let Some(held) = self.held.take() {
             let under_way = self.session.peer().under_way();
             let step = match &held {
+                Held::Hello(hello) => {
+                    let hello = hello.clone();
+                    if !self.shake_hands_in_turn(hello) {
+                        return input;
+                    }
+                    Step::Done { discard: None }
+                }
                 Held::Line(line) => self.session.line(line, under_way),
                 Held::Fault(fault) => self.session.fault(*fault, under_way),
             };
@@ -373,7 +391,10 @@ impl<S: Stream> Connection<S> {
             let Some(item) = self.codec.next(&mut input) else { return &[] };
             *lines -= 1;
             let step = match item {
-                Item::Bytes => continue,
+                Item::Bytes { piece, last } => {
+                    self.session.bytes(piece, last);
+                    continue;
+                }
                 Item::KeyUpdated => {
                     self.flow.take();
                     continue;
@@ -396,7 +417,9 @@ impl<S: Stream> Connection<S> {
                                 // It is part of what the client has hashed, and is no hello with it.
                                 line.push('\r');
                             }
-                            self.shake_hands(&line);
+                            if !self.shake_hands_in_turn(line) {
+                                return input;
+                            }
                             continue;
                         }
                         if refuse_opening(
@@ -451,14 +474,32 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Answers a HELLO, if there are not too many just now. False if it has to wait.
+    fn shake_hands_in_turn(&mut self, hello: String) -> bool {
+        let limits = &self.core.config().limits;
+        if let Some(quota) = Quota::per_second(limits.handshakes, limits.handshakes)
+            && self.origin.is_tcp()
+        {
+            let now = self.core.environment.clock.elapsed();
+            if let Err(wait) = self.core.throttles.handshakes.take((), quota, now) {
+                self.timer = Some(Timer::after(Duration::from_millis(wait)));
+                self.held = Some(Held::Hello(hello));
+                return false;
+            }
+        }
+        self.shake_hands(&hello);
+        true
+    }
+
     /// Answers a HELLO. What is said from then on is sealed.
     fn shake_hands(&mut self, hello: &str) {
         let seal = &self.core.seal;
-        let peer = self.session.peer();
+        let peer = Arc::clone(self.session.peer());
         match envelope::accept(hello, &seal.key, &seal.options, &seal.random) {
             Ok((reply, channel)) => {
                 // Behind what may still be written of the greeting, and before anything sealed.
                 self.output.extend_from_slice(reply.as_bytes());
+                self.session.set_binding(*channel.binding.as_bytes());
                 self.codec = Codec::sealed(channel, End::Server, self.session.line_limit(), self.core.now());
                 peer.set_greeted();
                 peer.set_answers_pings();

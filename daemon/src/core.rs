@@ -1,7 +1,9 @@
 //! What all parts of a running daemon share.
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ring::rand::SystemRandom;
@@ -10,13 +12,17 @@ use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Code, LogName};
 
 use crate::config::Config;
+use crate::control::Control;
 use crate::deliver::Reply;
-use crate::log::{Act, Author, Draft, Place};
+use crate::log::{Act, AuditFilter, AuditNote, Author, BanRow, Draft, Place, Refusal, TokenHash, View};
+use crate::passwords::Passwords;
 use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
 use crate::reads::{Look, Reads, Search};
 use crate::registry::{Registry, Room};
 use crate::session::Origin;
+use crate::stats::{Histogram, Refused};
+use crate::throttle::{Quota, Throttle};
 use crate::writer::{Queue, Submission};
 use crate::{Environment, Keep};
 
@@ -43,7 +49,56 @@ pub(crate) struct Core {
     pub(crate) operator: u32,
     /// What it takes to seal a connection.
     pub(crate) seal: Seal,
+    pub(crate) passwords: Passwords,
+    pub(crate) throttles: Throttles,
+    /// What keeps people off the server, as the log has it.
+    bans: RwLock<Arc<Vec<BanRow>>>,
+    /// Operators' sessions that hear the audit trail as it grows, with what they want of it and the label of the command.
+    followers: Mutex<Vec<Follower>>,
+    /// How the daemon is stopped, and how its settings are read again.
+    pub(crate) control: Control,
+    /// When it was made, in milliseconds of its clock.
+    pub(crate) started: u64,
     last_session: AtomicU64,
+}
+
+/// A session that follows the audit trail.
+struct Follower {
+    peer: std::sync::Weak<Peer>,
+    filter: AuditFilter,
+    label: Option<String>,
+    /// The last row that it was given.
+    seen: u64,
+}
+
+/// Limits that refuse.
+#[derive(Debug, Default)]
+pub(crate) struct Throttles {
+    accounts: Throttle<u64>,
+    addresses: Throttle<IpAddr>,
+    rooms: Throttle<u64>,
+    pub(crate) tokens: Throttle<TokenHash>,
+    pub(crate) handshakes: Throttle<()>,
+    /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
+    /// an address to whatever account.
+    pub(crate) logins: Throttle<(String, Option<IpAddr>)>,
+    pub(crate) strangers: Throttle<String>,
+    pub(crate) login_addresses: Throttle<Option<IpAddr>>,
+    pub(crate) registrations: Throttle<Option<IpAddr>>,
+    /// From where accounts have come.
+    known: Mutex<HashSet<(u64, IpAddr)>>,
+}
+
+impl Throttles {
+    /// Notes that an account has come from an address.
+    pub(crate) fn came_from(&self, account: u64, address: IpAddr) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert((account, address));
+    }
+
+    /// Whether an account has ever come from an address.
+    pub(crate) fn is_known(&self, account: u64, address: IpAddr) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&(account, address))
+    }
 }
 
 /// The daemon's identity, and what it asks of those who seal.
@@ -62,6 +117,10 @@ pub(crate) struct Counters {
     pub(crate) deliveries: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
+    /// How long a pack's commit took, and how long the oldest command of a pack took from there to the outboxes.
+    pub(crate) commit: Histogram,
+    pub(crate) delivery: Histogram,
+    pub(crate) refused: Refused,
 }
 
 impl Counters {
@@ -78,12 +137,13 @@ impl Core {
         (log_name, place): (LogName, Place),
         seal: Seal,
     ) -> Core {
+        let started = millis(environment.clock.elapsed());
         Core {
             budget: Arc::new(Budget::new(&config.limits)),
             config: RwLock::new(Arc::new(config)),
-            environment,
             registry: Registry::default(),
-            queue: Queue::default(),
+            queue: Queue::new(Arc::clone(&environment.clock)),
+            environment,
             counters: Counters::default(),
             filters,
             log_name,
@@ -93,6 +153,12 @@ impl Core {
             delivering: AtomicU64::new(0),
             operator: platform::own_user(),
             seal,
+            passwords: Passwords::default(),
+            throttles: Throttles::default(),
+            bans: RwLock::default(),
+            followers: Mutex::default(),
+            control: Control::default(),
+            started,
             last_session: AtomicU64::new(0),
         }
     }
@@ -134,6 +200,104 @@ impl Core {
         self.submit(author, act, Reply::Nobody);
     }
 
+    /// Lets the audit trail remember something.
+    pub(crate) fn audit(&self, author: Author, note: AuditNote) {
+        self.note(author, Act::Audit(note));
+    }
+
+    /// Counts what was refused, and lets the audit trail remember it unless it is one of too many.
+    pub(crate) fn note_refusal(&self, peer: &Peer, author: Author, verb: &str, code: Code) {
+        self.counters.refused.count(code);
+        if let Some(passed_over) = peer.notes_error(self.now()) {
+            let more = if passed_over > 0 { format!(", {passed_over} more before") } else { String::new() };
+            self.audit(author, AuditNote::new("error", "", format!("{verb} {code}{more}")));
+        }
+    }
+
+    /// Whether somebody may send something now: an identity in all its sessions, an address, and a room have their limits.
+    pub(crate) fn check_rates(&self, peer: &Peer, room: Option<u64>) -> Result<(), Refusal> {
+        if !peer.origin.is_throttled() {
+            return Ok(());
+        }
+        let config = self.config();
+        let limits = &config.limits;
+        let now = self.environment.clock.elapsed();
+        let slow_down = |what: &str| {
+            let text = format!("{what} at once; wait, and send it again");
+            move |wait| Refusal::new(Code::SlowDown, text).after(wait)
+        };
+        if let Some(quota) = Quota::per_second(limits.account_rate, limits.account_burst) {
+            self.throttles
+                .accounts
+                .take(peer.identity(), quota, now)
+                .map_err(slow_down("you send too much"))?;
+        }
+        if let (Some(address), Some(quota)) =
+            (peer.origin.counted_address(), Quota::per_second(limits.address_rate, limits.address_burst))
+        {
+            self.throttles
+                .addresses
+                .take(address, quota, now)
+                .map_err(slow_down("too much is sent from your address"))?;
+        }
+        if let (Some(room), Some(quota)) = (room, Quota::per_second(limits.room_rate, limits.room_burst)) {
+            self.throttles.rooms.take(room, quota, now).map_err(slow_down("too much is said in the room"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the log says about who is kept off the server.
+    pub(crate) fn set_bans(&self, bans: Vec<BanRow>) {
+        *self.bans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bans);
+    }
+
+    /// The ban that keeps an address, or an identity, off the server.
+    pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<u64>) -> Option<Refusal> {
+        let bans = Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner));
+        if bans.is_empty() {
+            return None;
+        }
+        let now = self.environment.clock.now();
+        let concerns = |ban: &&BanRow| {
+            ban.holds(now)
+                && match ban.network() {
+                    Some(network) => address.is_some_and(|address| network.contains(&address)),
+                    None => {
+                        ban.kind == "identity"
+                            && identity.is_some_and(|number| number.to_string() == ban.value)
+                    }
+                }
+        };
+        bans.iter().find(concerns).map(|ban| Refusal::new(Code::Banned, ban.notice("this server")))
+    }
+
+    /// Lets a session hear the audit trail as it grows, from behind a row on.
+    pub(crate) fn follow(&self, peer: &Arc<Peer>, filter: AuditFilter, label: Option<String>, seen: u64) {
+        let peer = Arc::downgrade(peer);
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.retain(|other| !other.peer.ptr_eq(&peer));
+        followers.push(Follower { peer, filter, label, seen });
+    }
+
+    /// Tells those who follow the audit trail what is new in it. On the writer's thread.
+    pub(crate) fn tell_followers(&self, view: &View<'_>) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.retain(|follower| follower.peer.strong_count() > 0);
+        for follower in followers.iter_mut() {
+            let Some(peer) = follower.peer.upgrade() else { continue };
+            let part = crate::log::AuditPart::After(follower.seen);
+            let Ok((rows, _)) = view.audit(&AuditFilter::default(), part, 1_000) else { continue };
+            let mut lines = Vec::new();
+            for row in &rows {
+                follower.seen = row.id;
+                if follower.filter.has(row) {
+                    crate::session::write_audit(row, follower.label.as_deref(), &mut lines);
+                }
+            }
+            peer.push(&lines);
+        }
+    }
+
     /// Lets the log know which private messages have been given to whom since the last time.
     pub(crate) fn note_delivered(&self) {
         for (number, id) in self.registry.newly_delivered() {
@@ -144,12 +308,14 @@ impl Core {
     /// Takes away what is kept no longer, beginning with the conversations behind this number.
     pub(crate) fn purge(&self, behind: u64) {
         let config = self.config();
-        let (rooms, private) = (config.log.keep, config.log.keep_private);
-        let keeps_everything =
-            rooms == Keep::Forever && private == Keep::Forever && !self.registry.has_rooms_of_few_entries();
+        let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
+        let keeps_everything = rooms == Keep::Forever
+            && private == Keep::Forever
+            && audit == Keep::Forever
+            && !self.registry.has_rooms_of_few_entries();
         // The writer uses the occasion to tidy, also where there is nothing to look at.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
-        self.submit(Author::default(), Act::Purge { behind, rooms, private }, Reply::Purge);
+        self.submit(Author::default(), Act::Purge { behind, rooms, private, audit }, Reply::Purge);
     }
 
     /// If the daemon is stopping, what is submitted now goes with it.
@@ -191,6 +357,7 @@ impl Core {
     pub(crate) fn look_after_sessions(&self) {
         let config = self.config();
         let now = self.now();
+        let time = self.environment.clock.now();
         let [ping, dead, handshake, registration, linger] = [
             config.heartbeat.ping.duration(),
             config.heartbeat.dead.duration(),
@@ -203,7 +370,13 @@ impl Core {
             let must_seal = peer.origin.must_seal(config.listen.plaintext);
             peer.check_entrance(now, must_seal, handshake, registration);
             peer.check_pulse(now, ping, dead);
+            let expires = peer.grant().and_then(|grant| grant.expires);
+            if expires.is_some_and(|expires| expires <= time) {
+                let text = "the token's time is over; make another one";
+                peer.end(Ending::Dismissed(Code::OutOfScope, text.to_owned()));
+            }
         });
+        self.control.count_down(self);
         for number in self.registry.forget_guests(now, linger, config.guests.lingering) {
             self.note(Author { number, ..Author::default() }, Act::Forget);
         }

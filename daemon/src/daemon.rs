@@ -24,7 +24,7 @@ use crate::log::{Act, Author, Draft, Log, LogError, LogLimits, Outcome, Place, S
 use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
-use crate::session::Origin;
+use crate::session::{Origin, recall_accounts};
 use crate::{Config, Environment, bots, keys, reads, writer};
 
 /// A daemon that is bound and not yet running.
@@ -168,6 +168,8 @@ impl Daemon {
         recall(&core, &mut log)?;
 
         let (stop, stopped) = async_channel::bounded(1);
+        core.control.set_stop(stop.clone());
+        core.control.set_addresses(listeners.addresses());
         let executor = Arc::new(Executor::new());
         let runtime = Arc::new(Runtime::new(Arc::new(core), &executor));
         let handle = Handle {
@@ -308,11 +310,17 @@ pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError>
     for stored in view.rooms().map_err(|error| failed(&error))? {
         let ends = view.ends(stored.number).map_err(|error| failed(&error))?;
         if let Ok(name) = RoomName::parse(&stored.name) {
-            core.registry.open_room(&stored, &name, ends);
+            let listed = view.members(stored.number).map_err(|error| failed(&error))?;
+            core.registry.open_room(&stored, &name, ends, &listed);
+            let bans = view.bans(stored.number).map_err(|error| failed(&error))?;
+            if let Some(room) = core.registry.room(&name) {
+                room.set_has_bans(!bans.is_empty());
+            }
         }
     }
     let identities = view.identities().map_err(|error| failed(&error))?;
     core.registry.recall(identities, core.now());
+    recall_accounts(core, &view).map_err(|error| failed(&error))?;
     core.delivered.store(store.last_id(), Relaxed);
     core.delivering.store(store.last_id(), Relaxed);
     Ok(())
@@ -324,6 +332,7 @@ const PURGE: Duration = Duration::from_secs(10);
 /// Looks after the sessions, as often as the shortest time in the configuration asks for.
 async fn keep(core: Arc<Core>) {
     let mut purged = core.now();
+    let mut day = String::new();
     loop {
         let config = core.config();
         let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
@@ -333,8 +342,24 @@ async fn keep(core: Arc<Core>) {
             purged = core.now();
             core.note_delivered();
             core.purge(0);
+            let today = core.environment.clock.now().to_string()[..10].to_owned();
+            if today != day {
+                day = today;
+                tell_audit_head(&core);
+            }
         }
     }
+}
+
+/// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
+/// it was changed.
+fn tell_audit_head(core: &Core) {
+    let _ = core.look(Box::new(|_, view| {
+        if let Some(Ok((id, hash))) = view.map(crate::log::View::audit_head) {
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            tracing::info!("the audit trail ends with row {id}, {hash}");
+        }
+    }));
 }
 
 /// Threads that serve connections beside the caller's. Dropping them ends them.
@@ -439,6 +464,12 @@ impl Handle {
     /// it cannot.
     pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
         self.runtime.core.reconfigure(config)
+    }
+
+    /// Says how the settings are read again when an operator asks for it (RELOAD): `reload` does it, and gives the names
+    /// of the settings that take effect at the next start, or what is wrong. Without it RELOAD is refused.
+    pub fn on_reload(&self, reload: impl Fn() -> Result<Vec<&'static str>, String> + Send + Sync + 'static) {
+        self.runtime.core.control.set_reload(Arc::new(reload));
     }
 
     /// Opens a session that needs no socket. It comes to life while the daemon runs.

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::core::{Core, Counters};
-use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Refusal, Store, Topic};
+use crate::log::{Act, AuditNote, Draft, Entry, Measure, NewEntry, Outcome, RoomAccess, Store, Topic};
 use crate::peer::{Peer, Shared};
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
-use crate::session::{Answer, room_tags, settings};
+use crate::session::{Answer, room_tags, settings, take_effect};
 use crate::writer::Submission;
 
 /// What is to be done when a draft is decided.
@@ -37,9 +37,14 @@ pub(crate) enum Reply {
     Look(Look),
     /// It is the turn of something to be searched for.
     Search(Search),
+    /// Whoever submitted it knows what to do.
+    Call(Call),
     /// Nobody waits.
     Nobody,
 }
+
+/// What is done with what became of a draft, on the writer's thread.
+pub(crate) type Call = Box<dyn FnOnce(&Arc<Core>, &dyn Store, &Draft, Outcome) + Send>;
 
 /// Who may see an entry.
 pub(crate) enum Recipients {
@@ -121,15 +126,46 @@ pub(crate) fn deliver_all(
                 };
                 let to = to.of(core, peer);
                 let answer = answer_to_entry(new, label, to.name(), outcome);
+                let effect = match (&new.measure, &to) {
+                    (Some(measure), Recipients::Room(room)) => {
+                        let mut line = Vec::new();
+                        entry.line(&room.name, &entry.tags(None)).write(&mut line);
+                        Some((measure, Arc::clone(room), line))
+                    }
+                    _ => None,
+                };
                 run.take(core, &entry, new.key.as_deref(), to, Some(Saying { sender, size, answer }));
+                if let Some((measure, room, line)) = effect {
+                    // Who is put out of the room hears that, and nothing behind it.
+                    run.deliver(core);
+                    if matches!(measure, Measure::Ban { .. }) {
+                        room.set_has_bans(true);
+                    }
+                    take_effect(core, &room, measure, &line);
+                }
             }
             (reply, _, outcome) => {
                 run.deliver(core);
+                note_refusal(core, &draft, &reply, &outcome);
                 answer(core, store, &draft, size, reply, outcome);
             }
         }
     }
     run.deliver(core);
+}
+
+/// Counts what the log has refused to somebody, and remembers it.
+fn note_refusal(core: &Core, draft: &Draft, reply: &Reply, outcome: &Outcome) {
+    let Outcome::Refused(refusal) = outcome else { return };
+    let (sender, verb) = match (reply, &draft.act) {
+        (Reply::Entry { sender, .. }, Act::Enter(new)) => (sender, new.kind.word()),
+        (Reply::Join { sender, .. }, _) => (sender, "JOIN"),
+        (Reply::Set { sender, .. }, _) => (sender, "SET"),
+        (Reply::Read { sender, .. }, _) => (sender, "READ"),
+        (Reply::Acknowledge { sender, .. }, _) => (sender, "ACK"),
+        _ => return,
+    };
+    core.note_refusal(sender, draft.author.clone(), verb, refusal.code);
 }
 
 /// Does what a decided draft asks for, if it is no new entry.
@@ -140,7 +176,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
             sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
         }
         Reply::Join { sender, label } => {
-            let answer = join(core, draft, &sender, label, outcome);
+            let answer = join(core, store, draft, &sender, label, outcome);
             sender.settle(size, &answer);
         }
         Reply::Retire { room } => {
@@ -158,8 +194,14 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
         Reply::Set { sender, label, room } => {
             let mut answer = Answer::new("SET", label);
             let answer = match outcome {
-                Outcome::Set { history, keep } => {
-                    room.set_policy(history, keep);
+                Outcome::Set(new) => {
+                    if let Act::SetRoom { members, .. } = &draft.act
+                        && new.access != room.settings().access
+                        && new.access != RoomAccess::Public
+                    {
+                        members.iter().for_each(|member| room.admit(*member));
+                    }
+                    room.set_settings(*new);
                     settings(&room, &mut answer);
                     answer.ok(Some(&room.name))
                 }
@@ -212,6 +254,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
                 }
             }
         }
+        Reply::Call(call) => call(core, store, draft, outcome),
         Reply::Look(look) => look(core, Some(&store.view())),
         Reply::Search(search) => match store.index() {
             Some(index) => reads::search(core, &store.view(), &index, search),
@@ -256,13 +299,25 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
         }
     }
     run.deliver(core);
-    // What else was decided is about rooms.
+    // What else was decided is about rooms, accounts and who is kept out.
+    if let Err(error) = crate::session::recall_accounts(core, &view) {
+        tracing::error!("accounts cannot be read: {error}");
+    }
     for stored in view.rooms().unwrap_or_default() {
         let known = core.registry.room_numbered(stored.number);
         let ends = view.ends(stored.number).unwrap_or_default();
         match (known, RoomName::parse(&stored.name)) {
-            (Some(room), _) => room.set_policy(stored.history, stored.keep),
-            (None, Ok(name)) if ends.1 > 0 => core.registry.open_room(&stored, &name, ends),
+            (Some(room), _) => {
+                room.set_settings(stored.settings.clone());
+                room.set_has_bans(true);
+                for (identity, role) in view.members(stored.number).unwrap_or_default() {
+                    room.set_role(identity, Some(role));
+                }
+            }
+            (None, Ok(name)) if ends.1 > 0 || stored.persists => {
+                let listed = view.members(stored.number).unwrap_or_default();
+                core.registry.open_room(&stored, &name, ends, &listed);
+            }
             (None, _) => {}
         }
     }
@@ -460,6 +515,7 @@ fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
 /// Brings the sender of a JOIN into the room that the log has made.
 fn join(
     core: &Arc<Core>,
+    store: &dyn Store,
     draft: &Draft,
     sender: &Arc<Peer>,
     label: Option<String>,
@@ -472,7 +528,13 @@ fn join(
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
     let room = RoomName::parse(&stored.name).unwrap_or_else(|_| asked.clone());
-    core.registry.open_room(&stored, &room, (0, 0));
+    core.registry.open_room(&stored, &room, (0, 0), &[]);
+    if let Some(room) = core.registry.room(&room) {
+        if stored.settings.access == RoomAccess::Hidden {
+            room.admit(draft.author.number);
+        }
+        room.set_has_bans(store.view().bans(stored.number).map_or(true, |bans| !bans.is_empty()));
+    }
     let time = core.environment.clock.now();
     let joined = core.registry.join(sender, &room, time, &core.config().limits);
     if !matches!(joined, Ok(Some(_))) {
@@ -483,10 +545,11 @@ fn join(
     }
     match joined {
         Ok(Some(room)) => {
+            core.audit(draft.author.clone(), AuditNote::new("join", &room.name, ""));
             answer.set_ok_tags(room_tags(&room, core.config().log.keep));
             answer.ok(Some(&room.name))
         }
-        Err(Refusal { code, text }) => answer.err(code, &text),
+        Err(refusal) => answer.refuse(&refusal),
         // Whoever asked is gone.
         Ok(None) => Vec::new(),
     }

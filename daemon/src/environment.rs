@@ -53,6 +53,13 @@ impl Environment {
         LogName(u64::from_le_bytes(bytes))
     }
 
+    /// What makes two hashes of the same password different.
+    pub(crate) fn salt(&self) -> [u8; 16] {
+        let mut salt = [0; 16];
+        self.random.fill(&mut salt);
+        salt
+    }
+
     /// `2 * BYTES` random hexadecimal digits.
     pub(crate) fn hex<const BYTES: usize>(&self) -> String {
         let mut bytes = [0; BYTES];

@@ -5,13 +5,14 @@ use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
 use smallvec::SmallVec;
-use snug_protocol::{Code, ServerLine};
+use snug_protocol::{Code, RoomName, ServerLine};
 
 use crate::config::Limits;
+use crate::log::Grant;
 use crate::session::Origin;
 
 /// A session's shared half. Every method may be called from any thread and takes a short lock at most.
@@ -40,8 +41,20 @@ pub(crate) struct Peer {
     is_live: AtomicBool,
     /// Whether it came to say something rather than to listen.
     is_quiet: AtomicBool,
+    /// What came with the token that it came by, if it did.
+    grant: OnceLock<Box<Grant>>,
+    /// What was written down of its errors.
+    errors: Mutex<Errors>,
     budget: Arc<Budget>,
     outbox: Mutex<Outbox>,
+}
+
+/// How many errors of a session were written down of late: not each of a flood.
+#[derive(Clone, Copy, Debug, Default)]
+struct Errors {
+    since: u64,
+    count: u32,
+    passed_over: u32,
 }
 
 /// What waits for one session. Lines stand in it whole and in order.
@@ -72,12 +85,14 @@ pub(crate) enum Chunk {
     Own(Vec<u8>),
     /// For many.
     Shared(Arc<Shared>),
+    /// Bytes that the line before them has announced.
+    Bytes(Vec<u8>),
 }
 
 impl Chunk {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Chunk::Own(lines) => lines,
+            Chunk::Own(lines) | Chunk::Bytes(lines) => lines,
             Chunk::Shared(shared) => &shared.lines,
         }
     }
@@ -193,6 +208,8 @@ impl Peer {
             held_up: AtomicBool::new(false),
             is_live: AtomicBool::new(true),
             is_quiet: AtomicBool::new(false),
+            grant: OnceLock::new(),
+            errors: Mutex::default(),
             budget,
             outbox: Mutex::default(),
         }
@@ -205,6 +222,57 @@ impl Peer {
 
     pub(crate) fn set_identity(&self, number: u64) {
         self.identity.store(number, Relaxed);
+    }
+
+    /// When it came, in milliseconds of the daemon's clock.
+    pub(crate) fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// Bytes that wait for it or are being written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox().total()
+    }
+
+    /// Notes what came with its token.
+    pub(crate) fn set_grant(&self, grant: Box<Grant>) {
+        let _ = self.grant.set(grant);
+    }
+
+    /// What came with its token; `None` if it may do all that its identity may.
+    pub(crate) fn grant(&self) -> Option<&Grant> {
+        self.grant.get().map(|grant| &**grant)
+    }
+
+    /// Whether private messages reach it.
+    pub(crate) fn hears_private(&self) -> bool {
+        self.grant()
+            .is_none_or(|grant| !grant.scope.is_confined() && grant.scope.has_verb(snug_protocol::Verb::Sync))
+    }
+
+    /// Whether what is said in a room may reach it.
+    pub(crate) fn may_hear(&self, room: &str) -> bool {
+        self.grant().is_none_or(|grant| {
+            grant.scope.has_verb(snug_protocol::Verb::Join)
+                && RoomName::parse(room).is_ok_and(|room| grant.scope.has_room(&room))
+        })
+    }
+
+    /// Whether an error of its at `now` milliseconds is to be written down: ten in a minute are. Gives how many were
+    /// passed over before.
+    pub(crate) fn notes_error(&self, now: u64) -> Option<u32> {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(errors.since) >= 60_000 {
+            let passed_over = errors.passed_over;
+            *errors = Errors { since: now, count: 1, passed_over: 0 };
+            return Some(passed_over);
+        }
+        errors.count += 1;
+        if errors.count > 10 {
+            errors.passed_over += 1;
+            return None;
+        }
+        Some(0)
     }
 
     /// Notes a sign of life at `now` milliseconds.
@@ -356,6 +424,23 @@ impl Peer {
             outbox.answers += answer.len();
         }
         outbox.wake();
+    }
+
+    /// Answers what was noted with [`Peer::begin`] with lines of which one announces bytes: those up to it, the bytes, and
+    /// the rest.
+    pub(crate) fn settle_with_bytes(&self, size: usize, head: &[u8], bytes: Vec<u8>, tail: &[u8]) {
+        {
+            let mut outbox = self.outbox();
+            if outbox.ending.is_none() {
+                outbox.append(head, &self.budget);
+                outbox.answers += head.len() + bytes.len();
+                outbox.fill += bytes.len();
+                outbox.memory += bytes.capacity();
+                self.budget.take(bytes.capacity());
+                outbox.add(Chunk::Bytes(bytes), &self.budget);
+            }
+        }
+        self.settle(size, tail);
     }
 
     /// Ends the session, once: a first reason stays. If the daemon ends it, the peer is told why; if it was too
@@ -594,6 +679,11 @@ impl Budget {
         let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into() };
         budget.set(limits);
         budget
+    }
+
+    /// Bytes that are taken.
+    pub(crate) fn used(&self) -> usize {
+        self.total.load(Relaxed)
     }
 
     /// Takes over changed limits.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use snug_protocol::{Code, EntryKind};
 
@@ -12,7 +13,7 @@ use crate::config::Durability;
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
 use crate::log::{Act, CommitError, Draft, Outcome, Place, Refusal, Store};
-use crate::peer;
+use crate::{Clock, peer};
 
 /// A draft, and what is to be done when it is decided.
 pub(crate) struct Submission {
@@ -23,8 +24,8 @@ pub(crate) struct Submission {
 }
 
 /// What waits for the writer, in order.
-#[derive(Default)]
 pub(crate) struct Queue {
+    clock: Arc<dyn Clock>,
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -32,6 +33,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     submissions: VecDeque<Submission>,
+    /// Since when the oldest of them waits, about.
+    since: Duration,
     closed: bool,
 }
 
@@ -39,6 +42,10 @@ impl Queue {
     /// The most drafts and bytes in one pack.
     const PACK_DRAFTS: usize = 256;
     const PACK_BYTES: usize = 256 << 10;
+
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Queue {
+        Queue { clock, waiting: Mutex::default(), changed: Condvar::new() }
+    }
 
     /// Puts a submission at the end, unless the queue is closed, and says whether it did. It bears no limit of its
     /// own: sessions have only so much under way.
@@ -49,6 +56,9 @@ impl Queue {
             return false;
         }
         let was_empty = waiting.submissions.is_empty();
+        if was_empty {
+            waiting.since = self.clock.elapsed();
+        }
         waiting.submissions.push_back(submission);
         drop(waiting);
         if was_empty {
@@ -63,8 +73,9 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits for something to do and takes a pack. `None` when the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Submission>> {
+    /// Waits for something to do and takes a pack, with the time since when its oldest draft waits. `None` when the queue is
+    /// closed and empty.
+    fn take(&self) -> Option<(Vec<Submission>, Duration)> {
         let mut waiting = self.waiting();
         while waiting.submissions.is_empty() {
             if waiting.closed {
@@ -78,7 +89,9 @@ impl Queue {
             bytes <= Queue::PACK_BYTES
         };
         let count = waiting.submissions.iter().take(Queue::PACK_DRAFTS).take_while(fits).count().max(1);
-        Some(waiting.submissions.drain(..count).collect())
+        // What is left has waited less long, nobody knows how much.
+        let since = std::mem::replace(&mut waiting.since, self.clock.elapsed());
+        Some((waiting.submissions.drain(..count).collect(), since))
     }
 
     /// Whether nothing waits.
@@ -87,7 +100,6 @@ impl Queue {
     }
 
     /// How many drafts wait.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.waiting().submissions.len()
     }
@@ -102,9 +114,11 @@ pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
     let mut writer = Writer::default();
     let waits_for_disk = matches!(core.place, Place::Folder { durability: Durability::PowerLoss, .. });
     let mut gathered = 0;
-    while let Some(pack) = core.queue.take() {
+    while let Some((pack, since)) = core.queue.take() {
         gathered += pack.len();
         writer.work_off(core, store, pack);
+        core.counters.delivery.record(core.environment.clock.elapsed().saturating_sub(since));
+        core.tell_followers(&store.view());
         // What the next pack brings goes into the same write, if it is there already and waits for no disk: as long as
         // a pack is committed, and no more at once than in a full one.
         if waits_for_disk || gathered >= Queue::PACK_DRAFTS || core.queue.is_empty() {
@@ -154,6 +168,7 @@ impl Writer {
             waiting.submissions.drain(..count).collect()
         };
         self.work_off(core, store, pack);
+        core.tell_followers(&store.view());
         peer::wake_held();
     }
 
@@ -164,7 +179,11 @@ impl Writer {
             deliver::deliver_all(core, store, decided);
             return;
         }
+        let begun = core.environment.clock.elapsed();
         let outcomes = self.commit(core, store, &pack);
+        if pack.iter().any(|submission| submission.draft.act != Act::Pass) {
+            core.counters.commit.record(core.environment.clock.elapsed().saturating_sub(begun));
+        }
         let mut is_time_to_tidy = false;
         for Submission { draft, .. } in &pack {
             match &draft.act {
@@ -226,7 +245,7 @@ impl Writer {
             CommitError::Full(_) => {
                 let text =
                     "the server's disk is full; nothing was done; tell its operator, and repeat it later";
-                let refusal = Refusal { code: Code::StorageFull, text: text.to_owned() };
+                let refusal = Refusal::new(Code::StorageFull, text);
                 (Trouble::Full, Outcome::Refused(refusal))
             }
             CommitError::Broken(_) => {
@@ -268,6 +287,6 @@ impl Writer {
 }
 
 fn unavailable() -> Outcome {
-    let text = "the log did not take it; repeat it later with the same key".to_owned();
-    Outcome::Refused(Refusal { code: Code::Unavailable, text })
+    let text = "the log did not take it; repeat it later with the same key";
+    Outcome::Refused(Refusal::new(Code::Unavailable, text))
 }

@@ -9,7 +9,12 @@ pub enum Item<'a> {
     /// A line.
     Line(&'a str),
     /// Bytes that a line has announced, or a piece of them.
-    Bytes,
+    Bytes {
+        /// The piece.
+        piece: &'a [u8],
+        /// Whether the announced count is complete with it.
+        last: bool,
+    },
     /// A line that is refused.
     Fault(Fault),
     /// The peer has a new key. Nothing to do; but it is work, and counts as such.
@@ -50,6 +55,8 @@ pub struct Sealed {
     taken: usize,
     /// The most bytes of lines in an envelope of this end.
     batch: usize,
+    /// The bytes that were in the last envelope, if it had some.
+    bytes: Option<Vec<u8>>,
     /// How many bytes the next envelope has to hold.
     expected: Option<u64>,
     /// When the key was last updated, in milliseconds.
@@ -87,6 +94,7 @@ impl Codec {
             opened: Vec::new(),
             taken: 0,
             batch: BATCH_BEFORE_NAME,
+            bytes: None,
             expected: None,
             updated: now,
             has_opened: false,
@@ -135,7 +143,7 @@ impl Codec {
         match self {
             Codec::Plain(decoder) => decoder.next(input).map(|decoded| match decoded {
                 Decoded::Line(line) => Item::Line(line),
-                Decoded::Bytes { .. } => Item::Bytes,
+                Decoded::Bytes { piece, last } => Item::Bytes { piece, last },
                 Decoded::Fault(fault) => Item::Fault(fault),
             }),
             Codec::Sealed(sealed) => sealed.next(input),
@@ -151,6 +159,21 @@ impl Codec {
         match self {
             Codec::Plain(_) => out.extend_from_slice(lines),
             Codec::Sealed(sealed) => sealed.encode(lines, now, inner, out),
+        }
+    }
+
+    /// Appends to `out` bytes as they stand in the stream, behind the line that has announced them, which was the last of
+    /// what was encoded before. At most [`limits::BYTES`](crate::limits::BYTES).
+    pub fn encode_bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Codec::Plain(_) => {
+                out.extend_from_slice(bytes);
+                out.push(b'\n');
+            }
+            Codec::Sealed(sealed) => {
+                let sealed = sealed.sealer.seal_bytes(bytes, Padding::Buckets, out);
+                debug_assert!(sealed.is_ok(), "{sealed:?}");
+            }
         }
     }
 
@@ -178,6 +201,7 @@ impl Sealed {
     fn next<'a>(&'a mut self, input: &mut &[u8]) -> Option<Item<'a>> {
         while self.taken == self.opened.len() {
             self.opened = Vec::new();
+            self.bytes = None;
             self.taken = 0;
             let line = match self.outer.next(input)? {
                 Decoded::Line(line) => line,
@@ -195,7 +219,8 @@ impl Sealed {
                 (Ok(Opened::Lines(lines)), None) => self.opened = lines.into_bytes(),
                 (Ok(Opened::Bytes(bytes)), Some(expected)) if bytes.len() as u64 == expected => {
                     self.expected = None;
-                    return Some(Item::Bytes);
+                    let piece = &*self.bytes.insert(bytes);
+                    return Some(Item::Bytes { piece, last: true });
                 }
                 (Ok(Opened::Closed(reason)), None) => return Some(Item::Closed(reason)),
                 (Ok(_), Some(_)) => return Some(Item::Broken("the announced bytes did not come")),
@@ -218,7 +243,7 @@ impl Sealed {
         match decoded? {
             Decoded::Line(line) => Some(Item::Line(line)),
             Decoded::Fault(fault) => Some(Item::Fault(fault)),
-            Decoded::Bytes { .. } => Some(Item::Bytes),
+            Decoded::Bytes { piece, last } => Some(Item::Bytes { piece, last }),
         }
     }
 
@@ -275,6 +300,7 @@ mod tests {
                     Some(Item::Line(line)) => {
                         (line.to_owned(), line.strip_prefix("BYTES ").and_then(|count| count.parse().ok()))
                     }
+                    Some(Item::Bytes { .. }) => ("Bytes".to_owned(), None),
                     Some(other) => (format!("{other:?}"), None),
                 };
                 let is_over = text.starts_with("Broken") || text.starts_with("Closed");

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    Code, Cursor, Line, NameError, Nick, Params, RoomName, TagBuilder, Tags, Target, Timestamp, Verb,
-    escape_text, limits, unescape_text,
+    Code, Cursor, Line, NameError, Nick, Params, Period, Role, RoomName, Scope, TagBuilder, Tags, Target,
+    Timestamp, Verb, escape_text, limits, unescape_text,
 };
 
 /// A command with the tags that any command may carry.
@@ -24,32 +24,315 @@ pub struct Request<'a> {
 )]
 pub enum Command<'a> {
     Hello,
-    Nick { nick: Nick<'a>, quiet: bool, token: Option<Cow<'a, str>>, since: Option<Cursor> },
-    Quit { text: Option<Cow<'a, str>> },
-    Ping { label: Option<&'a str> },
-    Pong { label: Option<&'a str> },
-    Help { verb: Option<Verb> },
+    Nick {
+        nick: Nick<'a>,
+        quiet: bool,
+        token: Option<Cow<'a, str>>,
+        since: Option<Cursor>,
+    },
+    Quit {
+        text: Option<Cow<'a, str>>,
+    },
+    Ping {
+        label: Option<&'a str>,
+    },
+    Pong {
+        label: Option<&'a str>,
+    },
+    Help {
+        verb: Option<Verb>,
+    },
     Info,
-    Msg { room: RoomName<'a>, text: Cow<'a, str>, tags: MessageTags<'a> },
-    Priv { nick: Nick<'a>, text: Cow<'a, str>, tags: MessageTags<'a> },
-    Typing { target: Target<'a>, switch: Switch },
-    Join { room: RoomName<'a> },
-    Leave { room: RoomName<'a>, text: Option<Cow<'a, str>> },
+    Msg {
+        room: RoomName<'a>,
+        text: Cow<'a, str>,
+        tags: MessageTags<'a>,
+    },
+    Priv {
+        nick: Nick<'a>,
+        text: Cow<'a, str>,
+        tags: MessageTags<'a>,
+    },
+    Typing {
+        target: Target<'a>,
+        switch: Switch,
+    },
+    Join {
+        room: RoomName<'a>,
+    },
+    Leave {
+        room: RoomName<'a>,
+        text: Option<Cow<'a, str>>,
+    },
     Rooms,
-    Who { of: Option<Target<'a>> },
-    Topic { room: RoomName<'a>, change: TopicChange<'a>, key: Option<Cow<'a, str>> },
-    Set { room: RoomName<'a>, change: Option<(&'a str, &'a str)> },
-    Edit { target: Target<'a>, id: Cursor, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
-    Delete { target: Target<'a>, id: Cursor },
-    React { target: Target<'a>, id: Cursor, reaction: &'a str },
-    Unreact { target: Target<'a>, id: Cursor, reaction: &'a str },
-    History { target: Target<'a>, page: Page, limit: Option<u64> },
-    Search { target: Option<Target<'a>>, query: Cow<'a, str>, before: Option<Cursor>, limit: Option<u64> },
-    Sync { cursor: Cursor, limit: Option<u64> },
-    Ack { cursor: Cursor },
-    Read { target: Target<'a>, id: Cursor, receipt: bool },
+    Who {
+        of: Option<Target<'a>>,
+    },
+    Topic {
+        room: RoomName<'a>,
+        change: TopicChange<'a>,
+        key: Option<Cow<'a, str>>,
+    },
+    Set {
+        room: RoomName<'a>,
+        change: Option<(&'a str, Cow<'a, str>)>,
+    },
+    Edit {
+        target: Target<'a>,
+        id: Cursor,
+        text: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+    },
+    Delete {
+        target: Target<'a>,
+        id: Cursor,
+    },
+    React {
+        target: Target<'a>,
+        id: Cursor,
+        reaction: &'a str,
+    },
+    Unreact {
+        target: Target<'a>,
+        id: Cursor,
+        reaction: &'a str,
+    },
+    History {
+        target: Target<'a>,
+        page: Page,
+        limit: Option<u64>,
+    },
+    Search {
+        target: Option<Target<'a>>,
+        query: Cow<'a, str>,
+        before: Option<Cursor>,
+        limit: Option<u64>,
+    },
+    Sync {
+        cursor: Cursor,
+        limit: Option<u64>,
+    },
+    Ack {
+        cursor: Cursor,
+    },
+    Read {
+        target: Target<'a>,
+        id: Cursor,
+        receipt: bool,
+    },
     Inbox,
-    Backup { path: Cow<'a, str> },
+    Register {
+        name: Nick<'a>,
+        password: Option<Cow<'a, str>>,
+        invite: Option<Cow<'a, str>>,
+        key: Option<(Cow<'a, str>, Cow<'a, str>)>,
+        entrance: Entrance,
+    },
+    Auth {
+        credential: Credential<'a>,
+        entrance: Entrance,
+    },
+    Password {
+        new: Cow<'a, str>,
+        old: Option<Cow<'a, str>>,
+        account: Option<Nick<'static>>,
+    },
+    Unregister {
+        name: Nick<'a>,
+    },
+    Key {
+        change: KeyChange<'a>,
+    },
+    Token {
+        change: TokenChange<'a>,
+    },
+    Invite {
+        to: Option<(RoomName<'a>, Nick<'a>)>,
+        expires: Option<Period>,
+    },
+    Status {
+        presence: Presence,
+        text: Option<Cow<'a, str>>,
+    },
+    Profile {
+        nick: Nick<'a>,
+        change: ProfileChange<'a>,
+    },
+    Kick {
+        place: Place<'a>,
+        nick: Nick<'a>,
+        reason: Option<Cow<'a, str>>,
+    },
+    Ban {
+        place: Place<'a>,
+        whom: Option<&'a str>,
+        reason: Option<Cow<'a, str>>,
+        expires: Option<Period>,
+    },
+    Unban {
+        place: Place<'a>,
+        whom: &'a str,
+    },
+    Mute {
+        place: Place<'a>,
+        nick: Nick<'a>,
+        time: Option<Period>,
+        reason: Option<Cow<'a, str>>,
+    },
+    Role {
+        place: Place<'a>,
+        nick: Option<Nick<'a>>,
+        role: Option<Option<Role>>,
+    },
+    Stats,
+    Sessions,
+    Accounts,
+    Announce {
+        text: Cow<'a, str>,
+    },
+    Audit {
+        page: AuditPage,
+        limit: Option<u64>,
+        user: Option<Cow<'a, str>>,
+        event: Option<Cow<'a, str>>,
+    },
+    Reload,
+    Shutdown {
+        at: ShutdownAt,
+        reason: Option<Cow<'a, str>>,
+    },
+    Backup {
+        path: Cow<'a, str>,
+    },
+}
+
+/// How a session comes in with AUTH or REGISTER: the tags of NICK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// Joins nothing and is not announced.
+    pub quiet: bool,
+    /// Hears no entries until SYNC has brought it up to date from there.
+    pub since: Option<Cursor>,
+}
+
+/// What proves that somebody is an account.
+#[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Credential<'a> {
+    Password {
+        name: Nick<'a>,
+        password: Cow<'a, str>,
+    },
+    /// The account as it stands on the line, because that is what the signature is over; key and signature in base64.
+    Key {
+        name: &'a str,
+        key: &'a str,
+        signature: &'a str,
+    },
+    Token(&'a str),
+}
+
+/// Says which, and nothing of what is secret.
+impl std::fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Credential::Password { name, .. } => write!(f, "Password({name})"),
+            Credential::Key { name, .. } => write!(f, "Key({name})"),
+            Credential::Token(_) => f.write_str("Token"),
+        }
+    }
+}
+
+/// What KEY is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum KeyChange<'a> {
+    List,
+    /// A key in base64, and its label.
+    Add(&'a str, &'a str),
+    Remove(&'a str),
+}
+
+/// What TOKEN is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum TokenChange<'a> {
+    List,
+    Add { label: &'a str, scope: Scope, expires: Option<Period> },
+    Remove(&'a str),
+}
+
+/// How somebody is here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Presence {
+    #[default]
+    Online,
+    Away,
+    Busy,
+}
+
+impl Presence {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Presence::Online => "online",
+            Presence::Away => "away",
+            Presence::Busy => "busy",
+        }
+    }
+}
+
+/// What PROFILE is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileChange<'a> {
+    /// Show all of it, or one part of it.
+    Ask(Option<&'a str>),
+    /// Take a part of it away.
+    Clear(&'a str),
+    /// Set a part of it.
+    Set(&'a str, Cow<'a, str>),
+}
+
+/// Where an act of authority holds: in a room or on the whole server (`*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Place<'a> {
+    Room(RoomName<'a>),
+    Server,
+}
+
+impl Place<'_> {
+    /// As it stands on the line.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Place::Room(room) => room.as_str(),
+            Place::Server => "*",
+        }
+    }
+}
+
+/// Which part of the audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as with HISTORY")]
+pub enum AuditPage {
+    Latest,
+    Before(u64),
+    After(u64),
+    Since(Timestamp),
+    /// What comes from now on.
+    Follow,
+    /// Whether all of it is as it was written.
+    Verify,
+}
+
+/// When SHUTDOWN is to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ShutdownAt {
+    Now,
+    In(Period),
+    Cancel,
 }
 
 /// Which part of a conversation HISTORY is to show.
@@ -196,7 +479,10 @@ impl<'a> Reader<'a> {
             }
             Verb::Set => {
                 let room = self.room()?;
-                let change = if self.params.is_empty() { None } else { Some((self.word()?, self.word()?)) };
+                let change = match self.params.is_empty() {
+                    true => None,
+                    false => Some((self.word()?, self.required_text()?)),
+                };
                 Command::Set { room, change }
             }
             Verb::Edit => Command::Edit {
@@ -232,12 +518,250 @@ impl<'a> Reader<'a> {
                 receipt: self.tags.has("receipt"),
             },
             Verb::Inbox => Command::Inbox,
+            Verb::Register => self.register()?,
+            Verb::Auth => Command::Auth { credential: self.credential()?, entrance: self.entrance()? },
+            Verb::Password => Command::Password {
+                new: self.text()?,
+                old: self.tags.get("old"),
+                account: match self.tags.get("account") {
+                    None => None,
+                    Some(name) => Some(
+                        Nick::parse(&name)
+                            .map_err(|error| bad_name(Code::BadNick, "account", error))?
+                            .into_owned(),
+                    ),
+                },
+            },
+            Verb::Unregister => Command::Unregister { name: self.nick()? },
+            Verb::Key => Command::Key { change: self.key_change()? },
+            Verb::Token => Command::Token { change: self.token_change()? },
+            Verb::Invite => {
+                let to = if self.params.is_empty() { None } else { Some((self.room()?, self.nick()?)) };
+                Command::Invite { to, expires: self.expires()? }
+            }
+            Verb::Status => Command::Status { presence: self.presence()?, text: self.optional_text()? },
+            Verb::Profile => Command::Profile { nick: self.nick()?, change: self.profile_change()? },
+            Verb::Kick => {
+                Command::Kick { place: self.place()?, nick: self.nick()?, reason: self.optional_text()? }
+            }
+            Verb::Ban => {
+                let place = self.place()?;
+                let whom = if self.params.is_empty() { None } else { Some(self.word()?) };
+                Command::Ban { place, whom, reason: self.optional_text()?, expires: self.expires()? }
+            }
+            Verb::Unban => Command::Unban { place: self.place()?, whom: self.word()? },
+            Verb::Mute => {
+                let (place, nick) = (self.place()?, self.nick()?);
+                let time = match self.word()? {
+                    "off" => None,
+                    word => Some(self.period(word)?),
+                };
+                Command::Mute { place, nick, time, reason: self.optional_text()? }
+            }
+            Verb::Role => {
+                let place = self.place()?;
+                let nick = if self.params.is_empty() { None } else { Some(self.nick()?) };
+                Command::Role { place, nick, role: self.role()? }
+            }
+            Verb::Stats => Command::Stats,
+            Verb::Sessions => Command::Sessions,
+            Verb::Accounts => Command::Accounts,
+            Verb::Announce => Command::Announce { text: self.text()? },
+            Verb::Audit => Command::Audit {
+                page: self.audit_page()?,
+                limit: self.limit()?,
+                user: self.tags.get("user").filter(|user| !user.is_empty()),
+                event: self.tags.get("event").filter(|event| !event.is_empty()),
+            },
+            Verb::Reload => Command::Reload,
+            Verb::Shutdown => {
+                let word = self.word()?;
+                let at = match word.to_ascii_uppercase().as_str() {
+                    "NOW" => ShutdownAt::Now,
+                    "CANCEL" => ShutdownAt::Cancel,
+                    _ => ShutdownAt::In(self.period(word)?),
+                };
+                Command::Shutdown { at, reason: self.optional_text()? }
+            }
             Verb::Backup => Command::Backup { path: self.text()? },
         };
         if !self.params.is_empty() {
             return Err(self.misuse(Code::SurplusParameter, "there is more on the line than it takes"));
         }
         Ok(command)
+    }
+
+    fn register(&mut self) -> Parsed<Command<'a>> {
+        let (name, password) = (self.nick()?, self.optional_text()?);
+        let key = match (self.tags.get("key"), self.tags.get("label")) {
+            (None, _) => None,
+            (Some(key), label) => {
+                let label = label.unwrap_or(Cow::Borrowed("first"));
+                if !is_label(&label) {
+                    return Err((Code::BadTag, format!("label {LABEL_RULE}")));
+                }
+                Some((key, label))
+            }
+        };
+        if password.is_none() && key.is_none() {
+            return Err(
+                self.misuse(Code::MissingParameter, "an account has a password, or a key in the tag key")
+            );
+        }
+        let invite = self.tags.get("invite").filter(|invite| !invite.is_empty());
+        Ok(Command::Register { name, password, invite, key, entrance: self.entrance()? })
+    }
+
+    fn entrance(&self) -> Parsed<Entrance> {
+        Ok(Entrance { quiet: self.tags.has("quiet"), since: self.cursor_tag("since")? })
+    }
+
+    fn credential(&mut self) -> Parsed<Credential<'a>> {
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "PASSWORD" => Ok(Credential::Password { name: self.nick()?, password: self.text()? }),
+            "KEY" => {
+                let (name, key, signature) = (self.word()?, self.word()?, self.word()?);
+                Nick::parse(name).map_err(|error| bad_name(Code::BadNick, "account", error))?;
+                Ok(Credential::Key { name, key, signature })
+            }
+            "TOKEN" => Ok(Credential::Token(self.word()?)),
+            _ => Err(self.misuse(Code::BadParameter, "one logs in by PASSWORD, KEY or TOKEN")),
+        }
+    }
+
+    fn key_change(&mut self) -> Parsed<KeyChange<'a>> {
+        if self.params.is_empty() {
+            return Ok(KeyChange::List);
+        }
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "ADD" => Ok(KeyChange::Add(self.word()?, self.own_label()?)),
+            "REMOVE" => Ok(KeyChange::Remove(self.own_label()?)),
+            _ => Err(self.misuse(Code::BadParameter, "it is ADD or REMOVE")),
+        }
+    }
+
+    fn token_change(&mut self) -> Parsed<TokenChange<'a>> {
+        if self.params.is_empty() {
+            return Ok(TokenChange::List);
+        }
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "ADD" => {
+                let tag = |name| self.tags.get(name).unwrap_or_default();
+                let scope = Scope::parse(&tag("may"), &tag("rooms"), &tag("rate"))
+                    .map_err(|error| (Code::BadTag, error.to_string()))?;
+                Ok(TokenChange::Add { label: self.own_label()?, scope, expires: self.expires()? })
+            }
+            "REMOVE" => Ok(TokenChange::Remove(self.own_label()?)),
+            _ => Err(self.misuse(Code::BadParameter, "it is ADD or REMOVE")),
+        }
+    }
+
+    /// A word of one's own for a key or a token.
+    fn own_label(&mut self) -> Parsed<&'a str> {
+        let word = self.word()?;
+        if is_label(word) {
+            return Ok(word);
+        }
+        Err(self.misuse(Code::BadParameter, &format!("a label {LABEL_RULE}")))
+    }
+
+    fn expires(&self) -> Parsed<Option<Period>> {
+        let Some(value) = self.tags.get("expires") else { return Ok(None) };
+        value.parse().map(Some).map_err(|error| (Code::BadTag, format!("expires: {error}")))
+    }
+
+    fn period(&self, word: &str) -> Parsed<Period> {
+        word.parse().map_err(|error| self.misuse(Code::BadParameter, &format!("{error}")))
+    }
+
+    fn presence(&mut self) -> Parsed<Presence> {
+        match self.word()? {
+            "online" => Ok(Presence::Online),
+            "away" => Ok(Presence::Away),
+            "busy" => Ok(Presence::Busy),
+            _ => Err(self.misuse(Code::BadParameter, "one is online, away or busy")),
+        }
+    }
+
+    fn profile_change(&mut self) -> Parsed<ProfileChange<'a>> {
+        let clear = self.tags.has("clear");
+        if self.params.is_empty() && !clear {
+            return Ok(ProfileChange::Ask(None));
+        }
+        let name = self.word()?;
+        let value = self.optional_text()?;
+        match (clear, value) {
+            (true, Some(_)) => Err(self.misuse(Code::BadTag, "clear goes without a value")),
+            (true, None) => Ok(ProfileChange::Clear(name)),
+            (false, None) => Ok(ProfileChange::Ask(Some(name))),
+            (false, Some(value)) => Ok(ProfileChange::Set(name, value)),
+        }
+    }
+
+    /// A room, or `*` for the server.
+    fn place(&mut self) -> Parsed<Place<'a>> {
+        let mut ahead = self.params;
+        if ahead.word() == Some("*") {
+            self.params = ahead;
+            return Ok(Place::Server);
+        }
+        self.room().map(Place::Room)
+    }
+
+    fn role(&mut self) -> Parsed<Option<Option<Role>>> {
+        if self.params.is_empty() {
+            return Ok(None);
+        }
+        match self.word()? {
+            "none" => Ok(Some(None)),
+            word => match word.parse() {
+                Ok(role) if role > Role::Guest => Ok(Some(Some(role))),
+                _ => Err(self.misuse(
+                    Code::BadParameter,
+                    "a role is owner, moderator, member or none in a room; operator, member or bot on the server",
+                )),
+            },
+        }
+    }
+
+    fn audit_page(&mut self) -> Parsed<AuditPage> {
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "LATEST" => Ok(AuditPage::Latest),
+            "BEFORE" => self.number().map(AuditPage::Before),
+            "AFTER" => self.number().map(AuditPage::After),
+            "SINCE" => {
+                let word = self.word()?;
+                let what = "a time is 2026-11-21 or 2026-11-21T10:15:07Z";
+                Timestamp::parse_moment_or_day(word)
+                    .map(AuditPage::Since)
+                    .ok_or_else(|| self.misuse(Code::BadParameter, what))
+            }
+            "FOLLOW" => Ok(AuditPage::Follow),
+            "VERIFY" => Ok(AuditPage::Verify),
+            _ => {
+                Err(self
+                    .misuse(Code::BadParameter, "the page is LATEST, BEFORE, AFTER, SINCE, FOLLOW or VERIFY"))
+            }
+        }
+    }
+
+    fn number(&mut self) -> Parsed<u64> {
+        let word = self.word()?;
+        let number = word.parse().ok().filter(|number| *number <= Cursor::LARGEST);
+        number.ok_or_else(|| self.misuse(Code::BadParameter, "an id is a number"))
+    }
+
+    /// A value that is the rest of the line.
+    fn required_text(&mut self) -> Parsed<Cow<'a, str>> {
+        match self.optional_text() {
+            Ok(Some(text)) => Ok(text),
+            Ok(None) => Err(self.misuse(Code::MissingParameter, "a value is missing")),
+            Err(error) => Err(error),
+        }
     }
 
     fn misuse(&self, code: Code, what: &str) -> (Code, String) {
@@ -408,10 +932,8 @@ impl<'a> Reader<'a> {
     /// A tag with a word of one's own.
     fn word_tag(&self, name: &str) -> Parsed<Option<Cow<'a, str>>> {
         let Some(key) = self.tags.get(name) else { return Ok(None) };
-        let well_formed = (1..=limits::LABEL).contains(&key.len())
-            && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if !well_formed {
-            return Err((Code::BadTag, format!("{name} is 1 to 64 of A-Z, a-z, 0-9, . _ and -")));
+        if !is_label(&key) {
+            return Err((Code::BadTag, format!("{name} {LABEL_RULE}")));
         }
         Ok(Some(key))
     }
@@ -437,8 +959,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+const LABEL_RULE: &str = "is 1 to 64 of A-Z, a-z, 0-9, . _ and -";
+
+/// Whether a word of one's own has the form that keys and labels have.
+fn is_label(word: &str) -> bool {
+    (1..=limits::LABEL).contains(&word.len())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
 fn bad_name(code: Code, what: &str, error: NameError) -> (Code, String) {
     (code, format!("this is no {what}: {error}"))
+}
+
+impl Entrance {
+    fn write(self, tags: &mut TagBuilder) {
+        tags.flag("quiet", self.quiet);
+        tags.display("since", self.since);
+    }
 }
 
 impl MessageTags<'_> {
@@ -492,6 +1029,27 @@ impl Command<'_> {
             Command::Ack { .. } => Verb::Ack,
             Command::Read { .. } => Verb::Read,
             Command::Inbox => Verb::Inbox,
+            Command::Register { .. } => Verb::Register,
+            Command::Auth { .. } => Verb::Auth,
+            Command::Password { .. } => Verb::Password,
+            Command::Unregister { .. } => Verb::Unregister,
+            Command::Key { .. } => Verb::Key,
+            Command::Token { .. } => Verb::Token,
+            Command::Invite { .. } => Verb::Invite,
+            Command::Status { .. } => Verb::Status,
+            Command::Profile { .. } => Verb::Profile,
+            Command::Kick { .. } => Verb::Kick,
+            Command::Ban { .. } => Verb::Ban,
+            Command::Unban { .. } => Verb::Unban,
+            Command::Mute { .. } => Verb::Mute,
+            Command::Role { .. } => Verb::Role,
+            Command::Stats => Verb::Stats,
+            Command::Sessions => Verb::Sessions,
+            Command::Accounts => Verb::Accounts,
+            Command::Announce { .. } => Verb::Announce,
+            Command::Audit { .. } => Verb::Audit,
+            Command::Reload => Verb::Reload,
+            Command::Shutdown { .. } => Verb::Shutdown,
             Command::Backup { .. } => Verb::Backup,
         }
     }
@@ -518,7 +1076,113 @@ impl Command<'_> {
         };
         let number = |limit: &Option<u64>| limit.map(|limit| Cow::Owned(limit.to_string()));
         match self {
-            Command::Hello | Command::Info | Command::Rooms | Command::Inbox => Vec::new(),
+            Command::Hello
+            | Command::Info
+            | Command::Rooms
+            | Command::Inbox
+            | Command::Stats
+            | Command::Sessions
+            | Command::Accounts
+            | Command::Reload => Vec::new(),
+            Command::Register { name, password, invite, key, entrance } => {
+                tags.value("invite", invite.as_deref());
+                tags.value("key", key.as_ref().map(|(key, _)| &**key));
+                tags.value("label", key.as_ref().map(|(_, label)| &**label));
+                entrance.write(tags);
+                words(&[name.as_str()], password.as_deref())
+            }
+            Command::Auth { credential, entrance } => {
+                entrance.write(tags);
+                match credential {
+                    Credential::Password { name, password } => {
+                        words(&["PASSWORD", name.as_str()], Some(password))
+                    }
+                    Credential::Key { name, key, signature } => words(&["KEY", name, key, signature], None),
+                    Credential::Token(token) => words(&["TOKEN", token], None),
+                }
+            }
+            Command::Password { new, old, account } => {
+                tags.value("old", old.as_deref());
+                tags.value("account", account.as_ref().map(Nick::as_str));
+                words(&[], Some(new))
+            }
+            Command::Unregister { name } => words(&[name.as_str()], None),
+            Command::Key { change } => match change {
+                KeyChange::List => Vec::new(),
+                KeyChange::Add(key, label) => words(&["ADD", key, label], None),
+                KeyChange::Remove(label) => words(&["REMOVE", label], None),
+            },
+            Command::Token { change } => match change {
+                TokenChange::List => Vec::new(),
+                TokenChange::Add { label, scope, expires } => {
+                    tags.value("may", Some(&scope.may()));
+                    tags.value("rooms", Some(&*scope.rooms()).filter(|rooms| !rooms.is_empty()));
+                    tags.display("rate", scope.rate());
+                    tags.display("expires", *expires);
+                    words(&["ADD", label], None)
+                }
+                TokenChange::Remove(label) => words(&["REMOVE", label], None),
+            },
+            Command::Invite { to, expires } => {
+                tags.display("expires", *expires);
+                to.iter().flat_map(|(room, nick)| words(&[room.as_str(), nick.as_str()], None)).collect()
+            }
+            Command::Status { presence, text } => words(&[presence.word()], text.as_deref()),
+            Command::Profile { nick, change } => match change {
+                ProfileChange::Ask(None) => words(&[nick.as_str()], None),
+                ProfileChange::Ask(Some(name)) => words(&[nick.as_str(), name], None),
+                ProfileChange::Clear(name) => {
+                    tags.flag("clear", true);
+                    words(&[nick.as_str(), name], None)
+                }
+                ProfileChange::Set(name, value) => words(&[nick.as_str(), name], Some(value)),
+            },
+            Command::Kick { place, nick, reason } => {
+                words(&[place.as_str(), nick.as_str()], reason.as_deref())
+            }
+            Command::Ban { place, whom, reason, expires } => {
+                tags.display("expires", *expires);
+                let mut words = words(&[place.as_str()], None);
+                words.extend(whom.map(Cow::Borrowed));
+                words.extend(reason.as_deref().map(escape_text));
+                words
+            }
+            Command::Unban { place, whom } => words(&[place.as_str(), whom], None),
+            Command::Mute { place, nick, time, reason } => {
+                let mut words = words(&[place.as_str(), nick.as_str()], None);
+                words.push(time.map_or(Cow::Borrowed("off"), |time| Cow::Owned(time.to_string())));
+                words.extend(reason.as_deref().map(escape_text));
+                words
+            }
+            Command::Role { place, nick, role } => {
+                let mut words = words(&[place.as_str()], None);
+                words.extend(nick.as_ref().map(|nick| Cow::Borrowed(nick.as_str())));
+                words.extend(role.map(|role| Cow::Borrowed(role.map_or("none", Role::word))));
+                words
+            }
+            Command::Announce { text } => words(&[], Some(text)),
+            Command::Audit { page, limit, user, event } => {
+                tags.value("user", user.as_deref());
+                tags.value("event", event.as_deref());
+                let (name, place) = match page {
+                    AuditPage::Latest => ("LATEST", None),
+                    AuditPage::Before(id) => ("BEFORE", Some(id.to_string())),
+                    AuditPage::After(id) => ("AFTER", Some(id.to_string())),
+                    AuditPage::Since(time) => ("SINCE", Some(time.to_string())),
+                    AuditPage::Follow => ("FOLLOW", None),
+                    AuditPage::Verify => ("VERIFY", None),
+                };
+                let words = words(&[name], None).into_iter();
+                words.chain(place.map(Cow::Owned)).chain(number(limit)).collect()
+            }
+            Command::Shutdown { at, reason } => {
+                let at = match at {
+                    ShutdownAt::Now => Cow::Borrowed("NOW"),
+                    ShutdownAt::Cancel => Cow::Borrowed("CANCEL"),
+                    ShutdownAt::In(period) => Cow::Owned(period.to_string()),
+                };
+                std::iter::once(at).chain(reason.as_deref().map(escape_text)).collect()
+            }
             Command::Nick { nick, quiet, token, since } => {
                 tags.flag("quiet", *quiet);
                 tags.value("token", token.as_deref());
@@ -549,7 +1213,7 @@ impl Command<'_> {
                 words(&[room.as_str()], text)
             }
             Command::Set { room, change: None } => words(&[room.as_str()], None),
-            Command::Set { room, change: Some((name, value)) } => words(&[room.as_str(), name, value], None),
+            Command::Set { room, change: Some((name, value)) } => words(&[room.as_str(), name], Some(value)),
             Command::Edit { target, id, text, key } => {
                 tags.value("key", key.as_deref());
                 let mut words = about(target, id);
@@ -657,6 +1321,28 @@ mod tests {
             ("REACT #lobby 7 a,b", Code::BadParameter),
             ("REACT #lobby 7", Code::MissingParameter),
             ("SET #lobby keep", Code::MissingParameter),
+            ("REGISTER alice", Code::MissingParameter),
+            ("REGISTER #alice secret", Code::BadNick),
+            ("AUTH alice secret", Code::BadParameter),
+            ("AUTH KEY alice x", Code::MissingParameter),
+            ("AUTH PASSWORD alice", Code::NoText),
+            ("AUTH TOKEN a b", Code::SurplusParameter),
+            ("KEY ADD x", Code::MissingParameter),
+            ("KEY ADD x a/b", Code::BadParameter),
+            ("@may=shout TOKEN ADD x", Code::BadTag),
+            ("@expires=soon TOKEN ADD x", Code::BadTag),
+            ("TOKEN MAKE x", Code::BadParameter),
+            ("INVITE #ops", Code::MissingParameter),
+            ("STATUS asleep", Code::BadParameter),
+            ("@clear PROFILE alice", Code::MissingParameter),
+            ("KICK ops bob", Code::BadRoom),
+            ("MUTE * bob soon", Code::BadParameter),
+            ("ROLE * bob king", Code::BadParameter),
+            ("ROLE * bob guest", Code::BadParameter),
+            ("AUDIT", Code::MissingParameter),
+            ("AUDIT BEFORE x", Code::BadParameter),
+            ("SHUTDOWN later", Code::BadParameter),
+            ("ANNOUNCE", Code::NoText),
         ] {
             assert_eq!(parse(line), Err(code), "{line:?}");
         }
@@ -760,7 +1446,7 @@ mod tests {
             Just(Command::Rooms),
             prop::option::of(target.clone()).prop_map(|of| Command::Who { of }),
             (room(), change, key()).prop_map(|(room, change, key)| Command::Topic { room, change, key }),
-            (room(), prop::option::of(Just(("keep", "30d"))))
+            (room(), prop::option::of(text().prop_map(|text| ("description", text))))
                 .prop_map(|(room, change)| Command::Set { room, change }),
             (target.clone(), cursor(), text(), key()).prop_map(|(target, id, text, key)| Command::Edit {
                 target,
@@ -795,6 +1481,133 @@ mod tests {
             }),
             Just(Command::Inbox),
             text().prop_map(|path| Command::Backup { path }),
+            about_accounts(),
+            authority(),
+        ]
+    }
+
+    fn period() -> impl Strategy<Value = Option<Period>> {
+        prop::option::of((1u64..1 << 20).prop_map(Period::from_secs))
+    }
+
+    fn entrance() -> impl Strategy<Value = Entrance> {
+        (any::<bool>(), prop::option::of(cursor())).prop_map(|(quiet, since)| Entrance { quiet, since })
+    }
+
+    fn about_accounts() -> impl Strategy<Value = Command<'static>> {
+        let key = || prop::option::of(Just((Cow::Borrowed("a+/="), Cow::Borrowed("laptop"))));
+        let scope = ("(send|read,msg|all)", "(#ops|#a,#b)?")
+            .prop_map(|(may, rooms): (String, String)| Scope::parse(&may, &rooms, "60").expect("a scope"));
+        prop_oneof![
+            (nick(), text(), prop::option::of(text()), key(), entrance()).prop_map(
+                |(name, password, invite, key, entrance)| Command::Register {
+                    name,
+                    password: Some(password),
+                    invite,
+                    key,
+                    entrance
+                }
+            ),
+            (nick(), text(), entrance()).prop_map(|(name, password, entrance)| Command::Auth {
+                credential: Credential::Password { name, password },
+                entrance
+            }),
+            entrance().prop_map(|entrance| Command::Auth {
+                credential: Credential::Key { name: "Alice", key: "a=", signature: "b+/=" },
+                entrance
+            }),
+            entrance().prop_map(|entrance| Command::Auth { credential: Credential::Token("t"), entrance }),
+            (text(), prop::option::of(text()), prop::option::of(nick()))
+                .prop_map(|(new, old, account)| Command::Password { new, old, account }),
+            nick().prop_map(|name| Command::Unregister { name }),
+            prop_oneof![
+                Just(KeyChange::List),
+                Just(KeyChange::Add("a+/=", "x")),
+                Just(KeyChange::Remove("x"))
+            ]
+            .prop_map(|change| Command::Key { change }),
+            prop_oneof![
+                Just(TokenChange::List),
+                (scope, period()).prop_map(|(scope, expires)| TokenChange::Add {
+                    label: "deploy",
+                    scope,
+                    expires
+                }),
+                Just(TokenChange::Remove("deploy"))
+            ]
+            .prop_map(|change| Command::Token { change }),
+            (prop::option::of((room(), nick())), period())
+                .prop_map(|(to, expires)| Command::Invite { to, expires }),
+            (
+                prop::sample::select(vec![Presence::Online, Presence::Away, Presence::Busy]),
+                prop::option::of(text())
+            )
+                .prop_map(|(presence, text)| Command::Status { presence, text }),
+            (
+                nick(),
+                prop_oneof![
+                    Just(ProfileChange::Ask(None)),
+                    Just(ProfileChange::Ask(Some("avatar"))),
+                    Just(ProfileChange::Clear("colour")),
+                    text().prop_map(|value| ProfileChange::Set("display", value)),
+                ]
+            )
+                .prop_map(|(nick, change)| Command::Profile { nick, change }),
+        ]
+    }
+
+    fn authority() -> impl Strategy<Value = Command<'static>> {
+        let place = || prop_oneof![room().prop_map(Place::Room), Just(Place::Server)];
+        let reason = || prop::option::of(text());
+        let page = prop_oneof![
+            Just(AuditPage::Latest),
+            (0u64..1 << 50).prop_map(AuditPage::Before),
+            (0u64..1 << 50).prop_map(AuditPage::After),
+            (0i64..1 << 45).prop_map(|millis| AuditPage::Since(Timestamp::from_millis(millis))),
+            Just(AuditPage::Follow),
+            Just(AuditPage::Verify),
+        ];
+        let role =
+            prop::sample::select(vec![None, Some(None), Some(Some(Role::Operator)), Some(Some(Role::Bot))]);
+        prop_oneof![
+            (place(), nick(), reason()).prop_map(|(place, nick, reason)| Command::Kick {
+                place,
+                nick,
+                reason
+            }),
+            (place(), reason(), period()).prop_map(|(place, reason, expires)| Command::Ban {
+                place,
+                whom: Some("192.0.2.0/24"),
+                reason,
+                expires
+            }),
+            place().prop_map(|place| Command::Ban { place, whom: None, reason: None, expires: None }),
+            place().prop_map(|place| Command::Unban { place, whom: "bob" }),
+            (place(), nick(), period(), reason()).prop_map(|(place, nick, time, reason)| Command::Mute {
+                place,
+                nick,
+                time,
+                reason
+            }),
+            (place(), nick(), role).prop_map(|(place, nick, role)| Command::Role {
+                place,
+                nick: Some(nick),
+                role
+            }),
+            place().prop_map(|place| Command::Role { place, nick: None, role: None }),
+            prop::sample::select(vec![Command::Stats, Command::Sessions, Command::Accounts, Command::Reload]),
+            text().prop_map(|text| Command::Announce { text }),
+            (page, limit(), prop::option::of(text()), prop::option::of(text()))
+                .prop_map(|(page, limit, user, event)| Command::Audit { page, limit, user, event }),
+            (
+                prop_oneof![
+                    Just(ShutdownAt::Now),
+                    Just(ShutdownAt::Cancel),
+                    (1u64..99_999).prop_map(|seconds| ShutdownAt::In(Period::from_secs(seconds)))
+                ],
+                reason()
+            )
+                .prop_map(|(at, reason)| Command::Shutdown { at, reason }),
         ]
     }
 

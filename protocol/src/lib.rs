@@ -42,11 +42,23 @@ pub use cursor::{Cursor, CursorError, LogName};
 mod code;
 pub use code::Code;
 
+mod period;
+pub use period::{Period, PeriodError};
+
 mod verb;
 pub use verb::{Spec, VERBS, Verb, reference};
 
+mod role;
+pub use role::{Action, Role, roles_table};
+
+mod scope;
+pub use scope::{Scope, ScopeError};
+
 mod command;
-pub use command::{Command, CommandError, MessageTags, Page, Request, Switch, TopicChange, announced_bytes};
+pub use command::{
+    AuditPage, Command, CommandError, Credential, Entrance, KeyChange, MessageTags, Page, Place, Presence,
+    ProfileChange, Request, ShutdownAt, Switch, TokenChange, TopicChange, announced_bytes,
+};
 
 mod reply;
 pub use reply::{Body, EntryKind, ServerLine};

@@ -133,6 +133,104 @@ pub enum Body<'a> {
         /// What it is about.
         topic: Option<Cow<'a, str>>,
     },
+    /// Somebody is here in another way.
+    Status {
+        /// `online`, `away` or `busy`.
+        status: &'a str,
+        /// What they say about it.
+        text: Option<Cow<'a, str>>,
+    },
+    /// A part of somebody's profile: a row of PROFILE, or a change. A part that was taken away has an empty value.
+    Profile {
+        /// The account.
+        nick: &'a str,
+        /// `name=value`.
+        item: &'a str,
+    },
+    /// An operator tells everybody something.
+    Announce {
+        /// What.
+        text: Cow<'a, str>,
+    },
+    /// The daemon will stop.
+    Shutdown {
+        /// In how many seconds; `off` if it will not.
+        seconds: &'a str,
+        /// Why.
+        text: Option<Cow<'a, str>>,
+    },
+    /// A row of KEY.
+    Key {
+        /// Its label.
+        label: &'a str,
+        /// Its fingerprint.
+        fingerprint: &'a str,
+        /// When it was added.
+        added: &'a str,
+    },
+    /// A row of TOKEN.
+    Token {
+        /// Its label.
+        label: &'a str,
+        /// When it was made.
+        added: &'a str,
+    },
+    /// A row of BAN.
+    Ban {
+        /// The room, or `*`.
+        place: &'a str,
+        /// A nick, an address range, a token.
+        whom: &'a str,
+        /// Until when; `-` for ever.
+        until: &'a str,
+        /// Why.
+        reason: Option<Cow<'a, str>>,
+    },
+    /// A row of ROLE.
+    Role {
+        /// The room, or `*`.
+        place: &'a str,
+        /// Who.
+        nick: &'a str,
+        /// What.
+        role: &'a str,
+    },
+    /// A row of STATS.
+    Stat {
+        /// `name=value`.
+        item: &'a str,
+    },
+    /// A row of SESSIONS.
+    Session {
+        /// Its number.
+        number: &'a str,
+        /// Whose it is, or `*`.
+        nick: &'a str,
+        /// From where.
+        from: &'a str,
+        /// Since when.
+        since: &'a str,
+    },
+    /// A row of ACCOUNTS.
+    Account {
+        /// Its name.
+        nick: &'a str,
+        /// Its role on the server.
+        role: &'a str,
+        /// Since when.
+        since: &'a str,
+    },
+    /// A row of AUDIT.
+    Audit {
+        /// What was done.
+        event: &'a str,
+        /// By whom; `-` for nobody.
+        who: &'a str,
+        /// To whom or what; `-` for nobody.
+        whom: &'a str,
+        /// More about it.
+        detail: Option<Cow<'a, str>>,
+    },
     /// A row of INFO.
     Info {
         /// `name=value`.
@@ -174,11 +272,23 @@ pub enum EntryKind {
     React,
     /// Somebody took a reaction back.
     Unreact,
+    /// Somebody is on a room's list now. The text has the nick.
+    Invite,
+    /// Somebody was put out of a room. The text has the nick and the reason.
+    Kick,
+    /// Somebody is kept out of a room. The text has who and the reason.
+    Ban,
+    /// Somebody is not kept out any more. The text has who.
+    Unban,
+    /// Somebody may not speak for a while. The text has the nick, the time and the reason.
+    Mute,
+    /// Somebody is something else in a room now. The text has the nick and the role.
+    Role,
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 7] = [
+    pub const ALL: [EntryKind; 13] = [
         EntryKind::Msg,
         EntryKind::Priv,
         EntryKind::Topic,
@@ -186,6 +296,12 @@ impl EntryKind {
         EntryKind::Delete,
         EntryKind::React,
         EntryKind::Unreact,
+        EntryKind::Invite,
+        EntryKind::Kick,
+        EntryKind::Ban,
+        EntryKind::Unban,
+        EntryKind::Mute,
+        EntryKind::Role,
     ];
 
     /// The kind with this verb.
@@ -208,6 +324,12 @@ impl EntryKind {
             EntryKind::Delete => "DELETE",
             EntryKind::React => "REACT",
             EntryKind::Unreact => "UNREACT",
+            EntryKind::Invite => "INVITE",
+            EntryKind::Kick => "KICK",
+            EntryKind::Ban => "BAN",
+            EntryKind::Unban => "UNBAN",
+            EntryKind::Mute => "MUTE",
+            EntryKind::Role => "ROLE",
         }
     }
 }
@@ -310,6 +432,38 @@ impl<'a> Body<'a> {
                 let (room, members) = (params.word()?, params.word()?);
                 return Some(Body::Room { room, members, topic: params.rest().map(unescape_text) });
             }
+            "STATUS" if is_event => {
+                let status = params.word()?;
+                return Some(Body::Status { status, text: params.rest().map(unescape_text) });
+            }
+            "PROFILE" => {
+                let nick = params.word()?;
+                return Some(Body::Profile { nick, item: params.rest()? });
+            }
+            "ANNOUNCE" if is_event => return Some(Body::Announce { text: unescape_text(params.rest()?) }),
+            "SHUTDOWN" if is_event => {
+                let seconds = params.word()?;
+                return Some(Body::Shutdown { seconds, text: params.rest().map(unescape_text) });
+            }
+            "KEY" => Body::Key { label: params.word()?, fingerprint: params.word()?, added: params.word()? },
+            "TOKEN" => Body::Token { label: params.word()?, added: params.word()? },
+            "BAN" => {
+                let (place, whom, until) = (params.word()?, params.word()?, params.word()?);
+                return Some(Body::Ban { place, whom, until, reason: params.rest().map(unescape_text) });
+            }
+            "ROLE" => Body::Role { place: params.word()?, nick: params.word()?, role: params.word()? },
+            "STAT" => return Some(Body::Stat { item: params.rest()? }),
+            "SESSION" => Body::Session {
+                number: params.word()?,
+                nick: params.word()?,
+                from: params.word()?,
+                since: params.word()?,
+            },
+            "ACCOUNT" => Body::Account { nick: params.word()?, role: params.word()?, since: params.word()? },
+            "AUDIT" => {
+                let (event, who, whom) = (params.word()?, params.word()?, params.word()?);
+                return Some(Body::Audit { event, who, whom, detail: params.rest().map(unescape_text) });
+            }
             "INFO" => return Some(Body::Info { item: params.rest()? }),
             "HELP" => return Some(Body::Help { text: params.rest()? }),
             "PING" => Body::Ping { label: params.word() },
@@ -344,6 +498,30 @@ impl<'a> Body<'a> {
             Body::User { nick, status, since } => words(out, &["USER", nick, status, since], None),
             Body::Room { room, members, topic } => {
                 words(out, &["ROOM", room, members], topic.as_deref().map(escape_text).as_deref());
+            }
+            Body::Status { status, text } => {
+                words(out, &["STATUS", status], text.as_deref().map(escape_text).as_deref());
+            }
+            Body::Profile { nick, item } => words(out, &["PROFILE", nick], Some(*item)),
+            Body::Announce { text } => words(out, &["ANNOUNCE"], Some(&*escape_text(text))),
+            Body::Shutdown { seconds, text } => {
+                words(out, &["SHUTDOWN", seconds], text.as_deref().map(escape_text).as_deref());
+            }
+            Body::Key { label, fingerprint, added } => words(out, &["KEY", label, fingerprint, added], None),
+            Body::Token { label, added } => words(out, &["TOKEN", label, added], None),
+            Body::Ban { place, whom, until, reason } => {
+                let reason = reason.as_deref().map(escape_text);
+                words(out, &["BAN", place, whom, until], reason.as_deref());
+            }
+            Body::Role { place, nick, role } => words(out, &["ROLE", place, nick, role], None),
+            Body::Stat { item } => words(out, &["STAT"], Some(*item)),
+            Body::Session { number, nick, from, since } => {
+                words(out, &["SESSION", number, nick, from, since], None);
+            }
+            Body::Account { nick, role, since } => words(out, &["ACCOUNT", nick, role, since], None),
+            Body::Audit { event, who, whom, detail } => {
+                let detail = detail.as_deref().map(escape_text);
+                words(out, &["AUDIT", event, who, whom], detail.as_deref());
             }
             Body::Info { item } => words(out, &["INFO"], Some(*item)),
             Body::Help { text } => words(out, &["HELP"], Some(*text)),
@@ -419,8 +597,28 @@ mod tests {
             Just(Body::Info { item: "features=key,re" }),
             Just(Body::Help { text: "MSG <room> <text>: says something" }),
             Just(Body::Ping { label: Some("3") }),
+            text().prop_map(|text| Body::Status { status: "away", text }),
+            Just(Body::Profile { nick: "bob", item: "display=Bob B." }),
+            Just(Body::Announce { text: Cow::Borrowed("two\nlines") }),
+            text().prop_map(|text| Body::Shutdown { seconds: "30", text }),
+            Just(Body::Key { label: "laptop", fingerprint: "SHA256:x", added: "t" }),
+            Just(Body::Token { label: "deploy", added: "t" }),
+            Just(Body::Role { place: "#ops", nick: "bob", role: "moderator" }),
+            Just(Body::Stat { item: "uptime=1" }),
+            Just(Body::Session { number: "7", nick: "*", from: "unix:1000", since: "t" }),
+            Just(Body::Account { nick: "bob", role: "bot", since: "t" }),
+            text().prop_map(|detail| Body::Audit { event: "ban", who: "alice", whom: "-", detail }),
             Just(Body::Unknown { verb: "WAVE", rest: None }),
         ]
+    }
+
+    #[test]
+    fn a_row_of_bans_is_no_event() {
+        let row = ServerLine::parse("BAN #ops bob - spam").expect("a line");
+        let reason = Some(Cow::Borrowed("spam"));
+        assert_eq!(row.body, Body::Ban { place: "#ops", whom: "bob", until: "-", reason });
+        let event = ServerLine::parse("@id=7 :alice BAN #ops bob spam").expect("a line");
+        assert!(matches!(event.body, Body::Entry { kind: EntryKind::Ban, target: "#ops", .. }));
     }
 
     proptest! {
@@ -429,7 +627,9 @@ mod tests {
             body in body(),
             tags in prop_oneof![Just(""), Just("id=7;time=x;dup")],
         ) {
-            let line = ServerLine::new(body).with_tags(Tags::trusted(tags)).with_from("alice");
+            let is_row = matches!(body, Body::Role { .. });
+            let line = ServerLine::new(body).with_tags(Tags::trusted(tags));
+            let line = if is_row { line } else { line.with_from("alice") };
             let mut written = Vec::new();
             line.write(&mut written);
             let written = String::from_utf8(written).expect("UTF-8");

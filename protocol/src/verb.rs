@@ -34,6 +34,27 @@ pub enum Verb {
     Ack,
     Read,
     Inbox,
+    Register,
+    Auth,
+    Password,
+    Unregister,
+    Key,
+    Token,
+    Invite,
+    Status,
+    Profile,
+    Kick,
+    Ban,
+    Unban,
+    Mute,
+    Role,
+    Stats,
+    Sessions,
+    Accounts,
+    Announce,
+    Audit,
+    Reload,
+    Shutdown,
     Backup,
 }
 
@@ -81,7 +102,8 @@ pub const VERBS: &[Spec] = &[
         tags: "`quiet`, `token`, `since`",
         before_name: true,
         summary: "takes a name, or another one",
-        detail: "The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
+        detail: "A name that is an account's needs AUTH (`login-needed`); only guests change theirs. \
+                 The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
                  joins nothing and is not announced, and the session hears only its own entries and private \
                  messages until it JOINs a room. A guest who comes over TCP gets a `token` in the OK; with \
                  `token=` another connection joins that identity, also some hours after its last session ended. \
@@ -193,8 +215,8 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "enters a room; makes it if it does not exist",
-        detail: "All sessions of the identity are in the room then. The others see `:alice JOIN #room`, unless \
-                 the room has more members than the daemon announces. A room in which nobody ever wrote goes \
+        detail: "A new room is its maker's; one of an account stays when everybody has left. All sessions of the identity are in the room then. The others see `:alice JOIN #room`, unless \
+                 the room has more members than the daemon announces. A guest's room in which nobody ever wrote goes \
                  with its last member. Joining twice is no error. The OK has `first` and `last`, the ids of the \
                  oldest and the newest entry that is kept, if there are any, and `history` and `keep` (see SET) \
                  where they are not `all` and `forever`. Nothing is sent of what was said before: HISTORY tells.",
@@ -217,7 +239,8 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "lists the rooms",
-        detail: "Rows are `ROOM name members [topic]`, in the order of their names; the OK counts them.",
+        detail: "Rows are `ROOM name members [topic]`, in the order of their names; the OK counts them. Hidden and invite-only \
+                 rooms are shown to those in them. Tags: `access` if it is not public, `description`.",
         example: "> ROOMS\n< ROOM #lobby 2 all about snug\n< ROOM #ops 1\n< OK ROOMS 2",
     },
     Spec {
@@ -227,7 +250,8 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "lists who is here, or in a room",
-        detail: "Rows are `USER nick online since`; a bot's have the tag `bot`. Who came in with `quiet` and \
+        detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `bot`, `account`, \
+                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (see PROFILE); in a room `role`. Who came in with `quiet` and \
                  joined nothing is not listed. The OK counts the rows.",
         example: "> WHO #lobby\n< USER alice online 2026-11-21T10:15:02.113Z\n\
                   < @bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
@@ -253,12 +277,15 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "shows a room's settings, or changes one",
-        detail: "Rows are `SET #room name=value`. `history` is who may read what was said: `all` (who may join, the \
-                 default), `joined` (who was in the room at that moment) or `none` (nobody: what was missed stays \
-                 missed). `keep` is how long entries are kept: `forever`, a time such as `30d` or `12h`, a number of \
-                 entries such as `1000`, or `default` for the daemon's own setting. What was said before `history` changed stays with those who could read it then. Settings are changed \
-                 by who made the room and by operators (the daemon's own user, over the Unix socket).",
-        example: "> SET #ops keep 30d\n< SET #ops history=all\n< SET #ops keep=30d\n< OK SET #ops",
+        detail: "Rows are `SET #room name=value`. `access` is `public` (in ROOMS, who likes may JOIN), `hidden` (not listed; who \
+                 knows the name may JOIN) or `invite` (who is invited); outside of a hidden or invite-only room it does not exist. \
+                 `join`, `read` (without being in it), `send` and `invite` say from whom on: `all`, `accounts`, `members` (on its list), \
+                 `moderators` or `owner`. `slow` is the time between two messages of one sender, or `off`. `description` is a text. \
+                 `history` is who may read what was said: `all` (who may read, the default), `joined` (who was in the room at that \
+                 moment) or `none` (nobody: what was missed stays missed). `keep` is how long entries are kept: `forever`, a \
+                 time such as `30d` or `12h`, a number of entries such as `1000`, or `default` for the daemon's own setting. What \
+                 was said before `history` changed stays with those who could read it then.",
+        example: "> SET #ops keep 30d\n< SET #ops access=public\n…\n< SET #ops keep=30d\n< OK SET #ops",
     },
     Spec {
         verb: Verb::Edit,
@@ -281,7 +308,7 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "takes a message of one's own away",
-        detail: "Operators may delete others' messages in rooms. The text goes from the log, from its changes and \
+        detail: "Moderators of a room, and operators, may delete others' messages in it. The text goes from the log, from its changes and \
                  from the search; a message without a text and with the tag `deleted`, the id of this entry, stays.",
         example: "> DELETE #lobby 119\n\
                   < @id=122;time=2026-11-21T10:15:14.871Z :alice DELETE #lobby 119\n\
@@ -397,6 +424,259 @@ pub const VERBS: &[Spec] = &[
                  arrived and, if that person tells, were read.",
         example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\
                   < OK INBOX 2",
+    },
+    Spec {
+        verb: Verb::Register,
+        word: "REGISTER",
+        params: "<name> [password]",
+        tags: "`invite`, `key`, `label`, `quiet`, `since`",
+        before_name: true,
+        summary: "makes an account, and is it from then on",
+        detail: "A guest who registers keeps everything: rooms, messages, markers. The password is the rest of the line, 8 \
+                 to 512 bytes; instead of one, or with one, `key` has an Ed25519 public key in base64 and `label` a word for \
+                 it. As the first command it goes without NICK, and takes NICK's tags `quiet` and `since`. Passwords and keys \
+                 are taken sealed, from the daemon's machine and over its Unix socket. `invite` has the token of an invite; where \
+                 registration is by invite it has to be there.",
+        example: "> REGISTER alice correct horse battery\n< @log=9f2c51d07a6be834;last=118 OK REGISTER alice",
+    },
+    Spec {
+        verb: Verb::Auth,
+        word: "AUTH",
+        params: "<PASSWORD name password|KEY name key signature|TOKEN token>",
+        tags: "`quiet`, `since`",
+        before_name: true,
+        summary: "comes in as an account, instead of NICK",
+        detail: "Takes NICK's tags and is answered as NICK is. `KEY` exists on sealed connections: the key is an Ed25519 \
+                 public key in base64, the signature is over the channel (see *Identities*). Who comes by a token may do what \
+                 its scope says and is always `quiet`. Whatever is wrong, the answer is `bad-login`, and too many wrong tries \
+                 are `slow-down` with `retry`, for that account from that address.",
+        example: "> AUTH PASSWORD alice correct horse battery\n< @log=9f2c51d07a6be834;last=118 OK AUTH alice",
+    },
+    Spec {
+        verb: Verb::Password,
+        word: "PASSWORD",
+        params: "<new>",
+        tags: "`old`, `account`",
+        before_name: false,
+        summary: "changes one's password",
+        detail: "An account that has a password gives it in `old`. Operators set another's with `account`, without `old`. Sessions \
+                 that are there stay; keys and tokens too.",
+        example: "> @old=correct\\shorse\\sbattery PASSWORD staple staple staple\n< OK PASSWORD alice",
+    },
+    Spec {
+        verb: Verb::Unregister,
+        word: "UNREGISTER",
+        params: "<name>",
+        tags: "",
+        before_name: false,
+        summary: "deletes an account: one's own, whose name is said once more",
+        detail: "Its keys, tokens, profile and places in rooms go with it, and its sessions end (`kicked`). What it has said stays, under \
+                 the name of then. Nobody who takes the name later inherits anything. Operators delete others'.",
+        example: "> UNREGISTER alice\n< OK UNREGISTER alice\n< ERR - kicked the account is deleted",
+    },
+    Spec {
+        verb: Verb::Key,
+        word: "KEY",
+        params: "[ADD key label|REMOVE label]",
+        tags: "",
+        before_name: false,
+        summary: "lists, adds or removes keys that log in to one's account",
+        detail: "Rows are `KEY label fingerprint added`. A key is an Ed25519 public key in base64; a label is 1 to 64 of \
+                 `A-Za-z0-9._-`, one for each. At most 32.",
+        example: "> KEY ADD 2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y= laptop\n< OK KEY laptop\n\
+                  > KEY\n< KEY laptop SHA256:UZyuk+k60BHXhTVYlEBe2PqBYsblStoTO7ttu5Mt9Xs 2026-11-21T10:15:07.020Z\n< OK KEY 1",
+    },
+    Spec {
+        verb: Verb::Token,
+        word: "TOKEN",
+        params: "[ADD label|REMOVE label]",
+        tags: "`may`, `rooms`, `rate`, `expires`",
+        before_name: false,
+        summary: "lists, makes or revokes tokens for scripts",
+        detail: "The OK of `ADD` has the token, this once: only its hash is kept. `may` is a comma list of verbs, of which `send` \
+                 (MSG, PRIV), `read` (JOIN, LEAVE, ROOMS, WHO, HISTORY, SEARCH, SYNC, ACK, READ, INBOX), `edit` (EDIT, DELETE, REACT, \
+                 UNREACT) and `all` are groups; `rooms` a comma list of rooms, and then nothing else, private messages included; \
+                 `rate` commands per minute; `expires` a time such as `90d`. No token may look after the account (REGISTER, PASSWORD, \
+                 UNREGISTER, KEY, TOKEN). Rows are `TOKEN label added` with these tags. `REMOVE` ends its sessions. At most 64.",
+        example: "> @may=send;rooms=#ops;expires=90d TOKEN ADD deploy\n< OK TOKEN deploy snugt_3XZb…\n\
+                  > TOKEN\n< @may=MSG,PRIV;rooms=#ops;expires=2027-02-19T10:15:07.020Z TOKEN deploy 2026-11-21T10:15:07.020Z\n< OK TOKEN 1",
+    },
+    Spec {
+        verb: Verb::Invite,
+        word: "INVITE",
+        params: "[room nick]",
+        tags: "`expires`",
+        before_name: false,
+        summary: "invites somebody to a room, or makes an invite to the server",
+        detail: "Who is invited to a room is on its list: may JOIN, read and speak as a member. The room sees \
+                 `:alice INVITE #room bob`, and so does bob. Without parameters the OK has a token that makes one account (REGISTER \
+                 with the tag `invite`), within 7 days or `expires`, and the tags `address` and `fingerprint` of the server.",
+        example: "> INVITE #ops bob\n< @id=125;time=2026-11-21T10:15:20.019Z :alice INVITE #ops bob\n\
+                  < @id=125;time=2026-11-21T10:15:20.019Z OK INVITE #ops",
+    },
+    Spec {
+        verb: Verb::Status,
+        word: "STATUS",
+        params: "<online|away|busy> [text]",
+        tags: "",
+        before_name: false,
+        summary: "tells how one is here",
+        detail: "Holds for all sessions until the last one ends. The others in one's rooms see `:alice STATUS away text`; WHO shows it. \
+                 A text has at most 256 bytes.",
+        example: "> STATUS away lunch\n< OK STATUS away",
+    },
+    Spec {
+        verb: Verb::Profile,
+        word: "PROFILE",
+        params: "<nick> [name value]",
+        tags: "`clear`, `bytes`",
+        before_name: false,
+        summary: "shows an account's profile, or changes one's own",
+        detail: "Rows are `PROFILE nick name=value`: `display` (a name to show, at most 64 bytes), `colour` (`#rrggbb`) and `avatar` (the media \
+                 type of a picture). `clear` with a name takes it away. An avatar is set with its bytes behind the line, at most 65,535: \
+                 `@bytes=… PROFILE alice avatar image/png` (or `image/jpeg`, `image/webp`, `image/gif`); `PROFILE alice avatar` is answered by a row with \
+                 its bytes. The others in one's rooms see a change as `:alice PROFILE alice name=value`.",
+        example: "> PROFILE alice colour #3584e4\n< OK PROFILE alice\n> PROFILE alice\n< PROFILE alice colour=#3584e4\n< OK PROFILE alice",
+    },
+    Spec {
+        verb: Verb::Kick,
+        word: "KICK",
+        params: "<room or *> <nick> [reason]",
+        tags: "",
+        before_name: false,
+        summary: "puts somebody out of a room, or ends their sessions (`*`)",
+        detail: "The room sees `:alice KICK #ops bob reason`, bob too, and then he is out. Of an invite-only room's list he is off. Nobody puts out \
+                 somebody of a role as high as one's own.",
+        example: "> KICK #ops bob too loud\n< @id=126;time=2026-11-21T10:15:22.019Z :alice KICK #ops bob too loud\n\
+                  < @id=126;time=2026-11-21T10:15:22.019Z OK KICK #ops",
+    },
+    Spec {
+        verb: Verb::Ban,
+        word: "BAN",
+        params: "<room or *> [who [reason]]",
+        tags: "`expires`",
+        before_name: false,
+        summary: "keeps somebody out, or lists who is kept out",
+        detail: "`who` is a nick; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
+                 a room can neither enter, read nor speak in it; on the server, come in at all. A guest is whoever shows his token: to \
+                 keep out who comes back as another, ban the address. Rows of the list are `BAN room who until reason`, with the tags `by` and \
+                 `time`.",
+        example: "> @expires=7d BAN #ops bob spam\n< @id=127;time=2026-11-21T10:15:24.019Z :alice BAN #ops bob spam\n\
+                  < @id=127;time=2026-11-21T10:15:24.019Z OK BAN #ops",
+    },
+    Spec {
+        verb: Verb::Unban,
+        word: "UNBAN",
+        params: "<room or *> <who>",
+        tags: "",
+        before_name: false,
+        summary: "takes a ban back",
+        detail: "`who` as BAN lists it.",
+        example: "> UNBAN #ops bob\n< @id=128;time=2026-11-21T10:15:26.019Z :alice UNBAN #ops bob\n\
+                  < @id=128;time=2026-11-21T10:15:26.019Z OK UNBAN #ops",
+    },
+    Spec {
+        verb: Verb::Mute,
+        word: "MUTE",
+        params: "<room or *> <nick> <time or off> [reason]",
+        tags: "",
+        before_name: false,
+        summary: "lets somebody hear and not speak for a while",
+        detail: "A time is `30s`, `10m`, `4h` or `90d`. On the server (`*`) it is everywhere, private messages included. What a muted one says is \
+                 refused: `muted`, with `retry`.",
+        example: "> MUTE #ops bob 10m shouting\n< @id=129;time=2026-11-21T10:15:28.019Z :alice MUTE #ops bob 10m shouting\n\
+                  < @id=129;time=2026-11-21T10:15:28.019Z OK MUTE #ops",
+    },
+    Spec {
+        verb: Verb::Role,
+        word: "ROLE",
+        params: "<room or *> [nick [role]]",
+        tags: "",
+        before_name: false,
+        summary: "shows who is what, or changes it",
+        detail: "In a room: `owner` (one; who gave it away is a moderator), `moderator`, `member` (on its list) or `none`. On the server (`*`), of \
+                 accounts: `operator`, `member` or `bot` (its messages have the tag `bot`). Rows are `ROLE room nick role`. Nobody raises \
+                 himself.",
+        example: "> ROLE #ops bob moderator\n< @id=130;time=2026-11-21T10:15:30.019Z :alice ROLE #ops bob moderator\n\
+                  < @id=130;time=2026-11-21T10:15:30.019Z OK ROLE #ops",
+    },
+    Spec {
+        verb: Verb::Stats,
+        word: "STATS",
+        params: "",
+        tags: "",
+        before_name: false,
+        summary: "tells how the daemon is doing",
+        detail: "Rows are `STAT name=value`: counts since the start and of now, times in microseconds (`commit-p50`, `commit-p99` for a pack, \
+                 `delivery-p50`, `delivery-p99` from the command to the outboxes), and `refused-<code>` for each code that was answered.",
+        example: "> STATS\n< STAT uptime=86400\n< STAT sessions=12\n…\n< OK STATS 24",
+    },
+    Spec {
+        verb: Verb::Sessions,
+        word: "SESSIONS",
+        params: "",
+        tags: "",
+        before_name: false,
+        summary: "lists the connections",
+        detail: "Rows are `SESSION number nick from since`; `from` is an address, `unix:<user id>`, `bot` or `embedder`; a connection \
+                 without a name has the nick `*`. Tags: `token` (the label of the one that it came by), `waiting` (bytes in its outbox), `quiet`.",
+        example: "> SESSIONS\n< SESSION 7 alice 192.0.2.7 2026-11-21T10:15:02.113Z\n< OK SESSIONS 1",
+    },
+    Spec {
+        verb: Verb::Accounts,
+        word: "ACCOUNTS",
+        params: "",
+        tags: "",
+        before_name: false,
+        summary: "lists the accounts",
+        detail: "Rows are `ACCOUNT name role since`, with the tags `keys`, `tokens` (how many), `password` (there is one) and `online`.",
+        example: "> ACCOUNTS\n< @keys=1;tokens=2;password;online ACCOUNT alice operator 2026-11-21T10:15:02.113Z\n< OK ACCOUNTS 1",
+    },
+    Spec {
+        verb: Verb::Announce,
+        word: "ANNOUNCE",
+        params: "<text>",
+        tags: "",
+        before_name: false,
+        summary: "tells everybody who is here something",
+        detail: "Every session with a name hears `:alice ANNOUNCE text`. It is no entry.",
+        example: "> ANNOUNCE the network will be slow tonight\n< :alice ANNOUNCE the network will be slow tonight\n< OK ANNOUNCE 12",
+    },
+    Spec {
+        verb: Verb::Audit,
+        word: "AUDIT",
+        params: "<LATEST|BEFORE id|AFTER id|SINCE time|FOLLOW|VERIFY> [limit]",
+        tags: "`user`, `event`",
+        before_name: false,
+        summary: "shows what was done, and whether that record is whole",
+        detail: "Rows are `AUDIT event who whom [detail]`, the oldest first, with the tags `id`, `time` and `address`; `-` is nobody. `user` and \
+                 `event` narrow it down. `FOLLOW` goes on with rows as they come. `VERIFY` reads all of it: each row has a hash \
+                 over itself and the one before, so that nothing can be changed or taken out unnoticed; the OK has the count and the last \
+                 hash. Pages are as with HISTORY.",
+        example: "> @event=ban AUDIT LATEST 1\n< @id=412;time=2026-11-21T10:15:24.019Z;address=192.0.2.7 AUDIT ban alice bob #ops spam\n\
+                  < OK AUDIT more",
+    },
+    Spec {
+        verb: Verb::Reload,
+        word: "RELOAD",
+        params: "",
+        tags: "",
+        before_name: false,
+        summary: "reads the settings again",
+        detail: "As SIGHUP does. Rows are `INFO restart=name` for settings that have changed and take effect at the next start.",
+        example: "> RELOAD\n< OK RELOAD 0",
+    },
+    Spec {
+        verb: Verb::Shutdown,
+        word: "SHUTDOWN",
+        params: "<NOW|time|CANCEL> [reason]",
+        tags: "",
+        before_name: false,
+        summary: "stops the daemon, with notice",
+        detail: "Every session hears `:alice SHUTDOWN seconds reason`, now and again when half of the time is over and near the end; \
+                 `:alice SHUTDOWN off` if it is called off. What was said is committed and answered, then the sessions end \
+                 (`shutting-down`).",
+        example: "> SHUTDOWN 30s a new version\n< :alice SHUTDOWN 30 a new version\n< OK SHUTDOWN 30",
     },
     Spec {
         verb: Verb::Backup,

@@ -7,6 +7,7 @@ mod values;
 pub(crate) use values::SOCKET_PATH;
 pub use values::{Fallback, Plaintext, Size, Span};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::Keep;
 use serde::{Deserialize, Serialize};
 use snug_bots::BotsConfig;
 use snug_protocol::limits;
-use values::{between, data_folder, socket_path};
+use values::{between, data_folder, socket_path, users};
 
 /// Everything that can be set about a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -33,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// How dead peers are noticed.
     pub heartbeat: Heartbeat,
+    /// Who may have an account, and who comes in without one.
+    pub accounts: Accounts,
     /// Identities without an account.
     pub guests: Guests,
     /// The log of entries.
@@ -53,6 +56,7 @@ impl Default for Config {
             listen: Listen::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
+            accounts: Accounts::default(),
             guests: Guests::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),
@@ -76,6 +80,8 @@ pub struct Listen {
     /// The file with the server-wide pre-shared key; empty for none. With it, sealed connections without the key are
     /// refused.
     pub psk_file: PathBuf,
+    /// The address that invites name, `host` or `host:port`; empty for the first of `tcp`.
+    pub public: String,
 }
 
 impl Default for Listen {
@@ -85,6 +91,7 @@ impl Default for Listen {
             unix: Fallback::Auto,
             plaintext: Plaintext::Loopback,
             psk_file: PathBuf::new(),
+            public: String::new(),
         }
     }
 }
@@ -137,6 +144,28 @@ pub struct Limits {
     /// Lines per second that a session may send in the long run; 0 for no limit.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub rate: u64,
+    /// Messages and changes of them that an account or guest may send in all its sessions: at once, and per second in the
+    /// long run; 0 for no limit. The same of an address, and in a room.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub account_burst: u64,
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    #[allow(missing_docs, reason = "with the one before")]
+    pub account_rate: u64,
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    #[allow(missing_docs, reason = "with those before")]
+    pub address_burst: u64,
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    #[allow(missing_docs, reason = "with those before")]
+    pub address_rate: u64,
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    #[allow(missing_docs, reason = "with those before")]
+    pub room_burst: u64,
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    #[allow(missing_docs, reason = "with those before")]
+    pub room_rate: u64,
+    /// Handshakes per second over TCP, in all; those beyond it wait. 0 for no limit.
+    #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
+    pub handshakes: u64,
 }
 
 impl Default for Limits {
@@ -158,6 +187,13 @@ impl Default for Limits {
             registration: Span::from_millis(30_000),
             burst: 2_000,
             rate: 500,
+            account_burst: 10_000,
+            account_rate: 1_000,
+            address_burst: 20_000,
+            address_rate: 2_000,
+            room_burst: 20_000,
+            room_rate: 5_000,
+            handshakes: 1_000,
         }
     }
 }
@@ -177,6 +213,40 @@ impl Default for Heartbeat {
     fn default() -> Heartbeat {
         Heartbeat { ping: Span::from_millis(60_000), dead: Span::from_millis(150_000) }
     }
+}
+
+/// The table `[accounts]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// Who may make one.
+    pub registration: Registration,
+    /// Whether one may come in over TCP without one.
+    pub guests: bool,
+    /// How many there are at most.
+    #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
+    pub most: u64,
+    /// Which account a user of this machine has over the Unix socket without any other proof: user id and name.
+    #[serde(deserialize_with = "users")]
+    pub users: BTreeMap<String, String>,
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts { registration: Registration::Open, guests: true, most: 100_000, users: BTreeMap::new() }
+    }
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Who has an invite.
+    Invite,
+    /// Nobody but operators.
+    Closed,
 }
 
 /// The table `[guests]`.
@@ -208,7 +278,9 @@ pub struct Log {
     pub keep: Keep,
     /// How long private messages are kept.
     pub keep_private: Keep,
-    /// Entries that a log in memory keeps.
+    /// How long the audit trail is kept.
+    pub keep_audit: Keep,
+    /// Entries that a log in memory keeps, and rows of the audit trail.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub memory_entries: u64,
     /// How long a `key` is remembered.
@@ -222,6 +294,7 @@ impl Default for Log {
             durability: Durability::PowerLoss,
             keep: Keep::Forever,
             keep_private: Keep::Forever,
+            keep_audit: Keep::Age(90 * 86_400_000),
             memory_entries: 20_000,
             key_window: Span::from_millis(24 * 3_600_000),
         }
@@ -268,6 +341,32 @@ impl Default for Shutdown {
 pub struct Logging {
     /// The least important thing that is logged.
     pub level: Level,
+    /// How a line of the log looks.
+    pub format: LogFormat,
+    /// Where the log goes.
+    pub to: LogTarget,
+}
+
+/// How a line of the daemon's own log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// An object per line.
+    Json,
+}
+
+/// Where the daemon's own log goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// The journal of systemd, with its fields.
+    Journald,
 }
 
 /// How important something in the log is.
@@ -338,6 +437,8 @@ impl Config {
             ("log.durability", self.log.durability != new.log.durability),
             ("log.memory_entries", self.log.memory_entries != new.log.memory_entries),
             ("log.key_window", self.log.key_window != new.log.key_window),
+            ("logging.format", self.logging.format != new.logging.format),
+            ("logging.to", self.logging.to != new.logging.to),
             ("bots", self.bots != new.bots),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -348,8 +449,18 @@ impl Config {
         Config {
             data: self.data.clone(),
             threads: self.threads,
-            listen: Listen { plaintext: new.listen.plaintext, ..self.listen.clone() },
-            log: Log { keep: new.log.keep, keep_private: new.log.keep_private, ..self.log.clone() },
+            listen: Listen {
+                plaintext: new.listen.plaintext,
+                public: new.listen.public.clone(),
+                ..self.listen.clone()
+            },
+            log: Log {
+                keep: new.log.keep,
+                keep_private: new.log.keep_private,
+                keep_audit: new.log.keep_audit,
+                ..self.log.clone()
+            },
+            logging: Logging { level: new.logging.level, ..self.logging },
             bots: self.bots.clone(),
             ..new
         }

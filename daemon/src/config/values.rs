@@ -186,6 +186,22 @@ pub(super) fn between<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>
     deserializer.deserialize_u64(Between::<MIN, MAX>)
 }
 
+/// User ids and the accounts that they have.
+pub(super) fn users<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<std::collections::BTreeMap<String, String>, D::Error> {
+    let users = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+    for (user, name) in &users {
+        if user.parse::<u32>().is_err() {
+            return Err(D::Error::custom(format!("\"{user}\" is no user id; `id -u` tells one's own")));
+        }
+        if let Err(error) = snug_protocol::Nick::parse(name) {
+            return Err(D::Error::custom(format!("\"{name}\" is no account's name: {error}")));
+        }
+    }
+    Ok(users)
+}
+
 /// A folder that has a name.
 pub(super) fn data_folder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fallback<PathBuf>, D::Error> {
     let folder = Fallback::deserialize(deserializer)?;

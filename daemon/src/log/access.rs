@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::Readers;
+use super::{Rank, Readers};
 
 /// What of a conversation an identity may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +47,14 @@ impl Access {
 
     /// What `identity` may see of a conversation.
     pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
-        let room: Option<(String, u64)> = database
-            .prepare_cached("SELECT history, since FROM room WHERE number = ?1")?
-            .query_row([conversation], |row| Ok((row.get(0)?, row.get(1)?)))
+        let room: Option<(String, u64, bool)> = database
+            .prepare_cached("SELECT history, since, guard FROM room WHERE number = ?1")?
+            .query_row([conversation], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
-        match room.map(|(history, since)| (Readers::of_word(&history).unwrap_or(Readers::None), since)) {
+        if matches!(room, Some((.., true))) && !Access::may_read(database, identity, conversation)? {
+            return Ok(Access::Nothing);
+        }
+        match room.map(|(history, since, _)| (Readers::of_word(&history).unwrap_or(Readers::None), since)) {
             Some((Readers::All, 0)) => Ok(Access::All),
             Some((history, since)) => {
                 let mut statement = database.prepare_cached(
@@ -76,6 +79,44 @@ impl Access {
                 Ok(if is_party { Access::All } else { Access::Nothing })
             }
         }
+    }
+}
+
+impl Access {
+    /// Whether a room that is not everybody's lets somebody read in it.
+    fn may_read(database: &Connection, identity: u64, room: u64) -> rusqlite::Result<bool> {
+        // A ban's time is over at the latest when somebody is banned next; until then who was kept out can JOIN.
+        let is_banned: bool = database
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM ban WHERE room = ?1 AND kind = 'identity' AND value = ?2
+                     AND (until IS NULL OR until > (SELECT last_time FROM state)))",
+            )?
+            .query_row((room, identity.to_string()), |row| row.get(0))?;
+        if is_banned {
+            return Ok(false);
+        }
+        let (access, read, owner): (String, String, u64) = database
+            .prepare_cached("SELECT access, may_read, owner FROM room WHERE number = ?1")?
+            .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let listed: Option<String> = database
+            .prepare_cached("SELECT role FROM member WHERE room = ?1 AND identity = ?2")?
+            .query_row([room, identity], |row| row.get(0))
+            .optional()?;
+        let rank = match listed.as_deref() {
+            _ if owner == identity && identity != 0 => Rank::Owner,
+            Some("moderator") => Rank::Moderators,
+            Some(_) => Rank::Members,
+            None => {
+                let is_known: bool = database
+                    .prepare_cached(
+                        "SELECT EXISTS (SELECT 1 FROM identity WHERE number = ?1 AND proof NOT LIKE 'token:%')",
+                    )?
+                    .query_row([identity], |row| row.get(0))?;
+                if is_known { Rank::Accounts } else { Rank::All }
+            }
+        };
+        let needed = Rank::of_word(&read).unwrap_or(Rank::Owner);
+        Ok(rank >= needed && (access == "public" || rank >= Rank::Members))
     }
 }
 

@@ -7,8 +7,11 @@ use std::borrow::Cow;
 
 use ring::digest;
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Code, EntryKind, Nick, Timestamp};
+use snug_protocol::{Action, Code, EntryKind, Nick, Timestamp};
 
+mod accounts;
+pub(crate) use accounts::{BAD_LOGIN, token_name};
+mod authority;
 mod keep;
 pub(super) use keep::{forget_keys, forget_oldest};
 mod people;
@@ -17,45 +20,56 @@ pub(super) use rooms::rooms;
 
 use super::entry::{COLUMNS, Stored};
 use super::transaction::Transaction;
-use super::{Access, Act, Author, Conversation, Draft, Entry, Meta, NewEntry, Outcome, Party, Refusal};
+use super::{
+    Access, Act, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party, Refusal, audit,
+};
 
 /// Different reactions that an entry can have.
 const REACTIONS: usize = 50;
 
-/// Decides one draft. `last_id` is the newest entry's id, and grows with each entry: ids are dense.
+/// Decides one draft. `ends` grow with each entry and each row of the audit trail: ids are dense.
 pub(super) fn apply(
     tx: &Transaction<'_>,
     meta: &Meta,
-    last_id: &mut u64,
+    ends: &mut Ends,
     draft: &Draft,
 ) -> rusqlite::Result<Outcome> {
     let author = &draft.author;
     let outcome = match &draft.act {
-        Act::Enter(entry) => Turn { tx, meta, last_id, author, peer: None }.enter(entry)?,
-        Act::MakeRoom { name, most } => rooms::make_room(tx, name, *most, author, *last_id)?,
+        Act::Enter(entry) => Turn { tx, meta, ends, author, peer: None }.enter(entry)?,
+        Act::MakeRoom { name, most } => rooms::make_room(tx, meta, name, *most, author, ends)?,
         Act::RetireRoom { room, generation } => rooms::retire_room(tx, *room, *generation)?,
-        Act::SetRoom { room, setting, members, may } => {
-            rooms::set_room(tx, author, *room, *setting, members, *may, *last_id)?
+        Act::SetRoom { room, setting, members } => {
+            rooms::set_room(tx, meta, author, *room, setting, members, ends)?
         }
         Act::EndStay { room } => {
             tx.prepare_cached(
                 "UPDATE stay SET last = ?3 WHERE room = ?1 AND identity = ?2 AND last IS NULL",
             )?
-            .execute([*room, author.number, *last_id])?;
+            .execute([*room, author.number, ends.last_id])?;
             Outcome::Done
         }
         Act::Read { of, nick, id, receipt } => {
-            people::read(tx, author, (*of, nick), *id, *receipt, *last_id)?
+            people::read(tx, author, (*of, nick), *id, *receipt, ends.last_id)?
         }
-        Act::Acknowledge { id } => people::acknowledge(tx, author, (*id).min(*last_id))?,
+        Act::Acknowledge { id } => people::acknowledge(tx, author, (*id).min(ends.last_id))?,
         Act::Deliver { id } => {
             tx.prepare_cached("UPDATE identity SET delivered = max(delivered, ?2) WHERE number = ?1")?
-                .execute([author.number, (*id).min(*last_id)])?;
+                .execute([author.number, (*id).min(ends.last_id)])?;
             Outcome::Done
         }
         Act::Rename(identity) => people::rename(tx, identity)?,
         Act::Forget => people::forget(tx, author.number)?,
-        Act::Purge { behind, rooms, private } => keep::purge(tx, meta, *behind, *rooms, *private)?,
+        Act::Leave { room } => rooms::leave(tx, *room, author.number)?,
+        Act::Account(act) => accounts::decide(tx, meta, ends, author, act)?,
+        Act::Rule(rule) => authority::rule(tx, meta, ends, author, rule)?,
+        Act::Audit(note) => {
+            audit::record(tx, meta.time, ends, author, note)?;
+            Outcome::Done
+        }
+        Act::Purge { behind, rooms, private, audit } => {
+            keep::purge(tx, meta, ends, *behind, (*rooms, *private, *audit))?
+        }
         Act::Unindexed(ids) => {
             for id in ids {
                 tx.prepare_cached("DELETE FROM unindexed WHERE id = ?1")?.execute([id])?;
@@ -88,7 +102,7 @@ pub(super) fn apply(
 struct Turn<'t> {
     tx: &'t Transaction<'t>,
     meta: &'t Meta,
-    last_id: &'t mut u64,
+    ends: &'t mut Ends,
     author: &'t Author,
     /// The other one, if the entry is private.
     peer: Option<u64>,
@@ -96,13 +110,23 @@ struct Turn<'t> {
 
 impl Turn<'_> {
     fn enter(&mut self, new: &NewEntry) -> rusqlite::Result<Outcome> {
-        let Some((conversation, peer)) = self.conversation(new)? else {
+        if let Some(refusal) = self.silenced_in_private(new)? {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let Some((conversation, peer, is_guarded)) = self.conversation(new)? else {
             return match new.to {
                 Conversation::Room(_) => refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again"),
                 Conversation::With(_) => refuse(Code::NoSuchEntry, "you have no private messages with them"),
             };
         };
         self.peer = peer;
+        if is_guarded
+            && new.measure.is_none()
+            && let Some(refusal) =
+                authority::silence(self.tx, self.meta, Some(conversation), self.author, new.kind)?
+        {
+            return Ok(Outcome::Refused(refusal));
+        }
         if let Some(key) = &new.key
             && let Some(outcome) = self.entered_before(conversation, key, new)?
         {
@@ -114,6 +138,26 @@ impl Turn<'_> {
             let text = "there is no such entry in this conversation that re could answer";
             return refuse(Code::NoSuchEntry, text);
         }
+        if let Some(measure) = &new.measure {
+            let Turn { tx, meta, author, .. } = *self;
+            let refused = authority::measure(tx, meta, self.ends, author, (conversation, new), measure)?;
+            return match refused {
+                Some(refusal) => Ok(Outcome::Refused(refusal)),
+                None => self.append(conversation, new.kind, None, new),
+            };
+        }
+        let outcome = self.write(conversation, new)?;
+        if is_guarded
+            && peer.is_none()
+            && new.kind == EntryKind::Msg
+            && matches!(outcome, Outcome::Applied { .. })
+        {
+            authority::spoke(self.tx, self.meta, conversation, self.author.number)?;
+        }
+        Ok(outcome)
+    }
+
+    fn write(&mut self, conversation: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
         match (new.kind, new.about) {
             (EntryKind::Edit, Some(about)) => self.edit(conversation, about, new),
             (EntryKind::Delete, Some(about)) => self.delete(conversation, about, new),
@@ -123,31 +167,47 @@ impl Turn<'_> {
         }
     }
 
-    /// The number of a conversation that there is, and the other one's if it is private. A message makes one.
-    fn conversation(&self, new: &NewEntry) -> rusqlite::Result<Option<(u64, Option<u64>)>> {
+    /// Why somebody may not say something in private: before a conversation is made for it.
+    fn silenced_in_private(&self, new: &NewEntry) -> rusqlite::Result<Option<Refusal>> {
+        if matches!(new.to, Conversation::Room(_)) {
+            return Ok(None);
+        }
+        let is_guarded: bool =
+            self.tx.prepare_cached("SELECT guard FROM state")?.query_row([], |row| row.get(0))?;
+        if !is_guarded {
+            return Ok(None);
+        }
+        authority::silence(self.tx, self.meta, None, self.author, new.kind)
+    }
+
+    /// The number of a conversation that there is, the other one's if it is private, and whether there is somebody who may
+    /// not say everything in it. A message makes one.
+    fn conversation(&self, new: &NewEntry) -> rusqlite::Result<Option<(u64, Option<u64>, bool)>> {
         let other = match new.to {
             Conversation::Room(room) => {
                 return self
                     .tx
-                    .prepare_cached("SELECT number FROM room WHERE number = ?1")?
-                    .query_row([room], |row| Ok((row.get(0)?, None)))
+                    .prepare_cached(
+                        "SELECT number, guard OR (SELECT guard FROM state) FROM room WHERE number = ?1",
+                    )?
+                    .query_row([room], |row| Ok((row.get(0)?, None, row.get(1)?)))
                     .optional();
             }
             Conversation::With(other) => other,
         };
         if new.kind != EntryKind::Priv {
             let party = party(self.tx, self.author.number, other, &new.peer_nick)?;
-            return Ok(party.map(|party| (party.conversation, Some(party.number))));
+            return Ok(party.map(|party| (party.conversation, Some(party.number), false)));
         }
         if let Some(party) = Party::between(self.tx, self.author.number, other)? {
-            return Ok(Some((party.conversation, Some(other))));
+            return Ok(Some((party.conversation, Some(other), false)));
         }
         let (low, high) = (self.author.number.min(other), self.author.number.max(other));
         let number = new_conversation(self.tx)?;
         self.tx
             .prepare_cached("INSERT INTO pair (number, low, high) VALUES (?1, ?2, ?3)")?
             .execute([number, low, high])?;
-        Ok(Some((number, Some(other))))
+        Ok(Some((number, Some(other), false)))
     }
 
     /// What a key that was used before makes of a draft: the same again is the first entry, another is refused.
@@ -180,8 +240,8 @@ impl Turn<'_> {
             if before.is_none_or(|before| before == said(new)) {
                 Outcome::Duplicate { id, time }
             } else {
-                let text = "this key was used for another text; take a new one".to_owned();
-                Outcome::Refused(Refusal { code: Code::KeyReused, text })
+                let text = "this key was used for another text; take a new one";
+                Outcome::Refused(Refusal::new(Code::KeyReused, text))
             }
         }))
     }
@@ -238,7 +298,7 @@ impl Turn<'_> {
         about: Option<u64>,
         new: &NewEntry,
     ) -> rusqlite::Result<Outcome> {
-        let id = *self.last_id + 1;
+        let id = self.ends.last_id + 1;
         let peer = self.peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str())));
         let entry = Entry {
             id,
@@ -281,7 +341,7 @@ impl Turn<'_> {
                     said(new)
                 ])?;
         }
-        *self.last_id = id;
+        self.ends.last_id = id;
         Ok(Outcome::Applied { id, time: self.meta.time, conversation, peer: self.peer, edits: None })
     }
 
@@ -304,7 +364,7 @@ impl Turn<'_> {
             .prepare_cached(
                 "INSERT OR REPLACE INTO replaceable (author, conversation, word, entry) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![self.author.number, conversation, word, *self.last_id])?;
+            .execute(params![self.author.number, conversation, word, self.ends.last_id])?;
         Ok(outcome)
     }
 
@@ -329,7 +389,7 @@ impl Turn<'_> {
             message.tags = Cow::Owned(new.tags.clone());
         }
         message.text = new.text.clone().map(Cow::Owned);
-        message.edited = Some(*self.last_id);
+        message.edited = Some(self.ends.last_id);
         message.update(self.tx)?;
         Ok(match outcome {
             Outcome::Applied { id, time, conversation, peer, .. } => {
@@ -340,10 +400,12 @@ impl Turn<'_> {
     }
 
     fn delete(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        let may_moderate = self.peer.is_none()
+            && authority::role_in(self.tx, conversation, self.author)? >= Action::DeleteOthers.least();
         // Whoever wrote it, or may moderate, need not be one who may read it later.
-        let message = self.stored(conversation, about)?.filter(|message| {
-            message.author.number == self.author.number || new.may_moderate && message.peer.is_none()
-        });
+        let message = self
+            .stored(conversation, about)?
+            .filter(|message| message.author.number == self.author.number || may_moderate);
         let message = match message {
             Some(message) => Some(message),
             None => self.seen(conversation, about)?,
@@ -354,7 +416,6 @@ impl Turn<'_> {
             return refuse(Code::NoSuchEntry, "there is no such message in this conversation");
         };
         let is_own = message.author.number == self.author.number;
-        let may_moderate = new.may_moderate && message.peer.is_none();
         if !is_own && !may_moderate {
             return refuse(Code::Denied, "it is somebody else's message; only its author can delete it");
         }
@@ -368,7 +429,7 @@ impl Turn<'_> {
             return Ok(Outcome::Duplicate { id, time });
         }
         let outcome = self.append(conversation, EntryKind::Delete, Some(about), new)?;
-        message.deleted = Some(*self.last_id);
+        message.deleted = Some(self.ends.last_id);
         scrub(self.tx, message)?;
         // What it said in between, and what it was compared with.
         let edits: Vec<u64> = self
@@ -415,7 +476,7 @@ impl Turn<'_> {
         let outcome = self.append(conversation, EntryKind::React, Some(about), new)?;
         self.tx
             .prepare_cached("INSERT INTO reaction (entry, author, reaction, id) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![about, self.author.number, reaction, *self.last_id])?;
+            .execute(params![about, self.author.number, reaction, self.ends.last_id])?;
         self.add_up_reactions(entry)?;
         Ok(outcome)
     }
@@ -488,5 +549,5 @@ fn new_conversation(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
 }
 
 fn refuse(code: Code, text: &str) -> rusqlite::Result<Outcome> {
-    Ok(Outcome::Refused(Refusal { code, text: text.to_owned() }))
+    Ok(Outcome::Refused(Refusal::new(code, text)))
 }

@@ -15,7 +15,7 @@ use super::{Refusal, open};
 /// # Errors
 /// What is wrong, in a sentence. Nothing is left behind then.
 pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
-    let refused = |code, text| Refusal { code, text };
+    let refused = |code, text: String| Refusal::new(code, text);
     if fs::symlink_metadata(to).is_ok() {
         let text = format!("{} exists; a backup is a new file", to.display());
         return Err(refused(Code::BadParameter, text));

@@ -54,7 +54,8 @@ impl Entry<'_> {
             let Some(kind) = EntryKind::of_word(&kind) else { return Ok(None) };
             let peer: Option<u64> = row.get(7)?;
             let peer_nick: Option<String> = row.get(8)?;
-            let author = Author { number: row.get(4)?, nick: row.get(5)?, bot: row.get(6)? };
+            let author =
+                Author { number: row.get(4)?, nick: row.get(5)?, bot: row.get(6)?, ..Author::default() };
             let entry = Entry {
                 id,
                 time: Timestamp::from_millis(row.get(1)?),

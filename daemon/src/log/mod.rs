@@ -9,6 +9,10 @@ use access::Access;
 pub(crate) use access::Party;
 
 mod apply;
+pub(crate) use apply::{BAD_LOGIN, token_name};
+
+mod audit;
+pub(crate) use audit::{AuditFilter, AuditNote, AuditPart, AuditRow, Whole};
 
 mod backup;
 pub(crate) use backup::back_up;
@@ -34,12 +38,19 @@ use transaction::Transaction;
 mod view;
 pub(crate) use view::{Part, Row, Rows, View};
 
+mod accounts;
+pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};
+
+mod authority;
+pub(crate) use authority::{BanRow, Banned, Measure, Server};
+
 mod wal;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
-use snug_protocol::{Code, EntryKind, LogName, RoomName, Timestamp};
+use snug_protocol::{Code, EntryKind, LogName, Period, Role, RoomName, Timestamp};
 
 use crate::keep::Keep;
 
@@ -70,6 +81,10 @@ pub(crate) struct Author {
     pub(crate) nick: String,
     /// Whether it is a bot.
     pub(crate) bot: bool,
+    /// What it is by the way it came, whatever its account says.
+    pub(crate) by_origin: Role,
+    /// From where it came, if over a network.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// An identity as the log remembers it.
@@ -95,11 +110,18 @@ pub(crate) enum Act {
     /// A room is to go if nothing was ever written in it.
     /// It also stays if it was made or found again since the `generation` that the order speaks of.
     RetireRoom { room: u64, generation: u64 },
-    /// A room gets another setting. `members` are those who are in it now; `may` whether its author may do so
-    /// whoever owns the room.
-    SetRoom { room: u64, setting: RoomSetting, members: Vec<u64>, may: bool },
+    /// A room gets another setting. `members` are those who are in it now.
+    SetRoom { room: u64, setting: RoomSetting, members: Vec<u64> },
     /// The author has left a room that remembers who was there when.
     EndStay { room: u64 },
+    /// The author has left a room of his own will: of a hidden one he is no member any more.
+    Leave { room: u64 },
+    /// Something about an account.
+    Account(Box<AccountAct>),
+    /// Something that holds on the whole server.
+    Rule(Server),
+    /// Something for the audit trail.
+    Audit(AuditNote),
     /// The author has read a conversation up to an entry. `receipt` tells the other one of a pair.
     /// `nick` is the other one's, in private messages.
     Read { of: Conversation, nick: String, id: u64, receipt: bool },
@@ -112,19 +134,131 @@ pub(crate) enum Act {
     /// Nothing shows any more who is the author.
     Forget,
     /// Entries that are kept no longer are to go: of some conversations behind this number.
-    Purge { behind: u64, rooms: Keep, private: Keep },
+    Purge { behind: u64, rooms: Keep, private: Keep, audit: Keep },
     /// The search index has forgotten these entries.
     Unindexed(Vec<u64>),
     /// Nothing is to be done: whoever submits this wants its turn in the order.
     Pass,
 }
 
-/// A setting of a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A change of a room's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoomSetting {
     History(Readers),
     /// How long entries are kept; `None` is the daemon's own setting.
     Keep(Option<Keep>),
+    Access(RoomAccess),
+    Join(Rank),
+    Read(Rank),
+    Send(Rank),
+    Invite(Rank),
+    /// The time between two messages of one sender.
+    Slow(Option<Period>),
+    Description(Option<String>),
+}
+
+/// A room's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoomSettings {
+    pub(crate) history: Readers,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) access: RoomAccess,
+    pub(crate) join: Rank,
+    pub(crate) read: Rank,
+    pub(crate) send: Rank,
+    pub(crate) invite: Rank,
+    pub(crate) slow: Option<Period>,
+    pub(crate) description: Option<String>,
+}
+
+impl Default for RoomSettings {
+    fn default() -> RoomSettings {
+        RoomSettings {
+            history: Readers::All,
+            keep: None,
+            access: RoomAccess::Public,
+            join: Rank::All,
+            read: Rank::All,
+            send: Rank::All,
+            invite: Rank::Members,
+            slow: None,
+            description: None,
+        }
+    }
+}
+
+impl RoomSettings {
+    /// Whether anybody may JOIN without the log being asked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.access == RoomAccess::Public
+            && self.needed_to_join() == Rank::All
+            && self.history != Readers::Joined
+    }
+
+    /// From whom on one may JOIN: whoever is in a room reads what is said.
+    pub(crate) fn needed_to_join(&self) -> Rank {
+        let listed = if self.access == RoomAccess::Invite { Rank::Members } else { Rank::All };
+        self.join.max(self.read).max(listed)
+    }
+}
+
+/// How a room is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RoomAccess {
+    /// It is listed.
+    #[default]
+    Public,
+    /// Who knows its name finds it.
+    Hidden,
+    /// Who is on its list finds it.
+    Invite,
+}
+
+impl RoomAccess {
+    const ALL: [RoomAccess; 3] = [RoomAccess::Public, RoomAccess::Hidden, RoomAccess::Invite];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            RoomAccess::Public => "public",
+            RoomAccess::Hidden => "hidden",
+            RoomAccess::Invite => "invite",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<RoomAccess> {
+        RoomAccess::ALL.into_iter().find(|access| access.word() == word)
+    }
+}
+
+/// From whom on something may be done in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    #[default]
+    All,
+    /// Who has an account, or is a user of this machine.
+    Accounts,
+    /// Who is on the room's list.
+    Members,
+    Moderators,
+    Owner,
+}
+
+impl Rank {
+    const ALL: [Rank; 5] = [Rank::All, Rank::Accounts, Rank::Members, Rank::Moderators, Rank::Owner];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Rank::All => "all",
+            Rank::Accounts => "accounts",
+            Rank::Members => "members",
+            Rank::Moderators => "moderators",
+            Rank::Owner => "owner",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Rank> {
+        Rank::ALL.into_iter().find(|rank| rank.word() == word)
+    }
 }
 
 /// Who may read what was said in a room.
@@ -170,8 +304,8 @@ pub(crate) struct NewEntry {
     pub(crate) re: Option<u64>,
     /// The word under which it edits an earlier message.
     pub(crate) replace: Option<String>,
-    /// Whether its author may delete others' messages.
-    pub(crate) may_moderate: bool,
+    /// What it does about somebody, if it is an act of authority.
+    pub(crate) measure: Option<Measure>,
     /// The tags that are relayed, as written on the line.
     pub(crate) tags: String,
 }
@@ -189,7 +323,7 @@ impl NewEntry {
             key: None,
             re: None,
             replace: None,
-            may_moderate: false,
+            measure: None,
             tags: String::new(),
         }
     }
@@ -219,7 +353,11 @@ pub(crate) enum Outcome {
     /// The room has entries, now or once: it stays.
     Kept,
     /// The room has these settings now.
-    Set { history: Readers, keep: Option<Keep> },
+    Set(Box<RoomSettings>),
+    /// Somebody has, or is, this account.
+    Account(Box<StoredAccount>, Option<Box<Grant>>),
+    /// It is done, and somebody else is concerned: sessions of this token, or of this account, have to end.
+    Revoked(Option<TokenHash>),
     /// The marker stands here now; whether it has `moved`, and who is to be `told` of it beside the author.
     Read { id: u64, moved: bool, told: Option<u64> },
     /// Everything up to `upto` has arrived; of these identities up to an entry: author, nick they wrote to, entry.
@@ -239,8 +377,11 @@ pub(crate) struct StoredRoom {
     pub(crate) number: u64,
     pub(crate) generation: u64,
     pub(crate) name: String,
-    pub(crate) history: Readers,
-    pub(crate) keep: Option<Keep>,
+    /// Whose room it is; 0 for nobody's.
+    pub(crate) owner: u64,
+    /// Whether it stays when everybody has left: it is an account's.
+    pub(crate) persists: bool,
+    pub(crate) settings: RoomSettings,
     pub(crate) topic: Option<Topic>,
 }
 
@@ -260,6 +401,19 @@ pub(crate) struct Topic {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) text: String,
+    /// After how many seconds to try again.
+    pub(crate) retry: Option<u64>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Refusal {
+        Refusal { code, text: text.into(), retry: None }
+    }
+
+    /// The same, to be tried again after so many milliseconds.
+    pub(crate) fn after(self, millis: u64) -> Refusal {
+        Refusal { retry: Some(millis.div_ceil(1_000).max(1)), ..self }
+    }
 }
 
 /// Why a pack was not committed.
@@ -319,14 +473,23 @@ pub(crate) struct Log {
     place: Place,
     database: Connection,
     name: LogName,
-    /// The id of the newest entry; 0 before the first.
-    last_id: u64,
+    ends: Ends,
     last_time: Timestamp,
     limits: LogLimits,
     /// How often it was to be kept short.
     looks: u64,
     /// The length in bytes from which on the write-ahead log is to be emptied.
     longest_wal: u64,
+}
+
+/// Where the log and its audit trail end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ends {
+    /// The id of the newest entry; 0 before the first.
+    last_id: u64,
+    /// The newest row of the audit trail and its hash.
+    audit_id: u64,
+    audit_hash: [u8; 32],
 }
 
 /// How long it is waited until those leave the write-ahead log who read.
@@ -350,6 +513,12 @@ impl Log {
         self.name
     }
 
+    /// Changes the database behind the log's back.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, sql: &str) {
+        self.database.execute_batch(sql).expect("a change");
+    }
+
     /// Where the database is.
     pub(crate) fn place(&self) -> &Place {
         &self.place
@@ -360,26 +529,28 @@ impl Log {
         &mut self,
         meta: &Meta,
         drafts: &[&Draft],
-    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, u64)> {
-        let mut last_id = self.last_id;
+    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, Ends)> {
+        let mut ends = self.ends;
         let transaction = Transaction::begin(&self.database)?;
         let outcomes = drafts
             .iter()
-            .map(|draft| apply::apply(&transaction, meta, &mut last_id, draft))
+            .map(|draft| apply::apply(&transaction, meta, &mut ends, draft))
             .collect::<rusqlite::Result<Vec<_>>>()?;
         if matches!(self.place, Place::Memory) {
-            apply::forget_oldest(&transaction, last_id, self.limits.entries)?;
+            apply::forget_oldest(&transaction, &ends, self.limits.entries)?;
         }
         if meta.time.millis() / FORGET_KEYS != self.last_time.millis() / FORGET_KEYS {
             apply::forget_keys(&transaction, meta)?;
         }
         // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
-        if last_id != self.last_id {
+        if ends != self.ends {
             transaction
-                .prepare_cached("UPDATE state SET last_id = ?1, last_time = ?2")?
-                .execute((last_id, meta.time.millis()))?;
+                .prepare_cached(
+                    "UPDATE state SET last_id = ?1, last_time = ?2, audit_id = ?3, audit_hash = ?4",
+                )?
+                .execute((ends.last_id, meta.time.millis(), ends.audit_id, ends.audit_hash))?;
         }
-        Ok((outcomes, transaction.commit(), last_id))
+        Ok((outcomes, transaction.commit(), ends))
     }
 }
 
@@ -414,7 +585,7 @@ impl Store for Log {
     fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
         let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
         let place = self.place.clone();
-        let (outcomes, committed, last_id) =
+        let (outcomes, committed, ends) =
             self.apply(&meta, drafts).map_err(|error| match trouble(&error, &place) {
                 Trouble::Full => CommitError::Full(error),
                 Trouble::Draft => CommitError::Failed(error),
@@ -425,8 +596,8 @@ impl Store for Log {
             // An error of the commit itself, fsync's above all, leaves open what is on the disk.
             Trouble::Draft | Trouble::Database => CommitError::Broken(error),
         })?;
-        if last_id != self.last_id {
-            self.last_id = last_id;
+        if ends != self.ends {
+            self.ends = ends;
             self.last_time = meta.time;
         }
         Ok(outcomes)
@@ -453,7 +624,7 @@ impl Store for Log {
     }
 
     fn last_id(&self) -> u64 {
-        self.last_id
+        self.ends.last_id
     }
 
     fn view(&self) -> View<'_> {

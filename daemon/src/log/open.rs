@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit};
 use snug_protocol::{LogName, Timestamp};
 
 use super::schema::{self, MigrationError};
-use super::{Log, LogLimits, search, view::View, wal};
+use super::{Ends, Log, LogLimits, search, view::View, wal};
 use crate::config::Durability;
 
 /// The log's file in the data folder.
@@ -143,9 +143,9 @@ impl Log {
     /// It cannot be used; the text names the file and what helps.
     pub(super) fn reopen_at(place: Place, limits: LogLimits) -> Result<Log, LogError> {
         let (database, _) = connect(&place)?;
-        let (name, last_id, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
-        check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits, looks: 0, longest_wal: LONG_WAL })
+        let (name, ends, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
+        check_end(&database, &place, ends.last_id)?;
+        Ok(Log { place, database, name, ends, last_time, limits, looks: 0, longest_wal: LONG_WAL })
     }
 
     /// Goes on with a database that has all its tables. After a `loss` the log has another name.
@@ -158,11 +158,12 @@ impl Log {
     ) -> Result<Log, LogError> {
         let failed = |error: rusqlite::Error| LogError::of(&place, &error);
         begin(&mut database, name, loss).map_err(failed)?;
-        let (mut name, last_id, last_time) = state(&database).map_err(failed)?;
+        let (mut name, ends, last_time) = state(&database).map_err(failed)?;
         if let Place::Folder { folder, .. } = &place
             && let Some(indexed) = indexed(folder, name)
-            && indexed > last_id
+            && indexed > ends.last_id
         {
+            let last_id = ends.last_id;
             tracing::error!(
                 "{} ends with entry {last_id}, and there was an entry {indexed}: what came behind it is lost, and the \
                  log goes on under a new name; a backup may have it",
@@ -171,8 +172,8 @@ impl Log {
             name = LogName(name.0 ^ last_id ^ indexed.rotate_left(32));
             database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
         }
-        check_end(&database, &place, last_id)?;
-        Ok(Log { place, database, name, last_id, last_time, limits, looks: 0, longest_wal: LONG_WAL })
+        check_end(&database, &place, ends.last_id)?;
+        Ok(Log { place, database, name, ends, last_time, limits, looks: 0, longest_wal: LONG_WAL })
     }
 
     /// The same database, as after the end of the process.
@@ -311,10 +312,11 @@ fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Resu
 }
 
 /// The log's name, and where it ends.
-fn state(database: &Connection) -> rusqlite::Result<(LogName, u64, Timestamp)> {
-    database.query_row("SELECT name, last_id, last_time FROM state", [], |row| {
+fn state(database: &Connection) -> rusqlite::Result<(LogName, Ends, Timestamp)> {
+    database.query_row("SELECT name, last_id, last_time, audit_id, audit_hash FROM state", [], |row| {
         let name: i64 = row.get(0)?;
-        Ok((LogName(name.cast_unsigned()), row.get(1)?, Timestamp::from_millis(row.get(2)?)))
+        let ends = Ends { last_id: row.get(1)?, audit_id: row.get(3)?, audit_hash: row.get(4)? };
+        Ok((LogName(name.cast_unsigned()), ends, Timestamp::from_millis(row.get(2)?)))
     })
 }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// Each step takes a log from one version to the next; the version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -165,6 +165,133 @@ const VERSION_1: &str = "
 
     -- Entries whose text has to leave the search index.
     CREATE TABLE unindexed (id INTEGER PRIMARY KEY) STRICT;
+";
+
+const VERSION_2: &str = "
+    -- `guard` is 1 while somebody is banned or muted on the whole server. The audit trail ends at `audit_id`; its rows up
+    -- to `audit_gone` were purged, of which `audit_gone_hash` is the last one's hash.
+    ALTER TABLE state ADD COLUMN guard INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN audit_id INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN audit_hash BLOB NOT NULL
+        DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';
+    ALTER TABLE state ADD COLUMN audit_gone INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN audit_gone_hash BLOB NOT NULL
+        DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';
+
+    -- `slow` is the time between two messages of one sender in milliseconds; 0 for none. `guard` is 1 while not everybody
+    -- may do everything that one does in a room.
+    ALTER TABLE room ADD COLUMN access TEXT NOT NULL DEFAULT 'public';
+    ALTER TABLE room ADD COLUMN may_join TEXT NOT NULL DEFAULT 'all';
+    ALTER TABLE room ADD COLUMN may_read TEXT NOT NULL DEFAULT 'all';
+    ALTER TABLE room ADD COLUMN may_send TEXT NOT NULL DEFAULT 'all';
+    ALTER TABLE room ADD COLUMN may_invite TEXT NOT NULL DEFAULT 'members';
+    ALTER TABLE room ADD COLUMN slow INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE room ADD COLUMN description TEXT;
+    ALTER TABLE room ADD COLUMN guard INTEGER NOT NULL DEFAULT 0;
+
+    -- An account is the identity of the same number. `password` is a PHC string. `user` is the user of this machine who
+    -- made it over the Unix socket, and needs no other proof there.
+    CREATE TABLE account (
+        number      INTEGER PRIMARY KEY,
+        name        TEXT NOT NULL,
+        fold        TEXT NOT NULL UNIQUE,
+        look        TEXT NOT NULL,
+        look_folded TEXT NOT NULL,
+        ascii       INTEGER NOT NULL,
+        role        TEXT NOT NULL CHECK (role IN ('operator', 'member', 'bot')),
+        password    TEXT,
+        user        INTEGER,
+        created     INTEGER NOT NULL,
+        display     TEXT,
+        colour      TEXT,
+        avatar_type TEXT,
+        avatar      BLOB
+    ) STRICT;
+    CREATE INDEX account_look ON account (look);
+    CREATE INDEX account_look_folded ON account (look_folded);
+
+    CREATE TABLE account_key (
+        account INTEGER NOT NULL REFERENCES account (number),
+        label   TEXT NOT NULL,
+        key     BLOB NOT NULL,
+        added   INTEGER NOT NULL,
+        PRIMARY KEY (account, label),
+        UNIQUE (account, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- `hash` is of the token, which is not kept. `may`, `rooms` and `rate` are its scope.
+    CREATE TABLE token (
+        hash    BLOB PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES account (number),
+        label   TEXT NOT NULL,
+        may     TEXT NOT NULL,
+        rooms   TEXT NOT NULL,
+        rate    TEXT NOT NULL,
+        added   INTEGER NOT NULL,
+        expires INTEGER,
+        UNIQUE (account, label)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Invites to the server that nobody has used.
+    CREATE TABLE invite (
+        hash    BLOB PRIMARY KEY,
+        author  INTEGER NOT NULL,
+        expires INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Who is on a room's list, and as what. The owner is in the room's own row.
+    CREATE TABLE member (
+        room     INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        role     TEXT NOT NULL CHECK (role IN ('moderator', 'member')),
+        PRIMARY KEY (room, identity)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX member_identity ON member (identity);
+
+    -- Who is kept out of a room, or of the server (room 0). `value` is an identity's number, an address range or a token's
+    -- hash; `shown` is what it is called. `until` is NULL for ever.
+    CREATE TABLE ban (
+        room   INTEGER NOT NULL,
+        kind   TEXT NOT NULL CHECK (kind IN ('identity', 'address', 'token')),
+        value  TEXT NOT NULL,
+        shown  TEXT NOT NULL,
+        reason TEXT,
+        author TEXT NOT NULL,
+        time   INTEGER NOT NULL,
+        until  INTEGER,
+        PRIMARY KEY (room, kind, value)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Who may not speak in a room, or anywhere (room 0).
+    CREATE TABLE mute (
+        room     INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        until    INTEGER NOT NULL,
+        PRIMARY KEY (room, identity)
+    ) STRICT, WITHOUT ROWID;
+
+    -- When somebody last spoke in a room that is slow.
+    CREATE TABLE spoken (
+        room     INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        time     INTEGER NOT NULL,
+        PRIMARY KEY (room, identity)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What was done. `who` and `whom` are names of then. `hash` is over the row and the hash of the one before.
+    CREATE TABLE audit (
+        id      INTEGER PRIMARY KEY,
+        time    INTEGER NOT NULL,
+        event   TEXT NOT NULL,
+        number  INTEGER NOT NULL,
+        who     TEXT NOT NULL,
+        whom    TEXT NOT NULL,
+        address TEXT NOT NULL,
+        detail  TEXT NOT NULL,
+        hash    BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_who ON audit (who, id);
+    CREATE INDEX audit_event ON audit (event, id);
 ";
 
 /// Why a log cannot be brought to this version.

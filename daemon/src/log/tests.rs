@@ -35,13 +35,13 @@ impl World {
 }
 
 fn by(number: u64, act: Act) -> Draft {
-    Draft::new(Author { number, nick: format!("n{number}"), bot: false }, act)
+    Draft::new(Author { number, nick: format!("n{number}"), ..Author::default() }, act)
 }
 
 /// A room as it is made.
 fn room(number: u64, generation: u64, name: &str) -> Outcome {
-    let name = name.to_owned();
-    Outcome::Room(StoredRoom { number, generation, name, history: Readers::All, keep: None, topic: None })
+    let (name, settings) = (name.to_owned(), RoomSettings::default());
+    Outcome::Room(StoredRoom { number, generation, name, owner: 1, persists: false, settings, topic: None })
 }
 
 /// Entry `id` of the first room.
@@ -261,9 +261,7 @@ fn a_deletion_leaves_nothing_of_what_was_said() {
 
     world.one(say(1, "rude"));
     let mut moderates = about(2, EntryKind::Delete, 5, None);
-    if let Act::Enter(entry) = &mut moderates.act {
-        entry.may_moderate = true;
-    }
+    moderates.author.by_origin = Role::Operator;
     assert_eq!(world.one(moderates), applied(6, 1_000));
 }
 
@@ -311,7 +309,7 @@ fn who_may_read_a_room_is_its_setting() {
     let tell = |text: &str| by(1, Act::Enter(entry(Conversation::Room(team), text)));
     let set = |author, readers, members: &[u64]| {
         let (setting, members) = (RoomSetting::History(readers), members.to_vec());
-        by(author, Act::SetRoom { room: team, setting, members, may: false })
+        by(author, Act::SetRoom { room: team, setting, members })
     };
     world.one(tell("to all"));
     assert_eq!(code(world.one(set(7, Readers::None, &[]))), Code::Denied);
@@ -386,7 +384,8 @@ fn what_is_kept_no_longer_goes_in_small_steps_and_is_told() {
         world.now = 1_000 + n;
         world.one(say(1, &format!("text {n}")));
     }
-    let purge = |keep| by(0, Act::Purge { behind: 0, rooms: keep, private: Keep::Forever });
+    let purge =
+        |keep| by(0, Act::Purge { behind: 0, rooms: keep, private: Keep::Forever, audit: Keep::Forever });
     let Outcome::Purged { gone, next } = world.one(purge(Keep::Newest(100))) else { panic!("a purge") };
     assert_eq!((gone, next), (vec![(1, 201, 200)], Some(0)), "a step is small");
     while matches!(world.one(purge(Keep::Newest(100))), Outcome::Purged { next: Some(_), .. }) {}
@@ -396,7 +395,7 @@ fn what_is_kept_no_longer_goes_in_small_steps_and_is_told() {
     world.one(purge(Keep::Age(1_000)));
     assert_eq!(world.texts(1, 1)[..2], ["gap 1-440", "441 MSG text 440"]);
     let setting = RoomSetting::Keep(Some(Keep::Newest(1)));
-    world.one(by(1, Act::SetRoom { room: 1, setting, members: Vec::new(), may: false }));
+    world.one(by(1, Act::SetRoom { room: 1, setting, members: Vec::new() }));
     world.one(purge(Keep::Forever));
     assert_eq!(world.texts(1, 1), ["gap 1-449", "450 MSG text 449"]);
     assert_eq!(world.one(say(1, "next")), applied(451, 2_440));
@@ -540,7 +539,7 @@ fn what_is_no_log_any_more_is_refused_and_named() {
     newer.pragma_update(None, "user_version", MIGRATIONS.len() + 1).expect("a pragma");
     drop(newer);
     let said = on_disk(folder.path()).err().expect("it is refused").to_string();
-    assert!(said.contains("log.db: it is of version 2") && said.contains("newer snugd"), "{said}");
+    assert!(said.contains("log.db: it is of version 3") && said.contains("newer snugd"), "{said}");
 }
 
 #[test]
@@ -659,7 +658,7 @@ fn a_log_that_is_opened_again_leaves_everybody_where_they_are() {
     let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
     world.one(make("#lobby"));
     let setting = RoomSetting::History(Readers::Joined);
-    world.one(by(1, Act::SetRoom { room: 1, setting, members: vec![1, 2], may: false }));
+    world.one(by(1, Act::SetRoom { room: 1, setting, members: vec![1, 2] }));
     world.one(say(1, "before"));
     world.log.reopen().expect("it is there");
     world.one(say(1, "after"));
@@ -675,7 +674,10 @@ fn a_key_outlives_its_entry() {
     let mut world = World::new(LIMITS);
     world.one(keyed(1, Conversation::Room(1), "k", "one"));
     world.one(say(1, "two"));
-    world.one(by(0, Act::Purge { behind: 0, rooms: Keep::Newest(1), private: Keep::Forever }));
+    world.one(by(
+        0,
+        Act::Purge { behind: 0, rooms: Keep::Newest(1), private: Keep::Forever, audit: Keep::Forever },
+    ));
     assert_eq!(world.texts(1, 1)[0], "gap 1-1");
     let again = world.one(keyed(1, Conversation::Room(1), "k", "one"));
     assert_eq!(again, Outcome::Duplicate { id: 1, time: at(1_000) });
@@ -790,7 +792,7 @@ proptest! {
                 }
                 Deed::Keep { newest } => {
                     let rooms = Keep::Newest(newest);
-                    world.one(by(0, Act::Purge { behind: 0, rooms, private: Keep::Forever }));
+                    world.one(by(0, Act::Purge { behind: 0, rooms, private: Keep::Forever, audit: Keep::Forever }));
                     for room in 1..4 {
                         let of_room = |(_, deed, is_there): &&mut (u64, Deed, bool)| {
                             *is_there && matches!(deed, Deed::Say { room: of, .. } if *of == room)
@@ -819,7 +821,7 @@ proptest! {
         let mut cursor = after;
         let last = world.log.last_id().max(after);
         loop {
-            let page = world.log.view().missed(me, &rooms, (cursor, last), limit).expect("a page");
+            let page = world.log.view().missed(me, &rooms, true, (cursor, last), limit).expect("a page");
             let entries = page.rows.iter().filter(|row| matches!(row, Row::Entry { .. })).count();
             prop_assert!(entries as u64 <= limit);
             for row in page.rows {

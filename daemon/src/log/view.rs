@@ -78,6 +78,11 @@ impl<'c> View<'c> {
         View { database }
     }
 
+    /// The database that it reads.
+    pub(super) fn database(&self) -> &'c Connection {
+        self.database
+    }
+
     /// All rooms.
     pub(crate) fn rooms(&self) -> rusqlite::Result<Vec<StoredRoom>> {
         apply::rooms(self.database)
@@ -197,11 +202,12 @@ impl<'c> View<'c> {
         }
     }
 
-    /// What came after an entry, up to another: of these rooms, and of the private messages of `me`.
+    /// What came after an entry, up to another: of these rooms, and if wanted of the private messages of `me`.
     pub(crate) fn missed(
         &self,
         me: u64,
         rooms: &[(u64, Arc<str>)],
+        private: bool,
         (after, upto): (u64, u64),
         limit: u64,
     ) -> rusqlite::Result<Rows> {
@@ -216,10 +222,12 @@ impl<'c> View<'c> {
             let ids = self.ids(*conversation, &access, (after, upto), limit + 1, Order::OldestFirst)?;
             found.extend(ids.into_iter().map(|id| (id, Arc::clone(name))));
         }
-        let private: Arc<str> = Arc::from("");
-        let ids = self.private_ids(me, (after, upto), limit + 1)?;
-        found.extend(ids.into_iter().map(|id| (id, Arc::clone(&private))));
-        purged.extend(self.purged_pairs(me, after)?);
+        if private {
+            let nowhere: Arc<str> = Arc::from("");
+            let ids = self.private_ids(me, (after, upto), limit + 1)?;
+            found.extend(ids.into_iter().map(|id| (id, Arc::clone(&nowhere))));
+            purged.extend(self.purged_pairs(me, after)?);
+        }
         found.sort_unstable_by_key(|(id, _)| *id);
         let mut more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

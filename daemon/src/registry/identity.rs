@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use snug_protocol::{Folded, Nick};
+use snug_protocol::{Folded, Nick, Presence, Role};
 
+use crate::log::StoredAccount;
 use crate::peer::Audience;
 
 /// Somebody, whatever the nick and however many the sessions.
@@ -21,9 +22,77 @@ pub(crate) struct Identity {
     pub(crate) delivered: AtomicU64,
     /// The name it goes by now, as it is shown. Changed under the registry's lock.
     pub(super) nick: Mutex<String>,
+    /// What it is to others.
+    standing: Mutex<Standing>,
+}
+
+/// What somebody is to others.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// On the server.
+    pub(crate) role: Role,
+    /// Whether it has an account.
+    pub(crate) is_account: bool,
+    pub(crate) display: Option<String>,
+    pub(crate) colour: Option<String>,
+    /// The media type of its picture.
+    pub(crate) avatar: Option<String>,
+    pub(crate) presence: Presence,
+    pub(crate) presence_text: Option<String>,
 }
 
 impl Identity {
+    /// One that has not been here.
+    pub(super) fn new(number: u64, nick: &str, role: Role, delivered: u64, is_recorded: bool) -> Identity {
+        Identity {
+            number,
+            audience: Audience::default(),
+            is_recorded: AtomicBool::new(is_recorded),
+            noted: AtomicU64::new(delivered),
+            delivered: AtomicU64::new(delivered),
+            nick: Mutex::new(nick.to_owned()),
+            standing: Mutex::new(Standing { role, ..Standing::default() }),
+        }
+    }
+
+    /// What it is to others.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it is on the server.
+    pub(crate) fn role(&self) -> Role {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).role
+    }
+
+    /// Whether it has an account.
+    pub(crate) fn is_account(&self) -> bool {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).is_account
+    }
+
+    /// Takes over what the log knows of its account.
+    pub(crate) fn set_account(&self, account: &StoredAccount) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.role = account.role;
+        standing.is_account = true;
+        standing.display.clone_from(&account.display);
+        standing.colour.clone_from(&account.colour);
+        standing.avatar.clone_from(&account.avatar);
+    }
+
+    /// It has no account any more.
+    pub(crate) fn clear_account(&self) {
+        let presence = self.standing().presence;
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) =
+            Standing { presence, ..Standing::default() };
+    }
+
+    /// It is here in this way now.
+    pub(crate) fn set_presence(&self, presence: Presence, text: Option<String>) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        (standing.presence, standing.presence_text) = (presence, text);
+    }
+
     /// The name it goes by now, as it is shown.
     pub(crate) fn nick(&self) -> String {
         self.nick.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -44,6 +113,10 @@ pub(crate) enum Proof {
     User(u32, Folded),
     /// The daemon's own, of that name.
     Bot(Folded),
+    /// An account's number: it has proved itself to the log.
+    Account(u64),
+    /// Nothing any more: its account was deleted.
+    Gone(u64),
 }
 
 impl Proof {
@@ -55,6 +128,8 @@ impl Proof {
             }
             Proof::User(user, fold) => format!("user:{user}:{}", fold.as_str()),
             Proof::Bot(fold) => format!("bot:{}", fold.as_str()),
+            Proof::Account(number) => format!("account:{number}"),
+            Proof::Gone(number) => format!("gone:{number}"),
         }
     }
 
@@ -74,6 +149,7 @@ impl Proof {
                 Some(Proof::User(user.parse().ok()?, fold(nick)?))
             }
             ("bot", nick) => fold(nick).map(Proof::Bot),
+            ("account", number) => number.parse().ok().map(Proof::Account),
             _ => None,
         }
     }

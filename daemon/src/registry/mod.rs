@@ -5,7 +5,7 @@
 //! room's or an identity's [`Audience`]. Locks nest in this order: registry, audience, outbox.
 
 mod identity;
-pub(crate) use identity::{Identity, Proof};
+pub(crate) use identity::{Identity, Proof, Standing};
 
 mod looks;
 use looks::LookIndex;
@@ -15,15 +15,15 @@ pub(crate) use room::Room;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use snug_protocol::{Body, Code, Folded, Nick, RoomName, ServerLine, TagBuilder, Timestamp};
+use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, ServerLine, TagBuilder, Timestamp};
 
 use crate::config::Limits;
 use crate::keep::Keep;
-use crate::log::{Newcomer, Readers, Refusal, StoredRoom, Topic};
-use crate::peer::{Audience, Peer};
+use crate::log::{Newcomer, Readers, Refusal, StoredAccount, StoredRoom};
+use crate::peer::Peer;
 
 /// What goes with a session that has ended.
 #[derive(Default)]
@@ -50,6 +50,8 @@ pub(crate) struct Entrance<'a> {
     pub(crate) proof: Proof,
     /// The number of a new identity.
     pub(crate) number: u64,
+    /// What a new one is on the server.
+    pub(crate) role: Role,
     pub(crate) time: Timestamp,
 }
 
@@ -68,6 +70,15 @@ pub(crate) struct Present {
     pub(crate) nick: String,
     pub(crate) bot: bool,
     pub(crate) since: Timestamp,
+    pub(crate) standing: Standing,
+    /// What it is in the room that was asked about.
+    pub(crate) role: Option<Role>,
+}
+
+/// A row of SESSIONS.
+pub(crate) struct SessionRow {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) nick: Option<String>,
 }
 
 /// A row of ROOMS.
@@ -75,6 +86,7 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     pub(crate) members: usize,
     pub(crate) topic: Option<String>,
+    pub(crate) room: Arc<Room>,
 }
 
 /// See the module.
@@ -89,6 +101,8 @@ struct State {
     people: HashMap<u64, Person>,
     /// Who holds a name: identities with a session.
     names: HashMap<Folded, u64>,
+    /// Names that are accounts', whether they are here or not.
+    reserved: HashMap<Folded, u64>,
     looks: LookIndex,
     proofs: HashMap<Proof, u64>,
     /// Identities without a session, the longest first, with the milliseconds since when.
@@ -227,7 +241,9 @@ impl Registry {
         entrance.peer.set_identity(number);
         state.name_taken(entrance.peer);
         let person = state.people.get_mut(&number).expect("it was found or made above");
-        person.identity.audience.add(entrance.peer);
+        if entrance.peer.hears_private() {
+            person.identity.audience.add(entrance.peer);
+        }
         person.sessions.push(Arc::clone(entrance.peer));
         person.away_since = None;
         let was_fading = std::mem::take(&mut person.is_fading);
@@ -264,22 +280,17 @@ impl Registry {
     }
 
     /// Brings a room that the log has made or found into the registry. If it is new there, `ends` are the ids of its
-    /// oldest and newest entry.
-    pub(crate) fn open_room(&self, stored: &StoredRoom, name: &RoomName<'_>, ends: (u64, u64)) {
+    /// oldest and newest entry, and `listed` is who is on its list.
+    pub(crate) fn open_room(
+        &self,
+        stored: &StoredRoom,
+        name: &RoomName<'_>,
+        ends: (u64, u64),
+        listed: &[(u64, Role)],
+    ) {
         let mut state = self.state();
         let inhabited = state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
-            room: Arc::new(Room {
-                number: stored.number,
-                name: name.as_str().to_owned(),
-                fold: name.fold(),
-                audience: Audience::default(),
-                gone: AtomicBool::new(false),
-                first: AtomicU64::new(ends.0),
-                last: AtomicU64::new(ends.1),
-                policy: Mutex::new((stored.history, stored.keep)),
-                topic: Mutex::new(stored.topic.clone()),
-                generation: AtomicU64::new(stored.generation),
-            }),
+            room: Arc::new(Room::new(stored, name, ends, listed)),
             members: HashSet::new(),
         });
         inhabited.room.generation.store(stored.generation, Relaxed);
@@ -292,14 +303,8 @@ impl Registry {
             let (Some(proof), Ok(nick)) = (Proof::read(&known.proof), Nick::parse(&known.nick)) else {
                 continue;
             };
-            let identity = Identity {
-                number: known.number,
-                audience: Audience::default(),
-                is_recorded: AtomicBool::new(true),
-                delivered: AtomicU64::new(delivered),
-                noted: AtomicU64::new(delivered),
-                nick: Mutex::new(known.nick.clone()),
-            };
+            let role = role_of(&proof);
+            let identity = Identity::new(known.number, &known.nick, role, delivered, true);
             let person = Person {
                 identity: Arc::new(identity),
                 fold: nick.fold(),
@@ -379,7 +384,7 @@ impl Registry {
     /// Whether there are rooms with a setting of their own of how long entries are kept.
     pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
         let is_one = |inhabited: &Inhabited| {
-            let (_, keep) = inhabited.room.policy();
+            let keep = inhabited.room.settings().keep;
             keep.is_some_and(|keep| keep != Keep::Forever)
         };
         self.state().rooms.values().any(is_one)
@@ -402,13 +407,13 @@ impl Registry {
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
             return Vec::new();
         }
-        state.rooms_of(person)
+        state.rooms_of(person, peer)
     }
 
     /// The rooms that the identity of a session is in, by number and name.
     pub(crate) fn joined_rooms(&self, peer: &Peer) -> Vec<(u64, Arc<str>)> {
         let state = self.state();
-        state.people.get(&peer.identity()).map(|person| state.rooms_of(person)).unwrap_or_default()
+        state.people.get(&peer.identity()).map(|person| state.rooms_of(person, peer)).unwrap_or_default()
     }
 
     /// The identities in a room.
@@ -419,13 +424,17 @@ impl Registry {
         members.unwrap_or_default()
     }
 
-    /// Whoever holds that name, else a user of this machine who goes by it and is away; and the name as it is shown.
+    /// Whoever holds that name, else an account or a user of this machine who goes by it and is away; and the name as it
+    /// is shown.
     pub(crate) fn addressee(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         if let Some(present) = self.person(nick) {
             return Some(present);
         }
         let fold = nick.fold();
         let state = self.state();
+        if let Some(person) = state.reserved.get(&fold).and_then(|number| state.people.get(number)) {
+            return Some((Arc::clone(&person.identity), person.nick.clone()));
+        }
         let is_meant = |person: &&Person| {
             person.fold == fold && matches!(person.proof, Proof::User(..)) && person.identity.is_recorded()
         };
@@ -545,28 +554,20 @@ impl Registry {
     /// Everybody who is here or in a room, in the order of their names. `None` if there is no such room.
     pub(crate) fn who(&self, room: Option<&RoomName<'_>>) -> Option<Vec<Present>> {
         let state = self.state();
-        let mut found: Vec<&Person> = match room {
-            None => state.people.values().filter(|person| !person.hearing.is_empty()).collect(),
-            Some(room) => state
-                .rooms
-                .get(&room.fold())?
-                .members
-                .iter()
-                .filter_map(|number| state.people.get(number))
-                .collect(),
+        let Some(room) = room else {
+            let here = state.people.values().filter(|person| !person.hearing.is_empty());
+            return Some(in_order(here.collect(), None));
         };
-        found.sort_by(|a, b| a.fold.cmp(&b.fold));
-        let present =
-            |person: &Person| Present { nick: person.nick.clone(), bot: person.bot, since: person.since };
-        Some(found.into_iter().map(present).collect())
+        let inhabited = state.rooms.get(&room.fold())?;
+        let members = inhabited.members.iter().filter_map(|number| state.people.get(number));
+        Some(in_order(members.collect(), Some(&inhabited.room)))
     }
 
     /// One person, if here and not `quiet`.
     pub(crate) fn who_is(&self, nick: &Nick<'_>) -> Option<Present> {
         let state = self.state();
         let person = &state.people[state.names.get(&nick.fold())?];
-        let present = Present { nick: person.nick.clone(), bot: person.bot, since: person.since };
-        (!person.hearing.is_empty()).then_some(present)
+        (!person.hearing.is_empty()).then(|| person.present(None))
     }
 
     /// The rooms, in the order of their names.
@@ -576,8 +577,162 @@ impl Registry {
             name: inhabited.room.name.clone(),
             members: inhabited.members.len(),
             topic: inhabited.room.topic().map(|topic| topic.text),
+            room: Arc::clone(&inhabited.room),
         };
         state.rooms.values().map(listed).collect()
+    }
+
+    /// Every session with the name it holds, the oldest first.
+    pub(crate) fn sessions(&self) -> Vec<SessionRow> {
+        let state = self.state();
+        let mut rows: Vec<SessionRow> = state
+            .peers
+            .values()
+            .map(|peer| SessionRow {
+                peer: Arc::clone(peer),
+                nick: state.people.get(&peer.identity()).map(|person| person.nick.clone()),
+            })
+            .collect();
+        rows.sort_by_key(|row| row.peer.id);
+        rows
+    }
+
+    /// All sessions of an identity, also those that hear nothing.
+    pub(crate) fn sessions_of(&self, number: u64) -> Vec<Arc<Peer>> {
+        let state = self.state();
+        state.people.get(&number).map(|person| person.sessions.clone()).unwrap_or_default()
+    }
+
+    /// Takes an account into the registry, or over what has changed of it. A guest who became it keeps everything. Gives
+    /// the sessions that have to end, because their guest held the name.
+    pub(crate) fn set_account(
+        &self,
+        account: &StoredAccount,
+        time: Timestamp,
+        announce: u64,
+    ) -> Vec<Arc<Peer>> {
+        let Ok(nick) = Nick::parse(&account.name) else { return Vec::new() };
+        let mut state = self.state();
+        let (number, fold) = (account.number, nick.fold());
+        let mut in_the_way = Vec::new();
+        if state.reserved.get(&fold) != Some(&number) {
+            if let Some(holder) = state.names.get(&fold).copied().filter(|holder| *holder != number) {
+                // Whoever took the name in between loses it: it is somebody's now.
+                in_the_way =
+                    state.people.get(&holder).map(|person| person.sessions.clone()).unwrap_or_default();
+                state.release_name(holder);
+            }
+            state.reserved.insert(fold.clone(), number);
+            state.looks.add(nick.as_str());
+        }
+        match state.people.get_mut(&number) {
+            Some(person) => {
+                person.identity.set_account(account);
+                person.bot = account.role == Role::Bot;
+                let proof = Proof::Account(number);
+                let old = std::mem::replace(&mut person.proof, proof.clone());
+                person.identity.is_recorded.store(true, Relaxed);
+                let was_fading = std::mem::take(&mut person.is_fading);
+                if old != proof {
+                    state.proofs.remove(&old);
+                    state.proofs.insert(proof, number);
+                    state.away_count -= u64::from(was_fading);
+                    state.rename_to_account(number, &nick, time, announce);
+                }
+            }
+            None => {
+                let identity = Identity::new(number, nick.as_str(), account.role, account.delivered, true);
+                identity.set_account(account);
+                let proof = Proof::Account(number);
+                state.proofs.insert(proof.clone(), number);
+                let person = Person {
+                    identity: Arc::new(identity),
+                    nick: nick.as_str().to_owned(),
+                    fold,
+                    proof,
+                    bot: account.role == Role::Bot,
+                    since: Timestamp::default(),
+                    sessions: Vec::new(),
+                    hearing: Vec::new(),
+                    rooms: Vec::new(),
+                    away_since: None,
+                    is_fading: false,
+                };
+                state.people.insert(number, person);
+            }
+        }
+        in_the_way
+    }
+
+    /// Forgets that somebody has an account. Gives its sessions, which have to end.
+    pub(crate) fn clear_account(&self, name: &Nick<'_>, now: u64) -> Vec<Arc<Peer>> {
+        let mut state = self.state();
+        let Some(number) = state.reserved.remove(&name.fold()) else { return Vec::new() };
+        let Some(person) = state.people.get_mut(&number) else { return Vec::new() };
+        person.identity.clear_account();
+        person.identity.is_recorded.store(false, Relaxed);
+        let old = std::mem::replace(&mut person.proof, Proof::Gone(number));
+        let (sessions, nick) = (person.sessions.clone(), person.nick.clone());
+        state.proofs.remove(&old);
+        if sessions.is_empty() {
+            state.looks.remove(&nick);
+            state.fade(number, now);
+        }
+        for inhabited in state.rooms.values() {
+            if inhabited.room.role_of(number).is_some() {
+                if inhabited.room.owner() == number {
+                    inhabited.room.set_persists(false);
+                }
+                inhabited.room.set_role(number, None);
+            }
+        }
+        sessions
+    }
+
+    /// The account of that name.
+    pub(crate) fn account(&self, name: &Nick<'_>) -> Option<Arc<Identity>> {
+        let state = self.state();
+        let number = state.reserved.get(&name.fold())?;
+        state.people.get(number).map(|person| Arc::clone(&person.identity))
+    }
+
+    /// The rooms of somebody who has an account now stay when everybody has left.
+    pub(crate) fn keep_rooms_of(&self, number: u64) {
+        for inhabited in self.state().rooms.values() {
+            if inhabited.room.owner() == number {
+                inhabited.room.set_persists(true);
+            }
+        }
+    }
+
+    /// Puts an identity out of a room, without a word: its entry says it.
+    pub(crate) fn put_out(&self, number: u64, room: &Room) -> Departure {
+        let mut state = self.state();
+        let is_in = state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&number));
+        if !is_in {
+            return Departure::default();
+        }
+        let fold = room.fold.clone();
+        let departure = state.take_out(number, std::slice::from_ref(&fold));
+        if let Some(person) = state.people.get_mut(&number) {
+            person.rooms.retain(|other| *other != fold);
+        }
+        departure
+    }
+
+    /// Tells something about somebody to who shares a room with them, and to their own sessions but `except`.
+    pub(crate) fn tell_about(
+        &self,
+        number: u64,
+        body: Body<'_>,
+        time: Timestamp,
+        except: Option<&Arc<Peer>>,
+        announce: u64,
+    ) {
+        let state = self.state();
+        let Some(person) = state.people.get(&number) else { return };
+        let line = presence(body, &person.nick, time);
+        state.tell_observers(number, &line, except, announce);
     }
 
     /// Calls `each` for every session.
@@ -617,17 +772,10 @@ impl State {
 
     /// Makes an identity that holds its name.
     fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
-        self.check_free(entrance.nick)?;
+        self.check_free(entrance.nick, None)?;
         let (number, nick) = (entrance.number, entrance.nick);
         let person = Person {
-            identity: Arc::new(Identity {
-                number,
-                audience: Audience::default(),
-                is_recorded: AtomicBool::new(false),
-                delivered: AtomicU64::new(0),
-                noted: AtomicU64::new(0),
-                nick: Mutex::new(nick.as_str().to_owned()),
-            }),
+            identity: Arc::new(Identity::new(number, nick.as_str(), entrance.role, 0, false)),
             nick: nick.as_str().to_owned(),
             fold: nick.fold(),
             proof: entrance.proof.clone(),
@@ -669,16 +817,19 @@ impl State {
             // Its own old name is not in the way of its new one.
             self.release_name(number);
         }
-        let is_free = self.check_free(nick);
+        let is_free = self.check_free(nick, Some(number));
         let person = self.people.get_mut(&number).expect("it was found above");
         if is_free.is_ok() {
             person.nick = nick.as_str().to_owned();
             person.fold = nick.fold();
             *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
         }
+        let is_reserved = self.reserved.get(&person.fold) == Some(&number);
         if is_free.is_ok() || is_held {
             self.names.insert(person.fold.clone(), number);
-            self.looks.add(&person.nick);
+            if !is_reserved {
+                self.looks.add(&person.nick);
+            }
         }
         is_free?;
         if let Proof::User(user, fold) = &person.proof
@@ -695,12 +846,22 @@ impl State {
         Ok(presence(Body::Nick { nick: nick.as_str() }, &old, time))
     }
 
-    fn check_free(&self, nick: &Nick<'_>) -> Result<(), Refusal> {
+    /// Whether a name can be taken by an identity, or by a new one.
+    fn check_free(&self, nick: &Nick<'_>, by: Option<u64>) -> Result<(), Refusal> {
         if self.names.contains_key(&nick.fold()) {
-            return refuse(
-                Code::NickTaken,
-                &format!("{nick} is somebody else; take another name, or show its token"),
-            );
+            return match self.reserved.contains_key(&nick.fold()) {
+                true => login_needed(nick),
+                false => refuse(
+                    Code::NickTaken,
+                    &format!("{nick} is somebody else; take another name, or show its token"),
+                ),
+            };
+        }
+        match (self.reserved.get(&nick.fold()), by) {
+            // Its own name is not in its way.
+            (Some(account), Some(by)) if *account == by => return Ok(()),
+            (Some(_), _) => return login_needed(nick),
+            (None, _) => {}
         }
         if self.looks.has_alike(nick.as_str()) {
             return refuse(
@@ -713,8 +874,34 @@ impl State {
 
     fn release_name(&mut self, number: u64) {
         let person = &self.people[&number];
+        if self.names.get(&person.fold) != Some(&number) {
+            return;
+        }
         self.names.remove(&person.fold);
-        self.looks.remove(&person.nick);
+        if self.reserved.get(&person.fold) != Some(&number) {
+            self.looks.remove(&person.nick);
+        }
+    }
+
+    /// Gives a guest who has registered the name of the account, and tells the others if it is another one.
+    fn rename_to_account(&mut self, number: u64, nick: &Nick<'_>, time: Timestamp, announce: u64) {
+        let person = &self.people[&number];
+        let (old, old_fold) = (person.nick.clone(), person.fold.clone());
+        let is_here = self.names.get(&old_fold) == Some(&number);
+        if is_here {
+            self.names.remove(&old_fold);
+            // The account's name is in the index by now, for good.
+            self.looks.remove(&old);
+            self.names.insert(nick.fold(), number);
+        }
+        let person = self.people.get_mut(&number).expect("it was found above");
+        person.nick = nick.as_str().to_owned();
+        person.fold = nick.fold();
+        *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
+        if is_here && old != nick.as_str() {
+            let line = presence(Body::Nick { nick: nick.as_str() }, &old, time);
+            self.tell_observers(number, &line, None, announce);
+        }
     }
 
     /// Lets a session hear all rooms of its identity, now and later.
@@ -722,7 +909,10 @@ impl State {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.hearing.push(Arc::clone(peer));
         for fold in &person.rooms {
-            self.rooms[fold].room.audience.add(peer);
+            let room = &self.rooms[fold].room;
+            if peer.may_hear(&room.name) {
+                room.audience.add(peer);
+            }
         }
     }
 
@@ -742,15 +932,16 @@ impl State {
             return;
         }
         person.rooms.push(fold.clone());
-        for peer in &person.hearing {
+        for peer in person.hearing.iter().filter(|peer| peer.may_hear(&inhabited.room.name)) {
             inhabited.room.audience.add(peer);
         }
         let line = presence(Body::Join { room: &inhabited.room.name }, &person.nick, time);
         inhabited.announce(&line, Some(by), announce);
     }
 
-    fn rooms_of(&self, person: &Person) -> Vec<(u64, Arc<str>)> {
+    fn rooms_of(&self, person: &Person, peer: &Peer) -> Vec<(u64, Arc<str>)> {
         let rooms = person.rooms.iter().filter_map(|fold| self.rooms.get(fold));
+        let rooms = rooms.filter(|inhabited| peer.may_hear(&inhabited.room.name));
         rooms.map(|inhabited| (inhabited.room.number, Arc::from(inhabited.room.name.as_str()))).collect()
     }
 
@@ -763,7 +954,7 @@ impl State {
             for peer in &self.people[&number].hearing {
                 inhabited.room.audience.remove(peer);
             }
-            if inhabited.room.policy().0 == Readers::Joined {
+            if inhabited.room.settings().history == Readers::Joined {
                 departure.stays.push(inhabited.room.number);
             }
             departure.retire.extend(self.close_if_empty(fold));
@@ -774,8 +965,10 @@ impl State {
     /// Takes a room away in which nobody is and nobody wrote, and gives it.
     fn close_if_empty(&mut self, fold: &Folded) -> Option<Arc<Room>> {
         let inhabited = self.rooms.get(fold)?;
-        let is_over =
-            inhabited.members.is_empty() && inhabited.room.ends().1 == 0 && *fold != RoomName::LOBBY.fold();
+        let is_over = inhabited.members.is_empty()
+            && inhabited.room.ends().1 == 0
+            && !inhabited.room.persists.load(Relaxed)
+            && *fold != RoomName::LOBBY.fold();
         if !is_over {
             return None;
         }
@@ -814,6 +1007,9 @@ impl State {
     /// Lets an identity without a session go: its name is free, and it waits for its guest.
     fn go_away(&mut self, number: u64, now: u64) {
         self.release_name(number);
+        if let Some(person) = self.people.get(&number) {
+            person.identity.set_presence(Presence::Online, None);
+        }
         self.fade(number, now);
     }
 
@@ -855,6 +1051,41 @@ impl State {
     }
 }
 
+impl Person {
+    /// Its row; `room` is the one that was asked about.
+    fn present(&self, room: Option<&Room>) -> Present {
+        Present {
+            nick: self.nick.clone(),
+            bot: self.bot,
+            since: self.since,
+            standing: self.identity.standing(),
+            role: room.and_then(|room| room.role_of(self.identity.number)),
+        }
+    }
+}
+
+/// The rows of people, in the order of their names.
+fn in_order(mut people: Vec<&Person>, room: Option<&Arc<Room>>) -> Vec<Present> {
+    people.sort_by(|a, b| a.fold.cmp(&b.fold));
+    people.into_iter().map(|person| person.present(room.map(Arc::as_ref))).collect()
+}
+
+/// What somebody is who has shown this, and no account.
+fn role_of(proof: &Proof) -> Role {
+    match proof {
+        Proof::User(..) => Role::Member,
+        Proof::Bot(_) => Role::Bot,
+        Proof::Token(_) | Proof::Account(_) | Proof::Gone(_) => Role::Guest,
+    }
+}
+
+fn login_needed<T>(nick: &Nick<'_>) -> Result<T, Refusal> {
+    refuse(
+        Code::LoginNeeded,
+        &format!("{nick} has an account: come in with AUTH if it is you, else take another name"),
+    )
+}
+
 impl Inhabited {
     /// Tells a line about somebody's coming or going to those who hear the room, if it is small enough.
     fn announce(&self, line: &[u8], except: Option<&Arc<Peer>>, most: u64) {
@@ -879,5 +1110,5 @@ fn presence(body: Body<'_>, nick: &str, time: Timestamp) -> Vec<u8> {
 }
 
 fn refuse<T>(code: Code, text: &str) -> Result<T, Refusal> {
-    Err(Refusal { code, text: text.to_owned() })
+    Err(Refusal::new(code, text))
 }

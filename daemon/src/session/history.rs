@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, Cursor, Nick, Page, ServerLine, TagBuilder, Target, limits};
+use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBuilder, Target, limits};
 
 use super::{Answer, Answered, Session, refusal};
 use crate::core::Core;
@@ -73,6 +73,15 @@ impl Session {
             // Whether it exists is told before anything is searched.
             self.place(target)?;
             query.narrow(SearchPlace::of(target)).map_err(bad)?;
+        }
+        if let Some(SearchPlace::Room(fold)) = query.place() {
+            // Also the one that stands in the query is there only for who may know it, and within a token's scope.
+            let room =
+                RoomName::parse(fold.as_str()).map_err(|_| nowhere(&SearchPlace::Room(fold.clone())))?;
+            self.find_room(&room)?;
+            if self.peer.grant().is_some_and(|grant| !grant.scope.has_room(&room)) {
+                return Err(refusal(Code::OutOfScope, "the token of this session is for other rooms"));
+            }
         }
         let before = before.map(|cursor| self.own_id(cursor)).transpose()?;
         let (limit, reduced) = within_a_page(limit);
@@ -218,7 +227,7 @@ impl Session {
     }
 
     /// Reads from the log, and answers with what comes of it.
-    fn look(
+    pub(super) fn look(
         &mut self,
         size: usize,
         answer: &mut Answer,
@@ -228,11 +237,14 @@ impl Session {
         let peer = Arc::clone(&self.peer);
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |_, view| {
+        let accepted = self.core.look(Box::new(move |core, view| {
             let read = match view {
                 Some(view) => work(view, &mut answer),
                 None => Err(unreadable()),
             };
+            if let Err(refusal) = &read {
+                core.counters.refused.count(refusal.code);
+            }
             peer.settle(size, &finished(answer, read));
         }));
         self.read_is(accepted, size)
@@ -267,7 +279,7 @@ impl Session {
 }
 
 /// What a read gives: what the OK says.
-type Read = Result<String, Refusal>;
+pub(super) type Read = Result<String, Refusal>;
 
 impl Place {
     /// The conversation's number and name.
@@ -313,7 +325,13 @@ impl CatchingUp {
         };
         // What is committed and not delivered yet comes when it is delivered.
         let upto = last.min(core.delivered.load(Relaxed)).max(after);
-        let rows = view.missed(self.me, &core.registry.heard_rooms(&self.peer), (after, upto), self.limit)?;
+        let rows = view.missed(
+            self.me,
+            &core.registry.heard_rooms(&self.peer),
+            self.peer.hears_private(),
+            (after, upto),
+            self.limit,
+        )?;
         write_rows(&rows, answer);
         Ok(rows)
     }
@@ -332,7 +350,9 @@ impl CatchingUp {
                 let rooms = core.registry.heard_rooms(&this.peer);
                 match view {
                     Some(view) => {
-                        view.missed(this.me, &rooms, (page.cursor, now), this.limit).map_err(Refusal::from)
+                        let private = this.peer.hears_private();
+                        view.missed(this.me, &rooms, private, (page.cursor, now), this.limit)
+                            .map_err(Refusal::from)
                     }
                     None => Err(unreadable()),
                 }
@@ -369,12 +389,12 @@ impl CatchingUp {
 fn finished(answer: Answer, read: Read) -> Vec<u8> {
     match read {
         Ok(params) => answer.ok(Some(&params)),
-        Err(Refusal { code, text }) => answer.err(code, &text),
+        Err(refusal) => answer.refuse(&refusal),
     }
 }
 
 /// How many rows a page has, and that number again if it is less than was asked for.
-fn within_a_page(limit: Option<u64>) -> (u64, Option<u64>) {
+pub(super) fn within_a_page(limit: Option<u64>) -> (u64, Option<u64>) {
     match limit {
         None => (limits::PAGE, None),
         Some(limit) if limit > limits::PAGE_MOST => (limits::PAGE_MOST, Some(limits::PAGE_MOST)),
@@ -382,7 +402,7 @@ fn within_a_page(limit: Option<u64>) -> (u64, Option<u64>) {
     }
 }
 
-fn reduced_tag(reduced: Option<u64>) -> TagBuilder {
+pub(super) fn reduced_tag(reduced: Option<u64>) -> TagBuilder {
     let mut tags = TagBuilder::default();
     tags.display("limit", reduced);
     tags

@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
-use snug_protocol::{Body, Code, Cursor, Nick, ServerLine, TagBuilder, VERBS, Verb, limits};
+use snug_protocol::{
+    Body, Code, Cursor, Entrance, Nick, Role, RoomName, ServerLine, TagBuilder, VERBS, Verb, limits,
+};
 
-use super::{Answer, Answered, Origin, Session};
-use crate::core::millis;
-use crate::log::{Act, Author, Place, Refusal, Row, Rows, View};
+use super::{Answer, Answered, Origin, Session, refusal};
+use crate::config::Registration;
+use crate::core::{Core, millis};
+use crate::deliver::Reply;
+use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Refusal, Row, Rows, View};
 use crate::peer::{Ending, Peer};
-use crate::registry::{Entrance, Identity, Proof};
+use crate::registry::{self, Identity, Proof};
+use crate::writer::Submission;
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
-const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts";
+const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";
 
 impl Session {
     pub(super) fn nick(
@@ -21,11 +26,21 @@ impl Session {
         nick: &Nick<'_>,
         quiet: bool,
         (token, since): (Option<&str>, Option<Cursor>),
+        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let core = &self.core;
-        let limits = &core.config().limits;
+        let config = core.config();
+        let limits = &config.limits;
         let time = core.environment.clock.now();
+        if let Some(me) = &self.me
+            && me.is_account()
+        {
+            if Nick::parse(&me.nick()).is_ok_and(|own| own.fold() == nick.fold()) {
+                return Ok(Answered::Ok(Some(me.nick())));
+            }
+            return Err(refusal(Code::Denied, "an account has its name for good; only guests change theirs"));
+        }
         if self.me.is_some() {
             let shown = core.registry.rename(&self.peer, nick, time, limits)?;
             let me = self.me()?;
@@ -34,6 +49,16 @@ impl Session {
                 core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
             }
             return Ok(Answered::Ok(Some(shown)));
+        }
+        if let Some(ban) = core.ban_of(self.origin.address(), None) {
+            return Err(ban);
+        }
+        if let (Origin::Unix(user), Some(_)) = (self.origin, core.registry.account(nick)) {
+            return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, size, answer));
+        }
+        if self.origin.is_tcp() && !config.accounts.guests {
+            let text = "there are no guests here: come in with AUTH, or make an account with REGISTER";
+            return Err(refusal(Code::LoginNeeded, text));
         }
         let number = core.environment.number();
         let mut new_token = None;
@@ -52,11 +77,25 @@ impl Session {
         let user = (!matches!(proof, Proof::Token(_))).then(|| proof.clone());
         let shows = token.map(proof_of).into_iter().chain(user).collect();
         let bot = self.origin == Origin::Bot;
-        let entrance = Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, time };
+        let role = self.origin_role().min(Role::Member);
+        let entrance =
+            registry::Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
         // Whoever has something to be told first hears nothing before that.
         self.peer.set_live(false);
         let last = core.delivered.load(SeqCst);
-        let entered = core.registry.enter(&entrance, limits)?;
+        let entered = core.registry.enter(&entrance, limits);
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(refused) => {
+                self.peer.set_live(true);
+                return Err(refused);
+            }
+        };
+        if let Some(ban) = core.ban_of(None, Some(entered.identity.number)) {
+            self.me = Some(entered.identity);
+            self.peer.end(Ending::Dismissed(ban.code, ban.text.clone()));
+            return Err(ban);
+        }
         self.peer.set_quiet(quiet);
         let is_known = entered.proved.is_some() && entered.identity.is_recorded();
         let returns = is_known && since.is_none() && !quiet;
@@ -79,58 +118,29 @@ impl Session {
             match entered.proved {
                 None => new_token.as_deref(),
                 Some(Proof::Token(_)) => token,
-                Some(Proof::User(..) | Proof::Bot(_)) => None,
+                Some(Proof::User(..) | Proof::Bot(_) | Proof::Account(_) | Proof::Gone(_)) => None,
             },
         );
         tags.display("log", Some(core.log_name));
         tags.display("last", Some(last));
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();
-        self.me = Some(entered.identity);
+        self.me = Some(Arc::clone(&entered.identity));
+        if !quiet {
+            self.leave_lobby_if_banned();
+        }
+        let how = if quiet { "quiet" } else { "" };
+        self.core.audit(self.author(&entered.identity), AuditNote::new("enter", "", how));
         if returns || has_hole {
-            self.deliver_missed(last, returns);
+            self.barrier = true;
+            deliver_missed(&self.core, &self.peer, &entered.identity, last, returns);
         }
         Ok(Answered::Ok(Some(shown)))
     }
 
-    /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if
-    /// it `returns`, and lets it hear what comes after the entry `last`.
-    fn deliver_missed(&mut self, last: u64, returns: bool) {
-        let Some(me) = self.me.clone() else { return };
-        let peer = Arc::clone(&self.peer);
-        self.peer.begin(0);
-        self.barrier = true;
-        let accepted = self.core.look(Box::new(move |core, view| {
-            let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
-            if !is_read {
-                give_up(&peer);
-                return;
-            }
-            let (next, waiter) = (Arc::clone(&peer), Arc::clone(&me));
-            let accepted = core.look_in_turn(Box::new(move |core, view| {
-                let now = core.delivered.load(Relaxed);
-                let rooms = core.registry.heard_rooms(&next);
-                let mut after = last;
-                while let Some(view) = view.filter(|_| after < now) {
-                    let page = view.missed(waiter.number, &rooms, (after, now), limits::PAGE_MOST);
-                    let Ok(page) = page else { return give_up(&next) };
-                    let is_there = push_rows(&page, &next, |_| true);
-                    after = if page.more { page.cursor } else { now };
-                    if is_there && !next.is_quiet() {
-                        waiter.delivered.fetch_max(after, Relaxed);
-                    }
-                }
-                next.set_live(true);
-                // They are events; it was the wait for them that stood in the queue of answers.
-                next.settle(0, b"");
-            }));
-            if !accepted {
-                peer.settle(0, b"");
-            }
-        }));
-        if !accepted {
-            self.peer.settle(0, b"");
-        }
+    /// Everybody comes into the lobby with NICK; who is banned from it is put out again, by the log.
+    fn leave_lobby_if_banned(&self) {
+        leave_lobby_if_banned(&self.core, self.stranger());
     }
 
     pub(super) fn ping(&self, label: Option<&str>) -> Answered {
@@ -157,6 +167,8 @@ impl Session {
             format!("history={}", if core.place == Place::Memory { "none" } else { "disk" }),
             format!("keep={}", config.log.keep),
             format!("keep-private={}", config.log.keep_private),
+            format!("registration={}", registration_word(config.accounts.registration)),
+            format!("guests={}", if config.accounts.guests { "yes" } else { "no" }),
             format!("features={FEATURES}"),
         ];
         for item in &items {
@@ -164,6 +176,60 @@ impl Session {
         }
         Answered::Ok(Some(items.len().to_string()))
     }
+}
+
+/// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if
+/// it `returns`, and lets it hear what comes after the entry `last`.
+pub(super) fn deliver_missed(core: &Core, peer: &Arc<Peer>, me: &Arc<Identity>, last: u64, returns: bool) {
+    let (me, session) = (Arc::clone(me), peer);
+    let peer = Arc::clone(session);
+    session.begin(0);
+    let accepted = core.look(Box::new(move |core, view| {
+        let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
+        if !is_read {
+            give_up(&peer);
+            return;
+        }
+        let (next, waiter) = (Arc::clone(&peer), Arc::clone(&me));
+        let accepted = core.look_in_turn(Box::new(move |core, view| {
+            let now = core.delivered.load(Relaxed);
+            let rooms = core.registry.heard_rooms(&next);
+            let mut after = last;
+            while let Some(view) = view.filter(|_| after < now) {
+                let page =
+                    view.missed(waiter.number, &rooms, next.hears_private(), (after, now), limits::PAGE_MOST);
+                let Ok(page) = page else { return give_up(&next) };
+                let is_there = push_rows(&page, &next, |_| true);
+                after = if page.more { page.cursor } else { now };
+                if is_there && !next.is_quiet() {
+                    waiter.delivered.fetch_max(after, Relaxed);
+                }
+            }
+            next.set_live(true);
+            // They are events; it was the wait for them that stood in the queue of answers.
+            next.settle(0, b"");
+        }));
+        if !accepted {
+            peer.settle(0, b"");
+        }
+    }));
+    if !accepted {
+        session.settle(0, b"");
+    }
+}
+
+/// Puts somebody who has come in out of the lobby, if they are banned from it.
+pub(super) fn leave_lobby_if_banned(core: &Core, author: Author) {
+    let Some(lobby) = core.registry.room(&RoomName::LOBBY).filter(|lobby| lobby.has_bans()) else { return };
+    let number = author.number;
+    let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 });
+    let reply = Reply::Call(Box::new(move |core, _, _, outcome| {
+        if matches!(outcome, Outcome::Refused(_)) {
+            core.registry.put_out(number, &lobby);
+        }
+    }));
+    // If the daemon is stopping, nobody hears anything there any more.
+    let _ = core.queue.push(Submission { draft, size: 0, reply });
 }
 
 /// Ends a session that cannot be told what it has missed: what it hears later would pass for all there was.
@@ -178,7 +244,7 @@ fn give_up(peer: &Peer) {
 fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bool {
     loop {
         let after = me.delivered.load(Relaxed);
-        let page = match view.missed(me.number, &[], (after, last), limits::PAGE_MOST) {
+        let page = match view.missed(me.number, &[], true, (after, last), limits::PAGE_MOST) {
             Ok(page) if after < last => page,
             Ok(_) => return true,
             Err(error) => {
@@ -223,6 +289,14 @@ fn proof_of(token: &str) -> Proof {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_ref()[..16]);
     Proof::Token(half)
+}
+
+fn registration_word(registration: Registration) -> &'static str {
+    match registration {
+        Registration::Open => "open",
+        Registration::Invite => "invite",
+        Registration::Closed => "closed",
+    }
 }
 
 pub(super) fn help(verb: Option<Verb>, answer: &mut Answer) -> Answered {

@@ -2,9 +2,15 @@
 //!
 //! The handlers of the verbs are in the files below, by capability.
 
+mod accounts;
+pub(crate) use accounts::recall as recall_accounts;
+mod authority;
+pub(crate) use authority::take_effect;
 mod history;
 mod link;
 mod operator;
+pub(crate) use operator::write_audit;
+mod profile;
 mod rooms;
 pub(crate) use rooms::{room_tags, settings};
 mod talk;
@@ -14,16 +20,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Request, RoomName, ServerLine, TagBuilder,
-    Verb, announced_bytes, limits,
+    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Place, ProfileChange, Request, Role, RoomName,
+    ServerLine, TagBuilder, Target, Verb, announced_bytes, limits,
 };
 
 use crate::config::Plaintext;
 use crate::core::Core;
 use crate::deliver::Reply;
-use crate::log::{Act, Author, Draft, Outcome, Refusal};
+use crate::log::{Act, AuditNote, Author, Draft, Outcome, Refusal};
 use crate::peer::{Ending, Peer, UnderWay};
 use crate::registry::{Departure, Identity, Room};
+use crate::throttle::Quota;
 use crate::writer::Submission;
 
 /// From where a session comes.
@@ -99,18 +106,48 @@ pub(crate) struct Session {
     bad_lines: u32,
     /// The room that was spoken to last, by the word that was typed.
     last_room: Option<(String, Arc<Room>)>,
+    /// What stands for the channel, if it is sealed.
+    binding: Option<Box<[u8; 32]>>,
+    /// A picture on its way in.
+    upload: Option<Box<profile::Upload>>,
 }
 
 impl Session {
     /// A session that was admitted.
     pub(crate) fn new(core: Arc<Core>, peer: Arc<Peer>, origin: Origin) -> Session {
-        Session { core, peer, origin, me: None, barrier: false, bad_lines: 0, last_room: None }
+        Session {
+            core,
+            peer,
+            origin,
+            me: None,
+            barrier: false,
+            bad_lines: 0,
+            last_room: None,
+            binding: None,
+            upload: None,
+        }
+    }
+
+    /// Notes what stands for the channel: it is sealed.
+    pub(crate) fn set_binding(&mut self, binding: [u8; 32]) {
+        self.binding = Some(Box::new(binding));
+    }
+
+    fn binding(&self) -> Option<&[u8; 32]> {
+        self.binding.as_deref()
+    }
+
+    /// Who the session became on the writer's thread.
+    fn find_myself(&mut self) {
+        if self.me.is_none() && self.peer.identity() != 0 {
+            self.me = self.core.registry.identity(self.peer.identity());
+        }
     }
 
     /// The longest line that is taken now, in bytes.
     pub(crate) fn line_limit(&self) -> usize {
         let limit = usize::try_from(self.core.config().limits.line).unwrap_or(limits::LINE);
-        if self.me.is_some() { limit } else { limit.min(limits::LINE_BEFORE_NAME) }
+        if self.peer.identity() != 0 { limit } else { limit.min(limits::LINE_BEFORE_NAME) }
     }
 
     /// The session as the rest of the daemon sees it.
@@ -132,6 +169,7 @@ impl Session {
             self.peer.end(Ending::Dismissed(code, fault.to_string()));
         } else {
             self.peer.push_answer(&Answer::new("-", None).err(code, &fault.to_string()));
+            self.core.note_refusal(&self.peer, self.stranger(), "-", code);
             self.count_bad_line();
         }
         DONE
@@ -139,6 +177,7 @@ impl Session {
 
     /// Does what a line says. `under_way` is what the session has handed to the log and not heard of.
     pub(crate) fn line(&mut self, text: &str, under_way: UnderWay) -> Step {
+        self.find_myself();
         let line = match Line::parse(text) {
             Ok(line) => line,
             Err(_) if !under_way.is_empty() => return Step::Hold,
@@ -166,6 +205,19 @@ impl Session {
             return DONE;
         };
         match request {
+            Ok(Request {
+                command: Command::Profile { nick, change: ProfileChange::Set("avatar", kind) },
+                ..
+            }) if has_bytes && self.me.is_some() => {
+                let answer = Answer::new(Verb::Profile.word(), label.clone());
+                let count = discard.unwrap_or(0);
+                let begun = self
+                    .check_scope(Verb::Profile, None)
+                    .and_then(|()| self.begin_upload(&nick, &kind, count, text.len(), answer));
+                if let Err(refused) = begun {
+                    self.refuse(Verb::Profile, label, &refused);
+                }
+            }
             Ok(_) if has_bytes => {
                 let text = "this verb takes no bytes; they are passed over";
                 self.answer(&Answer::new(Verb::echo(line.verb), label).err(Code::NoBytes, text));
@@ -173,6 +225,7 @@ impl Session {
             Ok(request) => return self.command(request.command, label, text.len(), under_way),
             Err(error) => {
                 self.answer(&Answer::new(&error.verb, label).err(error.code, &error.text));
+                self.core.note_refusal(&self.peer, self.stranger(), &error.verb, error.code);
                 self.count_bad_line();
             }
         }
@@ -181,12 +234,23 @@ impl Session {
 
     /// Ends the session's part in the daemon. Others are told if its identity is gone with it.
     pub(crate) fn finish(&mut self, ending: &Ending) {
+        self.find_myself();
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let now = self.core.now();
         let farewell = ending.farewell();
         let registry = &self.core.registry;
         let departure = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
+        if departure.away.is_some() || matches!(ending, Ending::Dismissed(..) | Ending::Broken(_)) {
+            let detail = match ending {
+                Ending::Dismissed(code, _) => code.word(),
+                Ending::Broken(text) => text,
+                Ending::Lost => "connection lost",
+                Ending::Quit(_) | Ending::Closed => "",
+            };
+            let event = if departure.away.is_some() { "quit" } else { "end" };
+            self.core.audit(self.stranger(), AuditNote::new(event, "", detail));
+        }
         self.depart(departure);
     }
 
@@ -220,10 +284,18 @@ impl Session {
             self.answer(&answer.err(Code::NickNeeded, text));
             return DONE;
         }
+        if let Err(refused) = self.check_scope(verb, Some(&command)).and_then(|()| self.check_rates(&command))
+        {
+            if !under_way.is_empty() {
+                return Step::Hold;
+            }
+            self.refuse(verb, answer.label, &refused);
+            return DONE;
+        }
         let answered = match command {
             Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),
             Command::Nick { nick, quiet, token, since } => {
-                self.nick(&nick, quiet, (token.as_deref(), since), &mut answer)
+                self.nick(&nick, quiet, (token.as_deref(), since), size, &mut answer)
             }
             Command::Quit { text } => Ok(Answered::End(Ending::Quit(text.map(Cow::into_owned)))),
             Command::Ping { label } => Ok(self.ping(label)),
@@ -238,7 +310,10 @@ impl Session {
             Command::Rooms => Ok(self.rooms(&mut answer)),
             Command::Who { of } => self.who(of, &mut answer),
             Command::Topic { room, change, key } => self.topic(&room, change, key, size, &mut answer),
-            Command::Set { room, change } => self.set(&room, change, size, &mut answer),
+            Command::Set { room, change } => {
+                let change = change.as_ref().map(|(name, value)| (*name, &**value));
+                self.set(&room, change, size, &mut answer)
+            }
             Command::Edit { target, id, text, key } => self.edit((&target, id), text, key, size, &mut answer),
             Command::Delete { target, id } => self.delete((&target, id), size, &mut answer),
             Command::React { target, id, reaction } => {
@@ -255,6 +330,42 @@ impl Session {
             Command::Ack { cursor } => self.ack(cursor, size, &mut answer),
             Command::Read { target, id, receipt } => self.read(&target, id, receipt, size, &mut answer),
             Command::Inbox => self.inbox(size, &mut answer),
+            Command::Register { name, password, invite, key, entrance } => {
+                let key = key.as_ref().map(|(key, label)| (&**key, &**label));
+                let secrets = (password.as_deref(), key);
+                self.register(&name, secrets, invite.as_deref(), entrance, size, &mut answer)
+            }
+            Command::Auth { credential, entrance } => self.auth(&credential, entrance, size, &mut answer),
+            Command::Password { new, old, account } => {
+                self.password(&new, old.as_deref(), account.as_ref(), size, &mut answer)
+            }
+            Command::Unregister { name } => self.unregister(&name, size, &mut answer),
+            Command::Key { change } => self.key(change, size, &mut answer),
+            Command::Token { change } => self.token(change, size, &mut answer),
+            Command::Invite { to: Some((room, nick)), .. } => self.invite(&room, &nick, size, &mut answer),
+            Command::Invite { to: None, expires } => self.invite_to_server(expires, size, &mut answer),
+            Command::Status { presence, text } => self.status(presence, text.as_deref()),
+            Command::Profile { nick, change } => self.profile(&nick, &change, size, &mut answer),
+            Command::Kick { place, nick, reason } => {
+                self.kick(&place, &nick, reason.as_deref(), size, &mut answer)
+            }
+            Command::Ban { place, whom, reason, expires } => {
+                self.ban(&place, whom, (reason.as_deref(), expires), size, &mut answer)
+            }
+            Command::Unban { place, whom } => self.unban(&place, whom, size, &mut answer),
+            Command::Mute { place, nick, time, reason } => {
+                self.mute(&place, &nick, (time, reason.as_deref()), size, &mut answer)
+            }
+            Command::Role { place, nick, role } => self.role(&place, nick.as_ref(), role, size, &mut answer),
+            Command::Stats => self.stats(&mut answer),
+            Command::Sessions => self.sessions(&mut answer),
+            Command::Accounts => self.accounts(size, &mut answer),
+            Command::Announce { text } => self.announce(&text),
+            Command::Audit { page, limit, user, event } => {
+                self.audit(page, limit, (user.as_deref(), event.as_deref()), size, &mut answer)
+            }
+            Command::Reload => self.reload(size, &mut answer),
+            Command::Shutdown { at, reason } => self.shutdown(at, reason.as_deref()),
             Command::Backup { path } => self.backup(&path, size, &mut answer),
         };
         match answered {
@@ -266,14 +377,57 @@ impl Session {
             }
             // A refusal keeps its place behind the answers that are still to come.
             Err(_) if !under_way.is_empty() => return Step::Hold,
-            Err(Refusal { code, text }) => {
-                self.answer(&answer.err(code, &text));
+            Err(refused) => {
+                self.refuse(verb, answer.label.take(), &refused);
                 if verb == Verb::Hello {
                     self.peer.end(Ending::Closed);
                 }
             }
         }
         DONE
+    }
+
+    fn refuse(&self, verb: Verb, label: Option<String>, refused: &Refusal) {
+        self.answer(&Answer::new(verb.word(), label).refuse(refused));
+        self.core.note_refusal(&self.peer, self.stranger(), verb.word(), refused.code);
+    }
+
+    /// Refuses what the token of the session does not allow.
+    fn check_scope(&self, verb: Verb, command: Option<&Command<'_>>) -> Result<(), Refusal> {
+        let Some(grant) = self.peer.grant() else { return Ok(()) };
+        let now = self.core.environment.clock.now();
+        if grant.expires.is_some_and(|expires| expires <= now) {
+            return Err(refusal(Code::OutOfScope, "the token's time is over; make another one"));
+        }
+        if !grant.scope.has_verb(verb) {
+            let text = format!("the token {} may do {} and not this", grant.label, grant.scope.may());
+            return Err(refusal(Code::OutOfScope, &text));
+        }
+        if grant.scope.is_confined() && !command.is_none_or(|command| is_within(&grant.scope, command)) {
+            let text = format!("the token {} is for {} and no other place", grant.label, grant.scope.rooms());
+            return Err(refusal(Code::OutOfScope, &text));
+        }
+        if let Some(rate) = grant.scope.rate() {
+            let interval = std::time::Duration::from_secs(60) / rate;
+            let quota = Quota { burst: u64::from(rate), interval };
+            let now = self.core.environment.clock.elapsed();
+            self.core.throttles.tokens.take(grant.hash, quota, now).map_err(|wait| {
+                Refusal::new(Code::SlowDown, "the token is used more often than it may be").after(wait)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what is too much of an identity, an address or a room.
+    fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+        if !is_append(command) {
+            return Ok(());
+        }
+        let room = match target_of(command) {
+            Some(Aim::Room(room)) => self.find_room(room).ok().map(|room| room.number),
+            _ => None,
+        };
+        self.core.check_rates(&self.peer, room)
     }
 
     fn answer(&self, answer: &[u8]) {
@@ -300,7 +454,25 @@ impl Session {
     }
 
     fn author(&self, me: &Identity) -> Author {
-        Author { number: me.number, nick: me.nick(), bot: self.origin == Origin::Bot }
+        let is_bot = self.origin == Origin::Bot || me.is_account() && me.role() == Role::Bot;
+        Author {
+            number: me.number,
+            nick: me.nick(),
+            bot: is_bot,
+            by_origin: self.origin_role(),
+            address: self.origin.address(),
+        }
+    }
+
+    /// What it is by the way it came.
+    fn origin_role(&self) -> Role {
+        match self.origin {
+            Origin::Unix(user) if user == self.core.operator => Role::Operator,
+            Origin::Embedder => Role::Operator,
+            Origin::Unix(_) => Role::Member,
+            Origin::Bot => Role::Bot,
+            Origin::Tcp(_) => Role::Guest,
+        }
     }
 
     /// Hands a draft to the log. Its answer comes from there.
@@ -320,25 +492,25 @@ impl Session {
         })
     }
 
-    /// Whether it may do what only the daemon's own user may, and the program around it.
+    /// Whether it may do what only operators may.
     fn is_operator(&self) -> bool {
-        match self.origin {
-            Origin::Unix(user) => user == self.core.operator,
-            Origin::Embedder => true,
-            Origin::Tcp(_) | Origin::Bot => false,
-        }
+        self.origin_role() == Role::Operator || self.role_here() == Role::Operator
     }
 
     /// The room of that name; the last one is remembered, because most people speak in one.
     fn find_room(&mut self, name: &RoomName<'_>) -> Result<Arc<Room>, Refusal> {
         use std::sync::atomic::Ordering::Relaxed;
+        let number = self.peer.identity();
         if let Some((typed, room)) = &self.last_room
             && typed == name.as_str()
             && !room.gone.load(Relaxed)
+            && (room.is_known_to(number) || self.is_operator())
         {
             return Ok(Arc::clone(room));
         }
-        let Some(room) = self.core.registry.room(name) else {
+        // Whoever is not in it does not learn that it is there.
+        let room = self.core.registry.room(name);
+        let Some(room) = room.filter(|room| room.is_known_to(number) || self.is_operator()) else {
             let text = format!("there is no room {name}; ROOMS lists them, JOIN makes one");
             return Err(refusal(Code::NoSuchRoom, &text));
         };
@@ -375,7 +547,92 @@ fn is_append(command: &Command<'_>) -> bool {
 }
 
 fn refusal(code: Code, text: &str) -> Refusal {
-    Refusal { code, text: text.to_owned() }
+    Refusal::new(code, text)
+}
+
+/// What a command is addressed to.
+enum Aim<'c> {
+    Room(&'c RoomName<'c>),
+    Person,
+    /// Everything that one may see.
+    Everything,
+}
+
+/// What a command is addressed to; `None` if to nothing in particular.
+fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
+    fn of<'c>(target: &'c Target<'c>) -> Aim<'c> {
+        match target {
+            Target::Room(room) => Aim::Room(room),
+            Target::Nick(_) => Aim::Person,
+        }
+    }
+    fn at<'c>(place: &'c Place<'c>) -> Aim<'c> {
+        match place {
+            Place::Room(room) => Aim::Room(room),
+            Place::Server => Aim::Everything,
+        }
+    }
+    Some(match command {
+        Command::Msg { room, .. }
+        | Command::Join { room }
+        | Command::Leave { room, .. }
+        | Command::Topic { room, .. }
+        | Command::Set { room, .. }
+        | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
+        Command::Typing { target, .. }
+        | Command::Edit { target, .. }
+        | Command::Delete { target, .. }
+        | Command::React { target, .. }
+        | Command::Unreact { target, .. }
+        | Command::History { target, .. }
+        | Command::Read { target, .. }
+        | Command::Search { target: Some(target), .. }
+        | Command::Who { of: Some(target) } => of(target),
+        Command::Kick { place, .. }
+        | Command::Ban { place, .. }
+        | Command::Unban { place, .. }
+        | Command::Mute { place, .. }
+        | Command::Role { place, .. } => at(place),
+        Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
+        Command::Search { target: None, .. }
+        | Command::Who { of: None }
+        | Command::Rooms
+        | Command::Inbox
+        | Command::Invite { to: None, .. }
+        | Command::Status { .. }
+        | Command::Stats
+        | Command::Sessions
+        | Command::Accounts
+        | Command::Announce { .. }
+        | Command::Audit { .. }
+        | Command::Reload
+        | Command::Shutdown { .. }
+        | Command::Backup { .. } => Aim::Everything,
+        Command::Hello
+        | Command::Nick { .. }
+        | Command::Quit { .. }
+        | Command::Ping { .. }
+        | Command::Pong { .. }
+        | Command::Help { .. }
+        | Command::Info
+        | Command::Sync { .. }
+        | Command::Ack { .. }
+        | Command::Register { .. }
+        | Command::Auth { .. }
+        | Command::Password { .. }
+        | Command::Unregister { .. }
+        | Command::Key { .. }
+        | Command::Token { .. } => return None,
+    })
+}
+
+/// Whether a command stays within the rooms of a scope that has some.
+fn is_within(scope: &snug_protocol::Scope, command: &Command<'_>) -> bool {
+    match target_of(command) {
+        None => true,
+        Some(Aim::Room(room)) => scope.has_room(room),
+        Some(Aim::Person | Aim::Everything) => false,
+    }
 }
 
 /// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
@@ -409,7 +666,7 @@ impl Answer {
     /// The answer to a draft that was refused. Any other outcome has none here.
     pub(crate) fn refused(self, outcome: Outcome) -> Vec<u8> {
         match outcome {
-            Outcome::Refused(Refusal { code, text }) => self.err(code, &text),
+            Outcome::Refused(refusal) => self.refuse(&refusal),
             _ => Vec::new(),
         }
     }
@@ -433,6 +690,16 @@ impl Answer {
         self.lines
     }
 
+    /// The whole answer: an ERR that says when to try again, if that is known.
+    pub(crate) fn refuse(mut self, refusal: &Refusal) -> Vec<u8> {
+        self.lines.clear();
+        let verb = std::mem::take(&mut self.verb);
+        let mut tags = TagBuilder::default();
+        tags.display("retry", refusal.retry);
+        self.row(tags, ServerLine::err(&verb, refusal.code, &refusal.text));
+        self.lines
+    }
+
     /// The whole answer: an ERR, and no rows.
     pub(crate) fn err(mut self, code: Code, text: &str) -> Vec<u8> {
         self.lines.clear();
@@ -441,6 +708,12 @@ impl Answer {
         self.lines
     }
 }
+
+#[cfg(test)]
+mod attacks;
+
+#[cfg(test)]
+mod authority_tests;
 
 #[cfg(test)]
 mod simulation;

@@ -1,24 +1,209 @@
-//! Verbs for who runs the daemon: BACKUP.
+//! Verbs for who runs the daemon: STATS, SESSIONS, ACCOUNTS, ANNOUNCE, AUDIT, RELOAD, SHUTDOWN, BACKUP.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use snug_protocol::{Code, escape_text};
+use snug_protocol::{
+    AuditPage, Body, Code, Role, ServerLine, ShutdownAt, TagBuilder, Timestamp, escape_text,
+};
 
-use super::{Answer, Answered, Session, refusal};
-use crate::log::{self, Place, Refusal};
+use super::{Answer, Answered, Origin, Session, refusal};
+use crate::core::Core;
+use crate::log::{self, AuditFilter, AuditNote, AuditPart, AuditRow, Place, Refusal, Whole};
 
 impl Session {
+    /// Refuses what takes an operator.
+    pub(super) fn must_be_operator(&self) -> Result<(), Refusal> {
+        if self.role_here() >= Role::Operator {
+            return Ok(());
+        }
+        let text = "this takes an operator: the daemon's own user over the Unix socket, or an account with that role";
+        Err(refusal(Code::Denied, text))
+    }
+
+    /// Remembers what an operator has done.
+    fn note_act(&self, event: &'static str, detail: impl Into<String>) -> Result<(), Refusal> {
+        let author = self.author(self.me()?);
+        self.core.audit(author, AuditNote::new(event, "", detail));
+        Ok(())
+    }
+
+    pub(super) fn stats(&self, answer: &mut Answer) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        self.note_act("operator", "STATS")?;
+        let items = self.core.stats();
+        for (name, value) in &items {
+            let item = format!("{name}={value}");
+            answer.row(TagBuilder::default(), ServerLine::new(Body::Stat { item: &item }));
+        }
+        Ok(Answered::Ok(Some(items.len().to_string())))
+    }
+
+    pub(super) fn sessions(&self, answer: &mut Answer) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        self.note_act("operator", "SESSIONS")?;
+        let (now, time) = (self.core.now(), self.core.environment.clock.now());
+        let rows = self.core.registry.sessions();
+        for row in &rows {
+            let peer = &row.peer;
+            let age = i64::try_from(now.saturating_sub(peer.came())).unwrap_or(i64::MAX);
+            let since = Timestamp::from_millis(time.millis().saturating_sub(age)).to_string();
+            let from = match peer.origin {
+                Origin::Tcp(address) => address.to_string(),
+                Origin::Unix(user) => format!("unix:{user}"),
+                Origin::Embedder => "embedder".to_owned(),
+                Origin::Bot => "bot".to_owned(),
+            };
+            let mut tags = TagBuilder::default();
+            tags.value("token", peer.grant().map(|grant| grant.label.as_str()));
+            tags.display("waiting", Some(peer.waiting()).filter(|waiting| *waiting > 0));
+            tags.flag("quiet", peer.is_quiet());
+            let (number, nick) = (peer.id.to_string(), row.nick.as_deref().unwrap_or("*"));
+            let body = Body::Session { number: &number, nick, from: &from, since: &since };
+            answer.row(tags, ServerLine::new(body));
+        }
+        Ok(Answered::Ok(Some(rows.len().to_string())))
+    }
+
+    pub(super) fn accounts(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        self.note_act("operator", "ACCOUNTS")?;
+        let core = Arc::clone(&self.core);
+        self.look(size, answer, move |view, answer| {
+            let rows = view.account_rows()?;
+            for row in &rows {
+                let mut tags = TagBuilder::default();
+                tags.display("keys", Some(row.keys));
+                tags.display("tokens", Some(row.tokens));
+                tags.flag("password", row.has_password);
+                tags.flag("online", !core.registry.sessions_of(row.number).is_empty());
+                let since = row.created.to_string();
+                let body = Body::Account { nick: &row.name, role: row.role.word(), since: &since };
+                answer.row(tags, ServerLine::new(body));
+            }
+            Ok(rows.len().to_string())
+        })
+    }
+
+    pub(super) fn announce(&self, text: &str) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        self.note_act("announce", "")?;
+        let mut line = Vec::new();
+        ServerLine::new(Body::Announce { text: text.into() }).with_from(&self.me()?.nick()).write(&mut line);
+        let mut told = 0;
+        self.core.registry.for_each_peer(|peer| {
+            let has_scope = peer.grant().is_some();
+            if peer.identity() != 0 && !has_scope && peer.push(&line) {
+                told += 1;
+            }
+        });
+        Ok(Answered::Ok(Some(told.to_string())))
+    }
+
+    pub(super) fn audit(
+        &mut self,
+        page: AuditPage,
+        limit: Option<u64>,
+        (user, event): (Option<&str>, Option<&str>),
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        let filter = AuditFilter { user: user.map(str::to_owned), event: event.map(str::to_owned) };
+        let what = match page {
+            AuditPage::Verify => "AUDIT VERIFY",
+            AuditPage::Follow => "AUDIT FOLLOW",
+            _ => "AUDIT",
+        };
+        self.note_act("operator", what)?;
+        let (limit, reduced) = super::history::within_a_page(limit);
+        let part = match page {
+            AuditPage::Latest => AuditPart::Before(u64::MAX >> 1),
+            AuditPage::Before(id) => AuditPart::Before(id),
+            AuditPage::After(id) => AuditPart::After(id),
+            AuditPage::Since(time) => AuditPart::Since(time),
+            AuditPage::Verify => {
+                return self.look(size, answer, |view, _| match view.verify_audit()? {
+                    Whole::Yes { rows, last, hash } => {
+                        Ok(format!("{rows} rows up to {last}, {}", hex(&hash)))
+                    }
+                    Whole::No { id } => {
+                        let text = format!("row {id} is not what was written, or one before it is missing");
+                        Err(refusal(Code::HashMismatch, &text))
+                    }
+                });
+            }
+            AuditPage::Follow => {
+                let (core, peer) = (Arc::clone(&self.core), Arc::clone(&self.peer));
+                let label = answer.label().map(str::to_owned);
+                return self.look(size, answer, move |view, _| {
+                    let (last, _) = view.audit_head()?;
+                    core.follow(&peer, filter, label, last);
+                    Ok("follow".to_owned())
+                });
+            }
+        };
+        self.look(size, answer, move |view, answer| {
+            let (rows, more) = view.audit(&filter, part, limit)?;
+            let label = answer.label().map(str::to_owned);
+            for row in &rows {
+                write_audit(row, label.as_deref(), answer.lines());
+            }
+            answer.set_ok_tags(super::history::reduced_tag(reduced));
+            Ok(if more { "more" } else { "end" }.to_owned())
+        })
+    }
+
+    pub(super) fn reload(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        self.note_act("operator", "RELOAD")?;
+        let Some(reload) = self.core.control.reload() else {
+            let text = "the program around this daemon does not read settings again";
+            return Err(refusal(Code::Unavailable, text));
+        };
+        self.on_a_thread("snug-reload", size, answer, move |mut answer| match reload() {
+            Ok(fixed) => {
+                for name in &fixed {
+                    let item = format!("restart={name}");
+                    answer.row(TagBuilder::default(), ServerLine::new(Body::Info { item: &item }));
+                }
+                answer.ok(Some(&fixed.len().to_string()))
+            }
+            Err(text) => {
+                answer.refuse(&refusal(Code::BadParameter, &format!("the settings stay as they are: {text}")))
+            }
+        })
+    }
+
+    pub(super) fn shutdown(&self, at: ShutdownAt, reason: Option<&str>) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        let from = self.me()?.nick();
+        let seconds = match at {
+            ShutdownAt::Cancel => {
+                self.note_act("shutdown", "cancelled")?;
+                if !self.core.control.cancel(&self.core, &from) {
+                    return Err(refusal(Code::NoSuchEntry, "no shutdown is to come"));
+                }
+                return Ok(Answered::Ok(Some("off".to_owned())));
+            }
+            ShutdownAt::Now => 0,
+            ShutdownAt::In(period) => period.millis().div_ceil(1_000),
+        };
+        self.note_act("shutdown", format!("in {seconds} s {}", reason.unwrap_or_default()).trim_end())?;
+        // The answer comes before the end.
+        self.core.control.shut_down(&self.core, seconds, &from, reason);
+        Ok(Answered::Ok(Some(seconds.to_string())))
+    }
+
     pub(super) fn backup(
         &mut self,
         path: &str,
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        if !self.is_operator() {
-            let text = "only operators make backups: the daemon's own user, over the Unix socket";
-            return Err(refusal(Code::Denied, text));
-        }
+        self.must_be_operator()?;
         let Place::Folder { folder, .. } = self.core.place.clone() else {
             let text = "the log lives in memory and has no backup; set log.history = \"disk\"";
             return Err(refusal(Code::Unavailable, text));
@@ -27,19 +212,31 @@ impl Session {
         if !to.is_absolute() {
             return Err(refusal(Code::BadParameter, "a backup has an absolute path on the daemon's machine"));
         }
-        self.barrier = true;
-        self.peer.begin(size);
-        let (peer, waiting) = (Arc::clone(&self.peer), answer.take());
+        self.note_act("backup", path)?;
         let shown = escape_text(path).into_owned();
         // A large log takes its time: a thread of its own, so that it holds up no other reader.
+        self.on_a_thread("snug-backup", size, answer, move |answer| match log::back_up(&folder, &to) {
+            Ok(()) => answer.ok(Some(&shown)),
+            Err(refused) => answer.refuse(&refused),
+        })
+    }
+
+    /// Does something that takes time, and answers with what comes of it.
+    fn on_a_thread(
+        &mut self,
+        name: &str,
+        size: usize,
+        answer: &mut Answer,
+        work: impl FnOnce(Answer) -> Vec<u8> + Send + 'static,
+    ) -> Result<Answered, Refusal> {
+        self.barrier = true;
+        self.peer.begin(size);
+        let (peer, answer) = (Arc::clone(&self.peer), answer.take());
         let work = move || {
-            let answer = match log::back_up(&folder, &to) {
-                Ok(()) => waiting.ok(Some(&shown)),
-                Err(Refusal { code, text }) => waiting.err(code, &text),
-            };
+            let answer = work(answer);
             peer.settle(size, &answer);
         };
-        match std::thread::Builder::new().name("snug-backup".to_owned()).spawn(work) {
+        match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
             Ok(_) => Ok(Answered::UnderWay),
             Err(error) => {
                 self.peer.settle(size, b"");
@@ -47,4 +244,68 @@ impl Session {
             }
         }
     }
+}
+
+impl Core {
+    /// How the daemon is doing: names and values, in the order in which they are shown.
+    fn stats(&self) -> Vec<(String, u64)> {
+        let counters = &self.counters;
+        let (sessions, names, rooms) = self.registry.counts();
+        let uptime = Duration::from_millis(self.now().saturating_sub(self.started)).as_secs();
+        let mut items: Vec<(String, u64)> = [
+            ("uptime", uptime),
+            ("sessions", sessions as u64),
+            ("users", names as u64),
+            ("rooms", rooms as u64),
+            ("connections", counters.connections.load(Relaxed)),
+            ("messages", counters.entries.load(Relaxed)),
+            ("commits", counters.commits.load(Relaxed)),
+            ("deliveries", counters.deliveries.load(Relaxed)),
+            ("bytes-in", counters.bytes_in.load(Relaxed)),
+            ("bytes-out", counters.bytes_out.load(Relaxed)),
+            ("queue", self.queue.len() as u64),
+            ("outboxes", self.budget.used() as u64),
+            ("last", self.delivered.load(Relaxed)),
+            ("passwords", self.passwords.count()),
+            ("commit-p50", counters.commit.percentile(0.5)),
+            ("commit-p99", counters.commit.percentile(0.99)),
+            ("delivery-p50", counters.delivery.percentile(0.5)),
+            ("delivery-p99", counters.delivery.percentile(0.99)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        items.extend(counters.refused.all().map(|(code, count)| (format!("refused-{code}"), count)));
+        items
+    }
+
+    /// The address that invites name: what the settings say, else the first TCP address.
+    pub(crate) fn public_address(&self) -> Option<String> {
+        let config = self.config();
+        let public = config.listen.public.clone();
+        if !public.is_empty() {
+            return Some(public);
+        }
+        self.control.addresses().first().map(std::string::ToString::to_string)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+/// Writes a row of the audit trail, with a label if it answers something.
+pub(crate) fn write_audit(row: &AuditRow, label: Option<&str>, out: &mut Vec<u8>) {
+    let mut tags = TagBuilder::default();
+    tags.display("id", Some(row.id));
+    tags.display("time", Some(row.time));
+    tags.value("address", Some(&*row.address).filter(|address| !address.is_empty()));
+    tags.value("ref", label);
+    fn or_nobody(name: &str) -> String {
+        // A name is one word; what is not one was never a name.
+        if name.is_empty() { "-".to_owned() } else { name.replace([' ', '\t'], "_") }
+    }
+    let (who, whom) = (or_nobody(&row.who), or_nobody(&row.whom));
+    let detail = (!row.detail.is_empty()).then(|| row.detail.as_str().into());
+    let body = Body::Audit { event: &row.event, who: &who, whom: &whom, detail };
+    ServerLine::new(body).with_tags(tags.tags()).write(out);
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use snug_protocol::{Body, Code, RoomName, ServerLine, TagBuilder, Target};
+use snug_protocol::{
+    Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len,
+};
 
 use super::{Answer, Answered, Session, refusal};
 use crate::Keep;
 use crate::deliver::Reply;
-use crate::log::{Act, Draft, Readers, Refusal, RoomSetting};
+use crate::log::{Act, AuditNote, Draft, Rank, Readers, Refusal, RoomAccess, RoomSetting};
 use crate::registry::{Present, Room};
 
 impl Session {
@@ -19,10 +21,12 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
-        let remembers = |room: &Room| room.policy().0 == Readers::Joined;
-        let is_ordered = self.core.registry.room(&room).is_some_and(|room| remembers(&room));
+        // Where not everybody may come, or something is to be remembered, the log decides; also where somebody is banned.
+        let is_ordered =
+            self.core.registry.room(&room).is_some_and(|room| !room.settings().is_open() || room.has_bans());
         if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
             answer.set_ok_tags(room_tags(&room, config.log.keep));
+            self.core.audit(self.stranger(), AuditNote::new("join", &room.name, ""));
             return Ok(Answered::Ok(Some(room.name.clone())));
         }
         // The log makes the room, or notes since when one is there.
@@ -38,10 +42,21 @@ impl Session {
     }
 
     pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
+        self.find_room(room)?;
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
         self.depart(departure);
+        let author = self.stranger();
+        if let Some(left) = self.core.registry.room(room)
+            && left.settings().access == RoomAccess::Hidden
+        {
+            if left.role_of(author.number) == Some(Role::Member) {
+                left.set_role(author.number, None);
+            }
+            self.core.note(author.clone(), Act::Leave { room: left.number });
+        }
+        self.core.audit(author, AuditNote::new("leave", &name, ""));
         Ok(Answered::Ok(Some(name)))
     }
 
@@ -58,6 +73,12 @@ impl Session {
             return Ok(Answered::Ok(Some(room.name.clone())));
         };
         let bad = |text: &str| refusal(Code::BadParameter, text);
+        let rank = |word: &str, least: Rank| match Rank::of_word(word) {
+            Some(rank) if rank >= least => Ok(rank),
+            _ => Err(bad(
+                "it is one of all, accounts, members, moderators and owner (invite begins with members)",
+            )),
+        };
         let setting = match (name, value) {
             ("history", word) => RoomSetting::History(
                 Readers::of_word(word).ok_or_else(|| bad("history is one of all, joined and none"))?,
@@ -66,13 +87,36 @@ impl Session {
             ("keep", rule) => {
                 RoomSetting::Keep(Some(rule.parse().map_err(|error| bad(&format!("{error}, or default")))?))
             }
-            _ => return Err(bad("the settings of a room are history and keep")),
+            ("access", word) => RoomSetting::Access(
+                RoomAccess::of_word(word).ok_or_else(|| bad("access is one of public, hidden and invite"))?,
+            ),
+            ("join", word) => RoomSetting::Join(rank(word, Rank::All)?),
+            ("read", word) => RoomSetting::Read(rank(word, Rank::All)?),
+            ("send", word) => RoomSetting::Send(rank(word, Rank::All)?),
+            ("invite", word) => RoomSetting::Invite(rank(word, Rank::Members)?),
+            ("slow", "off") => RoomSetting::Slow(None),
+            ("slow", time) => {
+                RoomSetting::Slow(Some(time.parse().map_err(|error| bad(&format!("{error}, or off")))?))
+            }
+            ("description", "-") => RoomSetting::Description(None),
+            ("description", text) => {
+                let limit = self.core.config().limits.topic;
+                if escaped_text_len(text) as u64 > limit {
+                    return Err(refusal(Code::TooLong, &format!("a description has at most {limit} bytes")));
+                }
+                RoomSetting::Description(Some(text.to_owned()))
+            }
+            _ => {
+                return Err(bad(
+                    "the settings of a room are access, join, read, send, invite, slow, description, history and keep",
+                ));
+            }
         };
         let members = self.core.registry.members(&room);
         let known = |number: &u64| self.core.registry.identity(*number);
         let newcomers = members.iter().filter_map(known);
         let newcomers = newcomers.filter_map(|member| self.core.registry.newcomer(&member)).collect();
-        let act = Act::SetRoom { room: room.number, setting, members, may: self.is_operator() };
+        let act = Act::SetRoom { room: room.number, setting, members };
         let draft = Draft { author: self.author(self.me()?), newcomers, act };
         self.barrier = true;
         let reply = Reply::Set { sender: Arc::clone(&self.peer), label: answer.label.clone(), room };
@@ -80,17 +124,29 @@ impl Session {
     }
 
     pub(super) fn rooms(&self, answer: &mut Answer) -> Answered {
-        let rooms = self.core.registry.rooms();
-        for room in &rooms {
-            let members = room.members.to_string();
-            let topic = room.topic.as_deref().map(Into::into);
-            let body = Body::Room { room: &room.name, members: &members, topic };
-            answer.row(TagBuilder::default(), ServerLine::new(body));
+        let number = self.peer.identity();
+        let mut rooms = self.core.registry.rooms();
+        rooms.retain(|listed| listed.room.is_known_to(number) || self.is_operator());
+        for listed in &rooms {
+            let members = listed.members.to_string();
+            let topic = listed.topic.as_deref().map(Into::into);
+            let settings = listed.room.settings();
+            let mut tags = TagBuilder::default();
+            tags.value(
+                "access",
+                Some(settings.access.word()).filter(|_| settings.access != RoomAccess::Public),
+            );
+            tags.value("description", settings.description.as_deref());
+            let body = Body::Room { room: &listed.name, members: &members, topic };
+            answer.row(tags, ServerLine::new(body));
         }
         Answered::Ok(Some(rooms.len().to_string()))
     }
 
-    pub(super) fn who(&self, of: Option<Target<'_>>, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn who(&mut self, of: Option<Target<'_>>, answer: &mut Answer) -> Result<Answered, Refusal> {
+        if let Some(Target::Room(room)) = &of {
+            self.find_room(room)?;
+        }
         let registry = &self.core.registry;
         let present = match &of {
             None => registry.who(None),
@@ -105,11 +161,18 @@ impl Session {
                 _ => refusal(Code::NoSuchRoom, "there is no such room; ROOMS lists them"),
             });
         };
-        for Present { nick, bot, since } in &present {
+        for Present { nick, bot, since, standing, role } in &present {
             let since = since.to_string();
             let mut tags = TagBuilder::default();
             tags.flag("bot", *bot);
-            let body = Body::User { nick, status: "online", since: &since };
+            tags.flag("account", standing.is_account);
+            tags.flag("operator", standing.role == Role::Operator);
+            tags.value("role", role.map(Role::word));
+            tags.value("text", standing.presence_text.as_deref());
+            tags.value("display", standing.display.as_deref());
+            tags.value("colour", standing.colour.as_deref());
+            tags.flag("avatar", standing.avatar.is_some());
+            let body = Body::User { nick, status: standing.presence.word(), since: &since };
             answer.row(tags, ServerLine::new(body));
         }
         Ok(Answered::Ok(Some(present.len().to_string())))
@@ -120,7 +183,8 @@ impl Session {
 pub(crate) fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
     let mut tags = TagBuilder::default();
     let (first, last) = room.ends();
-    let (history, keep) = room.policy();
+    let settings = room.settings();
+    let (history, keep) = (settings.history, settings.keep);
     tags.display("first", Some(first).filter(|first| *first > 0));
     tags.display("last", Some(last).filter(|last| *last > 0));
     tags.value("history", Some(history.word()).filter(|_| history != Readers::All));
@@ -130,9 +194,19 @@ pub(crate) fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
 
 /// Writes a room's settings as rows.
 pub(crate) fn settings(room: &Room, answer: &mut Answer) {
-    let (history, keep) = room.policy();
-    let keep = keep.map_or_else(|| "default".to_owned(), |keep| keep.to_string());
-    for item in [format!("history={}", history.word()), format!("keep={keep}")] {
-        answer.row(TagBuilder::default(), ServerLine::new(Body::Set { room: &room.name, item: &item }));
+    let settings = room.settings();
+    let mut items = vec![
+        format!("access={}", settings.access.word()),
+        format!("join={}", settings.join.word()),
+        format!("read={}", settings.read.word()),
+        format!("send={}", settings.send.word()),
+        format!("invite={}", settings.invite.word()),
+        format!("slow={}", settings.slow.map_or_else(|| "off".to_owned(), |slow| slow.to_string())),
+        format!("history={}", settings.history.word()),
+        format!("keep={}", settings.keep.map_or_else(|| "default".to_owned(), |keep| keep.to_string())),
+    ];
+    items.extend(settings.description.as_deref().map(|text| format!("description={}", escape_text(text))));
+    for item in &items {
+        answer.row(TagBuilder::default(), ServerLine::new(Body::Set { room: &room.name, item }));
     }
 }

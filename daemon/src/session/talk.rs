@@ -63,7 +63,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (entry, to) = self.entry_about(EntryKind::Delete, about)?;
-        self.enter(NewEntry { may_moderate: self.is_operator(), ..entry }, size, answer, to)
+        self.enter(entry, size, answer, to)
     }
 
     /// REACT or UNREACT.

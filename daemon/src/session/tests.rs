@@ -17,14 +17,14 @@ use crate::{Clock, Environment, Random, daemon, writer};
 
 const TEST_LOG: LogName = LogName(0x7e57);
 
-struct World {
-    core: Arc<Core>,
-    log: Log,
-    clock: Arc<TestClock>,
+pub(super) struct World {
+    pub(super) core: Arc<Core>,
+    pub(super) log: Log,
+    pub(super) clock: Arc<TestClock>,
 }
 
 #[derive(Default)]
-struct TestClock(AtomicU64);
+pub(super) struct TestClock(pub(super) AtomicU64);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
@@ -48,17 +48,17 @@ impl Random for TestRandom {
     }
 }
 
-struct Person {
-    session: Session,
+pub(super) struct Person {
+    pub(super) session: Session,
 }
 
 impl World {
-    fn new() -> World {
+    pub(super) fn new() -> World {
         World::with("")
     }
 
     /// A world with these settings.
-    fn with(toml: &str) -> World {
+    pub(super) fn with(toml: &str) -> World {
         let config = Config::from_toml(toml).expect("a configuration");
         let clock = Arc::new(TestClock::default());
         let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
@@ -68,11 +68,12 @@ impl World {
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
         let core = Arc::new(Core::new(config, environment, filters, (TEST_LOG, Place::Memory), seal));
+        core.passwords.set_inline();
         daemon::recall(&core, &mut log).expect("a lobby");
         World { core, log, clock }
     }
 
-    fn connect(&self, origin: Origin) -> Person {
+    pub(super) fn connect(&self, origin: Origin) -> Person {
         let peer = self.core.new_peer(origin);
         let limits = &self.core.config().limits;
         self.core.registry.admit(&peer, limits).expect("there is room");
@@ -80,19 +81,19 @@ impl World {
     }
 
     /// Somebody over TCP from this machine, who has said NICK and heard the answer.
-    fn enter(&mut self, nick: &str) -> Person {
+    pub(super) fn enter(&mut self, nick: &str) -> Person {
         let mut person = self.connect(Origin::Tcp([127, 0, 0, 1].into()));
         assert!(self.ask(&mut person, &format!("NICK {nick}")).contains(&format!("OK NICK {nick}")));
         person
     }
 
     /// Says a line, lets the log work, and gives what was heard since the last time.
-    fn ask(&mut self, person: &mut Person, line: &str) -> String {
+    pub(super) fn ask(&mut self, person: &mut Person, line: &str) -> String {
         self.say(person, line);
         person.heard()
     }
 
-    fn say(&mut self, person: &mut Person, line: &str) {
+    pub(super) fn say(&mut self, person: &mut Person, line: &str) {
         while person.session.line(line, person.session.peer.under_way()) == Step::Hold {
             writer::run_once(&self.core, &mut self.log);
         }
@@ -113,12 +114,12 @@ impl World {
         person.heard()
     }
 
-    fn leave(&mut self, mut person: Person, ending: Ending) {
+    pub(super) fn leave(&mut self, mut person: Person, ending: Ending) {
         person.session.finish(&ending);
         writer::run_once(&self.core, &mut self.log);
     }
 
-    fn pass(&self, millis: u64) {
+    pub(super) fn pass(&self, millis: u64) {
         self.clock.0.fetch_add(millis, Relaxed);
         self.core.look_after_sessions();
     }
@@ -126,11 +127,11 @@ impl World {
 
 impl Person {
     /// All lines since the last call.
-    fn heard(&mut self) -> String {
+    pub(super) fn heard(&mut self) -> String {
         String::from_utf8(self.session.peer.drain()).expect("UTF-8")
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.session.peer.may_go_on().is_none()
     }
 }
@@ -917,7 +918,17 @@ fn a_room_s_settings_are_for_who_made_it() {
     bob.heard();
     alice.heard();
     assert!(world.ask(&mut bob, "SET #team history none").starts_with("ERR SET denied"));
-    let shown = ["SET #team history=joined", "SET #team keep=default", "OK SET #team"];
+    let shown = [
+        "SET #team access=public",
+        "SET #team join=all",
+        "SET #team read=all",
+        "SET #team send=all",
+        "SET #team invite=members",
+        "SET #team slow=off",
+        "SET #team history=joined",
+        "SET #team keep=default",
+        "OK SET #team",
+    ];
     assert_eq!(plain(&world.ask(&mut alice, "SET #team history joined")), shown);
     assert!(world.ask(&mut alice, "SET #team history some").starts_with("ERR SET bad-parameter"));
     assert!(world.ask(&mut alice, "SET #team colour red").starts_with("ERR SET bad-parameter"));

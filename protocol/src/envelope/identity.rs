@@ -77,7 +77,57 @@ impl ServerKey {
     }
 }
 
+/// A key with which somebody logs in to accounts. It has no `Debug`.
+pub struct ClientKey(ServerKey);
+
+/// What a login's signature covers before the channel: it can be no other message of snug, and none of SSH.
+const CLIENT_SIGNATURE: &[u8] = b"snug/1 client signature\0";
+
+impl ClientKey {
+    /// Makes a new key.
+    ///
+    /// # Errors
+    /// [`IdentityError::Random`].
+    pub fn generate(random: &dyn SecureRandom) -> Result<ClientKey, IdentityError> {
+        ServerKey::generate(random).map(ClientKey)
+    }
+
+    /// The key of a seed.
+    ///
+    /// # Errors
+    /// [`IdentityError::Malformed`] if ring does not take it, which it always does.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<ClientKey, IdentityError> {
+        ServerKey::from_seed(seed).map(ClientKey)
+    }
+
+    /// The seed, for the file it is kept in: whoever has it is its owner.
+    pub fn reveal_seed(&self) -> &[u8; 32] {
+        self.0.reveal_seed()
+    }
+
+    /// What accounts know it by.
+    pub fn public_key(&self) -> PublicKey {
+        self.0.public_key()
+    }
+
+    /// The signature that logs in to an account over one channel, and over no other. `account` is the name as it will
+    /// stand on the line.
+    pub fn sign_login(&self, binding: &[u8; 32], account: &str) -> [u8; 64] {
+        self.0.sign(&login_message(binding, &self.public_key(), account))
+    }
+}
+
+fn login_message(binding: &[u8; 32], key: &PublicKey, account: &str) -> Vec<u8> {
+    [CLIENT_SIGNATURE, binding, &key.0, account.as_bytes()].concat()
+}
+
 impl PublicKey {
+    /// Whether a signature logs in to an account with this key over the channel with this binding. `account` is the
+    /// name as it stood on the line.
+    pub fn verifies_login(&self, binding: &[u8; 32], account: &str, signature: &[u8; 64]) -> bool {
+        self.verifies(&login_message(binding, self, account), signature)
+    }
+
     /// The seven encodings of points of small order, with the top bit cleared (PROTOCOL.md, *Identities*).
     const WEAK: [[u8; 32]; 7] = [
         [0; 32],

@@ -23,7 +23,7 @@ pub use secret::{Binding, Psk};
 mod hello;
 
 mod identity;
-pub use identity::{Fingerprint, IdentityError, PublicKey, ServerKey};
+pub use identity::{ClientKey, Fingerprint, IdentityError, PublicKey, ServerKey};
 
 mod kem;
 
@@ -76,6 +76,26 @@ pub fn encode_key(bytes: &[u8; 32]) -> Zeroizing<String> {
 /// Reads what [`encode_key`] wrote, in that spelling and no other.
 pub fn decode_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     base64::decode(text).map(Zeroizing::new)
+}
+
+/// Writes a public key as lines have it.
+pub fn encode_public_key(key: &PublicKey) -> String {
+    base64::encode_string(key.as_bytes())
+}
+
+/// Reads a public key from a line; `None` if it is none, or a weak one.
+pub fn decode_public_key(text: &str) -> Option<PublicKey> {
+    base64::decode(text).and_then(|bytes| PublicKey::new(bytes).ok())
+}
+
+/// Writes a signature as lines have it.
+pub fn encode_signature(signature: &[u8; 64]) -> String {
+    base64::encode_string(signature)
+}
+
+/// Reads a signature from a line.
+pub fn decode_signature(text: &str) -> Option<[u8; 64]> {
+    base64::decode(text)
 }
 
 /// Why a handshake fails at the server. The code goes to the client as `ERR HELLO <code> <text>`.

@@ -53,6 +53,26 @@ fn seal_again(sealer: &mut Sealer, opened: &Opened, record: &str) -> String {
     String::from_utf8(out).expect("ASCII").trim_end_matches('\n').to_owned()
 }
 
+#[test]
+fn a_login_is_signed_as_in_the_vectors() {
+    let cases: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/snug-envelope-v1-annotated.json"))
+            .expect("JSON");
+    let cases =
+        cases.as_array().cloned().unwrap_or_else(|| cases["cases"].as_array().expect("cases").clone());
+    for case in &cases {
+        let key = ClientKey::from_seed(&array(&case["client_identity_seed"])).expect("a key");
+        let binding: [u8; 32] = array(&case["binding"]);
+        let account = case["account"].as_str().expect("a name");
+        let signature = key.sign_login(&binding, account);
+        assert_eq!(signature, array(&case["client_signature"]));
+        let public = decode_public_key(&encode_public_key(&key.public_key())).expect("a key");
+        assert!(public.verifies_login(&binding, account, &signature));
+        assert!(!public.verifies_login(&binding, "mallory", &signature));
+        assert!(!public.verifies_login(&[0; 32], account, &signature), "it is of no other channel");
+    }
+}
+
 fn check_direction(case: &Value, side: &str, sealer: &mut Sealer, opener: &mut Opener) {
     let texts = |name: &str| -> Vec<String> {
         let list = case[format!("{side}_{name}")].as_array().expect("a list");

@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 
 use crate::keep::Keep;
 use crate::log::transaction::Transaction;
-use crate::log::{Meta, Outcome};
+use crate::log::{AuditNote, Author, Ends, Meta, Outcome, audit};
 
 /// Entries that one purge takes away, and conversations that it looks at.
 const PURGED_AT_ONCE: u64 = 200;
@@ -14,10 +14,13 @@ const LOOKED_AT_ONCE: u64 = 50;
 pub(super) fn purge(
     tx: &Transaction<'_>,
     meta: &Meta,
+    ends: &mut Ends,
     behind: u64,
-    rooms: Keep,
-    private: Keep,
+    (rooms, private, audit): (Keep, Keep, Keep),
 ) -> rusqlite::Result<Outcome> {
+    if behind == 0 {
+        purge_audit(tx, meta, ends, audit)?;
+    }
     let conversations: Vec<(u64, Keep)> = tx
         .prepare_cached(
             "SELECT conversation.number, room.number IS NOT NULL, room.keep
@@ -54,6 +57,38 @@ pub(super) fn purge(
     }
     Ok(Outcome::Purged { gone, next: (!is_last_page).then_some(done) })
 }
+
+/// Takes rows of the audit trail away that are kept no longer, and says so in it.
+fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -> rusqlite::Result<()> {
+    let upto: Option<u64> = match keep {
+        Keep::Forever => None,
+        Keep::Age(_) => {
+            let oldest = keep.oldest(meta.time).unwrap_or_default();
+            // Times grow with ids.
+            let first_kept: Option<u64> = tx
+                .prepare_cached("SELECT id FROM audit WHERE time >= ?1 ORDER BY id LIMIT 1")?
+                .query_row([oldest.millis()], |row| row.get(0))
+                .optional()?;
+            Some(first_kept.map_or(ends.audit_id, |id| id - 1))
+        }
+        Keep::Newest(count) => Some(ends.audit_id.saturating_sub(count)),
+    };
+    let gone: u64 = tx.prepare_cached("SELECT audit_gone FROM state")?.query_row([], |row| row.get(0))?;
+    // A little at a time; and not for a few rows, since each purge makes one.
+    let Some(upto) = upto.map(|upto| upto.min(gone + PURGED_ROWS)).filter(|upto| *upto >= gone + LEAST_ROWS)
+    else {
+        return Ok(());
+    };
+    if audit::purge(tx, upto)? {
+        let detail = format!("rows {} to {upto}, kept {keep}", gone + 1);
+        audit::record(tx, meta.time, ends, &Author::default(), &AuditNote::new("purge", "", detail))?;
+    }
+    Ok(())
+}
+
+/// Rows of the audit trail that one purge takes away at most and at least.
+const PURGED_ROWS: u64 = 1_000;
+const LEAST_ROWS: u64 = 2;
 
 /// The oldest entries of a conversation that are kept no longer, at most so many.
 fn surplus(
@@ -108,8 +143,13 @@ fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<
 }
 
 /// Takes the oldest entries beyond the newest `keep` out of a log in memory.
-pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, last_id: u64, keep: u64) -> rusqlite::Result<()> {
-    let oldest = last_id.saturating_sub(keep);
+pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, ends: &Ends, keep: u64) -> rusqlite::Result<()> {
+    let oldest_row = ends.audit_id.saturating_sub(keep);
+    // Not each time: what is left has to be written down.
+    if oldest_row.is_multiple_of(64) {
+        audit::purge(tx, oldest_row)?;
+    }
+    let oldest = ends.last_id.saturating_sub(keep);
     let surplus: Vec<(u64, u64)> = tx
         .prepare_cached("SELECT id, conversation FROM entry WHERE id <= ?1")?
         .query_map([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?

@@ -3,26 +3,84 @@
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Looks, RoomName};
 
-use super::{new_conversation, refuse};
+use super::{authority, new_conversation, refuse};
 use crate::log::transaction::Transaction;
-use crate::log::{Author, Outcome, Readers, RoomSetting, StoredRoom, Topic};
+use crate::log::{
+    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, Refusal, RoomAccess, RoomSetting, RoomSettings,
+    StoredRoom, Topic, audit,
+};
+use snug_protocol::{Action, Period};
 
 /// The columns that [`room_of`] reads, in its order.
-const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags";
+const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags, owner, \
+     EXISTS (SELECT 1 FROM account WHERE account.number = room.owner), access, may_join, may_read, may_send, may_invite, \
+     slow, description";
 
 fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
     let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    // What cannot be read lets nobody in.
+    let rank = |at: usize| -> rusqlite::Result<Rank> {
+        let word: String = row.get(at)?;
+        Ok(Rank::of_word(&word).unwrap_or(Rank::Owner))
+    };
+    let access: String = row.get(10)?;
+    let slow: u64 = row.get(15)?;
+    let settings = RoomSettings {
+        history: Readers::of_word(&history).unwrap_or(Readers::None),
+        keep: keep.and_then(|keep| keep.parse().ok()),
+        access: RoomAccess::of_word(&access).unwrap_or(RoomAccess::Invite),
+        join: rank(11)?,
+        read: rank(12)?,
+        send: rank(13)?,
+        invite: rank(14)?,
+        slow: (slow > 0).then(|| Period::from_secs(slow / 1_000)),
+        description: row.get(16)?,
+    };
     Ok(StoredRoom {
         number: row.get(0)?,
         generation: row.get(1)?,
         name: row.get(2)?,
-        history: Readers::of_word(&history).unwrap_or(Readers::None),
-        keep: keep.and_then(|keep| keep.parse().ok()),
+        owner: row.get(8)?,
+        persists: row.get(9)?,
+        settings,
         topic: match (row.get(5)?, row.get(6)?, row.get(7)?) {
             (Some(text), Some(from), Some(tags)) => Some(Topic { text, from, tags }),
             _ => None,
         },
     })
+}
+
+/// A room by its number.
+fn room(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Option<StoredRoom>> {
+    tx.prepare_cached(&format!("SELECT {ROOM} FROM room WHERE number = ?1"))?
+        .query_row([number], room_of)
+        .optional()
+}
+
+/// Why somebody may not enter a room.
+fn refuse_entrance(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    room: &StoredRoom,
+    author: &Author,
+) -> rusqlite::Result<Option<Refusal>> {
+    // The daemon itself looks for the lobby.
+    if author.number == 0 {
+        return Ok(None);
+    }
+    if let Some(ban) = authority::room_ban(tx, meta.time, room.number, author)? {
+        return Ok(Some(Refusal::new(Code::Banned, ban.notice(&room.name))));
+    }
+    let needed = room.settings.needed_to_join();
+    if authority::rank_in(tx, room.number, author)? >= needed {
+        return Ok(None);
+    }
+    let (code, text) = match needed {
+        Rank::Accounts => (Code::LoginNeeded, "the room is for those with an account; AUTH or REGISTER"),
+        Rank::Members => (Code::Denied, "the room is for those who were invited; ask one of them"),
+        _ => (Code::Denied, "the room is for those who run it"),
+    };
+    Ok(Some(Refusal::new(code, text)))
 }
 
 /// All rooms.
@@ -34,21 +92,32 @@ pub(in crate::log) fn rooms(database: &rusqlite::Connection) -> rusqlite::Result
 
 pub(super) fn make_room(
     tx: &Transaction<'_>,
+    meta: &Meta,
     name: &RoomName<'_>,
     most: u64,
     author: &Author,
-    last_id: u64,
+    ends: &Ends,
 ) -> rusqlite::Result<Outcome> {
     let fold = name.fold();
     let there = tx
-        .prepare_cached(&format!(
-            "UPDATE room SET generation = generation + 1 WHERE fold = ?1 RETURNING {ROOM}"
-        ))?
+        .prepare_cached(&format!("SELECT {ROOM} FROM room WHERE fold = ?1"))?
         .query_row([fold.as_str()], room_of)
         .optional()?;
-    if let Some(there) = there {
-        if there.history == Readers::Joined {
-            begin_stay(tx, there.number, author.number, last_id + 1)?;
+    if let Some(mut there) = there {
+        if let Some(refusal) = refuse_entrance(tx, meta, &there, author)? {
+            return Ok(Outcome::Refused(refusal));
+        }
+        tx.prepare_cached("UPDATE room SET generation = generation + 1 WHERE number = ?1")?
+            .execute([there.number])?;
+        there.generation += 1;
+        if there.settings.history == Readers::Joined {
+            begin_stay(tx, there.number, author.number, ends.last_id + 1)?;
+        }
+        if there.settings.access == RoomAccess::Hidden && author.number != 0 && there.owner != author.number {
+            tx.prepare_cached(
+                "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
+            )?
+            .execute([there.number, author.number])?;
         }
         return Ok(Outcome::Room(there));
     }
@@ -84,15 +153,17 @@ pub(super) fn make_room(
         looks.ascii,
         author.number
     ])?;
-    let name = name.as_str().to_owned();
-    Ok(Outcome::Room(StoredRoom {
-        number,
-        generation: 1,
-        name,
-        history: Readers::All,
-        keep: None,
-        topic: None,
-    }))
+    Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
+}
+
+/// Takes somebody off the list of a hidden room that they have left: they know its name, and may come back.
+pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<Outcome> {
+    tx.prepare_cached(
+        "DELETE FROM member WHERE room = ?1 AND identity = ?2 AND role = 'member'
+             AND EXISTS (SELECT 1 FROM room WHERE number = ?1 AND access = 'hidden')",
+    )?
+    .execute([room, identity])?;
+    Ok(Outcome::Done)
 }
 
 /// Lets somebody be in a room from the entry `first` on, unless they are already.
@@ -113,7 +184,8 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
     let is_needed: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)
-                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)",
+                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)
+                 OR EXISTS (SELECT 1 FROM room JOIN account ON account.number = room.owner WHERE room.number = ?1)",
         )?
         .query_row([room], |row| row.get(0))?;
     if is_needed {
@@ -128,6 +200,10 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
         "DELETE FROM span WHERE room = ?1",
+        "DELETE FROM member WHERE room = ?1",
+        "DELETE FROM ban WHERE room = ?1",
+        "DELETE FROM mute WHERE room = ?1",
+        "DELETE FROM spoken WHERE room = ?1",
         "DELETE FROM marker WHERE conversation = ?1",
         "DELETE FROM room WHERE number = ?1",
         "DELETE FROM conversation WHERE number = ?1",
@@ -139,39 +215,102 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
 
 pub(super) fn set_room(
     tx: &Transaction<'_>,
+    meta: &Meta,
     author: &Author,
-    room: u64,
-    setting: RoomSetting,
+    number: u64,
+    setting: &RoomSetting,
     members: &[u64],
-    may: bool,
-    last_id: u64,
+    ends: &mut Ends,
 ) -> rusqlite::Result<Outcome> {
-    let found = tx
-        .prepare_cached(&format!("SELECT {ROOM}, owner FROM room WHERE number = ?1"))?
-        .query_row([room], |row| Ok((room_of(row)?, row.get::<_, u64>(8)?)))
-        .optional()?;
-    let Some((stored, owner)) = found else {
+    let Some(stored) = room(tx, number)? else {
         return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
     };
-    if !may && owner != author.number {
-        return refuse(Code::Denied, "only who made the room, and operators, can change its settings");
+    if authority::role_in(tx, number, author)? < Action::ChangeSettings.least() {
+        return refuse(
+            Code::Denied,
+            "only the room's owner, and operators, can change its settings; ROLE shows who",
+        );
     }
-    let (mut history, mut keep) = (stored.history, stored.keep);
-    match setting {
-        RoomSetting::Keep(to) => keep = to,
-        RoomSetting::History(to) => {
-            if to != history {
-                change_readers(tx, room, (history, to), members, last_id)?;
-            }
-            history = to;
+    let is_lobby = RoomName::LOBBY.fold().as_str() == stored.name;
+    let mut settings = stored.settings;
+    let shuts = match setting {
+        RoomSetting::Access(access) => *access != RoomAccess::Public,
+        RoomSetting::Join(rank) | RoomSetting::Read(rank) => *rank != Rank::All,
+        _ => false,
+    };
+    if is_lobby && shuts {
+        return refuse(Code::Denied, "everybody comes into the lobby: it stays public, and open to all");
+    }
+    let (name, value) = match setting {
+        RoomSetting::Keep(to) => {
+            settings.keep = *to;
+            ("keep", to.map_or_else(|| "default".to_owned(), |keep| keep.to_string()))
         }
-    }
-    tx.prepare_cached("UPDATE room SET history = ?2, keep = ?3 WHERE number = ?1")?.execute(params![
-        room,
-        history.word(),
-        keep.map(|keep| keep.to_string())
+        RoomSetting::History(to) => {
+            if *to != settings.history {
+                change_readers(tx, number, (settings.history, *to), members, ends.last_id)?;
+            }
+            settings.history = *to;
+            ("history", to.word().to_owned())
+        }
+        RoomSetting::Access(to) => {
+            if *to != RoomAccess::Public && settings.access == RoomAccess::Public {
+                // Who is in it stays in it.
+                for member in members.iter().filter(|member| **member != stored.owner) {
+                    tx.prepare_cached(
+                        "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
+                    )?
+                    .execute([number, *member])?;
+                }
+            }
+            settings.access = *to;
+            ("access", to.word().to_owned())
+        }
+        RoomSetting::Join(to) => {
+            settings.join = *to;
+            ("join", to.word().to_owned())
+        }
+        RoomSetting::Read(to) => {
+            settings.read = *to;
+            ("read", to.word().to_owned())
+        }
+        RoomSetting::Send(to) => {
+            settings.send = *to;
+            ("send", to.word().to_owned())
+        }
+        RoomSetting::Invite(to) => {
+            settings.invite = *to;
+            ("invite", to.word().to_owned())
+        }
+        RoomSetting::Slow(to) => {
+            settings.slow = *to;
+            ("slow", to.map_or_else(|| "off".to_owned(), |slow| slow.to_string()))
+        }
+        RoomSetting::Description(to) => {
+            settings.description.clone_from(to);
+            ("description", String::new())
+        }
+    };
+    tx.prepare_cached(
+        "UPDATE room SET history = ?2, keep = ?3, access = ?4, may_join = ?5, may_read = ?6, may_send = ?7,
+             may_invite = ?8, slow = ?9, description = ?10 WHERE number = ?1",
+    )?
+    .execute(params![
+        number,
+        settings.history.word(),
+        settings.keep.map(|keep| keep.to_string()),
+        settings.access.word(),
+        settings.join.word(),
+        settings.read.word(),
+        settings.send.word(),
+        settings.invite.word(),
+        settings.slow.map_or(0, Period::millis),
+        settings.description
     ])?;
-    Ok(Outcome::Set { history, keep })
+    authority::guard_room(tx, number)?;
+    let note = AuditNote::new("set", &stored.name, format!("{name} {value}").trim_end());
+    audit::record(tx, meta.time, ends, author, &note)?;
+    Ok(Outcome::Set(Box::new(settings)))
 }
 
 /// Lets other people read what will be said in a room. What was said before stays with those who could read it then: a

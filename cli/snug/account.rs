@@ -1,0 +1,591 @@
+//! Accounts from the shell: `snug register`, `join`, `invite`, `login`, `logout`, `passwd`, `unregister`, `key`, `token`,
+//! `status`, `profile`.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use snug_client::{Address, Client, FileAccounts, Invite, Login};
+use snug_protocol::envelope::{decode_public_key, encode_public_key};
+use snug_protocol::{Body, Command, KeyChange, Nick, Period, Presence, ProfileChange, Scope, TokenChange};
+use zeroize::Zeroizing;
+
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+/// Make an account on the server, with a key of this machine; from then on `snug` is that account there
+///
+/// The key is made in ~/.config/snug/key if there is none. `snug passwd` adds a password, for other devices.
+#[derive(Args)]
+pub(crate) struct Register {
+    /// The account's name
+    name: String,
+
+    /// Ask for a password as well, or read it from the first line of stdin if that is no terminal
+    #[arg(long)]
+    password: bool,
+
+    /// The token of an invite (`snug join` takes the whole line)
+    #[arg(long, value_name = "TOKEN")]
+    invite: Option<String>,
+
+    #[command(flatten)]
+    label: Label,
+}
+
+#[derive(Args)]
+struct Label {
+    /// What this machine's key is called in the account [default: its host name]
+    #[arg(long, value_name = "LABEL")]
+    label: Option<String>,
+}
+
+impl Label {
+    fn get(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let label: String = self.label.clone().unwrap_or_else(host);
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let label: String = label.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
+        if label.is_empty() { "key".to_owned() } else { label }
+    }
+}
+
+impl Register {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let address = first_address(common)?;
+        let password = if self.password { Some(new_password()?) } else { None };
+        make_account(common, &address, &self.name, self.invite.as_deref(), password, &self.label.get()).await
+    }
+}
+
+/// Use an invite: trust the server that it names, and make an account there
+#[derive(Args)]
+pub(crate) struct Join {
+    /// The line that `snug invite` printed
+    invite: Invite,
+
+    /// The account's name [default: --nick, $SNUG_NICK, $USER]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Ask for a password as well
+    #[arg(long)]
+    password: bool,
+
+    #[command(flatten)]
+    label: Label,
+}
+
+impl Join {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let Invite { address, token } = self.invite;
+        let name = match self.name {
+            Some(name) => name,
+            None => place::wanted_name(common).ok_or_else(|| {
+                Failure::new(Exit::Usage, "say how you want to be called: snug join --name NAME <invite>")
+            })?,
+        };
+        let password = if self.password { Some(new_password()?) } else { None };
+        let Address::Tcp { pin: Some(pin), .. } = &address else {
+            return Err(Failure::new(Exit::Usage, "the invite names no fingerprint"));
+        };
+        let trust = place::trust(common)?;
+        let server = address.to_string();
+        if let Some(known) = trust.known.find(&server)?
+            && known != *pin
+        {
+            return Err(crate::trust::changed(&address, known, *pin));
+        }
+        make_account(common, &address, &name, Some(&token), password, &self.label.get()).await?;
+        // It has shown the key that the invite names.
+        crate::trust::remember(&*trust.known, &address, *pin)?;
+        Ok(output::print(&format!("from now on: snug --server {server} tail '#lobby'"))?)
+    }
+}
+
+async fn make_account(
+    common: &Common,
+    address: &Address,
+    name: &str,
+    invite: Option<&str>,
+    password: Option<Zeroizing<String>>,
+    label: &str,
+) -> Result<(), Failure> {
+    let nick = Nick::parse(name)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{name:?} is no name to go by: {error}")))?;
+    let accounts = accounts()?;
+    if let Some(account) = accounts.account(address)? {
+        let text =
+            format!("you are {account} on {address} already; `snug logout` first, to be somebody else there");
+        return Err(Failure::new(Exit::Identity, text));
+    }
+    let key = accounts.key().map_err(|error| key_failure(&accounts, &error))?;
+    let trust = place::trust(common)?;
+    let secrets = (password.as_ref().map(|password| password.as_str()), Some((&key, label)));
+    place::asking(&*trust.known, || snug_client::register(address, &trust, (&nick, invite), secrets)).await?;
+    accounts.remember(address, Some(nick.as_str()))?;
+    output::print(&format!("you are {nick} on {address}"))?;
+    Ok(())
+}
+
+/// Make an invite: one line that makes one account, to be pasted to a friend
+#[derive(Args)]
+pub(crate) struct Invitation {
+    /// How long it is good for: 30m, 12h, 7d [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    expires: Option<Period>,
+
+    /// The address to name in it [default: what the server's settings say]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address: Option<String>,
+}
+
+impl Invitation {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let client = client(common).await?;
+        let answer = client.ask(Command::Invite { to: None, expires: self.expires }).await?;
+        let line = answer.ok.line();
+        let (address, fingerprint) = (line.tags.get("address"), line.tags.get("fingerprint"));
+        let Body::Ok { params: Some(token), .. } = line.body else {
+            return Err(Failure::new(Exit::Refused, "the server made no invite"));
+        };
+        let address = match self.address.or(address.map(|address| address.into_owned())) {
+            Some(address) => address,
+            None => {
+                let text = "the server takes no connections over TCP; set listen.tcp, or name an --address";
+                return Err(Failure::new(Exit::Refused, text));
+            }
+        };
+        let address = reachable(&address);
+        let pinned = format!("snug://{address}/#{}", fingerprint.unwrap_or_default());
+        let address: Address = pinned
+            .parse()
+            .map_err(|error: snug_client::AddressError| Failure::new(Exit::Usage, error.to_string()))?;
+        let invite = Invite { address, token: token.to_owned() }.to_string();
+        if common.json {
+            let mut object = serde_json::Map::new();
+            object.insert("invite".to_owned(), invite.into());
+            return Ok(output::print(&output::json(object))?);
+        }
+        Ok(output::print(&invite)?)
+    }
+}
+
+/// An address that others can reach: "every address" is this machine's name.
+fn reachable(address: &str) -> String {
+    let port = |rest: &str| format!("{}{rest}", rustix::system::uname().nodename().to_string_lossy());
+    match (address.strip_prefix("0.0.0.0:"), address.strip_prefix("[::]:")) {
+        (Some(rest), _) | (_, Some(rest)) => port(&format!(":{rest}")),
+        _ => address.to_owned(),
+    }
+}
+
+/// Be an account of the server from now on: log in by password once, and add this machine's key to it
+#[derive(Args)]
+pub(crate) struct LogIn {
+    /// The account's name
+    name: String,
+
+    #[command(flatten)]
+    label: Label,
+}
+
+impl LogIn {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let address = first_address(common)?;
+        let accounts = accounts()?;
+        let key = accounts.key().map_err(|error| key_failure(&accounts, &error))?;
+        let password = password_from(&format!("Password of {}: ", self.name))?;
+        let login = Login::Password { account: self.name.clone(), password };
+        let (client, events) = place::connect_as(common, &address, login).await?;
+        let account = place::own_nick(&events).await.unwrap_or(self.name);
+        drop(events);
+        let public = encode_public_key(&key.public_key());
+        let label = self.label.get();
+        let added = client.ask(Command::Key { change: KeyChange::Add(&public, &label) }).await;
+        match added {
+            Ok(_) => {}
+            // It is there already, or a key of that name is: the fingerprint tells.
+            Err(error) => {
+                let rows = client.ask(Command::Key { change: KeyChange::List }).await?.rows;
+                let own = key.public_key().fingerprint().to_string();
+                let is_there = rows.iter().any(
+                    |row| matches!(row.line().body, Body::Key { fingerprint, .. } if fingerprint == own),
+                );
+                if !is_there {
+                    return Err(error.into());
+                }
+            }
+        }
+        accounts.remember(&address, Some(&account))?;
+        Ok(output::print(&format!("you are {account} on {address}"))?)
+    }
+}
+
+/// Forget which account one has on the server; its key stays in the account (`snug key remove`)
+pub(crate) fn log_out(common: &Common) -> Result<(), Failure> {
+    let address = first_address(common)?;
+    let accounts = accounts()?;
+    let Some(account) = accounts.account(&address)? else {
+        return Err(Failure::new(
+            Exit::NotFound,
+            format!("you have no account on {address} that is written down here"),
+        ));
+    };
+    accounts.remember(&address, None)?;
+    Ok(output::print(&format!("{account} on {address} is forgotten"))?)
+}
+
+/// Change the account's password, or set a first one
+pub(crate) async fn passwd(common: &Common, of: Option<String>) -> Result<(), Failure> {
+    let client = client(common).await?;
+    let account = match &of {
+        Some(name) => Some(
+            Nick::parse(name)
+                .map_err(|error| Failure::new(Exit::Usage, format!("{name:?} is no name: {error}")))?
+                .into_owned(),
+        ),
+        None => None,
+    };
+    let old = match &of {
+        Some(_) => None,
+        None => Some(password_from("Old password (empty if there is none): ")?).filter(|old| !old.is_empty()),
+    };
+    let new = new_password()?;
+    let command = Command::Password {
+        new: new.as_str().into(),
+        old: old.as_ref().map(|old| old.as_str().into()),
+        account,
+    };
+    client.ask(command).await?;
+    Ok(output::print("the password is changed")?)
+}
+
+/// Delete the account
+#[derive(Args)]
+pub(crate) struct Unregister {
+    /// Its name, to be sure
+    name: String,
+}
+
+impl Unregister {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let name = Nick::parse(&self.name)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{:?} is no name: {error}", self.name)))?;
+        let client = client(common).await?;
+        client.ask(Command::Unregister { name: name.clone() }).await?;
+        for address in place::addresses(common)? {
+            if let Ok(accounts) = accounts()
+                && accounts
+                    .account(&address)?
+                    .is_some_and(|account| Nick::parse(&account).is_ok_and(|own| own.fold() == name.fold()))
+            {
+                accounts.remember(&address, None)?;
+            }
+        }
+        Ok(output::print(&format!("the account {name} is deleted"))?)
+    }
+}
+
+/// The keys that log in to the account
+#[derive(Subcommand)]
+pub(crate) enum Key {
+    /// List them
+    List,
+    /// Print this machine's public key, and make the key if there is none
+    Show,
+    /// Add a public key, as `snug key show` prints it on another machine
+    Add {
+        /// The public key
+        key: String,
+        /// What to call it
+        label: String,
+    },
+    /// Remove one
+    Remove {
+        /// What it is called
+        label: String,
+    },
+}
+
+impl Key {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        if matches!(self, Key::Show) {
+            let accounts = accounts()?;
+            let key = accounts.key().map_err(|error| key_failure(&accounts, &error))?;
+            return Ok(output::print(&encode_public_key(&key.public_key()))?);
+        }
+        if let Key::Add { key, .. } = &self
+            && decode_public_key(key).is_none()
+        {
+            return Err(Failure::new(Exit::Usage, "this is no public key as `snug key show` prints it"));
+        }
+        let client = client(common).await?;
+        let change = match &self {
+            Key::List | Key::Show => KeyChange::List,
+            Key::Add { key, label } => KeyChange::Add(key, label),
+            Key::Remove { label } => KeyChange::Remove(label),
+        };
+        for row in client.ask(Command::Key { change }).await?.rows {
+            let line = row.line();
+            let Body::Key { label, fingerprint, added } = line.body else { continue };
+            output::row(
+                common.json,
+                &[("label", label), ("fingerprint", fingerprint), ("added", added)],
+                &format!("{label:<20} {fingerprint}  {}", output::moment_of(added)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Tokens, with which scripts do one thing and nothing else
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Make one; it is printed this once
+    Create {
+        /// What to call it
+        label: String,
+        /// What it may do: send, read, edit, all, or verbs, with commas between
+        #[arg(long, value_name = "WHAT")]
+        may: Option<String>,
+        /// A room in which alone it works; may be given several times
+        #[arg(long = "room", value_name = "ROOM")]
+        rooms: Vec<String>,
+        /// Commands per minute
+        #[arg(long, value_name = "NUMBER")]
+        rate: Option<u32>,
+        /// When it ends: 12h, 90d [default: never]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Period>,
+    },
+    /// List them
+    List,
+    /// Revoke one, and end its sessions
+    Revoke {
+        /// What it is called
+        label: String,
+    },
+}
+
+impl Token {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let change = match &self {
+            Token::List => TokenChange::List,
+            Token::Revoke { label } => TokenChange::Remove(label),
+            Token::Create { label, may, rooms, rate, expires } => {
+                let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
+                let scope = Scope::parse(may.as_deref().unwrap_or("all"), &rooms.join(","), &rate)
+                    .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+                TokenChange::Add { label, scope, expires: *expires }
+            }
+        };
+        let client = client(common).await?;
+        let answer = client.ask(Command::Token { change }).await?;
+        for row in &answer.rows {
+            let line = row.line();
+            let Body::Token { label, added } = line.body else { continue };
+            let tag = |name| line.tags.get(name).map(|value| value.into_owned()).unwrap_or_default();
+            let (may, rooms, rate, expires) = (tag("may"), tag("rooms"), tag("rate"), tag("expires"));
+            let where_ = if rooms.is_empty() { "everywhere" } else { &rooms };
+            let until = if expires.is_empty() {
+                "never ends".to_owned()
+            } else {
+                format!("ends {}", output::moment_of(&expires))
+            };
+            let shown = format!("{label:<20} {may} in {where_}, {until}");
+            let fields = [
+                ("label", label),
+                ("added", added),
+                ("may", &may),
+                ("rooms", &rooms),
+                ("rate", &rate),
+                ("expires", &expires),
+            ];
+            output::row(common.json, &fields, &shown)?;
+        }
+        let line = answer.ok.line();
+        if let (Token::Create { label, .. }, Body::Ok { params: Some(params), .. }) = (&self, &line.body) {
+            let token = params.rsplit(' ').next().unwrap_or_default();
+            output::row(common.json, &[("label", label), ("token", token)], token)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum How {
+    Online,
+    Away,
+    Busy,
+}
+
+/// Tell how one is here, as long as another session of one's own lasts
+#[derive(Args)]
+pub(crate) struct Status {
+    how: How,
+    /// A few words about it
+    text: Vec<String>,
+}
+
+impl Status {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let client = client(common).await?;
+        let presence = match self.how {
+            How::Online => Presence::Online,
+            How::Away => Presence::Away,
+            How::Busy => Presence::Busy,
+        };
+        let text = Some(self.text.join(" ")).filter(|text| !text.is_empty()).map(Into::into);
+        client.ask(Command::Status { presence, text }).await?;
+        Ok(())
+    }
+}
+
+/// Show somebody's profile, or change one's own
+#[derive(Args)]
+pub(crate) struct Profile {
+    /// Whose [default: one's own]
+    whom: Option<String>,
+
+    /// A name to show; empty takes it away
+    #[arg(long, value_name = "NAME")]
+    display: Option<String>,
+
+    /// A colour, #rrggbb; empty takes it away
+    #[arg(long, value_name = "COLOUR")]
+    colour: Option<String>,
+
+    /// A picture, PNG, JPEG, WebP or GIF of less than 64 KiB; empty takes it away
+    #[arg(long, value_name = "FILE")]
+    avatar: Option<PathBuf>,
+
+    /// Write the picture to this new file
+    #[arg(long, value_name = "FILE", conflicts_with = "avatar")]
+    save_avatar: Option<PathBuf>,
+}
+
+impl Profile {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (client, events) = place::connect(common, Part::Asker).await?;
+        let own = place::own_nick(&events).await.unwrap_or_default();
+        drop(events);
+        let name = self.whom.clone().unwrap_or(own);
+        let nick = Nick::parse(&name)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{name:?} is no name: {error}")))?;
+        for (part, value) in [("display", &self.display), ("colour", &self.colour)] {
+            let Some(value) = value else { continue };
+            let change = match value.is_empty() {
+                true => ProfileChange::Clear(part),
+                false => ProfileChange::Set(part, value.as_str().into()),
+            };
+            client.ask(Command::Profile { nick: nick.clone(), change }).await?;
+        }
+        if let Some(file) = &self.avatar {
+            if file.as_os_str().is_empty() {
+                let change = ProfileChange::Clear("avatar");
+                client.ask(Command::Profile { nick: nick.clone(), change }).await?;
+            } else {
+                set_avatar(&client, &nick, file).await?;
+            }
+        }
+        if let Some(file) = &self.save_avatar {
+            return save_avatar(&client, &nick, file).await;
+        }
+        if self.display.is_some() || self.colour.is_some() || self.avatar.is_some() {
+            return Ok(());
+        }
+        let change = ProfileChange::Ask(None);
+        for row in client.ask(Command::Profile { nick, change }).await?.rows {
+            let line = row.line();
+            let Body::Profile { nick, item } = line.body else { continue };
+            let (part, value) = item.split_once('=').unwrap_or((item, ""));
+            let shown = format!("{part:<8} {}", output::visible(value));
+            output::row(common.json, &[("nick", nick), ("name", part), ("value", value)], &shown)?;
+        }
+        Ok(())
+    }
+}
+
+async fn set_avatar(client: &Client, nick: &Nick<'_>, file: &PathBuf) -> Result<(), Failure> {
+    let failed = |what: String| Failure::new(Exit::Usage, format!("{}: {what}", file.display()));
+    let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > snug_protocol::limits::BYTES {
+        return Err(failed(format!(
+            "it has {} bytes; a picture has at most {}",
+            bytes.len(),
+            snug_protocol::limits::BYTES
+        )));
+    }
+    let kind = match bytes.get(..12).unwrap_or(&bytes) {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'G', b'I', b'F', b'8', ..] => "image/gif",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => "image/webp",
+        _ => return Err(failed("it is no PNG, JPEG, WebP or GIF".to_owned())),
+    };
+    let change = ProfileChange::Set("avatar", kind.into());
+    client.ask_with(Command::Profile { nick: nick.clone(), change }, bytes).await?;
+    Ok(())
+}
+
+async fn save_avatar(client: &Client, nick: &Nick<'_>, file: &PathBuf) -> Result<(), Failure> {
+    let change = ProfileChange::Ask(Some("avatar"));
+    let answer = client.ask(Command::Profile { nick: nick.clone(), change }).await?;
+    let Some(bytes) = answer.rows.iter().find_map(|row| row.bytes()) else {
+        return Err(Failure::new(Exit::NotFound, format!("{nick} has no picture")));
+    };
+    let mut made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
+    made.write_all(bytes)?;
+    Ok(())
+}
+
+/// A connection that asks and does not listen.
+async fn client(common: &Common) -> Result<Client, Failure> {
+    let (client, events) = place::connect(common, Part::Asker).await?;
+    drop(events);
+    Ok(client)
+}
+
+/// The one server that is meant, where it matters which.
+fn first_address(common: &Common) -> Result<Address, Failure> {
+    place::addresses(common)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::new(Exit::NoServer, "no server is named"))
+}
+
+fn accounts() -> Result<FileAccounts, Failure> {
+    place::accounts()
+        .ok_or_else(|| Failure::new(Exit::Identity, "there is no home to keep a key in; set HOME"))
+}
+
+fn key_failure(accounts: &FileAccounts, error: &io::Error) -> Failure {
+    Failure::new(Exit::Identity, format!("cannot use the key in {}: {error}", accounts.key_path().display()))
+}
+
+/// A new password: asked for twice at a terminal.
+fn new_password() -> Result<Zeroizing<String>, Failure> {
+    let password = password_from("New password: ")?;
+    if io::stdin().is_terminal() && password_from("Once more: ")? != password {
+        return Err(Failure::new(Exit::Usage, "the two are not the same"));
+    }
+    Ok(password)
+}
+
+/// A password from the terminal, unseen; or if stdin is no terminal, the next line of it.
+fn password_from(question: &str) -> Result<Zeroizing<String>, Failure> {
+    if !io::stdin().is_terminal() {
+        let mut line = Zeroizing::new(String::new());
+        io::stdin().lock().read_line(&mut line)?;
+        return Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()));
+    }
+    let asked = rpassword::prompt_password(question);
+    asked.map(Zeroizing::new).map_err(|error| Failure::new(Exit::Usage, format!("no password: {error}")))
+}

@@ -1,0 +1,206 @@
+//! `snug room`: what a room is, who is in charge of it, and keeping it in order.
+
+use clap::Subcommand;
+use snug_client::Client;
+use snug_protocol::{Body, Command, Nick, Period, Place, Role, RoomName, escape_text, unescape_text};
+
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+/// Rooms: their settings, who is what, and keeping order
+#[derive(Subcommand)]
+pub(crate) enum Room {
+    /// Make a room; as an account's it stays
+    Create {
+        /// Its name, with its #
+        room: String,
+        /// public, hidden or invite
+        #[arg(long, value_name = "ACCESS")]
+        access: Option<String>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+    },
+    /// Show its settings
+    Show { room: String },
+    /// Change a setting: access, join, read, send, invite, slow, description, history or keep
+    Set { room: String, name: String, value: Vec<String> },
+    /// Put somebody on its list
+    Invite { room: String, whom: String },
+    /// Show who is what in it; or make somebody owner, moderator, member or none
+    Role { room: String, whom: Option<String>, role: Option<String> },
+    #[command(flatten)]
+    Order(Order),
+}
+
+/// Keeping order, in a room or with * on the whole server.
+#[derive(Subcommand)]
+pub(crate) enum Order {
+    /// Put somebody out
+    Kick { place: String, whom: String, reason: Vec<String> },
+    /// Keep somebody out; without WHO, list who is
+    Ban {
+        place: String,
+        /// A nick; on the server (*) also an address or range, or a token as account/label
+        who: Option<String>,
+        reason: Vec<String>,
+        /// For how long: 30m, 12h, 7d [default: for ever]
+        #[arg(long, value_name = "TIME")]
+        expires: Option<Period>,
+    },
+    /// Take a ban back
+    Unban { place: String, who: String },
+    /// Let somebody hear and not speak: for a time, or off
+    Mute { place: String, whom: String, time: String, reason: Vec<String> },
+}
+
+impl Room {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (client, events) = place::connect(common, Part::Asker).await?;
+        drop(events);
+        match self {
+            Room::Order(order) => order.run(&client, common).await,
+            Room::Create { room, access, description } => {
+                let room = room_name(&room)?;
+                client.ask(Command::Join { room: room.clone() }).await?;
+                for (name, value) in [("access", access), ("description", description)] {
+                    if let Some(value) = value {
+                        let change = Some((name, value.into()));
+                        client.ask(Command::Set { room: room.clone(), change }).await?;
+                    }
+                }
+                show(&client, &room, common).await
+            }
+            Room::Show { room } => show(&client, &room_name(&room)?, common).await,
+            Room::Set { room, name, value } => {
+                let value = value.join(" ");
+                if value.is_empty() {
+                    return Err(Failure::new(Exit::Usage, "a value is missing"));
+                }
+                let room = room_name(&room)?;
+                let change = Some((name.as_str(), value.into()));
+                client.ask(Command::Set { room, change }).await?;
+                Ok(())
+            }
+            Room::Invite { room, whom } => {
+                let (room, nick) = (room_name(&room)?, nick_of(&whom)?);
+                client.ask(Command::Invite { to: Some((room, nick)), expires: None }).await?;
+                Ok(())
+            }
+            Room::Role { room, whom, role } => {
+                let place = place_of(&room)?;
+                roles(&client, place, whom.as_deref(), role.as_deref(), common).await
+            }
+        }
+    }
+}
+
+impl Order {
+    pub(crate) async fn run(self, client: &Client, common: &Common) -> Result<(), Failure> {
+        let text = |words: Vec<String>| Some(words.join(" ")).filter(|text| !text.is_empty()).map(Into::into);
+        match self {
+            Order::Kick { place, whom, reason } => {
+                let (place, nick) = (place_of(&place)?, nick_of(&whom)?);
+                client.ask(Command::Kick { place, nick, reason: text(reason) }).await?;
+            }
+            Order::Ban { place, who, reason, expires } => {
+                let place = place_of(&place)?;
+                let command = Command::Ban { place, whom: who.as_deref(), reason: text(reason), expires };
+                for row in client.ask(command).await?.rows {
+                    let line = row.line();
+                    let Body::Ban { place, whom, until, reason } = &line.body else { continue };
+                    let reason = reason.as_deref().unwrap_or_default();
+                    let by = line.tags.get("by").unwrap_or_default();
+                    let end = if *until == "-" {
+                        "for ever".to_owned()
+                    } else {
+                        format!("until {}", output::moment_of(until))
+                    };
+                    let shown = format!("{place} {whom} {end}, by {by}: {reason}");
+                    let fields = [
+                        ("place", *place),
+                        ("who", whom),
+                        ("until", until),
+                        ("by", &*by),
+                        ("reason", reason),
+                    ];
+                    output::row(common.json, &fields, &shown)?;
+                }
+            }
+            Order::Unban { place, who } => {
+                client.ask(Command::Unban { place: place_of(&place)?, whom: &who }).await?;
+            }
+            Order::Mute { place, whom, time, reason } => {
+                let (place, nick) = (place_of(&place)?, nick_of(&whom)?);
+                let time = match time.as_str() {
+                    "off" => None,
+                    time => Some(
+                        time.parse()
+                            .map_err(|error| Failure::new(Exit::Usage, format!("{error}, or off")))?,
+                    ),
+                };
+                client.ask(Command::Mute { place, nick, time, reason: text(reason) }).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows who is what, or makes somebody something.
+pub(crate) async fn roles(
+    client: &Client,
+    place: Place<'static>,
+    nick: Option<&str>,
+    role: Option<&str>,
+    common: &Common,
+) -> Result<(), Failure> {
+    let nick = nick.map(nick_of).transpose()?;
+    let role = match role {
+        None => None,
+        Some("none") => Some(None),
+        Some(word) => match word.parse() {
+            Ok(role) if role > Role::Guest => Some(Some(role)),
+            _ => {
+                let text = "a role is owner, moderator, member or none in a room; operator, member or bot on the server (*)";
+                return Err(Failure::new(Exit::Usage, text));
+            }
+        },
+    };
+    for row in client.ask(Command::Role { place, nick, role }).await?.rows {
+        let line = row.line();
+        let Body::Role { place, nick, role } = line.body else { continue };
+        let fields = [("place", place), ("nick", nick), ("role", role)];
+        output::row(common.json, &fields, &format!("{nick:<20} {role}"))?;
+    }
+    Ok(())
+}
+
+async fn show(client: &Client, room: &RoomName<'static>, common: &Common) -> Result<(), Failure> {
+    for row in client.ask(Command::Set { room: room.clone(), change: None }).await?.rows {
+        let line = row.line();
+        let Body::Set { room, item } = line.body else { continue };
+        let (name, value) = item.split_once('=').unwrap_or((item, ""));
+        let value = unescape_text(value);
+        let shown = format!("{name:<12} {}", escape_text(&value));
+        output::row(common.json, &[("room", room), ("name", name), ("value", &value)], &shown)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn room_name(word: &str) -> Result<RoomName<'static>, Failure> {
+    RoomName::parse(word)
+        .map(RoomName::into_owned)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{word:?} is no room: {error}")))
+}
+
+pub(crate) fn nick_of(word: &str) -> Result<Nick<'static>, Failure> {
+    Nick::parse(word)
+        .map(Nick::into_owned)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{word:?} is no name: {error}")))
+}
+
+/// A room, or `*` for the server.
+pub(crate) fn place_of(word: &str) -> Result<Place<'static>, Failure> {
+    if word == "*" { Ok(Place::Server) } else { room_name(word).map(Place::Room) }
+}

@@ -1,0 +1,496 @@
+//! Authority: who is what, who may do what to whom, who is kept out or silenced.
+
+use rusqlite::{OptionalExtension, params};
+use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
+
+use super::{Ends, refuse};
+use crate::log::authority::bans;
+use crate::log::transaction::Transaction;
+use crate::log::{
+    AuditNote, Author, BanRow, Banned, Measure, Meta, NewEntry, Outcome, Rank, Refusal, Server,
+};
+
+/// What somebody is on the server.
+pub(super) fn server_role(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<Role> {
+    let role: Option<String> = tx
+        .prepare_cached("SELECT role FROM account WHERE number = ?1")?
+        .query_row([author.number], |row| row.get(0))
+        .optional()?;
+    let role = role.and_then(|role| role.parse().ok()).unwrap_or(Role::Guest);
+    Ok(role.max(author.by_origin))
+}
+
+/// What somebody is in a room: `Owner`, `Moderator`, `Member` for who is on its list, else nothing.
+fn room_role(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<Option<Role>> {
+    let owner: Option<u64> = tx
+        .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
+        .query_row([room], |row| row.get(0))
+        .optional()?;
+    if owner == Some(identity) && identity != 0 {
+        return Ok(Some(Role::Owner));
+    }
+    let role: Option<String> = tx
+        .prepare_cached("SELECT role FROM member WHERE room = ?1 AND identity = ?2")?
+        .query_row([room, identity], |row| row.get(0))
+        .optional()?;
+    Ok(role.and_then(|role| role.parse().ok()))
+}
+
+/// What somebody may do in a room: the role there, or on the server if that is more.
+pub(super) fn role_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusqlite::Result<Role> {
+    let server = server_role(tx, author)?;
+    Ok(match room_role(tx, room, author.number)? {
+        Some(role @ (Role::Owner | Role::Moderator)) => role.max(server),
+        _ => server,
+    })
+}
+
+/// Where somebody stands, as a room's settings see it. Operators have no place in a room that they were not given.
+pub(super) fn rank_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusqlite::Result<Rank> {
+    Ok(match room_role(tx, room, author.number)? {
+        Some(Role::Owner) => Rank::Owner,
+        Some(Role::Moderator) => Rank::Moderators,
+        Some(_) => Rank::Members,
+        None if server_role(tx, author)? >= Role::Bot => Rank::Accounts,
+        None => Rank::All,
+    })
+}
+
+/// Keeps `guard` true to what there is to be looked at with each message in a room.
+pub(super) fn guard_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE room SET guard = access != 'public' OR may_read != 'all' OR may_send != 'all' OR slow > 0
+             OR EXISTS (SELECT 1 FROM ban WHERE ban.room = number) OR EXISTS (SELECT 1 FROM mute WHERE mute.room = number)
+         WHERE number = ?1",
+    )?
+    .execute([room])?;
+    Ok(())
+}
+
+fn guard_server(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE state SET guard = EXISTS (SELECT 1 FROM ban WHERE room = 0) OR EXISTS (SELECT 1 FROM mute WHERE room = 0)",
+    )?
+    .execute([])?;
+    Ok(())
+}
+
+/// The ban that keeps somebody out of a room.
+pub(super) fn room_ban(
+    tx: &Transaction<'_>,
+    now: Timestamp,
+    room: u64,
+    author: &Author,
+) -> rusqlite::Result<Option<BanRow>> {
+    let found = bans(tx, room)?;
+    Ok(found.into_iter().find(|ban| ban.holds(now) && concerns(ban, author, None)))
+}
+
+/// The ban that keeps somebody off the server.
+pub(super) fn server_ban(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    author: &Author,
+    token: Option<&str>,
+) -> rusqlite::Result<Option<BanRow>> {
+    let found = bans(tx, 0)?;
+    Ok(found.into_iter().find(|ban| ban.holds(meta.time) && concerns(ban, author, token)))
+}
+
+/// Whether a ban is about somebody; `token` is what the token is called that they show.
+fn concerns(ban: &BanRow, author: &Author, token: Option<&str>) -> bool {
+    match ban.kind.as_str() {
+        "identity" => author.number != 0 && ban.value == author.number.to_string(),
+        "token" => token == Some(ban.value.as_str()),
+        _ => ban.network().zip(author.address).is_some_and(|(network, address)| network.contains(&address)),
+    }
+}
+
+/// Why somebody may not say something now, in a room or, without one, in private.
+pub(super) fn silence(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    room: Option<u64>,
+    author: &Author,
+    kind: EntryKind,
+) -> rusqlite::Result<Option<Refusal>> {
+    // The daemon itself, and bots of its own, are never in the way.
+    if author.by_origin == Role::Operator && author.number == 0 {
+        return Ok(None);
+    }
+    if let Some(ban) = server_ban(tx, meta, author, None)? {
+        return Ok(Some(Refusal::new(Code::Banned, ban.notice("this server"))));
+    }
+    let muted = |place: u64| -> rusqlite::Result<Option<i64>> {
+        tx.prepare_cached("SELECT until FROM mute WHERE room = ?1 AND identity = ?2 AND until > ?3")?
+            .query_row(params![place, author.number, meta.time.millis()], |row| row.get(0))
+            .optional()
+    };
+    // Whoever may not speak may still take back what was said.
+    let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
+    let mut until = if speaks { muted(0)? } else { None };
+    let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
+    if let Some(ban) = room_ban(tx, meta.time, room, author)? {
+        return Ok(Some(Refusal::new(Code::Banned, ban.notice("this room"))));
+    }
+    if !speaks {
+        return Ok(None);
+    }
+    until = until.or(muted(room)?);
+    if let Some(until) = until {
+        return Ok(Some(muted_until(meta, until)));
+    }
+    let (access, send, slow): (String, String, i64) = tx
+        .prepare_cached("SELECT access, may_send, slow FROM room WHERE number = ?1")?
+        .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rank = rank_in(tx, room, author)?;
+    if access != "public" && rank < Rank::Members {
+        return Ok(Some(Refusal::new(
+            Code::NoSuchRoom,
+            "there is no such room; ROOMS lists them, JOIN makes one",
+        )));
+    }
+    let needed = Rank::of_word(&send).unwrap_or(Rank::Owner);
+    let is_word = matches!(kind, EntryKind::Msg | EntryKind::Topic | EntryKind::Edit);
+    if is_word && rank < needed && role_in(tx, room, author)? < Role::Operator {
+        let text = format!("in this room only {} speak; SET shows its settings", spoken(needed));
+        let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };
+        return Ok(Some(Refusal::new(code, text)));
+    }
+    if kind == EntryKind::Msg && slow > 0 && rank < Rank::Moderators {
+        return slow_down(tx, meta, room, author.number, slow);
+    }
+    Ok(None)
+}
+
+fn spoken(rank: Rank) -> &'static str {
+    match rank {
+        Rank::All => "all",
+        Rank::Accounts => "those with an account",
+        Rank::Members => "its members",
+        Rank::Moderators => "its moderators",
+        Rank::Owner => "its owner",
+    }
+}
+
+fn muted_until(meta: &Meta, until: i64) -> Refusal {
+    let left = u64::try_from(until.saturating_sub(meta.time.millis())).unwrap_or(0);
+    Refusal::new(Code::Muted, format!("you are muted until {}", Timestamp::from_millis(until))).after(left)
+}
+
+/// Lets one message through in the time between two of one sender.
+fn slow_down(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    room: u64,
+    identity: u64,
+    slow: i64,
+) -> rusqlite::Result<Option<Refusal>> {
+    let last: Option<i64> = tx
+        .prepare_cached("SELECT time FROM spoken WHERE room = ?1 AND identity = ?2")?
+        .query_row([room, identity], |row| row.get(0))
+        .optional()?;
+    let now = meta.time.millis();
+    if let Some(last) = last
+        && now < last.saturating_add(slow)
+    {
+        let left = u64::try_from(last.saturating_add(slow) - now).unwrap_or(0);
+        return Ok(Some(
+            Refusal::new(Code::SlowDown, "the room is slow: wait before you speak again").after(left),
+        ));
+    }
+    Ok(None)
+}
+
+/// Notes that somebody spoke, if the room is slow.
+pub(super) fn spoke(tx: &Transaction<'_>, meta: &Meta, room: u64, identity: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO spoken (room, identity, time) SELECT number, ?2, ?3 FROM room WHERE number = ?1 AND slow > 0
+         ON CONFLICT (room, identity) DO UPDATE SET time = excluded.time",
+    )?
+    .execute(params![room, identity, meta.time.millis()])?;
+    Ok(())
+}
+
+/// Whether somebody may do something in a room, and to whom: nobody does it to a role as high as one's own.
+fn authorize(
+    tx: &Transaction<'_>,
+    room: u64,
+    author: &Author,
+    action: Action,
+    whom: Option<u64>,
+) -> rusqlite::Result<Option<Refusal>> {
+    let role = role_in(tx, room, author)?;
+    if role < action.least() {
+        let text = format!("this takes the role {} in this room; ROLE shows who has it", action.least());
+        return Ok(Some(Refusal::new(Code::Denied, text)));
+    }
+    let Some(whom) = whom.filter(|whom| *whom != author.number) else { return Ok(None) };
+    let theirs = role_in(tx, room, &Author { number: whom, ..Author::default() })?;
+    if theirs >= Role::Moderator && theirs >= role && role < Role::Operator {
+        return Ok(Some(Refusal::new(Code::Denied, "they have a role as high as yours")));
+    }
+    Ok(None)
+}
+
+/// Decides an act of authority in a room. If it may be, its entry is still to be written.
+pub(super) fn measure(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &mut Ends,
+    author: &Author,
+    (room, new): (u64, &NewEntry),
+    measure: &Measure,
+) -> rusqlite::Result<Option<Refusal>> {
+    let identity_of = |banned: &Banned| match banned {
+        Banned::Identity(number) => Some(*number),
+        Banned::Address(_) | Banned::Token(_) => None,
+    };
+    let refused = match measure {
+        Measure::Invite { whom } => invite(tx, room, author, *whom)?,
+        Measure::Kick { whom } => {
+            let refused = authorize(tx, room, author, Action::KickFromRoom, Some(*whom))?;
+            if refused.is_none() {
+                off_the_list(tx, room, *whom)?;
+            }
+            refused
+        }
+        Measure::Ban { whom, shown, reason, time } => {
+            let refused = authorize(tx, room, author, Action::BanFromRoom, identity_of(whom))?;
+            if refused.is_none() {
+                put_ban(
+                    tx,
+                    meta,
+                    room,
+                    author,
+                    (whom, shown, reason.as_deref(), time.map(|time| time.millis())),
+                )?;
+                if let Some(number) = identity_of(whom) {
+                    off_the_list(tx, room, number)?;
+                }
+            }
+            refused
+        }
+        Measure::Unban { whom } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
+            None => take_ban(tx, room, whom)?,
+            refused => refused,
+        },
+        Measure::Mute { whom, time } => {
+            let refused = authorize(tx, room, author, Action::MuteInRoom, Some(*whom))?;
+            if refused.is_none() {
+                put_mute(tx, meta, room, *whom, time.map(|time| time.millis()))?;
+            }
+            refused
+        }
+        Measure::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
+    };
+    if refused.is_none() {
+        guard_room(tx, room)?;
+        let event = match new.kind {
+            EntryKind::Invite => "invite",
+            EntryKind::Kick => "kick",
+            EntryKind::Ban => "ban",
+            EntryKind::Unban => "unban",
+            EntryKind::Mute => "mute",
+            _ => "role",
+        };
+        let text = new.text.as_deref().unwrap_or_default();
+        let (whom, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let name: String = tx
+            .prepare_cached("SELECT name FROM room WHERE number = ?1")?
+            .query_row([room], |row| row.get(0))?;
+        let detail = format!("{name} {rest}");
+        super::audit::record(tx, meta.time, ends, author, &AuditNote::new(event, whom, detail.trim_end()))?;
+    }
+    Ok(refused)
+}
+
+fn invite(tx: &Transaction<'_>, room: u64, author: &Author, whom: u64) -> rusqlite::Result<Option<Refusal>> {
+    let needed: String = tx
+        .prepare_cached("SELECT may_invite FROM room WHERE number = ?1")?
+        .query_row([room], |row| row.get(0))?;
+    let needed = Rank::of_word(&needed).unwrap_or(Rank::Owner);
+    let access: String = tx
+        .prepare_cached("SELECT access FROM room WHERE number = ?1")?
+        .query_row([room], |row| row.get(0))?;
+    let rank = rank_in(tx, room, author)?;
+    // To a public room everybody may come, so that everybody may tell somebody so, unless that was made a right.
+    let needed = if access == "public" && needed == Rank::Members { Rank::All } else { needed };
+    if rank < needed && role_in(tx, room, author)? < Role::Operator {
+        let text = format!("in this room only {} invite; SET shows its settings", spoken(needed));
+        return Ok(Some(Refusal::new(Code::Denied, text)));
+    }
+    tx.prepare_cached("INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')")?
+        .execute([room, whom])?;
+    Ok(None)
+}
+
+fn off_the_list(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM member WHERE room = ?1 AND identity = ?2")?.execute([room, identity])?;
+    Ok(())
+}
+
+fn set_role(
+    tx: &Transaction<'_>,
+    room: u64,
+    author: &Author,
+    whom: u64,
+    role: Option<Role>,
+) -> rusqlite::Result<Option<Refusal>> {
+    let before = room_role(tx, room, whom)?;
+    let is_own = whom == author.number;
+    let changes_power = [before, role].iter().any(|role| role.is_some_and(|role| role >= Role::Moderator));
+    let action = if changes_power { Action::ChangeRoleInRoom } else { Action::AdmitToRoom };
+    // Anybody may step down; but a room that has an owner keeps one until he names another.
+    let steps_down = is_own && role < before && before != Some(Role::Owner);
+    if is_own && before == Some(Role::Owner) && role != Some(Role::Owner) {
+        let text = "make somebody else the owner first: ROLE <room> <nick> owner";
+        return Ok(Some(Refusal::new(Code::Denied, text)));
+    }
+    if !steps_down && let Some(refused) = authorize(tx, room, author, action, None)? {
+        return Ok(Some(refused));
+    }
+    match role {
+        None => off_the_list(tx, room, whom)?,
+        Some(Role::Owner) => {
+            let owner: u64 = tx
+                .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
+                .query_row([room], |row| row.get(0))?;
+            if owner != whom && owner != 0 {
+                tx.prepare_cached(
+                    "INSERT OR REPLACE INTO member (room, identity, role) VALUES (?1, ?2, 'moderator')",
+                )?
+                .execute([room, owner])?;
+            }
+            off_the_list(tx, room, whom)?;
+            tx.prepare_cached("UPDATE room SET owner = ?2 WHERE number = ?1")?.execute([room, whom])?;
+        }
+        Some(role @ (Role::Moderator | Role::Member)) => {
+            if before == Some(Role::Owner) {
+                tx.prepare_cached("UPDATE room SET owner = 0 WHERE number = ?1")?.execute([room])?;
+            }
+            tx.prepare_cached("INSERT OR REPLACE INTO member (room, identity, role) VALUES (?1, ?2, ?3)")?
+                .execute(params![room, whom, role.word()])?;
+        }
+        Some(_) => {
+            let text = "a role in a room is owner, moderator, member or none";
+            return Ok(Some(Refusal::new(Code::BadParameter, text)));
+        }
+    }
+    if role.is_none() && before == Some(Role::Owner) {
+        tx.prepare_cached("UPDATE room SET owner = 0 WHERE number = ?1")?.execute([room])?;
+    }
+    Ok(None)
+}
+
+fn put_ban(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    place: u64,
+    author: &Author,
+    (whom, shown, reason, millis): (&Banned, &str, Option<&str>, Option<u64>),
+) -> rusqlite::Result<()> {
+    let (kind, value) = whom.write();
+    let until =
+        millis.map(|millis| meta.time.millis().saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)));
+    tx.prepare_cached("DELETE FROM ban WHERE until <= ?1")?.execute([meta.time.millis()])?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO ban (room, kind, value, shown, reason, author, time, until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![place, kind, value, shown, reason, author.nick, meta.time.millis(), until])?;
+    Ok(())
+}
+
+fn take_ban(tx: &Transaction<'_>, place: u64, whom: &Banned) -> rusqlite::Result<Option<Refusal>> {
+    let (kind, value) = whom.write();
+    let gone = tx
+        .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
+        .execute(params![place, kind, value])?;
+    let text = "there is no such ban; BAN with the room or * alone lists them";
+    Ok((gone == 0).then(|| Refusal::new(Code::NoSuchEntry, text)))
+}
+
+fn put_mute(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    place: u64,
+    whom: u64,
+    millis: Option<u64>,
+) -> rusqlite::Result<()> {
+    let now = meta.time.millis();
+    tx.prepare_cached("DELETE FROM mute WHERE until <= ?3 OR room = ?1 AND identity = ?2")?
+        .execute(params![place, whom, now])?;
+    if let Some(millis) = millis {
+        let until = now.saturating_add(i64::try_from(millis).unwrap_or(i64::MAX));
+        tx.prepare_cached("INSERT INTO mute (room, identity, until) VALUES (?1, ?2, ?3)")?
+            .execute(params![place, whom, until])?;
+    }
+    Ok(())
+}
+
+/// Decides something that holds on the whole server.
+pub(super) fn rule(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &mut Ends,
+    author: &Author,
+    rule: &Server,
+) -> rusqlite::Result<Outcome> {
+    if server_role(tx, author)? < Role::Operator {
+        return refuse(Code::Denied, "this takes an operator");
+    }
+    let is_account = |number: u64| -> rusqlite::Result<bool> {
+        tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)")?
+            .query_row([number], |row| row.get(0))
+    };
+    let mut outcome = Outcome::Done;
+    let note = match rule {
+        Server::Kick { nick, reason, .. } => {
+            AuditNote::new("kick", nick, format!("* {}", reason.as_deref().unwrap_or_default()).trim_end())
+        }
+        Server::Ban { whom, shown, reason, time } => {
+            if *whom == Banned::Identity(author.number) {
+                return refuse(Code::Denied, "you would keep yourself out");
+            }
+            put_ban(tx, meta, 0, author, (whom, shown, reason.as_deref(), time.map(|time| time.millis())))?;
+            let time = time.map_or_else(String::new, |time| format!("{time} "));
+            AuditNote::new(
+                "ban",
+                shown,
+                format!("* {time}{}", reason.as_deref().unwrap_or_default()).trim_end(),
+            )
+        }
+        Server::Unban { whom, shown } => {
+            if let Some(refusal) = take_ban(tx, 0, whom)? {
+                return Ok(Outcome::Refused(refusal));
+            }
+            AuditNote::new("unban", shown, "*")
+        }
+        Server::Mute { whom, nick, time, reason } => {
+            put_mute(tx, meta, 0, *whom, time.map(|time| time.millis()))?;
+            let time = time.map_or_else(|| "off".to_owned(), |time| time.to_string());
+            let detail = format!("* {time} {}", reason.as_deref().unwrap_or_default());
+            AuditNote::new("mute", nick, detail.trim_end())
+        }
+        Server::Role { whom, nick, role } => {
+            if !is_account(*whom)? {
+                return refuse(
+                    Code::NoSuchNick,
+                    &format!("{nick} has no account; roles on the server are accounts'"),
+                );
+            }
+            tx.prepare_cached("UPDATE account SET role = ?2 WHERE number = ?1")?
+                .execute(params![whom, role.word()])?;
+            tx.prepare_cached("UPDATE identity SET bot = ?2 WHERE number = ?1")?
+                .execute(params![whom, *role == Role::Bot])?;
+            if let Some(changed) = crate::log::accounts::account(tx, *whom)? {
+                outcome = Outcome::Account(Box::new(changed), None);
+            }
+            AuditNote::new("role", nick, format!("* {role}"))
+        }
+    };
+    guard_server(tx)?;
+    super::audit::record(tx, meta.time, ends, author, &note)?;
+    Ok(outcome)
+}

@@ -1,0 +1,137 @@
+//! Passwords: slow on purpose, so that they are compared on threads of their own, a few at a time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+use crate::core::Core;
+
+/// Lengths of a password in bytes.
+pub(crate) const SHORTEST: usize = 8;
+pub(crate) const LONGEST: usize = 512;
+
+/// Threads that compare at a time, and how many may wait for them.
+const THREADS: usize = 2;
+const WAITING: usize = 64;
+
+/// Something that takes a password's time.
+pub(crate) type Work = Box<dyn FnOnce(&Arc<Core>) + Send>;
+
+/// What waits for the threads. They live while there is something to do.
+#[derive(Default)]
+pub(crate) struct Passwords {
+    queue: Mutex<Queue>,
+    /// Passwords that were made or compared.
+    count: AtomicU64,
+    /// Whether all is done at once, by whoever asks: in tests.
+    is_inline: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Work>,
+    threads: usize,
+}
+
+/// Something to compare with where there is no account, so that it takes the same time.
+static NOBODY: LazyLock<String> =
+    LazyLock::new(|| make("nobody has this password", &[7; 16]).unwrap_or_default());
+
+/// The PHC string of a password: Argon2id with OWASP's parameters (19 MiB, two passes, one lane), which are the crate's.
+fn make(password: &str, salt: &[u8; 16]) -> Option<String> {
+    let hash: PasswordHash = Argon2::default().hash_password_with_salt(password.as_bytes(), salt).ok()?;
+    Some(hash.to_string())
+}
+
+impl Passwords {
+    /// Makes the PHC string of a password. `None` if there is no memory for it.
+    pub(crate) fn hash(&self, password: &str, salt: &[u8; 16]) -> Option<String> {
+        self.count.fetch_add(1, Relaxed);
+        make(password, salt)
+    }
+
+    /// Whether a password is the one of a PHC string. Without one it takes as long, and is not.
+    pub(crate) fn verify(&self, password: &str, with: Option<&str>) -> bool {
+        self.count.fetch_add(1, Relaxed);
+        let Ok(hash) = PasswordHash::new(with.unwrap_or(&NOBODY)) else { return false };
+        let is_right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
+        is_right && with.is_some()
+    }
+
+    /// How many were made or compared.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
+    /// Lets whoever asks do the work.
+    #[cfg(test)]
+    pub(crate) fn set_inline(&self) {
+        self.is_inline.store(true, Relaxed);
+    }
+}
+
+/// Whether few enough wait that another one can. Asked before anything is begun, so that it is no promise.
+#[must_use]
+pub(crate) fn has_room(core: &Core) -> bool {
+    core.passwords.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting.len() < WAITING
+}
+
+/// Does something on a thread for passwords.
+pub(crate) fn submit(core: &Arc<Core>, work: Work) {
+    let passwords = &core.passwords;
+    if passwords.is_inline.load(Relaxed) {
+        return work(core);
+    }
+    let mut queue = passwords.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.waiting.push_back(work);
+    if queue.threads < THREADS {
+        let shared = Arc::clone(core);
+        let spawned =
+            std::thread::Builder::new().name("snug-password".to_owned()).spawn(move || run(&shared));
+        match spawned {
+            Ok(_) => queue.threads += 1,
+            // The next one tries again.
+            Err(error) => tracing::error!(%error, "there is no thread for passwords"),
+        }
+    }
+}
+
+fn run(core: &Arc<Core>) {
+    loop {
+        let work = {
+            let mut queue = core.passwords.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            match queue.waiting.pop_front() {
+                Some(work) => work,
+                None => {
+                    queue.threads -= 1;
+                    return;
+                }
+            }
+        };
+        // What panics costs its own answer and no thread.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(core))).is_err() {
+            tracing::error!("a password could not be worked on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_only_itself() {
+        let passwords = Passwords::default();
+        let made = passwords.hash("correct horse", &[3; 16]).expect("memory");
+        assert!(made.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{made}");
+        assert!(passwords.verify("correct horse", Some(&made)));
+        assert!(!passwords.verify("correct hors", Some(&made)));
+        assert!(!passwords.verify("nobody has this password", None), "nobody's is nobody's");
+        assert!(!passwords.verify("x", Some("no hash")));
+        assert_eq!(passwords.count(), 5);
+    }
+}

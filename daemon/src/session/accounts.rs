@@ -1,0 +1,808 @@
+//! Verbs about accounts: REGISTER, AUTH, PASSWORD, UNREGISTER, KEY, TOKEN, and INVITE to the server.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ring::digest;
+use snug_protocol::envelope::{decode_public_key, decode_signature};
+use snug_protocol::{
+    Body, Code, Credential, Entrance, KeyChange, Nick, Period, ServerLine, TagBuilder, TokenChange,
+};
+use zeroize::Zeroizing;
+
+use super::link::{deliver_missed, leave_lobby_if_banned};
+use super::{Answer, Answered, Origin, Session, refusal};
+use crate::config::Registration;
+use crate::core::Core;
+use crate::deliver::Reply;
+use crate::log::{
+    self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, Refusal, Store, StoredAccount,
+    TokenHash, View,
+};
+use crate::passwords::{self, LONGEST, SHORTEST};
+use crate::peer::{Ending, Peer};
+use crate::registry::{self, Proof};
+use crate::throttle::Quota;
+use crate::writer::Submission;
+
+/// Tries to log in to one account from one address.
+const LOGINS: Quota = Quota { burst: 5, interval: Duration::from_secs(30) };
+
+/// Tries to log in to one account from addresses from which it never came, all together.
+const STRANGERS: Quota = Quota { burst: 20, interval: Duration::from_secs(60) };
+
+/// Wrong tries from one address, to whatever account.
+const LOGIN_ADDRESSES: Quota = Quota { burst: 30, interval: Duration::from_secs(10) };
+
+/// Accounts made from one address.
+const REGISTRATIONS: Quota = Quota { burst: 50, interval: Duration::from_secs(60) };
+
+/// How long an invite to the server is good for.
+const INVITE: u64 = 7 * 24 * 3_600;
+
+/// What tokens and invites begin with, so that people, and programs that look for secrets, see what they are.
+const TOKEN_PREFIX: &str = "snugt_";
+const INVITE_PREFIX: &str = "snugi_";
+
+impl Session {
+    pub(super) fn register(
+        &mut self,
+        name: &Nick<'_>,
+        (password, key): (Option<&str>, Option<(&str, &str)>),
+        invite: Option<&str>,
+        entrance: Entrance,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        self.must_not_be_overheard()?;
+        if let Some(ban) = self.core.ban_of(self.origin.address(), None) {
+            return Err(ban);
+        }
+        if self.me.as_ref().is_some_and(|me| me.is_account()) || self.peer.grant().is_some() {
+            return Err(refusal(Code::TooLate, "you have an account; connect anew to make another one"));
+        }
+        if let Some(password) = password {
+            check_password(password, name)?;
+            self.passwords_must_have_room()?;
+        }
+        let key = match key {
+            None => None,
+            Some((key, label)) => Some((public_key(key)?, label.to_owned())),
+        };
+        let config = self.core.config();
+        let policy = config.accounts.registration;
+        if policy == Registration::Invite && invite.is_none() && !self.is_operator() {
+            return Err(refusal(
+                Code::InviteNeeded,
+                "accounts are made by invite here; ask a member for one",
+            ));
+        }
+        let holder = self.core.registry.person(name).map(|(identity, _)| identity.number);
+        if self.core.registry.account(name).is_some()
+            || holder.is_some_and(|holder| Some(holder) != self.me.as_ref().map(|me| me.number))
+        {
+            return Err(refusal(Code::NickTaken, &format!("{name} is somebody else; take another name")));
+        }
+        if self.origin.is_tcp() {
+            let address = self.origin.network();
+            let throttle = &self.core.throttles.registrations;
+            throttle.take(address, REGISTRATIONS, self.core.environment.clock.elapsed()).map_err(|wait| {
+                Refusal::new(Code::SlowDown, "too many accounts are made from your address; wait").after(wait)
+            })?;
+        }
+        let user = match self.origin {
+            Origin::Unix(user) => Some(user),
+            _ => None,
+        };
+        let act = AccountAct::Register {
+            name: name.clone().into_owned(),
+            password: None,
+            key,
+            invite: invite.map(half_hash),
+            policy,
+            user,
+            guest: self.me.as_ref().map(|me| me.number),
+            number: self.core.environment.number(),
+            most: config.accounts.most,
+        };
+        let arrival = self.arrival(entrance, size, answer);
+        let author = self.stranger();
+        let Some(password) = password else {
+            arrival.submit(&self.core, author, act);
+            return Ok(Answered::UnderWay);
+        };
+        let password = Zeroizing::new(password.to_owned());
+        let salt = self.core.environment.salt();
+        let work = move |core: &Arc<Core>| match core.passwords.hash(&password, &salt) {
+            Some(hash) => {
+                let AccountAct::Register { name, key, invite, policy, user, guest, number, most, .. } = act
+                else {
+                    return;
+                };
+                let password = Some(hash);
+                let act =
+                    AccountAct::Register { name, password, key, invite, policy, user, guest, number, most };
+                arrival.submit(core, author, act);
+            }
+            None => arrival.refuse(core, &no_memory()),
+        };
+        passwords::submit(&self.core, Box::new(work));
+        Ok(Answered::UnderWay)
+    }
+
+    pub(super) fn auth(
+        &mut self,
+        credential: &Credential<'_>,
+        entrance: Entrance,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        if self.me.is_some() {
+            let text = "you have a name already; connect anew and say AUTH instead of NICK";
+            return Err(refusal(Code::TooLate, text));
+        }
+        self.must_not_be_overheard()?;
+        if let Some(ban) = self.core.ban_of(self.origin.address(), None) {
+            return Err(ban);
+        }
+        let now = self.core.environment.clock.elapsed();
+        let address = self.origin.network();
+        self.core.throttles.login_addresses.look(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
+        match credential {
+            Credential::Password { name, password } => {
+                self.auth_by_password(name, password, entrance, size, answer)
+            }
+            Credential::Key { name, key, signature } => {
+                let Some(binding) = self.binding() else {
+                    let text =
+                        "a key logs in over a sealed connection only: its signature is over the channel";
+                    return Err(refusal(Code::ClearText, text));
+                };
+                let key = decode_public_key(key);
+                let proved = key.filter(|key| {
+                    let signature = decode_signature(signature);
+                    signature.is_some_and(|signature| key.verifies_login(binding, name, &signature))
+                });
+                let Some(key) = proved else {
+                    self.core
+                        .throttles
+                        .login_addresses
+                        .take(address, LOGIN_ADDRESSES, now)
+                        .unwrap_or_default();
+                    self.core.audit(self.stranger(), AuditNote::new("login-failed", name, "key"));
+                    return Err(refusal(Code::BadLogin, log::BAD_LOGIN));
+                };
+                let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
+                let act = AccountAct::LogIn { by: Proven::Key { fold, key: *key.as_bytes() } };
+                self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), act);
+                Ok(Answered::UnderWay)
+            }
+            Credential::Token(token) => {
+                let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)) };
+                self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), act);
+                Ok(Answered::UnderWay)
+            }
+        }
+    }
+
+    fn auth_by_password(
+        &mut self,
+        name: &Nick<'_>,
+        password: &str,
+        entrance: Entrance,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        self.passwords_must_have_room()?;
+        let core = Arc::clone(&self.core);
+        let now = core.environment.clock.elapsed();
+        let fold = name.fold().as_str().to_owned();
+        let address = self.origin.network();
+        let number = core.registry.account(name).map_or(0, |account| account.number);
+        // Whoever has come from here before is not locked out by what others try from elsewhere.
+        let is_known = self.origin.address().is_none_or(|address| core.throttles.is_known(number, address));
+        let throttles = &core.throttles;
+        throttles.logins.take((fold.clone(), address), LOGINS, now).map_err(too_many_tries)?;
+        if !is_known {
+            throttles.strangers.take(fold.clone(), STRANGERS, now).map_err(too_many_tries)?;
+        }
+        throttles.login_addresses.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
+        let arrival = self.arrival(entrance, size, answer);
+        let author = self.stranger();
+        let password = Zeroizing::new(password.to_owned());
+        let shown = name.as_str().to_owned();
+        let compare = move |core: &Arc<Core>, stored: Option<String>| {
+            if !core.passwords.verify(&password, stored.as_deref()) {
+                core.audit(author, AuditNote::new("login-failed", &shown, "password"));
+                return arrival.refuse(core, &refusal(Code::BadLogin, log::BAD_LOGIN));
+            }
+            // That was no guess.
+            core.throttles.logins.forget(&(fold.clone(), address));
+            core.throttles.login_addresses.give_back(&address, LOGIN_ADDRESSES);
+            if !is_known {
+                core.throttles.strangers.give_back(&fold, STRANGERS);
+            }
+            let with = stored.unwrap_or_default();
+            arrival.submit(core, author, AccountAct::LogIn { by: Proven::Password { fold, with } });
+        };
+        self.with_password(name, size, Box::new(compare))
+    }
+
+    /// Reads the PHC string of an account's password and works on it, on a thread for passwords.
+    fn with_password(&mut self, name: &Nick<'_>, size: usize, work: WithStored) -> Result<Answered, Refusal> {
+        let peer = Arc::clone(&self.peer);
+        let fold = name.fold().as_str().to_owned();
+        let accepted = self.core.look(Box::new(move |core, view| {
+            let stored = view.map(|view| view.password(&fold));
+            let stored = match stored {
+                Some(Ok(stored)) => stored.and_then(|(_, password)| password),
+                _ => None,
+            };
+            passwords::submit(core, Box::new(move |core| work(core, stored)));
+        }));
+        if !accepted {
+            peer.settle(size, b"");
+            return Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"));
+        }
+        Ok(Answered::UnderWay)
+    }
+
+    /// Refuses what takes a password's time while too many others wait for theirs.
+    fn passwords_must_have_room(&self) -> Result<(), Refusal> {
+        if passwords::has_room(&self.core) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::SlowDown, "too many log in just now; try again").after(1_000))
+    }
+
+    pub(super) fn password(
+        &mut self,
+        new: &str,
+        old: Option<&str>,
+        account: Option<&Nick<'_>>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        self.must_not_be_overheard()?;
+        self.passwords_must_have_room()?;
+        let me = Arc::clone(self.me()?);
+        let own = me.nick();
+        let own = Nick::parse(&own).ok().filter(|_| me.is_account());
+        let of = match (account, own) {
+            (Some(other), own) if own.as_ref().is_none_or(|own| own.fold() != other.fold()) => {
+                if !self.is_operator() {
+                    return Err(refusal(
+                        Code::Denied,
+                        "only operators set the password of another's account",
+                    ));
+                }
+                check_password(new, other)?;
+                return self.set_password(Some(other), new, None, size, answer);
+            }
+            (_, Some(own)) => own.into_owned(),
+            (_, None) => return Err(login_needed()),
+        };
+        check_password(new, &of)?;
+        let now = self.core.environment.clock.elapsed();
+        let throttle_key = (of.fold().as_str().to_owned(), self.origin.network());
+        self.core.throttles.logins.take(throttle_key.clone(), LOGINS, now).map_err(too_many_tries)?;
+        let (old, new) = (old.map(str::to_owned).map(Zeroizing::new), Zeroizing::new(new.to_owned()));
+        let done = self.account_answer(size, answer, own_name(&of));
+        let author = self.author(&me);
+        let salt = self.core.environment.salt();
+        self.barrier = true;
+        let change = move |core: &Arc<Core>, stored: Option<String>| {
+            let is_right = match (&stored, &old) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(stored), Some(old)) => core.passwords.verify(old, Some(stored)),
+            };
+            if !is_right {
+                core.audit(author, AuditNote::new("password-failed", "", ""));
+                return done.give(
+                    core,
+                    Outcome::Refused(refusal(Code::BadLogin, "the tag old is not the password")),
+                );
+            }
+            core.throttles.logins.forget(&throttle_key);
+            let Some(hash) = core.passwords.hash(&new, &salt) else {
+                return done.give(core, Outcome::Refused(no_memory()));
+            };
+            let act = AccountAct::SetPassword { fold: None, new: hash, old: stored };
+            done.submit(core, author, act);
+        };
+        self.with_password(&of, size, Box::new(change))
+    }
+
+    /// Sets a password without asking for the one before.
+    fn set_password(
+        &mut self,
+        of: Option<&Nick<'_>>,
+        new: &str,
+        old: Option<String>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let author = self.author(self.me()?);
+        let fold = of.map(|of| of.fold().as_str().to_owned());
+        let done = self.account_answer(size, answer, of.map(|of| of.as_str().to_owned()));
+        let new = Zeroizing::new(new.to_owned());
+        let salt = self.core.environment.salt();
+        self.barrier = true;
+        let work = move |core: &Arc<Core>| match core.passwords.hash(&new, &salt) {
+            Some(hash) => done.submit(core, author, AccountAct::SetPassword { fold, new: hash, old }),
+            None => done.give(core, Outcome::Refused(no_memory())),
+        };
+        passwords::submit(&self.core, Box::new(work));
+        Ok(Answered::UnderWay)
+    }
+
+    pub(super) fn unregister(
+        &mut self,
+        name: &Nick<'_>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let author = self.author(self.me()?);
+        let done = self.account_answer(size, answer, Some(name.as_str().to_owned()));
+        let name = name.clone().into_owned();
+        let done = done.then(move |core, _, outcome| {
+            if matches!(outcome, Outcome::Revoked(_)) {
+                for peer in core.registry.clear_account(&name, core.now()) {
+                    peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
+                }
+            }
+        });
+        let fold = AccountAct::Unregister { fold: fold_of_answer(&done) };
+        self.barrier = true;
+        done.submit(&self.core, author, fold);
+        Ok(Answered::UnderWay)
+    }
+
+    pub(super) fn key(
+        &mut self,
+        change: KeyChange<'_>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let me = Arc::clone(self.me()?);
+        if !me.is_account() {
+            return Err(login_needed());
+        }
+        let act = match change {
+            KeyChange::List => {
+                return self.look(size, answer, move |view, answer| {
+                    let keys = view.keys(me.number)?;
+                    for key in &keys {
+                        let fingerprint = snug_protocol::envelope::PublicKey::new(key.key)
+                            .map(|key| key.fingerprint().to_string())
+                            .unwrap_or_default();
+                        let added = key.added.to_string();
+                        let body = Body::Key { label: &key.label, fingerprint: &fingerprint, added: &added };
+                        answer.row(TagBuilder::default(), ServerLine::new(body));
+                    }
+                    Ok(keys.len().to_string())
+                });
+            }
+            KeyChange::Add(key, label) => {
+                AccountAct::AddKey { key: public_key(key)?, label: label.to_owned() }
+            }
+            KeyChange::Remove(label) => AccountAct::RemoveKey { label: label.to_owned() },
+        };
+        let label = match &act {
+            AccountAct::AddKey { label, .. } | AccountAct::RemoveKey { label } => label.clone(),
+            _ => String::new(),
+        };
+        let done = self.account_answer(size, answer, Some(label));
+        self.barrier = true;
+        done.submit(&self.core, self.author(&me), act);
+        Ok(Answered::UnderWay)
+    }
+
+    pub(super) fn token(
+        &mut self,
+        change: TokenChange<'_>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let me = Arc::clone(self.me()?);
+        if !me.is_account() {
+            return Err(login_needed());
+        }
+        match change {
+            TokenChange::List => self.look(size, answer, move |view, answer| {
+                let tokens = view.tokens(me.number)?;
+                for token in &tokens {
+                    let Grant { label, scope, expires, .. } = &token.grant;
+                    let mut tags = TagBuilder::default();
+                    tags.value("may", Some(&scope.may()));
+                    tags.value("rooms", Some(&*scope.rooms()).filter(|rooms| !rooms.is_empty()));
+                    tags.display("rate", scope.rate());
+                    tags.display("expires", *expires);
+                    let added = token.added.to_string();
+                    answer.row(tags, ServerLine::new(Body::Token { label, added: &added }));
+                }
+                Ok(tokens.len().to_string())
+            }),
+            TokenChange::Add { label, scope, expires } => {
+                // It is said this once, so that nobody else may hear it.
+                self.must_not_be_overheard()?;
+                let token = format!("{TOKEN_PREFIX}{}", self.core.environment.hex::<20>());
+                let act =
+                    AccountAct::AddToken { hash: half_hash(&token), label: label.to_owned(), scope, expires };
+                let done = self.account_answer(size, answer, Some(format!("{label} {token}")));
+                self.barrier = true;
+                done.submit(&self.core, self.author(&me), act);
+                Ok(Answered::UnderWay)
+            }
+            TokenChange::Remove(label) => {
+                let done = self.account_answer(size, answer, Some(label.to_owned()));
+                let number = me.number;
+                let done = done.then(move |core, _, outcome| {
+                    let Outcome::Revoked(Some(hash)) = outcome else { return };
+                    let text = "the token was revoked";
+                    end_sessions(core, number, text, |peer| {
+                        peer.grant().is_some_and(|grant| grant.hash == *hash)
+                    });
+                });
+                self.barrier = true;
+                done.submit(
+                    &self.core,
+                    self.author(&me),
+                    AccountAct::RemoveToken { label: label.to_owned() },
+                );
+                Ok(Answered::UnderWay)
+            }
+        }
+    }
+
+    /// INVITE to the server.
+    pub(super) fn invite_to_server(
+        &mut self,
+        expires: Option<Period>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        self.must_not_be_overheard()?;
+        let core = Arc::clone(&self.core);
+        let token = format!("{INVITE_PREFIX}{}", core.environment.hex::<16>());
+        let config = core.config();
+        let mut tags = TagBuilder::default();
+        tags.value("address", core.public_address().as_deref());
+        tags.display("fingerprint", Some(core.seal.key.public_key().fingerprint()));
+        answer.set_ok_tags(tags);
+        let act = AccountAct::MakeInvite {
+            hash: half_hash(&token),
+            expires: expires.unwrap_or(Period::from_secs(INVITE)),
+            policy: config.accounts.registration,
+        };
+        let author = self.author(self.me()?);
+        let done = self.account_answer(size, answer, Some(token));
+        self.barrier = true;
+        done.submit(&core, author, act);
+        Ok(Answered::UnderWay)
+    }
+
+    /// NICK of somebody who may have the account of that name because of who they are on this machine.
+    pub(super) fn nick_of_account(
+        &mut self,
+        nick: &Nick<'_>,
+        user: u32,
+        entrance: Entrance,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Answered {
+        let fold = nick.fold().as_str().to_owned();
+        let config = self.core.config();
+        let by_settings = config.accounts.users.get(&user.to_string());
+        let by_settings = by_settings
+            .and_then(|name| Nick::parse(name).ok())
+            .is_some_and(|name| name.fold().as_str() == fold);
+        let by = Proven::User { fold, user, by_settings };
+        self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), AccountAct::LogIn { by });
+        Answered::UnderWay
+    }
+
+    /// Passwords and tokens cross no network in the clear, whatever the settings say about other lines.
+    fn must_not_be_overheard(&self) -> Result<(), Refusal> {
+        if self.origin.counted_address().is_none() || self.binding().is_some() {
+            return Ok(());
+        }
+        let text = "passwords and tokens do not cross a network in the clear; use the envelope, as snug does";
+        Err(refusal(Code::ClearText, text))
+    }
+
+    /// Whoever speaks, with or without a name.
+    pub(super) fn stranger(&self) -> Author {
+        match &self.me {
+            Some(me) => self.author(me),
+            None => {
+                Author { by_origin: self.origin_role(), address: self.origin.address(), ..Author::default() }
+            }
+        }
+    }
+
+    /// The session on its way to be an account's.
+    fn arrival(&mut self, entrance: Entrance, size: usize, answer: &mut Answer) -> Arrival {
+        self.barrier = true;
+        self.peer.begin(size);
+        // Whoever has something to be told first hears nothing before that.
+        if self.me.is_none() {
+            self.peer.set_live(false);
+        }
+        Arrival { peer: Arc::clone(&self.peer), entrance, size, answer: answer.take() }
+    }
+
+    /// An answer that waits for the log. `params` is what its OK says.
+    fn account_answer(&mut self, size: usize, answer: &mut Answer, params: Option<String>) -> AccountAnswer {
+        self.peer.begin(size);
+        AccountAnswer { peer: Arc::clone(&self.peer), size, answer: answer.take(), params, then: None }
+    }
+}
+
+/// A session on its way to be an account's.
+struct Arrival {
+    peer: Arc<Peer>,
+    entrance: Entrance,
+    size: usize,
+    answer: Answer,
+}
+
+impl Arrival {
+    /// Lets the log decide, and comes in.
+    fn submit(self, core: &Arc<Core>, author: Author, act: AccountAct) {
+        let draft = Draft::new(author, Act::Account(Box::new(act)));
+        let size = self.size;
+        let peer = Arc::clone(&self.peer);
+        let reply = Reply::Call(Box::new(move |core, store, draft, outcome| {
+            self.come_in(core, store, draft, outcome)
+        }));
+        if !core.queue.push(Submission { draft, size, reply }) {
+            peer.settle(size, b"");
+        }
+    }
+
+    fn refuse(self, core: &Core, refusal: &Refusal) {
+        core.counters.refused.count(refusal.code);
+        if self.peer.identity() == 0 {
+            self.peer.set_live(true);
+        }
+        let answer = self.answer.refuse(refusal);
+        self.peer.settle(self.size, &answer);
+    }
+
+    /// On the writer's thread: nothing is delivered meanwhile.
+    fn come_in(self, core: &Arc<Core>, _: &dyn Store, draft: &Draft, outcome: Outcome) {
+        let (account, grant) = match outcome {
+            Outcome::Account(account, grant) => (account, grant),
+            Outcome::Refused(mut refusal) => {
+                if let Act::Account(act) = &draft.act
+                    && let AccountAct::LogIn { by: Proven::User { fold, .. } } = &**act
+                    && refusal.code == Code::BadLogin
+                {
+                    let text = format!(
+                        "{fold} has an account: come in with AUTH if it is you, else take another name"
+                    );
+                    refusal = Refusal::new(Code::LoginNeeded, text);
+                }
+                let is_failed = refusal.code == Code::BadLogin;
+                if is_failed {
+                    let now = core.environment.clock.elapsed();
+                    let address = self.peer.origin.network();
+                    let _ = core.throttles.login_addresses.take(address, LOGIN_ADDRESSES, now);
+                }
+                return self.refuse(core, &refusal);
+            }
+            _ => return self.refuse(core, &refusal(Code::Unavailable, "the account is not there any more")),
+        };
+        let config = core.config();
+        let time = core.environment.clock.now();
+        let in_the_way = core.registry.set_account(&account, time, config.limits.announce_members);
+        for peer in in_the_way {
+            let text = "the name was registered by somebody else; take another one";
+            peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
+        }
+        core.registry.keep_rooms_of(account.number);
+        if let Some(address) = self.peer.origin.address() {
+            core.throttles.came_from(account.number, address);
+        }
+        if self.peer.identity() != 0 {
+            // A guest who has registered is here already.
+            let mut answer = self.answer;
+            answer.set_ok_tags(log_tags(core));
+            return self.peer.settle(self.size, &answer.ok(Some(&account.name)));
+        }
+        self.enter(core, &account, grant);
+    }
+
+    fn enter(self, core: &Arc<Core>, account: &StoredAccount, grant: Option<Box<Grant>>) {
+        let Arrival { peer, entrance, size, mut answer } = self;
+        let limits = &core.config().limits;
+        let Ok(nick) = Nick::parse(&account.name) else { return peer.settle(size, b"") };
+        let quiet = entrance.quiet || grant.is_some();
+        if let Some(grant) = grant {
+            peer.set_grant(grant);
+        }
+        let proof = Proof::Account(account.number);
+        let entered = core.registry.enter(
+            &registry::Entrance {
+                peer: &peer,
+                nick: &nick,
+                quiet,
+                bot: account.role == snug_protocol::Role::Bot,
+                shows: vec![proof.clone()],
+                proof,
+                number: account.number,
+                role: account.role,
+                time: core.environment.clock.now(),
+            },
+            limits,
+        );
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(refused) => {
+                peer.set_live(true);
+                return peer.settle(size, &answer.refuse(&refused));
+            }
+        };
+        peer.set_quiet(quiet);
+        if !quiet {
+            let author = Author {
+                number: account.number,
+                nick: account.name.clone(),
+                address: peer.origin.address(),
+                ..Author::default()
+            };
+            leave_lobby_if_banned(core, author);
+        }
+        let returns = entrance.since.is_none() && !quiet;
+        peer.set_live(entrance.since.is_none() && !returns);
+        let last = core.delivered.load(Relaxed);
+        answer.set_ok_tags(log_tags(core));
+        if returns {
+            deliver_missed(core, &peer, &entered.identity, last, true);
+        }
+        peer.settle(size, &answer.ok(Some(&account.name)));
+    }
+}
+
+/// What every OK of somebody who came in has.
+fn log_tags(core: &Core) -> TagBuilder {
+    let mut tags = TagBuilder::default();
+    tags.display("log", Some(core.log_name));
+    tags.display("last", Some(core.delivered.load(Relaxed)));
+    tags
+}
+
+/// What is done with the PHC string of a password, if there is one.
+type WithStored = Box<dyn FnOnce(&Arc<Core>, Option<String>) + Send>;
+
+type Then = Box<dyn FnOnce(&Arc<Core>, &dyn Store, &Outcome) + Send>;
+
+/// An answer that waits for what becomes of something about an account.
+struct AccountAnswer {
+    peer: Arc<Peer>,
+    size: usize,
+    answer: Answer,
+    params: Option<String>,
+    /// What else is to be done, after the answer.
+    then: Option<Then>,
+}
+
+impl AccountAnswer {
+    fn then(self, then: impl FnOnce(&Arc<Core>, &dyn Store, &Outcome) + Send + 'static) -> AccountAnswer {
+        AccountAnswer { then: Some(Box::new(then)), ..self }
+    }
+
+    fn submit(mut self, core: &Arc<Core>, author: Author, act: AccountAct) {
+        let draft = Draft::new(author, Act::Account(Box::new(act)));
+        let (size, peer, then) = (self.size, Arc::clone(&self.peer), self.then.take());
+        let reply = Reply::Call(Box::new(move |core, store, _, outcome| {
+            self.give(core, outcome.clone());
+            if let Some(then) = then {
+                then(core, store, &outcome);
+            }
+        }));
+        if !core.queue.push(Submission { draft, size, reply }) {
+            peer.settle(size, b"");
+        }
+    }
+
+    fn give(self, core: &Arc<Core>, outcome: Outcome) {
+        let answer = match outcome {
+            Outcome::Refused(refusal) => {
+                core.counters.refused.count(refusal.code);
+                self.answer.refuse(&refusal)
+            }
+            _ => self.answer.ok(self.params.as_deref()),
+        };
+        self.peer.settle(self.size, &answer);
+    }
+}
+
+fn fold_of_answer(answer: &AccountAnswer) -> String {
+    let name = answer.params.as_deref().unwrap_or_default();
+    Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default()
+}
+
+fn own_name(name: &Nick<'_>) -> Option<String> {
+    Some(name.as_str().to_owned())
+}
+
+/// Ends those sessions of an identity that are meant.
+pub(super) fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -> bool) {
+    for peer in core.registry.sessions_of(number) {
+        if is_meant(&peer) {
+            peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
+        }
+    }
+}
+
+fn no_memory() -> Refusal {
+    refusal(Code::Unavailable, "the password could not be worked on; try again later")
+}
+
+fn too_many_tries(wait: u64) -> Refusal {
+    Refusal::new(Code::SlowDown, "too many tries to log in; wait before the next one").after(wait)
+}
+
+fn login_needed() -> Refusal {
+    refusal(Code::LoginNeeded, "this takes an account; REGISTER makes one, AUTH logs in to one")
+}
+
+fn check_password(password: &str, name: &Nick<'_>) -> Result<(), Refusal> {
+    if !(SHORTEST..=LONGEST).contains(&password.len()) {
+        let text = format!("a password has {SHORTEST} to {LONGEST} bytes");
+        return Err(refusal(Code::BadSecret, &text));
+    }
+    if password.eq_ignore_ascii_case(name.as_str()) {
+        return Err(refusal(Code::BadSecret, "the name itself is no password"));
+    }
+    Ok(())
+}
+
+fn public_key(text: &str) -> Result<[u8; 32], Refusal> {
+    let key = decode_public_key(text).ok_or_else(|| {
+        refusal(Code::BadSecret, "a key is an Ed25519 public key of 32 bytes in base64, and not a weak one")
+    })?;
+    Ok(*key.as_bytes())
+}
+
+/// The first half of the SHA-256 of something secret.
+fn half_hash(secret: &str) -> TokenHash {
+    let hash = digest::digest(&digest::SHA256, secret.as_bytes());
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.as_ref()[..16]);
+    half
+}
+
+impl Origin {
+    /// The address, if it is one of a network.
+    pub(crate) fn address(self) -> Option<IpAddr> {
+        match self {
+            Origin::Tcp(address) => Some(address),
+            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
+        }
+    }
+
+    /// The address as limits count it: of IPv6 the network. Also one of this machine.
+    pub(crate) fn network(self) -> Option<IpAddr> {
+        self.counted_address().or_else(|| self.address())
+    }
+}
+
+/// The accounts as they are when the daemon starts, and from where they have come.
+pub(crate) fn recall(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
+    for account in view.accounts()? {
+        core.registry.set_account(&account, snug_protocol::Timestamp::default(), 0);
+    }
+    for (number, address) in view.logins(10_000)? {
+        if let Ok(address) = address.parse() {
+            core.throttles.came_from(number, address);
+        }
+    }
+    core.set_bans(view.bans(0)?);
+    Ok(())
+}

@@ -1,0 +1,679 @@
+//! Accounts, roles and moderation, without I/O; and every verb as every role, held against the table.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
+use snug_protocol::{Action, Role};
+
+use super::tests::{Person, World};
+use super::*;
+
+/// Some password.
+const PASSWORD: &str = "Pa55word of a test";
+
+/// A channel that a test says is sealed.
+const BINDING: [u8; 32] = [9; 32];
+
+impl World {
+    /// Somebody over TCP who has registered.
+    pub(super) fn member(&mut self, name: &str) -> Person {
+        let mut person = self.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        let heard = self.ask(&mut person, &format!("REGISTER {name} {PASSWORD}"));
+        assert!(heard.contains(&format!("OK REGISTER {name}")), "{heard}");
+        person.heard();
+        person
+    }
+
+    /// The same with a key and no password, which takes less time.
+    fn keyed_member(&mut self, name: &str) -> Person {
+        let mut person = self.from([127, 0, 0, 1]);
+        let key = encode_public_key(&ClientKey::from_seed(&[6; 32]).expect("a key").public_key());
+        assert!(self.ask(&mut person, &format!("@key={key} REGISTER {name}")).contains("OK REGISTER"));
+        person.heard();
+        person
+    }
+
+    /// The daemon's own user.
+    pub(super) fn operator(&mut self) -> Person {
+        let mut person = self.connect(Origin::Unix(self.core.operator));
+        assert!(self.ask(&mut person, "NICK root").contains("OK NICK root"));
+        person.heard();
+        person
+    }
+
+    /// A connection from an address, over a channel that counts as sealed.
+    pub(super) fn from(&mut self, address: [u8; 4]) -> Person {
+        let mut person = self.connect(Origin::Tcp(address.into()));
+        person.session.set_binding(BINDING);
+        person
+    }
+
+    /// A scoped session of a new token of this account.
+    pub(super) fn bearer(&mut self, owner: &mut Person, label: &str, tags: &str) -> Person {
+        let heard = self.ask(owner, &format!("{tags} TOKEN ADD {label}"));
+        let token = heard.trim_end().rsplit(' ').next().expect("a token").to_owned();
+        assert!(token.starts_with("snugt_"), "{heard}");
+        let mut person = self.from([127, 0, 0, 1]);
+        let heard = self.ask(&mut person, &format!("AUTH TOKEN {token}"));
+        assert!(heard.contains(" OK AUTH "), "{heard}");
+        person
+    }
+}
+
+fn code_of(heard: &str) -> Option<&str> {
+    let line = heard.lines().rev().find(|line| line.contains("ERR "))?;
+    line.split("ERR ").nth(1)?.split(' ').nth(1)
+}
+
+#[test]
+fn an_account_is_made_and_come_back_to() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    alice.heard();
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut alice, "MSG #ops before");
+    alice.heard();
+    // A guest keeps everything.
+    assert!(world.ask(&mut alice, &format!("REGISTER Alice {PASSWORD}")).contains("OK REGISTER Alice\n"));
+    assert!(world.ask(&mut alice, "EDIT #ops 1 after").ends_with("OK EDIT #ops\n"), "it is still her own");
+    assert!(world.ask(&mut alice, "NICK bob").starts_with("ERR NICK denied"));
+    assert!(world.ask(&mut alice, &format!("REGISTER twice {PASSWORD}")).contains("ERR REGISTER too-late"));
+
+    // The name is hers, here or away.
+    let mut thief = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut thief, "NICK alice").starts_with("ERR NICK login-needed"));
+    world.leave(alice, Ending::Closed);
+    assert!(world.ask(&mut thief, "NICK ALICE").starts_with("ERR NICK login-needed"));
+    assert!(world.ask(&mut thief, "NICK \u{430}lice").starts_with("ERR NICK looks-alike"));
+    assert!(world.ask(&mut thief, &format!("REGISTER alice {PASSWORD}")).contains("nick-taken"));
+
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut alice, "AUTH PASSWORD alice wrong password").contains("ERR AUTH bad-login"));
+    let heard = world.ask(&mut alice, &format!("@ref=1 AUTH PASSWORD ALICE {PASSWORD}"));
+    assert!(heard.contains("ref=1 OK AUTH Alice\n"), "{heard}");
+    // A second session joins the first.
+    let mut phone = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut phone, &format!("AUTH PASSWORD alice {PASSWORD}")).contains("OK AUTH Alice\n"));
+    alice.heard();
+    world.say(&mut phone, "JOIN #ops");
+    world.say(&mut phone, "MSG #ops from the phone");
+    assert!(alice.heard().contains(":Alice MSG #ops from the phone"));
+}
+
+#[test]
+fn private_messages_wait_for_an_account() {
+    let mut world = World::new();
+    let alice = world.member("alice");
+    world.leave(alice, Ending::Closed);
+    let mut bob = world.enter("bob");
+    assert!(world.ask(&mut bob, "PRIV alice are you there?").ends_with("OK PRIV alice\n"));
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut alice, &format!("AUTH PASSWORD alice {PASSWORD}"));
+    let place = |text: &str| heard.find(text).unwrap_or_else(|| panic!("{text} in {heard}"));
+    assert!(place("OK AUTH alice") < place(":bob PRIV alice are you there?"));
+}
+
+#[test]
+fn a_key_logs_in_over_its_channel_alone() {
+    let mut world = World::new();
+    let mut alice = world.member("alice");
+    let key = ClientKey::from_seed(&[5; 32]).expect("a key");
+    let public = encode_public_key(&key.public_key());
+    assert_eq!(world.ask(&mut alice, &format!("KEY ADD {public} laptop")), "OK KEY laptop\n");
+    assert!(world.ask(&mut alice, &format!("KEY ADD {public} again")).starts_with("ERR KEY nick-taken"));
+    assert!(world.ask(&mut alice, &format!("KEY ADD {} weak", "A".repeat(43) + "=")).contains("bad-secret"));
+    assert!(
+        world.ask(&mut alice, "KEY").starts_with(&format!("KEY laptop {}", key.public_key().fingerprint()))
+    );
+
+    let login = |binding: &[u8; 32], name: &str| {
+        format!("AUTH KEY {name} {public} {}", encode_signature(&key.sign_login(binding, name)))
+    };
+    let mut other = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut other, &login(&BINDING, "alice")).contains("ERR AUTH clear-text"));
+    let mut laptop = world.from([127, 0, 0, 1]);
+    assert!(world.ask(&mut laptop, &login(&[8; 32], "alice")).contains("bad-login"), "of another channel");
+    assert!(world.ask(&mut laptop, &login(&BINDING, "alice")).contains("OK AUTH alice\n"));
+    assert_eq!(world.ask(&mut alice, "KEY REMOVE laptop"), "OK KEY laptop\n");
+    let mut laptop = world.from([127, 0, 0, 1]);
+    assert!(world.ask(&mut laptop, &login(&BINDING, "alice")).contains("bad-login"), "revoked");
+}
+
+#[test]
+fn a_password_is_changed_by_who_knows_it_and_by_operators() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut root) = (world.member("alice"), world.member("bob"), world.operator());
+    assert!(world.ask(&mut alice, "PASSWORD Pa55word too").contains("ERR PASSWORD bad-login"));
+    assert!(world.ask(&mut alice, "@old=wrong PASSWORD Pa55word too").contains("ERR PASSWORD bad-login"));
+    let old = PASSWORD.replace(' ', "\\s");
+    assert_eq!(world.ask(&mut alice, &format!("@old={old} PASSWORD Pa55word two")), "OK PASSWORD alice\n");
+    assert!(world.ask(&mut alice, "@old=Pa55word\\stwo PASSWORD short").contains("ERR PASSWORD bad-secret"));
+    assert!(world.ask(&mut bob, "@account=alice PASSWORD Pa55word bob").contains("ERR PASSWORD denied"));
+    assert_eq!(world.ask(&mut root, "@account=alice PASSWORD Pa55word three"), "OK PASSWORD alice\n");
+    let mut phone = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut phone, "AUTH PASSWORD alice Pa55word two").contains("bad-login"));
+    assert!(world.ask(&mut phone, "AUTH PASSWORD alice Pa55word three").contains("OK AUTH alice"));
+}
+
+#[test]
+fn a_deleted_account_leaves_its_words_and_nothing_else() {
+    let mut world = World::new();
+    let mut alice = world.member("alice");
+    let mut bob = world.member("bob");
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut alice, "MSG #ops hello");
+    assert!(world.ask(&mut bob, "UNREGISTER alice").contains("ERR UNREGISTER denied"));
+    assert!(world.ask(&mut alice, "UNREGISTER bob").contains("ERR UNREGISTER denied"));
+    let heard = world.ask(&mut alice, "UNREGISTER alice");
+    assert!(heard.contains("OK UNREGISTER alice\n") && heard.contains("ERR - kicked"), "{heard}");
+    assert!(alice.is_over());
+    world.leave(alice, Ending::Closed);
+    let mut phone = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut phone, &format!("AUTH PASSWORD alice {PASSWORD}")).contains("bad-login"));
+    // Who takes the name is somebody else.
+    assert!(world.ask(&mut phone, "NICK alice").contains("OK NICK alice"));
+    assert!(world.ask(&mut phone, "HISTORY #ops LATEST").contains(":alice MSG #ops hello"));
+    assert!(world.ask(&mut phone, "EDIT #ops 1 mine").starts_with("ERR EDIT denied"));
+}
+
+#[test]
+fn registration_is_open_by_invite_or_closed() {
+    let mut world = World::with("[accounts]\nregistration = \"invite\"\n");
+    let mut stranger = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let register = format!("REGISTER alice {PASSWORD}");
+    assert!(world.ask(&mut stranger, &register).contains("ERR REGISTER invite-needed"));
+    assert!(world.ask(&mut stranger, &format!("@invite=snugi_x {register}")).contains("invite-needed"));
+    let mut root = world.operator();
+    let invite = |heard: String| heard.trim_end().rsplit(' ').next().expect("a token").to_owned();
+    let heard = world.ask(&mut root, "INVITE");
+    assert!(heard.contains("fingerprint=SHA256:"), "{heard}");
+    let token = invite(heard);
+    assert!(world.ask(&mut stranger, &format!("@invite={token} {register}")).contains("OK REGISTER alice"));
+    // It is used up; but a member may invite as well.
+    let mut next = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let register = format!("REGISTER bob {PASSWORD}");
+    assert!(world.ask(&mut next, &format!("@invite={token} {register}")).contains("invite-needed"));
+    let token = invite(world.ask(&mut stranger, "@expires=1h INVITE"));
+    world.clock.0.fetch_add(3_600_001, Relaxed);
+    assert!(
+        world.ask(&mut next, &format!("@invite={token} {register}")).contains("invite-needed"),
+        "too old"
+    );
+    let token = invite(world.ask(&mut stranger, "@expires=1h INVITE"));
+    assert!(world.ask(&mut next, &format!("@invite={token} {register}")).contains("OK REGISTER bob"));
+
+    let mut world = World::with("[accounts]\nregistration = \"closed\"\nguests = false\n");
+    let mut stranger = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut stranger, &register).contains("ERR REGISTER denied"));
+    assert!(world.ask(&mut stranger, "NICK alice").contains("ERR NICK login-needed"));
+    assert!(
+        world.ask(&mut world_local(&world), "NICK local").contains("OK NICK local"),
+        "users of the machine may"
+    );
+}
+
+fn world_local(world: &World) -> Person {
+    world.connect(Origin::Unix(4_242))
+}
+
+#[test]
+fn a_user_of_the_machine_has_an_account_by_the_settings_or_because_he_made_it() {
+    let mut world = World::with("[accounts.users]\n4242 = \"alice\"\n");
+    let alice = world.member("alice");
+    world.leave(alice, Ending::Closed);
+    let mut local = world_local(&world);
+    assert!(world.ask(&mut local, "@ref=7 NICK Alice").contains("ref=7 OK NICK alice\n"));
+    assert!(world.ask(&mut local, "KEY").contains("OK KEY 0"), "it is the account");
+    let mut other = world.connect(Origin::Unix(4_243));
+    assert!(world.ask(&mut other, "NICK alice").contains("ERR NICK login-needed"));
+    assert!(world.ask(&mut other, &format!("REGISTER carol {PASSWORD}")).contains("OK REGISTER carol"));
+    world.leave(other, Ending::Closed);
+    let mut again = world.connect(Origin::Unix(4_243));
+    assert!(world.ask(&mut again, "@quiet NICK carol").contains("OK NICK carol\n"));
+}
+
+#[test]
+fn an_invite_only_room_is_there_for_who_is_on_its_list() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.member("alice"), world.member("bob"), world.enter("carol"));
+    world.say(&mut alice, "JOIN #board");
+    assert!(world.ask(&mut alice, "SET #board access invite").contains("SET #board access=invite\n"));
+    world.say(&mut alice, "MSG #board the numbers");
+    for person in [&mut bob, &mut carol] {
+        person.heard();
+        assert!(world.ask(person, "JOIN #board").contains("ERR JOIN denied"));
+        for line in [
+            "MSG #board let me in",
+            "HISTORY #board LATEST",
+            "WHO #board",
+            "SET #board",
+            "TOPIC #board",
+            "TYPING #board on",
+            "SEARCH #board numbers",
+            "SEARCH * in:#board numbers",
+            "READ #board 1",
+            "REACT #board 1 +1",
+            "ROLE #board",
+        ] {
+            assert_eq!(code_of(&world.ask(person, line)), Some("no-such-room"), "{line}");
+        }
+        assert!(!world.ask(person, "ROOMS").contains("#board"));
+    }
+    let heard = world.ask(&mut alice, "INVITE #board carol");
+    assert!(
+        heard.contains(":alice INVITE #board carol\n") && heard.ends_with("OK INVITE #board\n"),
+        "{heard}"
+    );
+    assert!(carol.heard().contains(":alice INVITE #board carol\n"));
+    assert!(world.ask(&mut carol, "JOIN #board").contains("OK JOIN #board\n"));
+    assert!(world.ask(&mut carol, "HISTORY #board LATEST").contains(":alice MSG #board the numbers"));
+    assert!(world.ask(&mut carol, "MSG #board thanks").ends_with("OK MSG #board\n"));
+    // Who is put out hears that, and nothing behind it.
+    world.say(&mut alice, "KICK #board carol too curious");
+    world.say(&mut alice, "MSG #board now to business");
+    let heard = carol.heard();
+    assert!(
+        heard.contains(":alice KICK #board carol too curious\n") && !heard.contains("business"),
+        "{heard}"
+    );
+    assert_eq!(code_of(&world.ask(&mut carol, "HISTORY #board LATEST")), Some("no-such-room"));
+    assert!(world.ask(&mut carol, "JOIN #board").contains("ERR JOIN denied"));
+}
+
+#[test]
+fn a_hidden_room_is_found_by_its_name_alone() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    world.say(&mut alice, "JOIN #den");
+    world.say(&mut alice, "SET #den access hidden");
+    world.say(&mut alice, "MSG #den shh");
+    assert!(!world.ask(&mut bob, "ROOMS").contains("#den"));
+    assert_eq!(code_of(&world.ask(&mut bob, "HISTORY #den LATEST")), Some("no-such-room"));
+    assert_eq!(code_of(&world.ask(&mut bob, "MSG #den hi")), Some("no-such-room"));
+    assert!(world.ask(&mut bob, "JOIN #den").contains("OK JOIN #den\n"));
+    assert!(world.ask(&mut bob, "HISTORY #den LATEST").contains("shh"));
+    assert!(world.ask(&mut bob, "ROOMS").contains("@access=hidden ROOM #den 2"));
+    assert_eq!(world.ask(&mut bob, "LEAVE #den"), "OK LEAVE #den\n");
+    assert_eq!(code_of(&world.ask(&mut bob, "HISTORY #den LATEST")), Some("no-such-room"));
+}
+
+#[test]
+fn a_room_says_who_speaks_and_how_often() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.member("alice"), world.member("bob"), world.enter("carol"));
+    world.say(&mut alice, "JOIN #news");
+    world.say(&mut alice, "SET #news send accounts");
+    assert!(world.ask(&mut carol, "MSG #news hi").contains("ERR MSG login-needed"));
+    assert!(world.ask(&mut bob, "MSG #news hi").ends_with("OK MSG #news\n"));
+    world.say(&mut alice, "SET #news send moderators");
+    assert!(world.ask(&mut bob, "MSG #news hi").contains("ERR MSG denied"));
+    assert!(world.ask(&mut bob, "EDIT #news 1 hi again").contains("ERR EDIT denied"), "no way around it");
+    world.say(&mut alice, "ROLE #news bob moderator");
+    assert!(world.ask(&mut bob, "MSG #news hi").ends_with("OK MSG #news\n"));
+
+    world.say(&mut alice, "SET #news send all");
+    world.say(&mut alice, "SET #news slow 10s");
+    assert!(world.ask(&mut carol, "MSG #news one").ends_with("OK MSG #news\n"));
+    assert!(world.ask(&mut carol, "MSG #news two").contains("@retry=10 ERR MSG slow-down"));
+    world.pass(9_001);
+    assert!(world.ask(&mut carol, "MSG #news two").contains("@retry=1 ERR MSG slow-down"));
+    world.pass(999);
+    assert!(world.ask(&mut carol, "MSG #news two").ends_with("OK MSG #news\n"));
+    for _ in 0..3 {
+        assert!(world.ask(&mut bob, "MSG #news as often as I like").ends_with("OK MSG #news\n"));
+    }
+}
+
+#[test]
+fn a_ban_keeps_out_and_ends_by_itself_or_by_unban() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for person in [&mut alice, &mut bob] {
+        world.say(person, "JOIN #ops");
+        person.heard();
+    }
+    world.say(&mut alice, "MSG #ops hello");
+    let heard = world.ask(&mut alice, "@expires=1h BAN #ops bob spam");
+    assert!(heard.contains(":alice BAN #ops bob spam\n"), "{heard}");
+    assert!(bob.heard().contains(":alice BAN #ops bob spam\n"));
+    for line in ["JOIN #ops", "MSG #ops hi", "REACT #ops 1 +1", "TOPIC #ops mine"] {
+        let heard = world.ask(&mut bob, line);
+        assert!(matches!(code_of(&heard), Some("banned" | "not-in-room")), "{line}: {heard}");
+    }
+    assert!(!world.ask(&mut bob, "HISTORY #ops LATEST").contains("hello"));
+    assert!(world.ask(&mut alice, "BAN #ops").contains(" BAN #ops bob 1970-01-01T01:16:40.000Z spam\n"));
+    world.pass(3_600_001);
+    assert!(world.ask(&mut bob, "JOIN #ops").contains("OK JOIN #ops"), "its time is over");
+    world.say(&mut alice, "BAN #ops bob");
+    assert!(world.ask(&mut bob, "JOIN #ops").contains("ERR JOIN banned"));
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").ends_with("OK UNBAN #ops\n"));
+    assert!(world.ask(&mut bob, "JOIN #ops").contains("OK JOIN #ops"));
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").contains("ERR UNBAN no-such-entry"));
+    // From the lobby, too, into which everybody comes.
+    let mut root = world.operator();
+    world.say(&mut root, "BAN #lobby bob");
+    bob.heard();
+    world.say(&mut root, "MSG #lobby for the others");
+    assert!(!bob.heard().contains("for the others"));
+}
+
+#[test]
+fn a_muted_one_hears_and_does_not_speak() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut root) = (world.member("alice"), world.enter("bob"), world.operator());
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut alice, "MUTE #ops bob 10m shouting");
+    assert!(bob.heard().contains(":alice MUTE #ops bob 10m shouting\n"));
+    assert!(world.ask(&mut bob, "MSG #ops HEY").contains("@retry=600 ERR MSG muted"));
+    assert!(world.ask(&mut bob, "MSG #lobby elsewhere").ends_with("OK MSG #lobby\n"));
+    world.say(&mut alice, "MSG #ops now listen");
+    assert!(bob.heard().contains("now listen"));
+    world.say(&mut alice, "MUTE #ops bob off");
+    assert!(world.ask(&mut bob, "MSG #ops sorry").ends_with("OK MSG #ops\n"));
+    world.say(&mut root, "MUTE * bob 1h");
+    for line in ["MSG #ops a", "MSG #lobby b", "PRIV alice c"] {
+        assert_eq!(code_of(&world.ask(&mut bob, line)), Some("muted"), "{line}");
+    }
+    world.pass(3_600_001);
+    assert!(world.ask(&mut bob, "PRIV alice d").ends_with("OK PRIV alice\n"));
+}
+
+#[test]
+fn the_server_keeps_out_people_addresses_and_tokens() {
+    let mut world = World::new();
+    let (mut root, mut alice) = (world.operator(), world.member("alice"));
+    let script = world.bearer(&mut alice, "deploy", "@may=send");
+    let mut far = world.from([192, 0, 2, 7]);
+    assert!(world.ask(&mut far, "NICK far").contains("OK NICK far"));
+    assert!(world.ask(&mut root, "BAN * 192.0.2.0/24 flood").ends_with("OK BAN * 192.0.2.0/24\n"));
+    assert!(far.heard().contains("ERR - banned you are banned from this server: flood") && far.is_over());
+    let mut again = world.from([192, 0, 2, 99]);
+    assert!(world.ask(&mut again, "NICK fine").contains("ERR NICK banned"));
+    assert!(world.ask(&mut again, &format!("AUTH PASSWORD alice {PASSWORD}")).contains("ERR AUTH banned"));
+    assert!(world.ask(&mut root, "UNBAN * 192.0.2.0/24").contains("OK UNBAN"));
+    assert!(world.ask(&mut again, "NICK fine").contains("OK NICK fine"));
+
+    assert!(world.ask(&mut root, "BAN * alice/deploy leaked").contains("OK BAN * alice/deploy\n"));
+    assert!(script.is_over() && !alice.is_over());
+    assert!(world.ask(&mut root, "@expires=1h BAN * alice").contains("OK BAN * alice\n"));
+    assert!(alice.is_over());
+    let mut back = world.from([127, 0, 0, 1]);
+    assert!(world.ask(&mut back, &format!("AUTH PASSWORD alice {PASSWORD}")).contains("ERR AUTH banned"));
+    assert!(world.ask(&mut root, "BAN * root").contains("ERR BAN denied"), "not oneself");
+    world.pass(3_600_001);
+    let mut back = world.from([127, 0, 0, 1]);
+    assert!(world.ask(&mut back, &format!("AUTH PASSWORD alice {PASSWORD}")).contains("OK AUTH alice"));
+}
+
+#[test]
+fn a_token_that_ends_ends_its_sessions() {
+    let mut world = World::new();
+    let mut alice = world.member("alice");
+    let script = world.bearer(&mut alice, "deploy", "@may=send;expires=1h");
+    world.pass(3_599_000);
+    assert!(!script.is_over());
+    world.pass(2_000);
+    assert!(script.is_over());
+    let other = world.bearer(&mut alice, "other", "@may=send");
+    assert_eq!(world.ask(&mut alice, "TOKEN REMOVE other"), "OK TOKEN other\n");
+    assert!(other.is_over() && !alice.is_over());
+}
+
+#[test]
+fn a_profile_and_a_status_are_shown_and_told() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    alice.heard();
+    bob.heard();
+    assert_eq!(world.ask(&mut alice, "STATUS away lunch"), "OK STATUS away\n");
+    assert!(bob.heard().contains(":alice STATUS away lunch\n"));
+    assert!(world.ask(&mut alice, "PROFILE alice colour #3584e4").contains("OK PROFILE alice\n"));
+    assert!(bob.heard().contains(":alice PROFILE alice colour=#3584e4\n"));
+    assert!(world.ask(&mut alice, "PROFILE alice display Alice B.").contains("OK PROFILE alice\n"));
+    bob.heard();
+    let heard = world.ask(&mut bob, "WHO alice");
+    let shown = "@account;text=lunch;display=Alice\\sB.;colour=#3584e4 USER alice away";
+    assert!(heard.starts_with(shown), "{heard}");
+    assert!(world.ask(&mut bob, "PROFILE bob colour #000000").contains("ERR PROFILE login-needed"));
+    for line in ["colour red", "display \u{202e}evil", "shoe 44"] {
+        assert!(world.ask(&mut alice, &format!("PROFILE alice {line}")).contains("bad-parameter"), "{line}");
+    }
+    // A picture comes and goes as bytes.
+    world.say(&mut alice, "@bytes=5;ref=9 PROFILE alice avatar image/png");
+    alice.session.bytes(b"pi", false);
+    alice.session.bytes(b"xel", true);
+    world.say(&mut alice, "PING 1");
+    assert!(alice.heard().contains("@ref=9 OK PROFILE alice\n"));
+    bob.heard();
+    let heard = world.ask(&mut bob, "PROFILE alice avatar");
+    assert_eq!(heard, "@bytes=5 PROFILE alice avatar=image/png\npixelOK PROFILE alice\n", "raw, as chunks");
+    assert!(world.ask(&mut alice, "@bytes=5 PROFILE alice avatar image/svg+xml").contains("bad-parameter"));
+    world.say(&mut alice, "@clear PROFILE alice avatar");
+    bob.heard();
+    assert!(!world.ask(&mut bob, "PROFILE alice").contains("avatar"));
+}
+
+#[test]
+fn the_audit_trail_has_what_was_done_and_notices_a_change() {
+    let mut world = World::new();
+    let (mut alice, mut root) = (world.member("alice"), world.operator());
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut alice, "MSG #ops a secret word");
+    world.say(&mut alice, "ROLE #ops root moderator");
+    world.say(&mut root, "KICK #ops alice");
+    let heard = world.ask(&mut root, "AUDIT LATEST 1000");
+    for event in [
+        "register alice alice password",
+        "enter root -",
+        "join alice #ops",
+        "role alice root #ops moderator",
+        "kick root alice #ops",
+    ] {
+        assert!(heard.contains(&format!(" AUDIT {event}")), "{event} in {heard}");
+    }
+    assert!(!heard.contains("secret word") && !heard.contains(PASSWORD), "{heard}");
+    let narrowed = world.ask(&mut root, "@event=role;user=ALICE AUDIT LATEST");
+    assert_eq!(narrowed.lines().count(), 2, "{narrowed}");
+    assert!(world.ask(&mut root, "AUDIT VERIFY").contains("OK AUDIT "));
+    // It goes on as it comes.
+    assert!(world.ask(&mut root, "@event=join AUDIT FOLLOW").ends_with("OK AUDIT follow\n"));
+    world.say(&mut alice, "JOIN #new");
+    assert!(root.heard().contains(" AUDIT join alice #new\n"));
+    world.log.tamper("UPDATE audit SET who = 'mallory' WHERE event = 'kick'");
+    assert!(world.ask(&mut root, "AUDIT VERIFY").contains("ERR AUDIT hash-mismatch row"));
+}
+
+#[test]
+fn a_part_of_the_audit_trail_goes_and_the_rest_can_be_verified() {
+    let mut world = World::with("[log]\nkeep_audit = \"10\"\n");
+    let (mut alice, mut root) = (world.enter("alice"), world.operator());
+    for n in 0..30 {
+        world.say(&mut alice, &format!("JOIN #r{n}"));
+    }
+    world.core.purge(0);
+    world.say(&mut alice, "PING 1");
+    let heard = world.ask(&mut root, "AUDIT LATEST 1000");
+    assert!(heard.lines().count() < 20, "{heard}");
+    assert!(heard.contains(" AUDIT purge - - rows 1 to "), "{heard}");
+    assert!(world.ask(&mut root, "AUDIT VERIFY").contains("OK AUDIT "));
+    world.log.tamper("DELETE FROM audit WHERE id = (SELECT min(id) FROM audit)");
+    assert!(world.ask(&mut root, "AUDIT VERIFY").contains("hash-mismatch"));
+}
+
+#[test]
+fn a_shutdown_is_announced_counted_down_and_can_be_called_off() {
+    let mut world = World::new();
+    let (mut root, mut alice) = (world.operator(), world.enter("alice"));
+    let (stop, stopped) = async_channel::bounded(1);
+    world.core.control.set_stop(stop);
+    alice.heard();
+    assert!(world.ask(&mut root, "SHUTDOWN 30s a new version").ends_with("OK SHUTDOWN 30\n"));
+    assert_eq!(alice.heard(), ":root SHUTDOWN 30 a new version\n");
+    world.pass(15_000);
+    assert_eq!(alice.heard(), ":root SHUTDOWN 15 a new version\n");
+    assert!(world.ask(&mut root, "SHUTDOWN CANCEL").ends_with("OK SHUTDOWN off\n"));
+    assert_eq!(alice.heard(), ":root SHUTDOWN off\n");
+    world.pass(60_000);
+    assert!(!stopped.is_closed());
+    assert!(world.ask(&mut alice, "SHUTDOWN NOW").contains("ERR SHUTDOWN denied"));
+    assert!(world.ask(&mut root, "SHUTDOWN NOW").ends_with("OK SHUTDOWN 0\n"));
+    assert!(stopped.is_closed());
+}
+
+/// One world for each row of the table: what somebody of a role is answered who tries it.
+fn try_as(role: Role, action: Action) -> String {
+    let mut world = World::new();
+    let mut owner = world.keyed_member("owner");
+    let mut target = match action {
+        Action::Auth => world.member("target"),
+        _ => world.keyed_member("target"),
+    };
+    let mut guest = world.enter("victim");
+    for line in ["JOIN #room", "MSG #room of the owner", "ROLE #room target member"] {
+        world.say(&mut owner, line);
+    }
+    world.say(&mut guest, "JOIN #room");
+    world.say(&mut target, "JOIN #room");
+    let mut person = match role {
+        Role::Nobody => world.connect(Origin::Tcp([127, 0, 0, 1].into())),
+        Role::Guest => world.enter("tester"),
+        Role::Owner => owner,
+        Role::Operator => world.operator(),
+        Role::Bot | Role::Member | Role::Moderator => world.keyed_member("tester"),
+    };
+    if role == Role::Bot {
+        let mut root = world.connect(Origin::Unix(world.core.operator));
+        world.say(&mut root, "NICK other-root");
+        assert!(world.ask(&mut root, "ROLE * tester bot").contains("OK ROLE"));
+    }
+    if role == Role::Moderator {
+        let mut root = world.connect(Origin::Unix(world.core.operator));
+        world.say(&mut root, "NICK other-root");
+        assert!(world.ask(&mut root, "ROLE #room tester moderator").contains("OK ROLE"));
+    }
+    let own_name = match role {
+        Role::Owner => "owner",
+        Role::Operator => "root",
+        _ => "tester",
+    };
+    if role > Role::Nobody {
+        world.say(&mut person, "JOIN #room");
+        world.say(&mut person, "MSG #room of my own");
+        world.say(&mut person, "REACT #room 1 +1");
+    }
+    if role == Role::Operator
+        && matches!(
+            action,
+            Action::Password | Action::Unregister | Action::Key | Action::Token | Action::ChangeProfile
+        )
+    {
+        // An operator over the Unix socket has an account only if he makes one.
+        let key = encode_public_key(&ClientKey::from_seed(&[6; 32]).expect("a key").public_key());
+        world.say(&mut person, &format!("@key={key} REGISTER root"));
+    }
+    let heard = person.heard();
+    let own = heard.lines().find(|line| line.contains(" OK MSG #room"));
+    let own = own.and_then(|line| line.strip_prefix("@id=")?.split(';').next()).unwrap_or("1").to_owned();
+    let others = if role == Role::Owner {
+        // A message of somebody else.
+        world.say(&mut guest, "MSG #room of the victim");
+        let heard = guest.heard();
+        let line = heard.lines().find(|line| line.contains(" OK MSG #room")).expect("it was said").to_owned();
+        line.strip_prefix("@id=").and_then(|rest| rest.split(';').next()).expect("an id").to_owned()
+    } else {
+        // The owner's ROLE is an entry as well.
+        "1".to_owned()
+    };
+    let key = encode_public_key(&ClientKey::from_seed(&[5; 32]).expect("a key").public_key());
+    if matches!(action, Action::UnbanInRoom | Action::UnbanOnServer) {
+        let place = if action == Action::UnbanInRoom { "#room" } else { "*" };
+        let mut root = world.connect(Origin::Unix(world.core.operator));
+        world.say(&mut root, "NICK third-root");
+        assert!(world.ask(&mut root, &format!("BAN {place} victim")).contains("OK BAN"));
+    }
+    person.heard();
+    let line = match action {
+        Action::Hello => "PING hello-is-only-first".to_owned(),
+        Action::Nick => format!("NICK {own_name}"),
+        Action::Quit => "QUIT".to_owned(),
+        Action::Ping => "PING 1".to_owned(),
+        Action::Pong => "PONG".to_owned(),
+        Action::Help => "HELP".to_owned(),
+        Action::Info => "INFO".to_owned(),
+        Action::Msg => "MSG #room hi".to_owned(),
+        Action::Priv => "PRIV target hi".to_owned(),
+        Action::Typing => "TYPING #room on".to_owned(),
+        Action::Join => "JOIN #other".to_owned(),
+        Action::Leave => "LEAVE #room".to_owned(),
+        Action::Rooms => "ROOMS".to_owned(),
+        Action::Who => "WHO #room".to_owned(),
+        Action::Topic => "TOPIC #room things".to_owned(),
+        Action::ShowSettings => "SET #room".to_owned(),
+        Action::ChangeSettings => "SET #room slow 5s".to_owned(),
+        Action::Edit => format!("EDIT #room {own} hello"),
+        Action::Delete => format!("DELETE #room {own}"),
+        Action::DeleteOthers => format!("DELETE #room {others}"),
+        Action::React => "REACT #room 1 :tada:".to_owned(),
+        Action::Unreact => "UNREACT #room 1 +1".to_owned(),
+        Action::History => "HISTORY #room LATEST".to_owned(),
+        Action::Search => "SEARCH #room hello".to_owned(),
+        Action::Sync => "SYNC 0".to_owned(),
+        Action::Ack => "ACK 1".to_owned(),
+        Action::Read => "READ #room 1".to_owned(),
+        Action::Inbox => "INBOX".to_owned(),
+        Action::Register => format!("@key={key} REGISTER somebody"),
+        Action::Auth => format!("AUTH PASSWORD target {PASSWORD}"),
+        Action::Password => format!("PASSWORD {PASSWORD} two"),
+        Action::PasswordOfOthers => format!("@account=target PASSWORD {PASSWORD} two"),
+        Action::Unregister => format!("UNREGISTER {own_name}"),
+        Action::UnregisterOthers => "UNREGISTER target".to_owned(),
+        Action::Key => format!("KEY ADD {key} laptop"),
+        Action::Token => "TOKEN ADD script".to_owned(),
+        Action::InviteToServer => "INVITE".to_owned(),
+        Action::InviteToRoom => "INVITE #room target".to_owned(),
+        Action::Status => "STATUS busy".to_owned(),
+        Action::ShowProfile => "PROFILE target".to_owned(),
+        Action::ChangeProfile => format!("PROFILE {own_name} colour #123456"),
+        Action::KickFromRoom => "KICK #room victim".to_owned(),
+        Action::KickFromServer => "KICK * victim".to_owned(),
+        Action::BanFromRoom => "BAN #room victim".to_owned(),
+        Action::BanFromServer => "BAN * victim".to_owned(),
+        Action::UnbanInRoom => "UNBAN #room victim".to_owned(),
+        Action::UnbanOnServer => "UNBAN * victim".to_owned(),
+        Action::MuteInRoom => "MUTE #room victim 5m".to_owned(),
+        Action::MuteOnServer => "MUTE * victim 5m".to_owned(),
+        Action::ShowRole => "ROLE #room".to_owned(),
+        Action::AdmitToRoom => "ROLE #room victim member".to_owned(),
+        Action::ChangeRoleInRoom => "ROLE #room victim moderator".to_owned(),
+        Action::ChangeRoleOnServer => "ROLE * target bot".to_owned(),
+        Action::Stats => "STATS".to_owned(),
+        Action::Sessions => "SESSIONS".to_owned(),
+        Action::Accounts => "ACCOUNTS".to_owned(),
+        Action::Announce => "ANNOUNCE hear, hear".to_owned(),
+        Action::Audit => "AUDIT LATEST".to_owned(),
+        Action::Reload => "RELOAD".to_owned(),
+        Action::Shutdown => "SHUTDOWN 1h".to_owned(),
+        Action::Backup => "BACKUP /nowhere/copy.db".to_owned(),
+    };
+    world.ask(&mut person, &line)
+}
+
+#[test]
+fn every_verb_as_every_role_is_as_the_table_says() {
+    for action in Action::ALL {
+        for role in Role::ALL {
+            let heard = try_as(role, *action);
+            let refused = code_of(&heard).filter(|code| {
+                matches!(*code, "denied" | "login-needed" | "nick-needed" | "no-such-room" | "out-of-scope")
+            });
+            let is_allowed = role >= action.least();
+            // A PONG has no answer; everything else is answered either way.
+            assert!(!heard.is_empty() || *action == Action::Pong, "{action:?} as {role} has no answer");
+            assert_eq!(refused.is_none(), is_allowed, "{action:?} as {role}: {heard}");
+            let is_answered = heard.contains("OK ") || !is_allowed || *action == Action::Pong;
+            let has_other_reason = matches!(code_of(&heard), Some("too-late" | "unavailable"));
+            assert!(is_answered || has_other_reason, "{action:?} as {role}: {heard}");
+        }
+    }
+}

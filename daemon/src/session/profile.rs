@@ -1,0 +1,249 @@
+//! Verbs about how one appears: STATUS, PROFILE.
+
+use std::sync::Arc;
+
+use snug_protocol::{
+    Action, Body, Code, Nick, Presence, ProfileChange, Role, ServerLine, TagBuilder, escape_text, limits,
+};
+
+use super::{Answer, Answered, Session, refusal};
+use crate::deliver::Reply;
+use crate::log::{AccountAct, Act, Draft, Outcome, Refusal};
+use crate::writer::Submission;
+
+/// Bytes of a status, and of a name to show.
+const STATUS_TEXT: usize = 256;
+const DISPLAY: usize = 64;
+
+/// What a picture may be. SVG is none of them: it can carry scripts.
+const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/webp", "image/gif"];
+
+/// A picture on its way in.
+pub(super) struct Upload {
+    kind: String,
+    bytes: Vec<u8>,
+    answer: Answer,
+    size: usize,
+}
+
+impl Session {
+    pub(super) fn status(&self, presence: Presence, text: Option<&str>) -> Result<Answered, Refusal> {
+        if text.is_some_and(|text| escape_text(text).len() > STATUS_TEXT) {
+            let what = format!("the text of a status has at most {STATUS_TEXT} bytes");
+            return Err(refusal(Code::TooLong, &what));
+        }
+        let me = self.me()?;
+        me.set_presence(presence, text.map(str::to_owned));
+        let body = Body::Status { status: presence.word(), text: text.map(Into::into) };
+        let time = self.core.environment.clock.now();
+        let announce = self.core.config().limits.announce_members;
+        self.core.registry.tell_about(me.number, body, time, Some(&self.peer), announce);
+        Ok(Answered::Ok(Some(presence.word().to_owned())))
+    }
+
+    pub(super) fn profile(
+        &mut self,
+        nick: &Nick<'_>,
+        change: &ProfileChange<'_>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let (name, value) = match change {
+            ProfileChange::Ask(part) => return self.show_profile(nick, *part, size, answer),
+            ProfileChange::Clear(name) => (*name, None),
+            ProfileChange::Set(name, value) => (*name, Some(&**value)),
+        };
+        self.must_be_own_profile(nick)?;
+        let bad = |text: &str| Err(refusal(Code::BadParameter, text));
+        let name = match (name, value) {
+            ("display", Some(value)) => {
+                let is_plain = |c: char| !c.is_control() && !is_deceptive(c);
+                if value.len() > DISPLAY || value.trim().is_empty() || !value.chars().all(is_plain) {
+                    return bad(
+                        "a name to show has 1 to 64 bytes, and no controls or characters that turn text around",
+                    );
+                }
+                "display"
+            }
+            ("colour", Some(value)) => {
+                let digits = value.strip_prefix('#').filter(|digits| digits.len() == 6);
+                if !digits.is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit())) {
+                    return bad("a colour is #rrggbb, in hexadecimal");
+                }
+                "colour"
+            }
+            ("avatar", Some(_)) => {
+                let what = "a picture comes as bytes behind the line: @bytes=<count> PROFILE <nick> avatar <media type>";
+                return Err(refusal(Code::MissingParameter, what));
+            }
+            ("display", None) => "display",
+            ("colour", None) => "colour",
+            ("avatar", None) => "avatar",
+            _ => return bad("the parts of a profile are display, colour and avatar"),
+        };
+        self.set_profile(name, value.map(str::to_owned), None, size, answer.take())
+    }
+
+    /// Gets ready for a picture of so many bytes.
+    pub(super) fn begin_upload(
+        &mut self,
+        nick: &Nick<'_>,
+        kind: &str,
+        count: u64,
+        size: usize,
+        answer: Answer,
+    ) -> Result<(), Refusal> {
+        self.must_be_own_profile(nick)?;
+        if !PICTURES.contains(&kind) {
+            let text = format!("a picture is one of {}", PICTURES.join(", "));
+            return Err(refusal(Code::BadParameter, &text));
+        }
+        if count == 0 {
+            return Err(refusal(Code::NoText, "the picture is empty; @clear takes the avatar away"));
+        }
+        self.upload = Some(Box::new(Upload { kind: kind.to_owned(), bytes: Vec::new(), answer, size }));
+        Ok(())
+    }
+
+    /// Takes bytes that a line has announced. Those that nobody wants are passed over.
+    pub(crate) fn bytes(&mut self, piece: &[u8], last: bool) {
+        let Some(upload) = &mut self.upload else { return };
+        let most = usize::try_from(limits::BYTES).unwrap_or(usize::MAX);
+        if upload.bytes.len() + piece.len() <= most {
+            upload.bytes.extend_from_slice(piece);
+        }
+        if !last {
+            return;
+        }
+        let Some(upload) = self.upload.take() else { return };
+        let Upload { kind, bytes, answer, size } = *upload;
+        if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), size, answer) {
+            self.answer(&Answer::new("PROFILE", None).refuse(&refused));
+        }
+    }
+
+    fn must_be_own_profile(&self, nick: &Nick<'_>) -> Result<(), Refusal> {
+        let me = self.me()?;
+        if !me.is_account() {
+            let text = "this takes an account; REGISTER makes one, AUTH logs in to one";
+            return Err(refusal(Code::LoginNeeded, text));
+        }
+        let is_own = Nick::parse(&me.nick()).is_ok_and(|own| own.fold() == nick.fold());
+        if !is_own || me.role() < Action::ChangeProfile.least() {
+            return Err(refusal(Code::Denied, "a profile is changed by whose it is"));
+        }
+        Ok(())
+    }
+
+    fn set_profile(
+        &mut self,
+        name: &'static str,
+        value: Option<String>,
+        avatar: Option<Vec<u8>>,
+        size: usize,
+        answer: Answer,
+    ) -> Result<Answered, Refusal> {
+        let me = Arc::clone(self.me()?);
+        let act = AccountAct::SetProfile { name, value: value.clone(), avatar };
+        let draft = Draft::new(self.author(&me), Act::Account(Box::new(act)));
+        let peer = Arc::clone(&self.peer);
+        self.barrier = true;
+        self.peer.begin(size);
+        let reply = Reply::Call(Box::new(move |core, _, _, outcome| {
+            let nick = me.nick();
+            let answer = match outcome {
+                Outcome::Refused(refusal) => answer.refuse(&refusal),
+                Outcome::Account(account, _) => {
+                    me.set_account(&account);
+                    let item = format!("{name}={}", value.as_deref().unwrap_or_default());
+                    let body = Body::Profile { nick: &nick, item: &item };
+                    let (time, announce) =
+                        (core.environment.clock.now(), core.config().limits.announce_members);
+                    core.registry.tell_about(me.number, body, time, Some(&peer), announce);
+                    answer.ok(Some(&nick))
+                }
+                _ => answer.ok(Some(&nick)),
+            };
+            peer.settle(size, &answer);
+        }));
+        if self.core.queue.push(Submission { draft, size, reply }) {
+            return Ok(Answered::UnderWay);
+        }
+        self.peer.settle(size, b"");
+        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+    }
+
+    fn show_profile(
+        &mut self,
+        nick: &Nick<'_>,
+        part: Option<&str>,
+        size: usize,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let known = self.core.registry.known(nick);
+        let (whom, shown) = known.ok_or_else(|| super::talk::nobody_called(nick))?;
+        let standing = whom.standing();
+        match part {
+            None => {}
+            Some("avatar") if standing.avatar.is_some() => {
+                return Ok(self.show_avatar(whom.number, shown, size, answer));
+            }
+            Some("display" | "colour" | "avatar") => {}
+            Some(_) => {
+                return Err(refusal(
+                    Code::BadParameter,
+                    "the parts of a profile are display, colour and avatar",
+                ));
+            }
+        }
+        let parts = [("display", standing.display), ("colour", standing.colour), ("avatar", standing.avatar)];
+        for (name, value) in parts {
+            if let Some(value) = value.filter(|_| part.is_none_or(|part| part == name)) {
+                let item = format!("{name}={value}");
+                answer
+                    .row(TagBuilder::default(), ServerLine::new(Body::Profile { nick: &shown, item: &item }));
+            }
+        }
+        Ok(Answered::Ok(Some(shown)))
+    }
+
+    /// Answers with a row that has a picture's bytes behind it.
+    fn show_avatar(&mut self, number: u64, shown: String, size: usize, answer: &mut Answer) -> Answered {
+        let (mut answer, peer) = (answer.take(), Arc::clone(&self.peer));
+        self.barrier = true;
+        self.peer.begin(size);
+        let accepted = self.core.look(Box::new(move |_, view| {
+            let picture = view.map(|view| view.avatar(number));
+            match picture {
+                Some(Ok(Some((kind, picture)))) => {
+                    let item = format!("avatar={kind}");
+                    let mut tags = TagBuilder::default();
+                    tags.display("bytes", Some(picture.len()));
+                    answer.row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
+                    let head = std::mem::take(answer.lines());
+                    peer.settle_with_bytes(size, &head, picture, &answer.ok(Some(&shown)));
+                }
+                Some(Ok(None)) => peer.settle(size, &answer.ok(Some(&shown))),
+                _ => {
+                    let text = "the log cannot be read now; try again later";
+                    peer.settle(size, &answer.refuse(&refusal(Code::Unavailable, text)));
+                }
+            }
+        }));
+        if !accepted {
+            self.peer.settle(size, b"");
+        }
+        Answered::UnderWay
+    }
+
+    /// What it is on the server, by its account and by the way it came.
+    pub(super) fn role_here(&self) -> Role {
+        let role = self.me.as_ref().map_or(Role::Nobody, |me| me.role());
+        if self.me.is_some() { role.max(self.origin_role()) } else { role }
+    }
+}
+
+/// Characters that turn text around or hide in it (UAX 9, and the byte-order mark).
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}

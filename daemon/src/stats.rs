@@ -1,0 +1,95 @@
+//! What operators ask about: how long things take, and what was refused.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use snug_protocol::Code;
+
+/// How long something took, in buckets that are a fifth wide: good for percentiles, and small.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    buckets: [AtomicU64; Histogram::BUCKETS],
+}
+
+impl Histogram {
+    /// Four for each power of two, up to some minutes.
+    const BUCKETS: usize = 4 * 30;
+
+    /// Notes one.
+    pub(crate) fn record(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.buckets[Histogram::bucket(micros)].fetch_add(1, Relaxed);
+    }
+
+    fn bucket(micros: u64) -> usize {
+        let power = micros.ilog2();
+        // The two bits behind the first one.
+        let part = if power >= 2 { (micros >> (power - 2)) & 3 } else { (micros << (2 - power)) & 3 };
+        let index = 4 * power as usize + usize::try_from(part).unwrap_or(0);
+        index.min(Histogram::BUCKETS - 1)
+    }
+
+    /// The time in microseconds that this part of all took at most, about; 0 if there were none.
+    pub(crate) fn percentile(&self, part: f64) -> u64 {
+        let counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Relaxed)).collect();
+        let all: u64 = counts.iter().sum();
+        let mut left = (all as f64 * part).ceil() as u64;
+        for (at, count) in counts.iter().enumerate() {
+            if left <= *count && *count > 0 {
+                let (power, part) = (at as u32 / 4, at as u64 % 4);
+                return ((5 + part) << power) / 4;
+            }
+            left = left.saturating_sub(*count);
+        }
+        0
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { buckets: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+/// How often each code was answered.
+#[derive(Debug)]
+pub(crate) struct Refused(Vec<AtomicU64>);
+
+impl Default for Refused {
+    fn default() -> Refused {
+        Refused(Code::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Refused {
+    pub(crate) fn count(&self, code: Code) {
+        if let Some(at) = Code::ALL.iter().position(|other| *other == code) {
+            self.0[at].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The codes that were answered, and how often.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Code, u64)> {
+        let counts = Code::ALL.iter().zip(&self.0).map(|(code, count)| (*code, count.load(Relaxed)));
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_right_within_a_quarter() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.percentile(0.5), 0);
+        for micros in 1..=1_000 {
+            histogram.record(Duration::from_micros(micros));
+        }
+        for (part, exact) in [(0.5, 500), (0.99, 990)] {
+            let found = histogram.percentile(part);
+            assert!((exact..=exact * 5 / 4 + 1).contains(&found), "{part}: {found}");
+        }
+        histogram.record(Duration::MAX);
+    }
+}

@@ -1,0 +1,130 @@
+//! Limits that refuse: so many of something in a time, for each of those who do it. Time is handed in.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How many of something there may be: `burst` at once, and one more after each `interval`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) burst: u64,
+    pub(crate) interval: Duration,
+}
+
+impl Quota {
+    /// So many per second in the long run, after a burst; `None` for a rate of 0, which is no limit.
+    pub(crate) fn per_second(rate: u64, burst: u64) -> Option<Quota> {
+        (rate > 0)
+            .then(|| Quota { burst: burst.max(1), interval: Duration::from_nanos(1_000_000_000 / rate) })
+    }
+}
+
+/// A generic cell rate algorithm (ITU-T I.371) for each key: one moment in time is all that is remembered of one.
+#[derive(Debug)]
+pub(crate) struct Throttle<K>(Mutex<Cells<K>>);
+
+#[derive(Debug)]
+struct Cells<K> {
+    /// When each would be as if nothing had ever been taken.
+    full: HashMap<K, Duration>,
+    /// How many there may be before those that are full are forgotten.
+    most: usize,
+}
+
+impl<K> Default for Throttle<K> {
+    fn default() -> Throttle<K> {
+        Throttle(Mutex::new(Cells { full: HashMap::new(), most: 1_024 }))
+    }
+}
+
+impl<K: Eq + Hash> Throttle<K> {
+    /// Takes one, or gives the time in milliseconds after which there is one to take.
+    pub(crate) fn take(&self, key: K, quota: Quota, now: Duration) -> Result<(), u64> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.full.len() >= cells.most {
+            cells.full.retain(|_, full| *full > now);
+            // Whoever has more going on than this pays for looking at all of it only now and then.
+            cells.most = (2 * cells.full.len()).max(1_024);
+        }
+        let full = cells.full.entry(key).or_insert(now);
+        let begin = (*full).max(now);
+        let ahead = begin - now;
+        let allowed = quota.interval.saturating_mul(u32::try_from(quota.burst - 1).unwrap_or(u32::MAX));
+        if ahead > allowed {
+            return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
+        }
+        *full = begin + quota.interval;
+        Ok(())
+    }
+
+    /// Whether there is one to take, without taking it; else the time in milliseconds until there is.
+    pub(crate) fn look(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
+        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = cells.full.get(key).map_or(Duration::ZERO, |full| full.saturating_sub(now));
+        let allowed = quota.interval.saturating_mul(u32::try_from(quota.burst - 1).unwrap_or(u32::MAX));
+        if ahead > allowed {
+            return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
+        }
+        Ok(())
+    }
+
+    /// Gives back one that was taken.
+    pub(crate) fn give_back(&self, key: &K, quota: Quota) {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full) = cells.full.get_mut(key) {
+            *full = full.saturating_sub(quota.interval);
+        }
+    }
+
+    /// Forgets what was taken.
+    pub(crate) fn forget(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).full.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_is_free_and_then_one_comes_with_each_interval() {
+        let throttle = Throttle::default();
+        let quota = Quota { burst: 3, interval: Duration::from_secs(10) };
+        let at = Duration::from_secs;
+        for _ in 0..3 {
+            assert_eq!(throttle.take("a", quota, at(100)), Ok(()));
+        }
+        assert_eq!(throttle.take("a", quota, at(100)), Err(10_000));
+        assert_eq!(throttle.take("b", quota, at(100)), Ok(()), "each has its own");
+        assert_eq!(throttle.take("a", quota, at(109)), Err(1_000), "and asking costs nothing");
+        assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
+        throttle.forget(&"a");
+        assert_eq!(throttle.look(&"a", quota, at(110)), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_than_the_burst_and_the_rate_ever_come_through(
+            waits in prop::collection::vec(0u64..4_000, 1..200),
+            burst in 1u64..6,
+        ) {
+            let throttle = Throttle::default();
+            let quota = Quota { burst, interval: Duration::from_secs(1) };
+            let (mut now, mut taken) = (0, 0);
+            for wait in waits {
+                now += wait;
+                let before = throttle.look(&0, quota, Duration::from_millis(now));
+                let took = throttle.take(0, quota, Duration::from_millis(now));
+                prop_assert_eq!(before, took);
+                taken += u64::from(took.is_ok());
+                prop_assert!(taken <= burst + now / 1_000);
+                if let Err(wait) = took {
+                    let then = Duration::from_millis(now + wait);
+                    prop_assert_eq!(throttle.look(&0, quota, then), Ok(()));
+                }
+            }
+        }
+    }
+}
