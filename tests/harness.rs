@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// How long an event may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What is in every password of the tests, and what tokens and invites begin with.
+pub(crate) const SECRETS: [&str; 3] = ["Pa55", "snugt_", "snugi_"];
+
 /// A running `snugd` in a folder of its own, on a port of its own.
 pub(crate) struct Daemon {
     child: Child,
@@ -174,11 +177,23 @@ impl Drop for Daemon {
         if thread::panicking() {
             return;
         }
+        // Nor is any secret in what it wrote. Tests take passwords with this word in them; tokens and invites have their
+        // prefixes.
+        for entry in fs::read_dir(folder.path().join("data")).into_iter().flatten().map_while(Result::ok) {
+            let bytes = fs::read(entry.path()).unwrap_or_default();
+            for secret in SECRETS {
+                let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!is_there, "{secret} is in {}", entry.path().display());
+            }
+        }
         // Whatever a test made the daemon say: no key and no text of a message is in it.
         let said = self.log.rest() + &self.stdout.rest();
         let key = fs::read_to_string(folder.path().join("data/identity.key")).unwrap_or_default();
         if let Some(seed) = key.split_whitespace().nth(1) {
             assert!(!said.contains(seed), "the daemon's key is in what it said");
+        }
+        for secret in SECRETS {
+            assert!(!said.contains(secret), "{secret} is in what it said: {said}");
         }
         assert!(
             !said.contains("MSG #") && !said.contains("token="),
@@ -298,6 +313,13 @@ impl Raw {
         self.reader.read_line(&mut line).expect("a line comes in time");
         line.truncate(line.trim_end_matches('\n').len());
         line
+    }
+
+    /// The next bytes, so many.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.reader.read_exact(&mut bytes).expect("they come in time");
+        bytes
     }
 
     /// The next line that has `text`; those before it are passed over.

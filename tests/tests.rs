@@ -2,6 +2,8 @@
 
 mod harness;
 
+mod accounts;
+mod attacks;
 mod bad_input;
 mod crowd;
 mod daemon;

@@ -1,5 +1,10 @@
 //! One talks at an even pace: how long until everyone has heard it.
 
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -22,6 +27,52 @@ pub(crate) struct Latency {
     /// How many a second
     #[arg(long, default_value_t = 100)]
     rate: u64,
+    /// Meanwhile strangers say HELLO, one after the other as fast as they can, and hang up
+    #[arg(long)]
+    flood: bool,
+}
+
+/// The most handshakes of a flood.
+const FLOOD: u64 = 1_000_000;
+
+/// Strangers who say HELLO and hang up, until it is dropped.
+struct Flood {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Flood {
+    fn start(address: SocketAddr) -> Flood {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let work = move || {
+            let mut said = 0;
+            while !seen.load(Relaxed) && said < FLOOD {
+                // Whoever is turned away tries again.
+                if let Ok(mut stream) = TcpStream::connect(address)
+                    && stream
+                        .write_all(b"HELLO snug/1 2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y=\n")
+                        .is_ok()
+                {
+                    said += 1;
+                }
+            }
+            said
+        };
+        Flood { is_over, thread: Some(std::thread::spawn(work)) }
+    }
+
+    /// Ends it, and gives how many there were.
+    fn end(mut self) -> u64 {
+        self.is_over.store(true, Relaxed);
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+    }
 }
 
 impl Latency {
@@ -33,6 +84,7 @@ impl Latency {
         let listeners = if crowd.dialect.echoes() { self.members } else { self.members - 1 };
         let mut first = Vec::new();
         let mut all = Vec::new();
+        let flood = self.flood.then(|| Flood::start(server.address));
         let begun = Instant::now();
         let cpu = server.cpu()?;
         for number in 0..self.messages {
@@ -61,17 +113,21 @@ impl Latency {
             }
             all.push(said.elapsed().as_secs_f64() * 1e6);
         }
+        let seconds = begun.elapsed().as_secs_f64();
+        let handshakes = flood.map(Flood::end);
         server.catch_up()?;
         first.sort_by(f64::total_cmp);
         all.sort_by(f64::total_cmp);
         Ok(json!({
-            "scenario": "latency",
+            "scenario": if self.flood { "flood" } else { "latency" },
             "server": options.word(),
             "dialect": crowd.dialect.word(),
             "members": self.members,
             "first_us_p50": quantile(&first, 0.5).round(),
             "all_us_p50": quantile(&all, 0.5).round(),
             "all_us_p99": quantile(&all, 0.99).round(),
+            "handshakes_per_second": handshakes.map(|count| (count as f64 / seconds).round()),
+            "server_cpu_share": round((server.cpu()? - cpu) / seconds),
             "server_cpu_us_per_message": round((server.cpu()? - cpu) * 1e6 / self.messages as f64),
         }))
     }

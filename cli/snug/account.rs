@@ -351,8 +351,8 @@ pub(crate) enum Token {
         /// What it may do: send, read, edit, all, or verbs, with commas between
         #[arg(long, value_name = "WHAT")]
         may: Option<String>,
-        /// A room in which alone it works; may be given several times
-        #[arg(long = "room", value_name = "ROOM")]
+        /// Rooms in which alone it works, with commas between
+        #[arg(long, value_name = "ROOMS", value_delimiter = ',')]
         rooms: Vec<String>,
         /// Commands per minute
         #[arg(long, value_name = "NUMBER")]

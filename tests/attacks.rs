@@ -1,0 +1,88 @@
+//! Attacks that need real connections. The others are in daemon/src/session/attacks.rs.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::harness::{Daemon, PATIENCE, Raw};
+
+/// A hello with a share that somebody once made.
+const HELLO: &str = "HELLO snug/1 2J47rXlDfb7Z+ENBgwT0YP8Fx/6B/kqVd6gEy5Nn/2Y=\n";
+
+/// Lets this process have as many files open as it may.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Two people talk, and each message arrives.
+fn talk(alice: &mut Raw, bob: &mut Raw, from: usize, count: usize) {
+    for n in from..from + count {
+        alice.say(&format!("MSG #lobby message {n}."));
+        bob.wait_for(&format!(" :alice MSG #lobby message {n}."));
+        alice.wait_for("OK MSG #lobby");
+    }
+}
+
+#[test]
+fn two_thousand_half_open_handshakes_keep_nobody_from_talking() {
+    assert!(raise_open_files() >= 2_500, "the test needs more open files than it may have");
+    let daemon = Daemon::with("[limits]\nhandshake = \"60s\"\nregistration = \"60s\"\nnameless = 500\n");
+    let (mut alice, mut bob) = (Raw::enter(&daemon, "alice"), Raw::enter(&daemon, "bob"));
+    let mut half_open = Vec::new();
+    for n in 0..2_000 {
+        let mut stream = TcpStream::connect(daemon.tcp).expect("the daemon listens");
+        // Some say hello, some a part of it, some nothing.
+        let said = match n % 3 {
+            0 => HELLO,
+            1 => &HELLO[..20],
+            _ => "",
+        };
+        // Those who are turned away already may be unable to say it.
+        let _ = stream.write_all(said.as_bytes());
+        half_open.push(stream);
+        if n % 100 == 0 {
+            talk(&mut alice, &mut bob, n, 1);
+        }
+    }
+    talk(&mut alice, &mut bob, 5_000, 20);
+    // Those beyond the limit were told so (this one has said nothing that could reset the connection).
+    let mut last = half_open.swap_remove(1_997);
+    last.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut heard = String::new();
+    last.read_to_string(&mut heard).expect("the daemon closes");
+    assert!(heard.contains("ERR - too-many"), "{heard}");
+    drop(half_open);
+    // There is room again for who comes in earnest.
+    let mut carol = Raw::connect(&daemon);
+    carol.say("NICK carol");
+    carol.wait_for("OK NICK carol");
+}
+
+#[test]
+fn a_flood_of_handshakes_waits_its_turn_and_the_room_goes_on() {
+    let daemon = Daemon::with("[limits]\nhandshakes = 20\nnameless = 500\n");
+    let (mut alice, mut bob) = (Raw::enter(&daemon, "alice"), Raw::enter(&daemon, "bob"));
+    let mut flood = Vec::new();
+    for n in 0..300 {
+        let mut stream = TcpStream::connect(daemon.tcp).expect("the daemon listens");
+        stream.write_all(HELLO.as_bytes()).expect("it is taken");
+        flood.push(stream);
+        if n % 20 == 0 {
+            talk(&mut alice, &mut bob, n, 1);
+        }
+    }
+    talk(&mut alice, &mut bob, 1_000, 20);
+    // Whoever waits gets an answer in the end.
+    let mut some = flood.swap_remove(30);
+    some.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut heard = vec![0; 200];
+    let mut count = 0;
+    while !String::from_utf8_lossy(&heard[..count]).contains("\nHELLO snug/1 ") {
+        let read = some.read(&mut heard[count..]).expect("an answer comes");
+        assert!(read > 0, "it was closed: {}", String::from_utf8_lossy(&heard[..count]));
+        count += read;
+    }
+}
