@@ -43,6 +43,13 @@ impl Somebody {
         Somebody { home, server: format!("unix:{}", daemon.socket.display()) }
     }
 
+    /// The same user, with another home.
+    fn operator_too(daemon: &Daemon) -> Somebody {
+        let home = daemon.folder().join("home-operator-too");
+        fs::create_dir(&home).expect("a folder");
+        Somebody { home, server: format!("unix:{}", daemon.socket.display()) }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program("snug", &self.home);
         command.env("SNUG_SERVER", &self.server).args(arguments);
@@ -104,12 +111,12 @@ fn an_operator_invites_a_friend_makes_a_private_room_and_a_token_bans_and_shuts_
     assert!(operator.ok(&["history", "#board"]).contains("<olga> deployed"));
 
     // Bans and unbans.
-    operator.ok(&["admin", "ban", "*", "fred", "--expires", "1h", "too", "loud"]);
+    operator.ok(&["admin", "ban", "fred", "--expires", "1h", "too", "loud"]);
     let (code, _, said) = friend.run(&["send", "#lobby", "hi"]);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("banned from this server until") && said.contains("too loud"), "{said}");
-    assert!(operator.ok(&["admin", "ban", "*"]).contains("* fred until "));
-    operator.ok(&["admin", "unban", "*", "fred"]);
+    assert!(operator.ok(&["admin", "ban"]).contains("* fred until "));
+    operator.ok(&["admin", "unban", "fred"]);
     friend.ok(&["send", "#lobby", "back again"]);
 
     // Reads the audit trail.
@@ -180,6 +187,69 @@ fn one_account_on_two_machines() {
 }
 
 #[test]
+fn a_key_alone_is_enough_to_come_back() {
+    let daemon = Daemon::start();
+    let (desk, laptop) = (Somebody::operator(&daemon), Somebody::operator_too(&daemon));
+    desk.ok(&["register", "alice"]);
+    // From another machine, whose key was added on the first one.
+    let key = laptop.ok(&["key", "show"]);
+    desk.ok(&["key", "add", key.trim(), "laptop"]);
+    assert!(laptop.ok(&["login", "alice"]).contains("by this machine's key"));
+    assert!(laptop.ok(&["key", "list"]).contains("laptop"));
+    // And after a logout.
+    desk.ok(&["logout"]);
+    desk.ok(&["login", "alice"]);
+    // A key that is no more in the account says what to do.
+    laptop.ok(&["key", "remove", "laptop"]);
+    let (code, _, said) = laptop.run(&["who"]);
+    assert_eq!(code, Some(4));
+    assert!(said.contains("snug login NAME") && said.contains("snug logout"), "{said}");
+}
+
+#[test]
+fn words_of_a_command_are_words_and_never_a_second_command() {
+    let daemon = Daemon::start();
+    let operator = Somebody::operator(&daemon);
+    operator.ok(&["register", "alice"]);
+    for arguments in [
+        &["token", "revoke", "x\nSHUTDOWN NOW"][..],
+        &["admin", "unban", "two words"],
+        &["key", "remove", "x\nANNOUNCE hello"],
+        &["room", "set", "#lobby", "keep 1\nQUIT", "30d"],
+        &["token", "create", "x", "--may", ""],
+    ] {
+        let (code, _, said) = operator.run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+    }
+    operator.ok(&["who"]);
+}
+
+#[test]
+fn who_listens_with_a_token_that_cannot_sync_comes_back_all_the_same() {
+    let daemon = Daemon::start();
+    let operator = Somebody::operator(&daemon);
+    operator.ok(&["register", "alice"]);
+    let token = operator.ok(&["token", "create", "ear", "--may", "join,msg", "--rooms", "#lobby"]);
+    let mut tail = operator
+        .command(&["tail", "#lobby"])
+        .env("SNUG_TOKEN", token.trim())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("snug");
+    let (lines, talk) =
+        (Lines::of(tail.stdout.take().expect("a pipe")), Lines::of(tail.stderr.take().expect("a pipe")));
+    talk.wait_for("connected to");
+    let daemon = daemon.restart("");
+    talk.wait_for("gap");
+    operator.ok(&["send", "#lobby", "are you back?"]);
+    lines.wait_for("are you back?");
+    let _ = tail.kill();
+    let _ = tail.wait();
+    drop(daemon);
+}
+
+#[test]
 fn a_picture_goes_there_and_back_in_the_clear_and_sealed() {
     let daemon = Daemon::start();
     let (alice, bob) = (Somebody::operator(&daemon), Somebody::far(&daemon, "bob"));
@@ -224,7 +294,7 @@ fn the_console_takes_commands_one_by_one_and_reloads() {
     let config = daemon.folder().join("config.toml");
     let text = fs::read_to_string(&config).expect("a file") + "[accounts]\nregistration = \"closed\"\n";
     fs::write(&config, text + "[log]\nhistory = \"none\"\n").expect("a file");
-    let lines = "stats\n\nreload\nannounce 'two words'\nban * nobody-there\nnonsense\nquit\nusers\n";
+    let lines = "stats\n\nreload\nannounce 'two words'\nban nobody-there\nnonsense\nquit\nusers\n";
     let (code, shown, said) = run(&mut operator.command(&["admin"]), lines);
     assert!(
         shown.contains("sessions") && shown.contains("log.history takes effect at the next start"),

@@ -4,11 +4,14 @@
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use snug_client::{Address, Client, FileAccounts, Invite, Login};
 use snug_protocol::envelope::{decode_public_key, encode_public_key};
-use snug_protocol::{Body, Command, KeyChange, Nick, Period, Presence, ProfileChange, Scope, TokenChange};
+use snug_protocol::{
+    Body, Code, Command, KeyChange, Nick, Period, Presence, ProfileChange, Scope, TokenChange,
+};
 use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
@@ -64,7 +67,7 @@ impl Register {
 #[derive(Args)]
 pub(crate) struct Join {
     /// The line that `snug invite` printed
-    invite: Invite,
+    invite: String,
 
     /// The account's name [default: --nick, $SNUG_NICK, $USER]
     #[arg(long, value_name = "NAME")]
@@ -80,7 +83,11 @@ pub(crate) struct Join {
 
 impl Join {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let Invite { address, token } = self.invite;
+        // Not by the arguments' own parser, which would repeat it.
+        let Invite { address, token } = self
+            .invite
+            .parse()
+            .map_err(|error: snug_client::InviteError| Failure::new(Exit::Usage, error.to_string()))?;
         let name = match self.name {
             Some(name) => name,
             None => place::wanted_name(common).ok_or_else(|| {
@@ -116,7 +123,7 @@ async fn make_account(
     let nick = Nick::parse(name)
         .map_err(|error| Failure::new(Exit::Usage, format!("{name:?} is no name to go by: {error}")))?;
     let accounts = accounts()?;
-    if let Some(account) = accounts.account(address)? {
+    if let Some(account) = account_on(&accounts, address)? {
         let text =
             format!("you are {account} on {address} already; `snug logout` first, to be somebody else there");
         return Err(Failure::new(Exit::Identity, text));
@@ -125,9 +132,32 @@ async fn make_account(
     let trust = place::trust(common)?;
     let secrets = (password.as_ref().map(|password| password.as_str()), Some((&key, label)));
     place::asking(&*trust.known, || snug_client::register(address, &trust, (&nick, invite), secrets)).await?;
-    accounts.remember(address, Some(nick.as_str()))?;
+    remember(&accounts, address, Some(nick.as_str()))?;
     output::print(&format!("you are {nick} on {address}"))?;
+    if let Some(other) =
+        place::named(common).filter(|other| Nick::parse(other).is_ok_and(|other| other.fold() != nick.fold()))
+    {
+        let _ = writeln!(
+            io::stderr(),
+            "snug: as long as the name {} is asked for (--nick, SNUG_NICK), you are that guest and not {nick}",
+            output::visible(&other)
+        );
+    }
     Ok(())
+}
+
+/// Writes down which account one has on a server.
+fn remember(accounts: &FileAccounts, address: &Address, account: Option<&str>) -> Result<(), Failure> {
+    accounts.remember(address, account).map_err(|error| accounts_failure(accounts, &error))
+}
+
+/// Which account one has on a server.
+fn account_on(accounts: &FileAccounts, address: &Address) -> Result<Option<String>, Failure> {
+    accounts.account(address).map_err(|error| accounts_failure(accounts, &error))
+}
+
+fn accounts_failure(accounts: &FileAccounts, error: &io::Error) -> Failure {
+    Failure::new(Exit::Identity, format!("cannot use {}: {error}", accounts.path().display()))
 }
 
 /// Make an invite: one line that makes one account, to be pasted to a friend
@@ -159,6 +189,10 @@ impl Invitation {
             }
         };
         let address = reachable(&address);
+        if ["127.", "localhost", "[::1]"].iter().any(|near| address.starts_with(near)) {
+            let text = "only this machine reaches that address; set listen.tcp and listen.public for others, or give --address";
+            let _ = writeln!(io::stderr(), "snug: {text}");
+        }
         let pinned = format!("snug://{address}/#{}", fingerprint.unwrap_or_default());
         let address: Address = pinned
             .parse()
@@ -169,7 +203,7 @@ impl Invitation {
             object.insert("invite".to_owned(), invite.into());
             return Ok(output::print(&output::json(object))?);
         }
-        Ok(output::print(&invite)?)
+        Ok(output::print(&output::visible(&invite))?)
     }
 }
 
@@ -196,7 +230,18 @@ impl LogIn {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
         let address = first_address(common)?;
         let accounts = accounts()?;
-        let key = accounts.key().map_err(|error| key_failure(&accounts, &error))?;
+        let key = Arc::new(accounts.key().map_err(|error| key_failure(&accounts, &error))?);
+        // The key may be in the account already: added from another machine, or from the time before a logout.
+        let login = Login::Key { account: self.name.clone(), key: Arc::clone(&key) };
+        match place::connect_as(common, &address, login).await {
+            Ok((_client, events)) => {
+                let account = place::own_nick(&events).await.unwrap_or(self.name);
+                remember(&accounts, &address, Some(&account))?;
+                return Ok(output::print(&format!("you are {account} on {address}, by this machine's key"))?);
+            }
+            Err(failure) if failure.has_code(Code::BadLogin) => {}
+            Err(failure) => return Err(failure),
+        }
         let password = password_from(&format!("Password of {}: ", self.name))?;
         let login = Login::Password { account: self.name.clone(), password };
         let (client, events) = place::connect_as(common, &address, login).await?;
@@ -219,7 +264,7 @@ impl LogIn {
                 }
             }
         }
-        accounts.remember(&address, Some(&account))?;
+        remember(&accounts, &address, Some(&account))?;
         Ok(output::print(&format!("you are {account} on {address}"))?)
     }
 }
@@ -228,13 +273,13 @@ impl LogIn {
 pub(crate) fn log_out(common: &Common) -> Result<(), Failure> {
     let address = first_address(common)?;
     let accounts = accounts()?;
-    let Some(account) = accounts.account(&address)? else {
+    let Some(account) = account_on(&accounts, &address)? else {
         return Err(Failure::new(
             Exit::NotFound,
             format!("you have no account on {address} that is written down here"),
         ));
     };
-    accounts.remember(&address, None)?;
+    remember(&accounts, &address, None)?;
     Ok(output::print(&format!("{account} on {address} is forgotten"))?)
 }
 
@@ -278,11 +323,10 @@ impl Unregister {
         client.ask(Command::Unregister { name: name.clone() }).await?;
         for address in place::addresses(common)? {
             if let Ok(accounts) = accounts()
-                && accounts
-                    .account(&address)?
+                && account_on(&accounts, &address)?
                     .is_some_and(|account| Nick::parse(&account).is_ok_and(|own| own.fold() == name.fold()))
             {
-                accounts.remember(&address, None)?;
+                remember(&accounts, &address, None)?;
             }
         }
         Ok(output::print(&format!("the account {name} is deleted"))?)
@@ -376,6 +420,13 @@ impl Token {
             Token::List => TokenChange::List,
             Token::Revoke { label } => TokenChange::Remove(label),
             Token::Create { label, may, rooms, rate, expires } => {
+                // An empty variable of a script is a mistake, and no wish for everything.
+                if may.as_deref() == Some("") || rooms.iter().any(String::is_empty) {
+                    return Err(Failure::new(
+                        Exit::Usage,
+                        "--may and --rooms are not empty; leave them out for all",
+                    ));
+                }
                 let rate = rate.map(|rate| rate.to_string()).unwrap_or_default();
                 let scope = Scope::parse(may.as_deref().unwrap_or("all"), &rooms.join(","), &rate)
                     .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
@@ -537,13 +588,13 @@ async fn save_avatar(client: &Client, nick: &Nick<'_>, file: &PathBuf) -> Result
     let Some(bytes) = answer.rows.iter().find_map(|row| row.bytes()) else {
         return Err(Failure::new(Exit::NotFound, format!("{nick} has no picture")));
     };
-    let mut made = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", file.display())))?;
-    made.write_all(bytes)?;
-    Ok(())
+    let failed = |error: io::Error| Failure::new(Exit::Usage, format!("{}: {error}", file.display()));
+    let mut made = fs::OpenOptions::new().write(true).create_new(true).open(file).map_err(failed)?;
+    made.write_all(bytes).map_err(|error| {
+        // Half a picture is none.
+        let _ = fs::remove_file(file);
+        failed(error)
+    })
 }
 
 /// A connection that asks and does not listen.
@@ -555,10 +606,14 @@ async fn client(common: &Common) -> Result<Client, Failure> {
 
 /// The one server that is meant, where it matters which.
 fn first_address(common: &Common) -> Result<Address, Failure> {
-    place::addresses(common)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::new(Exit::NoServer, "no server is named"))
+    // A socket that a daemon left behind is no server.
+    let answers = |address: &Address| match address {
+        Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
+        Address::Tcp { .. } => true,
+    };
+    let addresses = place::addresses(common)?;
+    let found = addresses.iter().find(|address| answers(address)).or(addresses.first());
+    found.cloned().ok_or_else(|| Failure::new(Exit::NoServer, "no server is named"))
 }
 
 fn accounts() -> Result<FileAccounts, Failure> {

@@ -23,7 +23,7 @@ pub(crate) struct Admin {
 
 #[derive(Subcommand)]
 enum Sub {
-    /// List the accounts
+    /// List the accounts, and the guests who are here
     Users,
     /// Tell how the daemon is doing
     Stats,
@@ -65,6 +65,7 @@ enum Sub {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Log {
     #[command(subcommand)]
     verify: Option<LogSub>,
@@ -77,7 +78,7 @@ struct Log {
     #[arg(long, value_name = "EVENT")]
     event: Option<String>,
 
-    /// From when on: 1h, 2026-11-21, 2026-11-21T10:00 [default: the newest 50]
+    /// From when on: 30m, 1h, 7d, a day such as 2026-11-21, or 2026-11-21T10:00:00Z [default: the newest 50]
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
@@ -94,7 +95,7 @@ enum LogSub {
 
 /// A line of the prompt.
 #[derive(Parser)]
-#[command(name = "", no_binary_name = true, disable_help_flag = true, help_template = "{subcommands}")]
+#[command(name = "", no_binary_name = true, help_template = "{subcommands}")]
 struct PromptLine {
     #[command(subcommand)]
     command: PromptCommand,
@@ -146,7 +147,9 @@ async fn prompt(client: &Client, common: &Common) -> Result<(), Failure> {
         let words = match shell_words(line.trim()) {
             Ok(words) => words,
             Err(text) => {
-                let _ = writeln!(io::stderr(), "snug: {text}");
+                let failure = Failure::new(Exit::Usage, text);
+                let _ = failure.report(common.json);
+                failed = Some(failure);
                 continue;
             }
         };
@@ -155,14 +158,23 @@ async fn prompt(client: &Client, common: &Common) -> Result<(), Failure> {
         }
         match PromptLine::try_parse_from(words) {
             Err(error) => {
-                let _ = error.print();
-                if error.use_stderr() {
-                    failed = Some(Failure::new(Exit::Usage, "a command was not understood"));
+                if !error.use_stderr() {
+                    let _ = error.print();
+                    continue;
                 }
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                let failure = Failure::new(Exit::Usage, format!("{first}; `help` lists the commands"));
+                let _ = failure.report(common.json);
+                failed = Some(failure);
             }
             Ok(PromptLine { command: PromptCommand::Quit }) => break,
             Ok(PromptLine { command: PromptCommand::Admin(command) }) => {
                 if let Err(failure) = command.run(client, common).await {
+                    if failure.is_lost() {
+                        // Nothing more can be asked.
+                        return Err(failure);
+                    }
                     let _ = failure.report(common.json);
                     failed = Some(failure);
                 }
@@ -222,7 +234,7 @@ impl Sub {
                 client.ask(Command::Announce { text: text.into() }).await?;
                 Ok(())
             }
-            Sub::Order(order) => order.run(client, common).await,
+            Sub::Order(order) => order.run(client, Some(Place::Server), common).await,
             Sub::Role { whom, role } => {
                 room::roles(client, Place::Server, Some(&whom), role.as_deref(), common).await
             }
@@ -246,7 +258,8 @@ impl Sub {
                     (false, None) => ShutdownAt::Now,
                     (false, Some(after)) => ShutdownAt::In(after),
                 };
-                client.ask(Command::Shutdown { at, reason: reason.map(Into::into) }).await?;
+                let reason = reason.filter(|reason| !reason.is_empty()).map(Into::into);
+                client.ask(Command::Shutdown { at, reason }).await?;
                 Ok(())
             }
             Sub::Backup { file } => backup(client, file, common).await,
@@ -281,6 +294,16 @@ async fn users(client: &Client, common: &Common) -> Result<(), Failure> {
             ("online", online),
         ];
         output::row(common.json, &fields, shown.trim_end())?;
+    }
+    for row in client.ask(Command::Who { of: None }).await?.rows {
+        let line = row.line();
+        let Body::User { nick, since, .. } = line.body else { continue };
+        if !line.tags.has("account") {
+            let role = if line.tags.has("bot") { "bot" } else { "guest" };
+            let shown = format!("{nick:<20} {role:<9} since {}  online", output::moment_of(since));
+            let fields = [("name", nick), ("role", role), ("since", since), ("online", "yes")];
+            output::row(common.json, &fields, &shown)?;
+        }
     }
     Ok(())
 }
@@ -382,10 +405,20 @@ impl Log {
         events: async_channel::Receiver<Event>,
         common: &Common,
     ) -> Result<(), Failure> {
+        // Events are taken from the connection at once, however long it takes to print what was before.
+        let (waiting, coming) = async_channel::unbounded();
+        smol::spawn(async move {
+            while let Ok(event) = events.recv().await {
+                if waiting.send(event).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .detach();
         // What comes from here on is an event; a row may be in both, and is printed once.
         client.ask(self.command(AuditPage::Follow, None)).await?;
         let mut last = self.past(client, common).await?;
-        while let Ok(event) = events.recv().await {
+        while let Ok(event) = coming.recv().await {
             match event {
                 Event::Line(received) => {
                     let line = received.line();

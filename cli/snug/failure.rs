@@ -38,6 +38,16 @@ impl Failure {
         Failure { exit, code: None, text: text.into(), is_said: false }
     }
 
+    /// Whether the server refused with this code.
+    pub(crate) fn has_code(&self, code: Code) -> bool {
+        self.code.as_deref() == Some(code.word())
+    }
+
+    /// Whether it is the connection that failed, and not what was asked.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.code.is_none() && matches!(self.exit, Exit::TryAgain | Exit::NoServer)
+    }
+
     /// The same, said already.
     pub(crate) fn quietly(mut self) -> Failure {
         self.is_said = true;
@@ -156,6 +166,7 @@ impl From<RequestError> for Failure {
                 let wait = retry.map(|seconds| format!(" (try again in {seconds} s)")).unwrap_or_default();
                 Failure::refused(code, text + &wait)
             }
+            RequestError::Malformed => Failure::new(Exit::Usage, error.to_string()),
             RequestError::GaveUp(error) => Failure::from(&*error),
             RequestError::TooLong { .. } => {
                 Failure::refused(Code::TooLong.word().to_owned(), error.to_string())

@@ -31,6 +31,15 @@ fn checked(lines: &[u8]) -> Result<Vec<u8>, Failure> {
         let text = format!("a line of stdin is far longer than the {} bytes that one may have", limits::LINE);
         return Err(Failure::new(Exit::Usage, text));
     }
+    let announces = |line: &[u8]| {
+        let line = std::str::from_utf8(line).ok().and_then(|line| snug_protocol::Line::parse(line).ok());
+        line.is_some_and(|line| line.tags.has("bytes"))
+    };
+    if lines.split(|&byte| byte == b'\n').any(announces) {
+        let text =
+            "bytes behind a line do not go through snug pipe; nc and `snug profile --avatar` send them";
+        return Err(Failure::new(Exit::Usage, text));
+    }
     Ok(lines.iter().copied().filter(|&byte| byte != b'\r').collect())
 }
 
@@ -46,14 +55,19 @@ pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
     let mut is_finished = false;
     let lost = |error: io::Error| Failure::new(Exit::TryAgain, format!("the connection broke: {error}"));
     loop {
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         while let Some(line) = link.take_line().map_err(lost)? {
-            lines.push_str(&line);
-            lines.push('\n');
+            lines.extend_from_slice(line.as_bytes());
+            lines.push(b'\n');
+            // As they stand in a plain stream.
+            if let Some(bytes) = link.take_bytes() {
+                lines.extend_from_slice(&bytes);
+                lines.push(b'\n');
+            }
         }
         if !lines.is_empty() {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(lines.as_bytes())?;
+            stdout.write_all(&lines)?;
             stdout.flush()?;
         }
         if !is_open && !is_finished && link.queued() == 0 {

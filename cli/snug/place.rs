@@ -13,7 +13,7 @@ use snug_client::{
     KnownServers, Link, Login, MemoryKnownServers, MemoryTokens, Name, NoAccounts, OneLogin, Options, Tokens,
     Trust,
 };
-use snug_protocol::{Cursor, RoomName, Target};
+use snug_protocol::{Code, Cursor, RoomName, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::{Common, trust};
@@ -73,10 +73,26 @@ async fn begin(
         }
     }
     let known = Arc::clone(&options.trust.known);
-    let (client, events, driver) = asking(&*known, || Client::connect(options.clone())).await?;
+    let connected = asking(&*known, || Client::connect(options.clone())).await;
+    let (client, events, driver) = connected.map_err(|failure| explain_login(failure, common))?;
     let driving = smol::spawn(driver.run());
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).push((client.clone(), driving));
     Ok((client, events))
+}
+
+/// Says what to do about an account or token that is not good any more.
+fn explain_login(failure: Failure, common: &Common) -> Failure {
+    if !failure.has_code(Code::BadLogin) {
+        return failure;
+    }
+    let by_token = common.token_file.is_some()
+        || ["SNUG_TOKEN", "SNUG_TOKEN_FILE"].iter().any(|name| variable(name).is_some());
+    failure.and(match by_token {
+        true => "the token (--token-file, SNUG_TOKEN) was revoked, has ended or is none",
+        false => {
+            "if it was this machine's key: `snug login NAME` adds it again, `snug logout` goes on as a guest"
+        }
+    })
 }
 
 /// The connections that are open, to be ended in order.
@@ -245,9 +261,14 @@ pub(crate) fn accounts() -> Option<FileAccounts> {
     Some(FileAccounts::new(folder.join("accounts"), folder.join("key")))
 }
 
+/// The name that was asked for in particular.
+pub(crate) fn named(common: &Common) -> Option<String> {
+    common.nick.clone().or_else(|| variable("SNUG_NICK"))
+}
+
 /// The name that was asked for, or that one has on this machine.
 pub(crate) fn wanted_name(common: &Common) -> Option<String> {
-    common.nick.clone().or_else(|| variable("SNUG_NICK")).or_else(|| variable("USER"))
+    named(common).or_else(|| variable("USER"))
 }
 
 fn name(common: &Common) -> Result<Name, Failure> {

@@ -34,25 +34,68 @@ pub(crate) enum Room {
     Order(Order),
 }
 
-/// Keeping order, in a room or with * on the whole server.
+/// Keeping order, in a room or on the whole server (*, which is what `snug admin` means without a room).
 #[derive(Subcommand)]
 pub(crate) enum Order {
-    /// Put somebody out
-    Kick { place: String, whom: String, reason: Vec<String> },
+    /// Put somebody out of a room, or end their sessions
+    Kick {
+        /// [ROOM|*] WHO [REASON…]
+        #[arg(required = true, value_name = "[ROOM] WHO [REASON]")]
+        words: Vec<String>,
+    },
     /// Keep somebody out; without WHO, list who is
+    ///
+    /// WHO is a nick; on the server also an address or range such as 192.0.2.0/24, or a token as account/label.
     Ban {
-        place: String,
-        /// A nick; on the server (*) also an address or range, or a token as account/label
-        who: Option<String>,
-        reason: Vec<String>,
+        /// [ROOM|*] [WHO [REASON…]]
+        #[arg(value_name = "[ROOM] WHO [REASON]")]
+        words: Vec<String>,
         /// For how long: 30m, 12h, 7d [default: for ever]
         #[arg(long, value_name = "TIME")]
         expires: Option<Period>,
     },
     /// Take a ban back
-    Unban { place: String, who: String },
-    /// Let somebody hear and not speak: for a time, or off
-    Mute { place: String, whom: String, time: String, reason: Vec<String> },
+    Unban {
+        /// [ROOM|*] WHO
+        #[arg(required = true, value_name = "[ROOM] WHO")]
+        words: Vec<String>,
+    },
+    /// Let somebody hear and not speak: for a time such as 10m, or off
+    Mute {
+        /// [ROOM|*] WHO TIME [REASON…]
+        #[arg(required = true, value_name = "[ROOM] WHO TIME [REASON]")]
+        words: Vec<String>,
+    },
+}
+
+/// The place of an order, and the words behind it.
+struct Placed {
+    place: Place<'static>,
+    words: std::vec::IntoIter<String>,
+}
+
+impl Placed {
+    /// Takes the place off the front, if it stands there; else it is the default one.
+    fn new(words: Vec<String>, default: Option<Place<'static>>) -> Result<Placed, Failure> {
+        let is_place = words.first().is_some_and(|word| word == "*" || word.starts_with('#'));
+        let mut words = words.into_iter();
+        let place = match (is_place, default) {
+            (true, _) => place_of(&words.next().unwrap_or_default())?,
+            (false, Some(default)) => default,
+            (false, None) => return Err(Failure::new(Exit::Usage, "a room with its # comes first")),
+        };
+        Ok(Placed { place, words })
+    }
+
+    fn word(&mut self, what: &str) -> Result<String, Failure> {
+        self.words.next().ok_or_else(|| Failure::new(Exit::Usage, format!("{what} is missing")))
+    }
+
+    /// What is left, as one text.
+    fn rest(self) -> Option<std::borrow::Cow<'static, str>> {
+        let text = self.words.collect::<Vec<_>>().join(" ");
+        (!text.is_empty()).then(|| text.into())
+    }
 }
 
 impl Room {
@@ -60,7 +103,7 @@ impl Room {
         let (client, events) = place::connect(common, Part::Asker).await?;
         drop(events);
         match self {
-            Room::Order(order) => order.run(&client, common).await,
+            Room::Order(order) => order.run(&client, None, common).await,
             Room::Create { room, access, description } => {
                 let room = room_name(&room)?;
                 client.ask(Command::Join { room: room.clone() }).await?;
@@ -97,25 +140,32 @@ impl Room {
 }
 
 impl Order {
-    pub(crate) async fn run(self, client: &Client, common: &Common) -> Result<(), Failure> {
-        let text = |words: Vec<String>| Some(words.join(" ")).filter(|text| !text.is_empty()).map(Into::into);
+    /// `default` is the place where none is named.
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        default: Option<Place<'static>>,
+        common: &Common,
+    ) -> Result<(), Failure> {
         match self {
-            Order::Kick { place, whom, reason } => {
-                let (place, nick) = (place_of(&place)?, nick_of(&whom)?);
-                client.ask(Command::Kick { place, nick, reason: text(reason) }).await?;
+            Order::Kick { words } => {
+                let mut placed = Placed::new(words, default)?;
+                let nick = nick_of(&placed.word("who is to go")?)?;
+                let place = placed.place.clone();
+                client.ask(Command::Kick { place, nick, reason: placed.rest() }).await?;
             }
-            Order::Ban { place, who, reason, expires } => {
-                let place = place_of(&place)?;
-                let command = Command::Ban { place, whom: who.as_deref(), reason: text(reason), expires };
+            Order::Ban { words, expires } => {
+                let mut placed = Placed::new(words, default)?;
+                let (place, who) = (placed.place.clone(), placed.words.next());
+                let command = Command::Ban { place, whom: who.as_deref(), reason: placed.rest(), expires };
                 for row in client.ask(command).await?.rows {
                     let line = row.line();
                     let Body::Ban { place, whom, until, reason } = &line.body else { continue };
                     let reason = reason.as_deref().unwrap_or_default();
                     let by = line.tags.get("by").unwrap_or_default();
-                    let end = if *until == "-" {
-                        "for ever".to_owned()
-                    } else {
-                        format!("until {}", output::moment_of(until))
+                    let end = match *until {
+                        "-" => "for ever".to_owned(),
+                        until => format!("until {}", output::moment_of(until)),
                     };
                     let shown = format!("{place} {whom} {end}, by {by}: {reason}");
                     let fields = [
@@ -125,22 +175,26 @@ impl Order {
                         ("by", &*by),
                         ("reason", reason),
                     ];
-                    output::row(common.json, &fields, &shown)?;
+                    output::row(common.json, &fields, shown.trim_end_matches(": "))?;
                 }
             }
-            Order::Unban { place, who } => {
-                client.ask(Command::Unban { place: place_of(&place)?, whom: &who }).await?;
+            Order::Unban { words } => {
+                let mut placed = Placed::new(words, default)?;
+                let who = placed.word("who is to be let in again")?;
+                client.ask(Command::Unban { place: placed.place.clone(), whom: &who }).await?;
             }
-            Order::Mute { place, whom, time, reason } => {
-                let (place, nick) = (place_of(&place)?, nick_of(&whom)?);
-                let time = match time.as_str() {
+            Order::Mute { words } => {
+                let mut placed = Placed::new(words, default)?;
+                let nick = nick_of(&placed.word("who is to be silent")?)?;
+                let time = match placed.word("a time, or off,")?.as_str() {
                     "off" => None,
                     time => Some(
                         time.parse()
                             .map_err(|error| Failure::new(Exit::Usage, format!("{error}, or off")))?,
                     ),
                 };
-                client.ask(Command::Mute { place, nick, time, reason: text(reason) }).await?;
+                let place = placed.place.clone();
+                client.ask(Command::Mute { place, nick, time, reason: placed.rest() }).await?;
             }
         }
         Ok(())

@@ -48,19 +48,19 @@ impl Look {
             let line = row.line();
             let Body::Stat { item } = line.body else { continue };
             if let Some((name, value)) = item.split_once('=') {
-                look.stats.push((name.to_owned(), value.parse().unwrap_or(0)));
+                look.stats.push((output::visible(name), value.parse().unwrap_or(0)));
             }
         }
         for row in client.ask(Command::Who { of: None }).await?.rows {
             let line = row.line();
             let Body::User { nick, status, since } = line.body else { continue };
-            look.users.push([output::visible(nick), status.to_owned(), output::moment_of(since)]);
+            look.users.push([output::visible(nick), output::visible(status), output::moment_of(since)]);
         }
         for row in client.ask(Command::Rooms).await?.rows {
             let line = row.line();
             let Body::Room { room, members, topic } = &line.body else { continue };
             let topic = topic.as_deref().unwrap_or_default().replace('\n', " ");
-            look.rooms.push([output::visible(room), (*members).to_owned(), output::visible(&topic)]);
+            look.rooms.push([output::visible(room), output::visible(members), output::visible(&topic)]);
         }
         // The fullest first: they are what one wants to see where there is no place for all.
         look.rooms.sort_by_key(|[_, members, _]| std::cmp::Reverse(members.parse::<u64>().unwrap_or(0)));
@@ -224,26 +224,39 @@ impl Top {
                 }
             }
         });
+        let every = Duration::from_millis(self.every);
+        let mut due = Instant::now() + every;
         loop {
             terminal.draw(|frame| screen.draw(frame))?;
-            let next = async {
-                Timer::after(Duration::from_millis(self.every)).await;
-                None
+            let look = async {
+                Timer::at(due).await;
+                Happening::Look(Box::new(Look::take(client).await))
             };
-            let key = async { keys.recv().await.ok() };
-            match key.or(next).await {
-                Some(Input::Key(key)) if key.kind == KeyEventKind::Press => {
+            // A key ends a look as well: the server may be silent.
+            let key = async { Happening::Input(keys.recv().await) };
+            match key.or(look).await {
+                Happening::Input(Ok(Input::Key(key))) if key.kind == KeyEventKind::Press => {
                     let is_interrupt =
                         key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
                     if is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
                         return Ok(());
                     }
                 }
-                Some(_) => {}
-                None => screen.add(Look::take(client).await?),
+                Happening::Input(Ok(_)) => {}
+                // The terminal is gone.
+                Happening::Input(Err(_)) => return Ok(()),
+                Happening::Look(look) => {
+                    screen.add((*look)?);
+                    due = Instant::now() + every;
+                }
             }
         }
     }
+}
+
+enum Happening {
+    Input(Result<Input, async_channel::RecvError>),
+    Look(Box<Result<Look, Failure>>),
 }
 
 #[cfg(test)]

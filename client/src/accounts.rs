@@ -90,6 +90,11 @@ impl FileAccounts {
         FileAccounts { path: path.into(), key: key.into(), read: Mutex::default() }
     }
 
+    /// Where the accounts are written down.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the key is.
     pub fn key_path(&self) -> &Path {
         &self.key
@@ -106,7 +111,7 @@ impl FileAccounts {
         }
         let text = self.text()?;
         let found = text.lines().find_map(|line| {
-            let (of, account) = line.trim().split_once(' ')?;
+            let (of, account) = line.trim().rsplit_once(' ')?;
             (of == server).then(|| account.trim().to_owned())
         });
         if let Some(found) = &found {
@@ -123,7 +128,9 @@ impl FileAccounts {
         let server = server.to_string();
         let _lock = files::lock_for(&self.path)?;
         let text = self.text()?;
-        let others = text.lines().filter(|line| line.split_whitespace().next() != Some(&server));
+        // A socket's path may hold spaces; a name does not.
+        let of = |line: &str| line.trim().rsplit_once(' ').map(|(of, _)| of.to_owned());
+        let others = text.lines().filter(|line| of(line).as_ref() != Some(&server));
         let mut lines: Vec<String> = others.map(str::to_owned).collect();
         lines.extend(account.map(|account| format!("{server} {account}")));
         let fresh = self.path.with_extension("new");
@@ -145,18 +152,19 @@ impl FileAccounts {
         if fs::symlink_metadata(&self.key).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             let key = ClientKey::generate(&SystemRandom::new()).map_err(io::Error::other)?;
             let _lock = files::lock_for(&self.key)?;
-            let mut options = OpenOptions::new();
-            match files::private(options.write(true).create_new(true)).open(&self.key) {
-                // Somebody else was faster: that one's key it is.
+            // Whole or not at all; and if somebody else was faster, that one's key it is.
+            let fresh = self.key.with_extension("new");
+            let _ = fs::remove_file(&fresh);
+            let mut file = files::private(OpenOptions::new().write(true).create_new(true)).open(&fresh)?;
+            for part in [KEY_PREFIX, &encode_key(key.reveal_seed()), "\n"] {
+                file.write_all(part.as_bytes())?;
+            }
+            file.sync_all()?;
+            let linked = fs::hard_link(&fresh, &self.key);
+            let _ = fs::remove_file(&fresh);
+            match linked {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                opened => {
-                    let mut file = opened?;
-                    for part in [KEY_PREFIX, &encode_key(key.reveal_seed()), "\n"] {
-                        file.write_all(part.as_bytes())?;
-                    }
-                    file.sync_all()?;
-                    return Ok(key);
-                }
+                linked => return linked.map(|()| key),
             }
         }
         read_key(&self.key)
@@ -172,7 +180,9 @@ impl FileAccounts {
 
 impl Accounts for FileAccounts {
     fn find(&self, server: &Address, name: &Name) -> io::Result<Option<Login>> {
-        let Some(account) = self.account(server)? else { return Ok(None) };
+        let in_file =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display()));
+        let Some(account) = self.account(server).map_err(in_file)? else { return Ok(None) };
         if !name.may_be(&account) {
             return Ok(None);
         }

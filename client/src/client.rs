@@ -301,6 +301,9 @@ pub enum RequestError {
         /// Why.
         reason: String,
     },
+    /// It is no command that can be said in a line: a word of it holds a space or a newline. It was not sent.
+    #[error("a word of it holds a space, a newline or nothing at all")]
+    Malformed,
     /// It does not fit a line, so that it was not sent.
     #[error("the line has {length} bytes, the limit is {limit}")]
     TooLong {
@@ -366,6 +369,13 @@ impl Client {
         let (reply, answer) = async_channel::bounded(1);
         let (unanswered, answered) = async_channel::bounded(1);
         let reply = Reply { answer: reply, _unanswered: unanswered };
+        // Words are written as they are; those of messages are checked by their types.
+        let is_message = matches!(command, Command::Msg { .. } | Command::Priv { .. });
+        if !is_message && !reads_back(&command) {
+            let _ = reply.answer.try_send(Err(RequestError::Malformed));
+            drop(reply);
+            return Pending { answer, answered };
+        }
         let request = match &bytes {
             None => write(&command),
             Some(bytes) => {
@@ -417,6 +427,15 @@ impl Pending {
         let lost = |_| Err(RequestError::Lost { reason: "the connection is closed".to_owned() });
         self.answer.recv().await.unwrap_or_else(lost)
     }
+}
+
+/// Whether what would be said is what is meant.
+fn reads_back(command: &Command<'_>) -> bool {
+    let written = write(command);
+    let Ok(line) = std::str::from_utf8(&written[..written.len() - 1]) else { return false };
+    let Ok(line) = snug_protocol::Line::parse(line) else { return false };
+    !written[..written.len() - 1].contains(&b'\n')
+        && snug_protocol::Request::parse(&line).is_ok_and(|read| read.command == *command)
 }
 
 /// The command as a line, without tags of the whole request: the driver adds those.

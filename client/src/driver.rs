@@ -61,6 +61,10 @@ pub struct Driver {
     seen: u64,
     /// The newest private message of others that has been an event, while the daemon has not been told.
     unacknowledged: Option<u64>,
+    /// Whether SYNC is something that one may do: a token may not cover it.
+    may_sync: bool,
+    /// What the daemon said before it ended the connection.
+    dismissed: Option<(String, String)>,
     /// Why the connection is of no use any more.
     failed: Option<String>,
     /// What happened while the connection was made.
@@ -124,6 +128,8 @@ impl Driver {
             log: began.log.or(entered.cursor.log).unwrap_or_default(),
             seen: began.id,
             unacknowledged: None,
+            may_sync: true,
+            dismissed: None,
             failed: None,
             untold: entered.events,
         };
@@ -157,6 +163,10 @@ impl Driver {
                     let UnderWay::Job(job, _) = under_way else { continue };
                     job.reply.give(Err(match &error {
                         Some(error) => RequestError::GaveUp(Arc::clone(error)),
+                        None if self.dismissed.is_some() => {
+                            let (code, text) = self.dismissed.clone().unwrap_or_default();
+                            RequestError::Refused { code, text, retry: None }
+                        }
                         None => RequestError::Lost { reason: reason.clone() },
                     }));
                 }
@@ -299,6 +309,12 @@ impl Driver {
         // A line that the daemon could not read has no label; answers come in order, so it is the oldest one's.
         let is_unread =
             matches!(parsed.body, Body::Err { verb: "-", code: "bad-line" | "line-too-long", .. });
+        if let Body::Err { verb: "-", code, text } = parsed.body
+            && label.is_none()
+            && !is_unread
+        {
+            self.dismissed = Some((code.to_owned(), text.to_owned()));
+        }
         let is_first = (label == Some(self.first_label) || is_unread) && !self.under_way.is_empty();
         if !is_first {
             self.event(received).await;
@@ -330,6 +346,12 @@ impl Driver {
 
     /// Goes on after a page of what was missed.
     async fn synced(&mut self, answer: Received) {
+        if let Body::Err { code, .. } = answer.line().body
+            && !is_passing(code)
+        {
+            // It will not be allowed another time, either. What was missed is not had, and what comes is.
+            self.may_sync = false;
+        }
         let Body::Ok { params: Some(params), .. } = answer.line().body else {
             // The log cannot be read now, and without that nothing more would come: it has to be tried again.
             self.failed = Some(format!("what was missed cannot be had: {}", answer.text));
@@ -379,7 +401,10 @@ impl Driver {
             if job.is_repeatable && !self.options.reconnect.is_zero() {
                 self.under_way.push_back(UnderWay::Job(job, Vec::new()));
             } else {
-                job.reply.give(Err(RequestError::Lost { reason: reason.to_owned() }));
+                job.reply.give(Err(match self.dismissed.clone() {
+                    Some((code, text)) => RequestError::Refused { code, text, retry: None },
+                    None => RequestError::Lost { reason: reason.to_owned() },
+                }));
             }
         }
     }
@@ -401,9 +426,9 @@ impl Driver {
             if self.jobs.is_closed() && self.under_way.is_empty() {
                 return Err(None);
             }
-            let since = Cursor { log: Some(self.log), id: self.seen };
+            let since = self.may_sync.then_some(Cursor { log: Some(self.log), id: self.seen });
             let held = Some((&self.nick, self.token.as_deref()));
-            match enter_in_time(&self.options, held, Some(since)).await {
+            match enter_in_time(&self.options, held, since).await {
                 Ok(entered) => {
                     self.untold = entered.events;
                     self.link = entered.link;
@@ -411,8 +436,16 @@ impl Driver {
                     self.token = entered.token;
                     self.heard = Instant::now();
                     let jobs = std::mem::take(&mut self.under_way);
-                    // The cursor is one of the log that it was: only the daemon knows whether that is still the same.
-                    self.sync();
+                    if self.may_sync {
+                        // The cursor is one of the log that it was: only the daemon knows whether that is still the same.
+                        self.sync();
+                    } else {
+                        let from = Cursor { log: Some(self.log), id: self.seen };
+                        let (from, to) = (from.to_string(), entered.cursor.to_string());
+                        self.untold.push(Event::Gap { target: "*".to_owned(), from, to });
+                        self.untold.push(Event::Live { cursor: entered.cursor });
+                        self.seen = entered.cursor.id;
+                    }
                     self.log = entered.cursor.log.unwrap_or_default();
                     for under_way in jobs {
                         if let UnderWay::Job(job, _) = under_way {
@@ -448,21 +481,24 @@ impl Driver {
 /// Whether trying again makes no difference.
 fn is_final(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Refused { code, .. } => {
-            let is_passing = matches!(
-                code.parse(),
-                Ok(Code::NickTaken
-                    | Code::TooMany
-                    | Code::ShuttingDown
-                    | Code::Timeout
-                    | Code::Unavailable
-                    | Code::StorageFull)
-            );
-            !is_passing
-        }
+        ConnectError::Refused { code, .. } => !is_passing(code),
         ConnectError::Changed { .. } | ConnectError::Unknown { .. } | ConnectError::Key { .. } => true,
         _ => false,
     }
+}
+
+/// Whether what was refused may go another time.
+fn is_passing(code: &str) -> bool {
+    matches!(
+        code.parse(),
+        Ok(Code::NickTaken
+            | Code::TooMany
+            | Code::ShuttingDown
+            | Code::SlowDown
+            | Code::Timeout
+            | Code::Unavailable
+            | Code::StorageFull)
+    )
 }
 
 impl UnderWay {
@@ -511,6 +547,7 @@ async fn enter(
     }
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let mut refused = None;
+    let mut needs_login = false;
     let mut heard = Vec::new();
     let candidates: Vec<Nick<'static>> = match held {
         Some((nick, _)) => vec![nick.clone()],
@@ -521,14 +558,17 @@ async fn enter(
         let kept = held_token.or_else(|| options.tokens.find(address, &nick));
         // Made here, it is known even if the answer to NICK is lost: what was said meanwhile can be repeated.
         let token = kept.clone().or_else(new_token);
-        let shown = token.as_ref().map(|token| token.clone().into());
+        let shown = token.as_deref().map(Into::into);
         let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
             Err((code, text)) => {
                 let is_taken =
                     matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike | Code::LoginNeeded));
+                // A second one says that it is not about the name: there are no guests.
+                let is_login = code.parse() == Ok(Code::LoginNeeded);
+                let is_closed = is_login && std::mem::replace(&mut needs_login, is_login);
                 refused = Some(ConnectError::Refused { code, text });
-                if !is_taken {
+                if !is_taken || is_closed {
                     break;
                 }
             }
@@ -624,7 +664,25 @@ pub async fn register(
     (password, key): (Option<&str>, Option<(&ClientKey, &str)>),
 ) -> Result<(), ConnectError> {
     let addresses = [address.clone()];
-    let (_, mut link) = Link::reach_sealed(&addresses, trust, &|_| true).await?;
+    let registering = register_at_leisure(address, &addresses, trust, (name, invite), (password, key));
+    let overdue = async {
+        Timer::after(REGISTERING).await;
+        Err(ConnectError::Lost { address: address.clone(), error: io::ErrorKind::TimedOut.into() })
+    };
+    registering.or(overdue).await
+}
+
+/// How long it may take to make an account: the daemon works on a password for a while, and others' may come first.
+const REGISTERING: Duration = Duration::from_secs(30);
+
+async fn register_at_leisure(
+    address: &Address,
+    addresses: &[Address],
+    trust: &Trust,
+    (name, invite): (&Nick<'_>, Option<&str>),
+    (password, key): (Option<&str>, Option<(&ClientKey, &str)>),
+) -> Result<(), ConnectError> {
+    let (_, mut link) = Link::reach_sealed(addresses, trust, &|_| true).await?;
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let public =
         key.map(|(key, label)| (encode_public_key(&key.public_key()).into(), label.to_owned().into()));
@@ -639,7 +697,7 @@ pub async fn register(
     let answered = ask(&mut link, command, &mut heard).await.map_err(lost)?;
     answered.map_err(|(code, text)| ConnectError::Refused { code, text })?;
     // It is made, whether the goodbye arrives or not.
-    let _ = ask(&mut link, Command::Quit { text: None }, &mut heard).await;
+    link.queue(b"QUIT\n");
     let _ = link.finish_writing().await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Small files that several programs of one person share.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -9,18 +9,29 @@ use zeroize::Zeroizing;
 /// Reads a small file that is nobody else's: no link, and closed to others.
 pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.is_file() {
+    let named = fs::symlink_metadata(path)?;
+    if !named.is_file() {
         return wrong("it is a link or no file; name the file itself");
     }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
     #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0 {
-        return wrong("others can read it; chmod 600 it");
+    {
+        use std::os::unix::fs::MetadataExt;
+        // What was opened is what was looked at: nobody has put a link there in between.
+        if (metadata.dev(), metadata.ino()) != (named.dev(), named.ino()) {
+            return wrong("it was changed while it was opened; try again");
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return wrong("others can read it; chmod 600 it");
+        }
     }
     if metadata.len() > 4_096 {
         return wrong("it is too long to be what it should");
     }
-    fs::read_to_string(path).map(Zeroizing::new)
+    let mut text = Zeroizing::new(String::with_capacity(4_096));
+    file.take(4_096).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Makes what is opened its owner's alone, where the system has such a thing.

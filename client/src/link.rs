@@ -95,7 +95,9 @@ impl Link {
         let mut binding = None;
         let codec = match address {
             Address::Unix(_) if seals => {
-                let channel = shake_hands(&mut stream, &mut opening, address, trust).await?.trust();
+                // The pre-shared key is for networks.
+                let trust = Trust { psk: None, ..trust.clone() };
+                let channel = shake_hands(&mut stream, &mut opening, address, &trust).await?.trust();
                 binding = Some(*channel.binding.as_bytes());
                 Codec::sealed(channel, End::Client, LINE, 0)
             }

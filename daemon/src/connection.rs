@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Timer;
+use snug_protocol::envelope::ServerOptions;
 use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 
 use crate::config::Plaintext;
@@ -35,6 +36,9 @@ const LINES_PER_TURN: u32 = 128;
 
 /// How long an ended connection may take to be told so, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a handshake may be put off in advance: who hangs up meanwhile has taken a turn from nobody after that.
+const LONGEST_QUEUE: Duration = Duration::from_secs(1);
 
 /// The most bytes of lines, about, that are written at once.
 const WRITE_SIZE: usize = 64 << 10;
@@ -85,8 +89,8 @@ pub(crate) struct Connection<S> {
 }
 
 enum Held {
-    /// A hello that has to wait until it is its turn.
-    Hello(String),
+    /// A hello that has to wait until it is its turn; and whether it has one.
+    Hello(String, bool),
     Line(String),
     Fault(Fault),
 }
@@ -368,9 +372,8 @@ impl<S: Stream> Connection<S> {
         if let Some(held) = self.held.take() {
             let under_way = self.session.peer().under_way();
             let step = match &held {
-                Held::Hello(hello) => {
-                    let hello = hello.clone();
-                    if !self.shake_hands_in_turn(hello) {
+                Held::Hello(hello, has_turn) => {
+                    if !self.shake_hands_in_turn(hello.clone(), *has_turn) {
                         return input;
                     }
                     Step::Done { discard: None }
@@ -417,7 +420,7 @@ impl<S: Stream> Connection<S> {
                                 // It is part of what the client has hashed, and is no hello with it.
                                 line.push('\r');
                             }
-                            if !self.shake_hands_in_turn(line) {
+                            if !self.shake_hands_in_turn(line, false) {
                                 return input;
                             }
                             continue;
@@ -474,16 +477,20 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Answers a HELLO, if there are not too many just now. False if it has to wait.
-    fn shake_hands_in_turn(&mut self, hello: String) -> bool {
+    /// Answers a HELLO, if it `has_turn` or there are not too many just now. False if it has to wait.
+    fn shake_hands_in_turn(&mut self, hello: String, has_turn: bool) -> bool {
         let limits = &self.core.config().limits;
         if let Some(quota) = Quota::per_second(limits.handshakes, limits.handshakes)
             && self.origin.is_tcp()
+            && !has_turn
         {
             let now = self.core.environment.clock.elapsed();
-            if let Err(wait) = self.core.throttles.handshakes.take((), quota, now) {
-                self.timer = Some(Timer::after(Duration::from_millis(wait)));
-                self.held = Some(Held::Hello(hello));
+            let turn = self.core.throttles.handshakes.reserve((), quota, now, LONGEST_QUEUE);
+            if turn != Some(Duration::ZERO) {
+                // Whoever finds the queue full tries again, not all at the same moment.
+                let again = Duration::from_millis(100 + self.session.peer().id % 400);
+                self.timer = Some(Timer::after(turn.unwrap_or(again)));
+                self.held = Some(Held::Hello(hello, turn.is_some()));
                 return false;
             }
         }
@@ -495,7 +502,10 @@ impl<S: Stream> Connection<S> {
     fn shake_hands(&mut self, hello: &str) {
         let seal = &self.core.seal;
         let peer = Arc::clone(self.session.peer());
-        match envelope::accept(hello, &seal.key, &seal.options, &seal.random) {
+        // Whoever is on this machine needs no pre-shared key.
+        let near = ServerOptions::default();
+        let options = if self.origin.is_tcp() { &seal.options } else { &near };
+        match envelope::accept(hello, &seal.key, options, &seal.random) {
             Ok((reply, channel)) => {
                 // Behind what may still be written of the greeting, and before anything sealed.
                 self.output.extend_from_slice(reply.as_bytes());

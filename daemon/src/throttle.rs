@@ -18,6 +18,11 @@ impl Quota {
         (rate > 0)
             .then(|| Quota { burst: burst.max(1), interval: Duration::from_nanos(1_000_000_000 / rate) })
     }
+
+    /// How far ahead of the rate one may be.
+    fn allowed(self) -> Duration {
+        self.interval.saturating_mul(u32::try_from(self.burst - 1).unwrap_or(u32::MAX))
+    }
 }
 
 /// A generic cell rate algorithm (ITU-T I.371) for each key: one moment in time is all that is remembered of one.
@@ -50,7 +55,7 @@ impl<K: Eq + Hash> Throttle<K> {
         let full = cells.full.entry(key).or_insert(now);
         let begin = (*full).max(now);
         let ahead = begin - now;
-        let allowed = quota.interval.saturating_mul(u32::try_from(quota.burst - 1).unwrap_or(u32::MAX));
+        let allowed = quota.allowed();
         if ahead > allowed {
             return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
         }
@@ -58,11 +63,25 @@ impl<K: Eq + Hash> Throttle<K> {
         Ok(())
     }
 
+    /// Takes one now or in advance, and gives how long to wait for it; `None` if that would be longer than `most`, and
+    /// nothing is taken.
+    pub(crate) fn reserve(&self, key: K, quota: Quota, now: Duration, most: Duration) -> Option<Duration> {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = cells.full.entry(key).or_insert(now);
+        let begin = (*full).max(now);
+        let wait = (begin - now).saturating_sub(quota.allowed());
+        if wait > most {
+            return None;
+        }
+        *full = begin + quota.interval;
+        Some(wait)
+    }
+
     /// Whether there is one to take, without taking it; else the time in milliseconds until there is.
     pub(crate) fn look(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = cells.full.get(key).map_or(Duration::ZERO, |full| full.saturating_sub(now));
-        let allowed = quota.interval.saturating_mul(u32::try_from(quota.burst - 1).unwrap_or(u32::MAX));
+        let allowed = quota.allowed();
         if ahead > allowed {
             return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
         }
@@ -102,6 +121,15 @@ mod tests {
         assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
         throttle.forget(&"a");
         assert_eq!(throttle.look(&"a", quota, at(110)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_taken_in_advance_comes_one_by_one_and_not_without_end() {
+        let throttle = Throttle::default();
+        let quota = Quota { burst: 1, interval: Duration::from_secs(1) };
+        let (now, most) = (Duration::from_secs(100), Duration::from_secs(2));
+        let waits: Vec<_> = (0..4).map(|_| throttle.reserve((), quota, now, most)).collect();
+        assert_eq!(waits, [Some(0), Some(1), Some(2), None].map(|wait| wait.map(Duration::from_secs)));
     }
 
     proptest! {

@@ -27,7 +27,7 @@ pub enum Command<'a> {
     Nick {
         nick: Nick<'a>,
         quiet: bool,
-        token: Option<Cow<'a, str>>,
+        token: Option<Secret<'a>>,
         since: Option<Cursor>,
     },
     Quit {
@@ -123,8 +123,8 @@ pub enum Command<'a> {
     Inbox,
     Register {
         name: Nick<'a>,
-        password: Option<Cow<'a, str>>,
-        invite: Option<Cow<'a, str>>,
+        password: Option<Secret<'a>>,
+        invite: Option<Secret<'a>>,
         key: Option<(Cow<'a, str>, Cow<'a, str>)>,
         entrance: Entrance,
     },
@@ -133,8 +133,8 @@ pub enum Command<'a> {
         entrance: Entrance,
     },
     Password {
-        new: Cow<'a, str>,
-        old: Option<Cow<'a, str>>,
+        new: Secret<'a>,
+        old: Option<Secret<'a>>,
         account: Option<Nick<'static>>,
     },
     Unregister {
@@ -204,6 +204,36 @@ pub enum Command<'a> {
     Backup {
         path: Cow<'a, str>,
     },
+}
+
+/// A password or token: `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<'a>(pub Cow<'a, str>);
+
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl std::ops::Deref for Secret<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Secret<'a> {
+    fn from(text: &'a str) -> Secret<'a> {
+        Secret(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Secret<'_> {
+    fn from(text: String) -> Self {
+        Secret(Cow::Owned(text))
+    }
 }
 
 /// How a session comes in with AUTH or REGISTER: the tags of NICK.
@@ -455,7 +485,11 @@ impl<'a> Reader<'a> {
             Verb::Nick => Command::Nick {
                 nick: self.nick()?,
                 quiet: self.tags.has("quiet"),
-                token: self.tags.get("token").filter(|token| (1..=limits::LABEL).contains(&token.len())),
+                token: self
+                    .tags
+                    .get("token")
+                    .filter(|token| (1..=limits::LABEL).contains(&token.len()))
+                    .map(Secret),
                 since: self.cursor_tag("since")?,
             },
             Verb::Quit => Command::Quit { text: self.optional_text()? },
@@ -521,8 +555,8 @@ impl<'a> Reader<'a> {
             Verb::Register => self.register()?,
             Verb::Auth => Command::Auth { credential: self.credential()?, entrance: self.entrance()? },
             Verb::Password => Command::Password {
-                new: self.text()?,
-                old: self.tags.get("old"),
+                new: Secret(self.text()?),
+                old: self.tags.get("old").map(Secret),
                 account: match self.tags.get("account") {
                     None => None,
                     Some(name) => Some(
@@ -592,7 +626,7 @@ impl<'a> Reader<'a> {
     }
 
     fn register(&mut self) -> Parsed<Command<'a>> {
-        let (name, password) = (self.nick()?, self.optional_text()?);
+        let (name, password) = (self.nick()?, self.optional_text()?.map(Secret));
         let key = match (self.tags.get("key"), self.tags.get("label")) {
             (None, _) => None,
             (Some(key), label) => {
@@ -608,7 +642,7 @@ impl<'a> Reader<'a> {
                 self.misuse(Code::MissingParameter, "an account has a password, or a key in the tag key")
             );
         }
-        let invite = self.tags.get("invite").filter(|invite| !invite.is_empty());
+        let invite = self.tags.get("invite").filter(|invite| !invite.is_empty()).map(Secret);
         Ok(Command::Register { name, password, invite, key, entrance: self.entrance()? })
     }
 
@@ -1144,7 +1178,8 @@ impl Command<'_> {
                 tags.display("expires", *expires);
                 let mut words = words(&[place.as_str()], None);
                 words.extend(whom.map(Cow::Borrowed));
-                words.extend(reason.as_deref().map(escape_text));
+                // A reason for nobody would be somebody.
+                words.extend(reason.as_deref().filter(|_| whom.is_some()).map(escape_text));
                 words
             }
             Command::Unban { place, whom } => words(&[place.as_str(), whom], None),
@@ -1419,7 +1454,7 @@ mod tests {
             (
                 nick(),
                 any::<bool>(),
-                prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Cow::Owned)),
+                prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Secret::from)),
                 prop::option::of(cursor())
             )
                 .prop_map(|(nick, quiet, token, since)| Command::Nick {
@@ -1502,8 +1537,8 @@ mod tests {
             (nick(), text(), prop::option::of(text()), key(), entrance()).prop_map(
                 |(name, password, invite, key, entrance)| Command::Register {
                     name,
-                    password: Some(password),
-                    invite,
+                    password: Some(Secret(password)),
+                    invite: invite.map(Secret),
                     key,
                     entrance
                 }
@@ -1517,8 +1552,9 @@ mod tests {
                 entrance
             }),
             entrance().prop_map(|entrance| Command::Auth { credential: Credential::Token("t"), entrance }),
-            (text(), prop::option::of(text()), prop::option::of(nick()))
-                .prop_map(|(new, old, account)| Command::Password { new, old, account }),
+            (text(), prop::option::of(text()), prop::option::of(nick())).prop_map(|(new, old, account)| {
+                Command::Password { new: Secret(new), old: old.map(Secret), account }
+            }),
             nick().prop_map(|name| Command::Unregister { name }),
             prop_oneof![
                 Just(KeyChange::List),

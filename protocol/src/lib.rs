@@ -57,7 +57,7 @@ pub use scope::{Scope, ScopeError};
 mod command;
 pub use command::{
     AuditPage, Command, CommandError, Credential, Entrance, KeyChange, MessageTags, Page, Place, Presence,
-    ProfileChange, Request, ShutdownAt, Switch, TokenChange, TopicChange, announced_bytes,
+    ProfileChange, Request, Secret, ShutdownAt, Switch, TokenChange, TopicChange, announced_bytes,
 };
 
 mod reply;

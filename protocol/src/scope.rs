@@ -72,7 +72,13 @@ impl Scope {
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>()
         };
         let mut verbs: Vec<Verb> = Vec::new();
-        let mut is_all = words(may).is_empty();
+        if words(may).is_empty() && !may.is_empty() {
+            return Err(ScopeError::Verb(may.to_owned()));
+        }
+        if words(rooms).is_empty() && !rooms.is_empty() {
+            return Err(ScopeError::Room(rooms.to_owned()));
+        }
+        let mut is_all = may.is_empty();
         for word in words(may) {
             if word.eq_ignore_ascii_case("all") {
                 is_all = true;
@@ -184,6 +190,10 @@ mod tests {
     fn what_is_no_scope_is_told() {
         assert_eq!(Scope::parse("shout", "", ""), Err(ScopeError::Verb("shout".into())));
         assert_eq!(Scope::parse("token", "", ""), Err(ScopeError::Account("TOKEN")));
+        assert!(
+            Scope::parse(",", "", "").is_err() && Scope::parse("send", ",", "").is_err(),
+            "nothing is not all"
+        );
         assert_eq!(Scope::parse("send", "ops", ""), Err(ScopeError::Room("ops".into())));
         for rate in ["0", "fast", "-1", "1000001"] {
             assert_eq!(Scope::parse("send", "", rate), Err(ScopeError::Rate));

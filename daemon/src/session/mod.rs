@@ -108,6 +108,8 @@ pub(crate) struct Session {
     last_room: Option<(String, Arc<Room>)>,
     /// What stands for the channel, if it is sealed.
     binding: Option<Box<[u8; 32]>>,
+    /// Whether it has asked for STATS before.
+    has_asked_stats: bool,
     /// A picture on its way in.
     upload: Option<Box<profile::Upload>>,
 }
@@ -124,6 +126,7 @@ impl Session {
             bad_lines: 0,
             last_room: None,
             binding: None,
+            has_asked_stats: false,
             upload: None,
         }
     }

@@ -30,9 +30,12 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn stats(&self, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn stats(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
-        self.note_act("operator", "STATS")?;
+        // Whoever watches asks each second; that it was asked is worth one row.
+        if !std::mem::replace(&mut self.has_asked_stats, true) {
+            self.note_act("operator", "STATS")?;
+        }
         let items = self.core.stats();
         for (name, value) in &items {
             let item = format!("{name}={value}");
