@@ -63,7 +63,7 @@ fn two_thousand_half_open_handshakes_keep_nobody_from_talking() {
 
 #[test]
 fn a_flood_of_handshakes_waits_its_turn_and_the_room_goes_on() {
-    let daemon = Daemon::with("[limits]\nhandshakes = 20\nnameless = 500\n");
+    let daemon = Daemon::with("[limits]\nconnections = 50\nnameless = 500\n");
     let (mut alice, mut bob) = (Raw::enter(&daemon, "alice"), Raw::enter(&daemon, "bob"));
     let mut flood = Vec::new();
     for n in 0..300 {
@@ -78,7 +78,7 @@ fn a_flood_of_handshakes_waits_its_turn_and_the_room_goes_on() {
     // Whoever waits gets an answer in the end.
     let mut some = flood.swap_remove(30);
     some.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    let mut heard = vec![0; 200];
+    let mut heard = [0; 200];
     let mut count = 0;
     while !String::from_utf8_lossy(&heard[..count]).contains("\nHELLO snug/1 ") {
         let read = some.read(&mut heard[count..]).expect("an answer comes");

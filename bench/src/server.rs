@@ -32,9 +32,9 @@ pub(crate) struct Options {
     /// What snugd's log.durability is
     #[arg(long, default_value = "process", value_parser = ["process", "power-loss"], global = true)]
     pub(crate) durability: String,
-    /// What snugd's limits.handshakes is
+    /// What snugd's limits.connections is
     #[arg(long, default_value_t = 0, global = true)]
-    pub(crate) handshakes: u64,
+    pub(crate) connections: u64,
     /// How many threads snugd serves connections with; its default if this is not given
     #[arg(long, global = true)]
     pub(crate) threads: Option<usize>,
@@ -135,8 +135,8 @@ impl Server {
         let config = folder.path().join("snug.toml");
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let threads = options.threads.map(|threads| format!("threads = {threads}\n")).unwrap_or_default();
-        let handshakes = format!("handshakes = {}", options.handshakes);
-        let settings = include_str!("../snug.toml").replace("handshakes = 0", &handshakes);
+        let connections = format!("connections = {}", options.connections);
+        let settings = include_str!("../snug.toml").replace("connections = 0", &connections);
         let durability = &options.durability;
         fs::write(
             &config,

@@ -22,7 +22,6 @@ use crate::core::{Core, Counters};
 use crate::flow::Flow;
 use crate::peer::{Chunk, Chunks, Ending, Peer, Standing};
 use crate::session::{Origin, Session, Step};
-use crate::throttle::Quota;
 
 /// What every connection is greeted with. It names what may follow.
 pub(crate) const GREETING: &str =
@@ -36,9 +35,6 @@ const LINES_PER_TURN: u32 = 128;
 
 /// How long an ended connection may take to be told so, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// How long a handshake may be put off in advance: who hangs up meanwhile has taken a turn from nobody after that.
-const LONGEST_QUEUE: Duration = Duration::from_secs(1);
 
 /// The most bytes of lines, about, that are written at once.
 const WRITE_SIZE: usize = 64 << 10;
@@ -89,8 +85,6 @@ pub(crate) struct Connection<S> {
 }
 
 enum Held {
-    /// A hello that has to wait until it is its turn; and whether it has one.
-    Hello(String, bool),
     Line(String),
     Fault(Fault),
 }
@@ -372,12 +366,6 @@ impl<S: Stream> Connection<S> {
         if let Some(held) = self.held.take() {
             let under_way = self.session.peer().under_way();
             let step = match &held {
-                Held::Hello(hello, has_turn) => {
-                    if !self.shake_hands_in_turn(hello.clone(), *has_turn) {
-                        return input;
-                    }
-                    Step::Done { discard: None }
-                }
                 Held::Line(line) => self.session.line(line, under_way),
                 Held::Fault(fault) => self.session.fault(*fault, under_way),
             };
@@ -420,9 +408,7 @@ impl<S: Stream> Connection<S> {
                                 // It is part of what the client has hashed, and is no hello with it.
                                 line.push('\r');
                             }
-                            if !self.shake_hands_in_turn(line, false) {
-                                return input;
-                            }
+                            self.shake_hands(&line);
                             continue;
                         }
                         if refuse_opening(
@@ -475,27 +461,6 @@ impl<S: Stream> Connection<S> {
         if let Some(count) = discard {
             self.codec.expect_bytes(count);
         }
-    }
-
-    /// Answers a HELLO, if it `has_turn` or there are not too many just now. False if it has to wait.
-    fn shake_hands_in_turn(&mut self, hello: String, has_turn: bool) -> bool {
-        let limits = &self.core.config().limits;
-        if let Some(quota) = Quota::per_second(limits.handshakes, limits.handshakes)
-            && self.origin.is_tcp()
-            && !has_turn
-        {
-            let now = self.core.environment.clock.elapsed();
-            let turn = self.core.throttles.handshakes.reserve((), quota, now, LONGEST_QUEUE);
-            if turn != Some(Duration::ZERO) {
-                // Whoever finds the queue full tries again, not all at the same moment.
-                let again = Duration::from_millis(100 + self.session.peer().id % 400);
-                self.timer = Some(Timer::after(turn.unwrap_or(again)));
-                self.held = Some(Held::Hello(hello, turn.is_some()));
-                return false;
-            }
-        }
-        self.shake_hands(&hello);
-        true
     }
 
     /// Answers a HELLO. What is said from then on is sealed.

@@ -78,7 +78,7 @@ pub(crate) struct Throttles {
     addresses: Throttle<IpAddr>,
     rooms: Throttle<u64>,
     pub(crate) tokens: Throttle<TokenHash>,
-    pub(crate) handshakes: Throttle<()>,
+    pub(crate) connections: Throttle<()>,
     /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
     /// an address to whatever account.
     pub(crate) logins: Throttle<(String, Option<IpAddr>)>,

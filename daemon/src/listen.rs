@@ -20,6 +20,7 @@ use crate::platform;
 use crate::runtime::Runtime;
 use crate::session::Origin;
 use crate::socket::Socket;
+use crate::throttle::Quota;
 use crate::{StartError, core::Core};
 
 /// How long to wait when the system has no room for another connection.
@@ -43,8 +44,10 @@ impl Listeners {
     pub(crate) async fn bind(tcp: &[SocketAddr], unix: Option<&Path>) -> Result<Listeners, StartError> {
         let mut listeners = Listeners::default();
         for &address in tcp {
-            let bound = TcpListener::bind(address).await;
-            listeners.tcp.push(bound.map_err(|error| StartError::Tcp { address, error })?);
+            let failed = |error| StartError::Tcp { address, error };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            platform::widen(&listener).map_err(failed)?;
+            listeners.tcp.push(listener);
         }
         if let Some(path) = unix {
             listeners.unix = Some(UnixSocket::bind(path)?);
@@ -93,8 +96,20 @@ impl Drop for UnixSocket {
 }
 
 /// Takes TCP connections for ever.
+///
+/// So many in a second, and few at once: what strangers cost is bounded, whether they say HELLO or hang up at once, and
+/// whoever is in a room waits for no more than some of them. The others wait in the system's queue.
 pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
     loop {
+        let core = &runtime.core;
+        let limit = core.config().limits.connections;
+        if let Some(quota) = Quota::per_second(limit, (limit / 100).max(4)) {
+            let now = core.environment.clock.elapsed();
+            let wait = core.throttles.connections.reserve((), quota, now);
+            if !wait.is_zero() {
+                Timer::after(wait).await;
+            }
+        }
         match listener.accept().await {
             Ok((stream, address)) => {
                 let dead = runtime.core.config().heartbeat.dead.duration();

@@ -21,6 +21,15 @@ pub(crate) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// How many connections may wait to be taken; the system may allow fewer. What std asks for, 128, is full at once where
+/// many come together, and the next one is lost for a second.
+const BACKLOG: i32 = 4_096;
+
+/// Lets more connections wait to be taken.
+pub(crate) fn widen(listener: &impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, BACKLOG)?)
+}
+
 /// Sets a connection up: no waiting for more to send, and a peer that is silent for `dead` and answers no probe of
 /// the system is gone.
 pub(crate) fn tune(stream: &TcpStream, dead: Duration) -> io::Result<()> {

@@ -63,18 +63,13 @@ impl<K: Eq + Hash> Throttle<K> {
         Ok(())
     }
 
-    /// Takes one now or in advance, and gives how long to wait for it; `None` if that would be longer than `most`, and
-    /// nothing is taken.
-    pub(crate) fn reserve(&self, key: K, quota: Quota, now: Duration, most: Duration) -> Option<Duration> {
+    /// Takes one now or in advance, and gives how long to wait for it.
+    pub(crate) fn reserve(&self, key: K, quota: Quota, now: Duration) -> Duration {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = cells.full.entry(key).or_insert(now);
         let begin = (*full).max(now);
-        let wait = (begin - now).saturating_sub(quota.allowed());
-        if wait > most {
-            return None;
-        }
         *full = begin + quota.interval;
-        Some(wait)
+        (begin - now).saturating_sub(quota.allowed())
     }
 
     /// Whether there is one to take, without taking it; else the time in milliseconds until there is.
@@ -124,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_in_advance_comes_one_by_one_and_not_without_end() {
+    fn what_is_taken_in_advance_comes_one_by_one() {
         let throttle = Throttle::default();
-        let quota = Quota { burst: 1, interval: Duration::from_secs(1) };
-        let (now, most) = (Duration::from_secs(100), Duration::from_secs(2));
-        let waits: Vec<_> = (0..4).map(|_| throttle.reserve((), quota, now, most)).collect();
-        assert_eq!(waits, [Some(0), Some(1), Some(2), None].map(|wait| wait.map(Duration::from_secs)));
+        let quota = Quota { burst: 2, interval: Duration::from_secs(1) };
+        let now = Duration::from_secs(100);
+        let waits: Vec<_> = (0..4).map(|_| throttle.reserve((), quota, now).as_secs()).collect();
+        assert_eq!(waits, [0, 0, 1, 2]);
     }
 
     proptest! {

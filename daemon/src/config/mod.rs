@@ -163,9 +163,9 @@ pub struct Limits {
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     #[allow(missing_docs, reason = "with those before")]
     pub room_rate: u64,
-    /// Handshakes per second over TCP, in all; those beyond it wait. 0 for no limit.
+    /// Connections over TCP that are taken per second, in all; the others wait in the system's queue. 0 for no limit.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
-    pub handshakes: u64,
+    pub connections: u64,
 }
 
 impl Default for Limits {
@@ -193,7 +193,7 @@ impl Default for Limits {
             address_rate: 2_000,
             room_burst: 20_000,
             room_rate: 5_000,
-            handshakes: 1_000,
+            connections: 1_000,
         }
     }
 }
