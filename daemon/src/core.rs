@@ -89,10 +89,18 @@ pub(crate) struct Throttles {
     known: Mutex<HashSet<(u64, IpAddr)>>,
 }
 
+/// How many addresses from which accounts have come are remembered.
+const KNOWN: usize = 100_000;
+
 impl Throttles {
     /// Notes that an account has come from an address.
     pub(crate) fn came_from(&self, account: u64, address: IpAddr) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert((account, address));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN {
+            // Whoever comes again is noted again.
+            known.clear();
+        }
+        known.insert((account, address));
     }
 
     /// Whether an account has ever come from an address.

@@ -310,8 +310,15 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
             (Some(room), _) => {
                 room.set_settings(stored.settings.clone());
                 room.set_has_bans(true);
-                for (identity, role) in view.members(stored.number).unwrap_or_default() {
-                    room.set_role(identity, Some(role));
+                room.set_persists(stored.persists);
+                if let Ok(listed) = view.members(stored.number) {
+                    room.set_roster(stored.owner, listed);
+                }
+                // Nobody stays in it whom the log has put out.
+                for member in core.registry.members(&room) {
+                    if !room.is_known_to(member) {
+                        core.registry.put_out(member, &room);
+                    }
                 }
             }
             (None, Ok(name)) if ends.1 > 0 || stored.persists => {

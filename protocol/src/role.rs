@@ -125,7 +125,7 @@ actions! {
     Key = Key, Bot, "";
     Token = Token, Bot, "";
     InviteToServer = Invite, Member, "to the server";
-    InviteToRoom = Invite, Guest, "to a room, unless its setting `invite` says who";
+    InviteToRoom = Invite, Moderator, "to a room; also who is on its list, unless its setting `invite` says otherwise";
     Status = Status, Guest, "";
     ShowProfile = Profile, Guest, "to show";
     ChangeProfile = Profile, Bot, "to change one's own";

@@ -1,7 +1,7 @@
 //! Acts of authority: who is kept out, silenced, put out, or made something.
 
 use ipnet::IpNet;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 use snug_protocol::{Period, Role, Timestamp};
 
 use super::View;
@@ -96,23 +96,38 @@ impl BanRow {
     }
 }
 
+const COLUMNS: &str = "kind, value, shown, reason, author, time, until";
+
+fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<BanRow> {
+    Ok(BanRow {
+        kind: row.get(0)?,
+        value: row.get(1)?,
+        shown: row.get(2)?,
+        reason: row.get(3)?,
+        author: row.get(4)?,
+        time: Timestamp::from_millis(row.get(5)?),
+        until: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+    })
+}
+
+/// One ban of a room, or of the server (0).
+pub(super) fn ban(
+    database: &Connection,
+    room: u64,
+    kind: &str,
+    value: &str,
+) -> rusqlite::Result<Option<BanRow>> {
+    database
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3"))?
+        .query_row(params![room, kind, value], row_of)
+        .optional()
+}
+
 /// The bans of a room, or of the server (0).
 pub(super) fn bans(database: &Connection, room: u64) -> rusqlite::Result<Vec<BanRow>> {
-    let mut statement = database.prepare_cached(
-        "SELECT kind, value, shown, reason, author, time, until FROM ban WHERE room = ?1 ORDER BY shown",
-    )?;
-    let rows = statement.query_map([room], |row| {
-        Ok(BanRow {
-            kind: row.get(0)?,
-            value: row.get(1)?,
-            shown: row.get(2)?,
-            reason: row.get(3)?,
-            author: row.get(4)?,
-            time: Timestamp::from_millis(row.get(5)?),
-            until: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
-        })
-    })?;
-    rows.collect()
+    let mut statement =
+        database.prepare_cached(&format!("SELECT {COLUMNS} FROM ban WHERE room = ?1 ORDER BY shown"))?;
+    statement.query_map([room], row_of)?.collect()
 }
 
 impl View<'_> {

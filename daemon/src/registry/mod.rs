@@ -226,6 +226,10 @@ impl Registry {
     /// The name is somebody else's, or looks like it is.
     pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
         let mut state = self.state();
+        if !state.peers.contains_key(&entrance.peer.id) {
+            // It has gone while a password was compared or the log decided.
+            return refuse(Code::Unavailable, "the connection is over");
+        }
         let shown = entrance.shows.iter().find_map(|proof| Some((*state.proofs.get(proof)?, proof.clone())));
         let mut is_renamed = false;
         let (number, proved) = match shown {

@@ -118,6 +118,12 @@ impl Room {
         };
     }
 
+    /// Takes over whose it is and who is on its list.
+    pub(crate) fn set_roster(&self, owner: u64, listed: Vec<(u64, Role)>) {
+        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        *roster = Roster { owner, listed: listed.into_iter().collect() };
+    }
+
     /// Puts somebody on its list who is not yet on it.
     pub(crate) fn admit(&self, identity: u64) {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);

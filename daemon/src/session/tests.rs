@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Says a line and leaves what it hands to the log there.
-    fn ask_without_log(&self, person: &mut Person, line: &str) -> String {
+    pub(super) fn ask_without_log(&self, person: &mut Person, line: &str) -> String {
         assert_eq!(person.session.line(line, person.session.peer.under_way()), DONE);
         person.heard()
     }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
 
 use super::{Ends, refuse};
-use crate::log::authority::bans;
+use crate::log::authority::{ban, bans};
 use crate::log::transaction::Transaction;
 use crate::log::{
     AuditNote, Author, BanRow, Banned, Measure, Meta, NewEntry, Outcome, Rank, Refusal, Server,
@@ -75,18 +75,18 @@ fn guard_server(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The ban that keeps somebody out of a room.
-pub(super) fn room_ban(
+/// The ban that keeps an identity out of a room, or off the server (0).
+pub(super) fn identity_ban(
     tx: &Transaction<'_>,
     now: Timestamp,
-    room: u64,
-    author: &Author,
+    place: u64,
+    identity: u64,
 ) -> rusqlite::Result<Option<BanRow>> {
-    let found = bans(tx, room)?;
-    Ok(found.into_iter().find(|ban| ban.holds(now) && concerns(ban, author, None)))
+    let found = ban(tx, place, "identity", &identity.to_string())?;
+    Ok(found.filter(|ban| ban.holds(now)))
 }
 
-/// The ban that keeps somebody off the server.
+/// The ban that keeps somebody off the server who comes: by identity, address or token.
 pub(super) fn server_ban(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -118,7 +118,8 @@ pub(super) fn silence(
     if author.by_origin == Role::Operator && author.number == 0 {
         return Ok(None);
     }
-    if let Some(ban) = server_ban(tx, meta, author, None)? {
+    // Addresses and tokens are asked for when somebody comes, and their sessions end with the ban.
+    if let Some(ban) = identity_ban(tx, meta.time, 0, author.number)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this server"))));
     }
     let muted = |place: u64| -> rusqlite::Result<Option<i64>> {
@@ -130,7 +131,7 @@ pub(super) fn silence(
     let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
     let mut until = if speaks { muted(0)? } else { None };
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
-    if let Some(ban) = room_ban(tx, meta.time, room, author)? {
+    if let Some(ban) = identity_ban(tx, meta.time, room, author.number)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this room"))));
     }
     if !speaks {
@@ -310,12 +311,7 @@ fn invite(tx: &Transaction<'_>, room: u64, author: &Author, whom: u64) -> rusqli
         .prepare_cached("SELECT may_invite FROM room WHERE number = ?1")?
         .query_row([room], |row| row.get(0))?;
     let needed = Rank::of_word(&needed).unwrap_or(Rank::Owner);
-    let access: String = tx
-        .prepare_cached("SELECT access FROM room WHERE number = ?1")?
-        .query_row([room], |row| row.get(0))?;
     let rank = rank_in(tx, room, author)?;
-    // To a public room everybody may come, so that everybody may tell somebody so, unless that was made a right.
-    let needed = if access == "public" && needed == Rank::Members { Rank::All } else { needed };
     if rank < needed && role_in(tx, room, author)? < Role::Operator {
         let text = format!("in this room only {} invite; SET shows its settings", spoken(needed));
         return Ok(Some(Refusal::new(Code::Denied, text)));

@@ -68,7 +68,7 @@ fn refuse_entrance(
     if author.number == 0 {
         return Ok(None);
     }
-    if let Some(ban) = authority::room_ban(tx, meta.time, room.number, author)? {
+    if let Some(ban) = authority::identity_ban(tx, meta.time, room.number, author.number)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice(&room.name))));
     }
     let needed = room.settings.needed_to_join();
