@@ -847,3 +847,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_log_of_the_version_before_accounts_is_brought_forward() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("log.db");
+    let mut old = Connection::open(&file).expect("a database");
+    schema::migrate(&mut old, None, &MIGRATIONS[..1]).expect("the first version");
+    old.execute_batch(
+        "INSERT INTO state (one, name) VALUES (1, 7);
+         INSERT INTO conversation (number) VALUES (1);
+         INSERT INTO room (number, name, fold, look, look_folded, ascii, owner)
+             VALUES (1, '#lobby', '#lobby', '#lobby', '#lobby', 1, 0);",
+    )
+    .expect("a room");
+    drop(old);
+    let mut log = on_disk(folder.path()).expect("a log");
+    let rooms = log.view().rooms().expect("rooms");
+    assert_eq!((rooms.len(), &rooms[0].settings), (1, &RoomSettings::default()));
+    let note = AuditNote::new("enter", "", "");
+    log.commit(Timestamp::from_millis(5), &[&by(1, Act::Audit(note))]).expect("a commit");
+    let whole = log.view().verify_audit().expect("a trail");
+    assert!(matches!(whole, Whole::Yes { rows: 1, last: 1, .. }), "{whole:?}");
+    assert!(folder.path().join("log.version-1.db").exists(), "a copy of before");
+    // What is there is there again after the next start.
+    drop(log);
+    let log = on_disk(folder.path()).expect("a log");
+    assert_eq!(log.view().verify_audit().expect("a trail"), whole);
+}

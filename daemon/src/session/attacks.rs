@@ -470,5 +470,8 @@ fn who_hangs_up_during_a_login_leaves_nobody_behind() {
     let mut root = world.operator();
     let heard = world.ask(&mut root, "SESSIONS");
     assert!(!heard.contains(" alice "), "{heard}");
-    assert!(world.ask(&mut root, "ACCOUNTS").contains("password ACCOUNT alice member"), "and it is not online");
+    assert!(
+        world.ask(&mut root, "ACCOUNTS").contains("password ACCOUNT alice member"),
+        "and it is not online"
+    );
 }
