@@ -34,7 +34,7 @@ pub(crate) struct Options {
     pub(crate) durability: String,
     /// What snugd's limits.connections is
     #[arg(long, default_value_t = 0, global = true)]
-    pub(crate) connections: u64,
+    pub(crate) pace: u64,
     /// How many threads snugd serves connections with; its default if this is not given
     #[arg(long, global = true)]
     pub(crate) threads: Option<usize>,
@@ -135,7 +135,7 @@ impl Server {
         let config = folder.path().join("snug.toml");
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let threads = options.threads.map(|threads| format!("threads = {threads}\n")).unwrap_or_default();
-        let connections = format!("connections = {}", options.connections);
+        let connections = format!("connections = {}", options.pace);
         let settings = include_str!("../snug.toml").replace("connections = 0", &connections);
         let durability = &options.durability;
         fs::write(
