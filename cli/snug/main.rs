@@ -9,12 +9,14 @@ mod history;
 mod output;
 mod pipe;
 mod place;
+mod profile;
 mod room;
 mod rooms;
 mod send;
 mod show;
 mod since;
 mod tail;
+mod token;
 mod top;
 mod trust;
 mod who;
@@ -103,11 +105,11 @@ enum Sub {
     Key(account::Key),
     /// Tokens, with which scripts do one thing and nothing else
     #[command(subcommand)]
-    Token(account::Token),
+    Token(token::Token),
     /// Tell how one is here: online, away or busy
-    Status(account::Status),
+    Status(profile::Status),
     /// Show somebody's profile, or change one's own
-    Profile(account::Profile),
+    Profile(profile::Profile),
     /// Rooms: their settings, who is what, and keeping order
     #[command(subcommand)]
     Room(room::Room),

@@ -228,14 +228,16 @@ impl View<'_> {
         rows.collect()
     }
 
-    /// The PHC string of an account's password, by its folded name; the number of the account is given with it.
-    pub(crate) fn password(&self, fold: &str) -> rusqlite::Result<Option<(u64, Option<String>)>> {
+    /// The PHC string of an account's password, by its folded name: nothing if there is no such account, and in that
+    /// nothing if it has no password.
+    pub(crate) fn password(&self, fold: &str) -> rusqlite::Result<Option<Option<String>>> {
         self.database()
-            .prepare_cached("SELECT number, password FROM account WHERE fold = ?1")?
-            .query_row([fold], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT password FROM account WHERE fold = ?1")?
+            .query_row([fold], |row| row.get(0))
             .optional()
     }
 
+    /// The keys of an account, in the order of their labels.
     pub(crate) fn keys(&self, account: u64) -> rusqlite::Result<Vec<KeyRow>> {
         let mut statement = self
             .database()
@@ -247,6 +249,7 @@ impl View<'_> {
         rows.collect()
     }
 
+    /// The tokens of an account, in the order of their labels.
     pub(crate) fn tokens(&self, account: u64) -> rusqlite::Result<Vec<TokenRow>> {
         let mut statement = self.database().prepare_cached(&format!(
             "SELECT {GRANT}, token.added FROM token WHERE account = ?1 ORDER BY label"

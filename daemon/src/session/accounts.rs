@@ -213,7 +213,11 @@ impl Session {
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
         let shown = name.as_str().to_owned();
-        let compare = move |core: &Arc<Core>, stored: Option<String>| {
+        let compare = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(refused) => return arrival.refuse(core, &refused),
+            };
             if !core.passwords.verify(&password, stored.as_deref()) {
                 core.audit(author, AuditNote::new("login-failed", &shown, "password"));
                 return arrival.refuse(core, &refusal(Code::BadLogin, log::BAD_LOGIN));
@@ -235,10 +239,9 @@ impl Session {
         let peer = Arc::clone(&self.peer);
         let fold = name.fold().as_str().to_owned();
         let accepted = self.core.look(Box::new(move |core, view| {
-            let stored = view.map(|view| view.password(&fold));
-            let stored = match stored {
-                Some(Ok(stored)) => stored.and_then(|(_, password)| password),
-                _ => None,
+            let stored = match view.map(|view| view.password(&fold)) {
+                Some(read) => read.map(|found| found.flatten()).map_err(Refusal::from),
+                None => Err(refusal(Code::Unavailable, "the log cannot be read now; try again later")),
             };
             passwords::submit(core, Box::new(move |core| work(core, stored)));
         }));
@@ -289,11 +292,15 @@ impl Session {
         let throttle_key = (of.fold().as_str().to_owned(), self.origin.network());
         self.core.throttles.logins.take(throttle_key.clone(), LOGINS, now).map_err(too_many_tries)?;
         let (old, new) = (old.map(str::to_owned).map(Zeroizing::new), Zeroizing::new(new.to_owned()));
-        let done = self.account_answer(size, answer, own_name(&of));
+        let done = self.account_answer(size, answer, Some(of.as_str().to_owned()));
         let author = self.author(&me);
         let salt = self.core.environment.salt();
         self.barrier = true;
-        let change = move |core: &Arc<Core>, stored: Option<String>| {
+        let change = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(refused) => return done.give(core, Outcome::Refused(refused)),
+            };
             let is_right = match (&stored, &old) {
                 (None, _) => true,
                 (Some(_), None) => false,
@@ -347,7 +354,7 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let author = self.author(self.me()?);
         let done = self.account_answer(size, answer, Some(name.as_str().to_owned()));
-        let name = name.clone().into_owned();
+        let (name, fold) = (name.clone().into_owned(), name.fold().as_str().to_owned());
         let done = done.then(move |core, _, outcome| {
             if matches!(outcome, Outcome::Revoked(_)) {
                 for peer in core.registry.clear_account(&name, core.now()) {
@@ -355,9 +362,8 @@ impl Session {
                 }
             }
         });
-        let fold = AccountAct::Unregister { fold: fold_of_answer(&done) };
         self.barrier = true;
-        done.submit(&self.core, author, fold);
+        done.submit(&self.core, author, AccountAct::Unregister { fold });
         Ok(Answered::UnderWay)
     }
 
@@ -677,7 +683,7 @@ fn log_tags(core: &Core) -> TagBuilder {
 }
 
 /// What is done with the PHC string of a password, if there is one.
-type WithStored = Box<dyn FnOnce(&Arc<Core>, Option<String>) + Send>;
+type WithStored = Box<dyn FnOnce(&Arc<Core>, Result<Option<String>, Refusal>) + Send>;
 
 type Then = Box<dyn FnOnce(&Arc<Core>, &dyn Store, &Outcome) + Send>;
 
@@ -720,15 +726,6 @@ impl AccountAnswer {
         };
         self.peer.settle(self.size, &answer);
     }
-}
-
-fn fold_of_answer(answer: &AccountAnswer) -> String {
-    let name = answer.params.as_deref().unwrap_or_default();
-    Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default()
-}
-
-fn own_name(name: &Nick<'_>) -> Option<String> {
-    Some(name.as_str().to_owned())
 }
 
 /// Ends those sessions of an identity that are meant.

@@ -13,6 +13,7 @@ pub(crate) use operator::write_audit;
 mod profile;
 mod rooms;
 pub(crate) use rooms::{room_tags, settings};
+mod scope;
 mod talk;
 
 use std::borrow::Cow;
@@ -20,8 +21,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Place, ProfileChange, Request, Role, RoomName,
-    ServerLine, TagBuilder, Target, Verb, announced_bytes, limits,
+    Code, Command, Cursor, EntryKind, Fault, Line, LineError, ProfileChange, Request, Role, RoomName,
+    ServerLine, TagBuilder, Verb, announced_bytes, limits,
 };
 
 use crate::config::Plaintext;
@@ -30,7 +31,6 @@ use crate::deliver::Reply;
 use crate::log::{Act, AuditNote, Author, Draft, Outcome, Refusal};
 use crate::peer::{Ending, Peer, UnderWay};
 use crate::registry::{Departure, Identity, Room};
-use crate::throttle::Quota;
 use crate::writer::Submission;
 
 /// From where a session comes.
@@ -395,44 +395,6 @@ impl Session {
         self.core.note_refusal(&self.peer, self.stranger(), verb.word(), refused.code);
     }
 
-    /// Refuses what the token of the session does not allow.
-    fn check_scope(&self, verb: Verb, command: Option<&Command<'_>>) -> Result<(), Refusal> {
-        let Some(grant) = self.peer.grant() else { return Ok(()) };
-        let now = self.core.environment.clock.now();
-        if grant.expires.is_some_and(|expires| expires <= now) {
-            return Err(refusal(Code::OutOfScope, "the token's time is over; make another one"));
-        }
-        if !grant.scope.has_verb(verb) {
-            let text = format!("the token {} may do {} and not this", grant.label, grant.scope.may());
-            return Err(refusal(Code::OutOfScope, &text));
-        }
-        if grant.scope.is_confined() && !command.is_none_or(|command| is_within(&grant.scope, command)) {
-            let text = format!("the token {} is for {} and no other place", grant.label, grant.scope.rooms());
-            return Err(refusal(Code::OutOfScope, &text));
-        }
-        if let Some(rate) = grant.scope.rate() {
-            let interval = std::time::Duration::from_secs(60) / rate;
-            let quota = Quota { burst: u64::from(rate), interval };
-            let now = self.core.environment.clock.elapsed();
-            self.core.throttles.tokens.take(grant.hash, quota, now).map_err(|wait| {
-                Refusal::new(Code::SlowDown, "the token is used more often than it may be").after(wait)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Refuses what is too much of an identity, an address or a room.
-    fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
-        if !is_append(command) {
-            return Ok(());
-        }
-        let room = match target_of(command) {
-            Some(Aim::Room(room)) => self.find_room(room).ok().map(|room| room.number),
-            _ => None,
-        };
-        self.core.check_rates(&self.peer, room)
-    }
-
     fn answer(&self, answer: &[u8]) {
         self.peer.push_answer(answer);
     }
@@ -551,91 +513,6 @@ fn is_append(command: &Command<'_>) -> bool {
 
 fn refusal(code: Code, text: &str) -> Refusal {
     Refusal::new(code, text)
-}
-
-/// What a command is addressed to.
-enum Aim<'c> {
-    Room(&'c RoomName<'c>),
-    Person,
-    /// Everything that one may see.
-    Everything,
-}
-
-/// What a command is addressed to; `None` if to nothing in particular.
-fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
-    fn of<'c>(target: &'c Target<'c>) -> Aim<'c> {
-        match target {
-            Target::Room(room) => Aim::Room(room),
-            Target::Nick(_) => Aim::Person,
-        }
-    }
-    fn at<'c>(place: &'c Place<'c>) -> Aim<'c> {
-        match place {
-            Place::Room(room) => Aim::Room(room),
-            Place::Server => Aim::Everything,
-        }
-    }
-    Some(match command {
-        Command::Msg { room, .. }
-        | Command::Join { room }
-        | Command::Leave { room, .. }
-        | Command::Topic { room, .. }
-        | Command::Set { room, .. }
-        | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
-        Command::Typing { target, .. }
-        | Command::Edit { target, .. }
-        | Command::Delete { target, .. }
-        | Command::React { target, .. }
-        | Command::Unreact { target, .. }
-        | Command::History { target, .. }
-        | Command::Read { target, .. }
-        | Command::Search { target: Some(target), .. }
-        | Command::Who { of: Some(target) } => of(target),
-        Command::Kick { place, .. }
-        | Command::Ban { place, .. }
-        | Command::Unban { place, .. }
-        | Command::Mute { place, .. }
-        | Command::Role { place, .. } => at(place),
-        Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
-        Command::Search { target: None, .. }
-        | Command::Who { of: None }
-        | Command::Rooms
-        | Command::Inbox
-        | Command::Invite { to: None, .. }
-        | Command::Status { .. }
-        | Command::Stats
-        | Command::Sessions
-        | Command::Accounts
-        | Command::Announce { .. }
-        | Command::Audit { .. }
-        | Command::Reload
-        | Command::Shutdown { .. }
-        | Command::Backup { .. } => Aim::Everything,
-        Command::Hello
-        | Command::Nick { .. }
-        | Command::Quit { .. }
-        | Command::Ping { .. }
-        | Command::Pong { .. }
-        | Command::Help { .. }
-        | Command::Info
-        | Command::Sync { .. }
-        | Command::Ack { .. }
-        | Command::Register { .. }
-        | Command::Auth { .. }
-        | Command::Password { .. }
-        | Command::Unregister { .. }
-        | Command::Key { .. }
-        | Command::Token { .. } => return None,
-    })
-}
-
-/// Whether a command stays within the rooms of a scope that has some.
-fn is_within(scope: &snug_protocol::Scope, command: &Command<'_>) -> bool {
-    match target_of(command) {
-        None => true,
-        Some(Aim::Room(room)) => scope.has_room(room),
-        Some(Aim::Person | Aim::Everything) => false,
-    }
 }
 
 /// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.

@@ -263,7 +263,7 @@ fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) 
                 is_operator,
             );
         }
-        AccountAct::Unregister { fold } => return unregister(tx, author, fold, own.as_ref(), is_operator),
+        AccountAct::Unregister { fold } => return unregister(tx, fold, own.as_ref(), is_operator),
         AccountAct::SetPassword { fold: Some(fold), new, .. }
             if own.as_ref().is_none_or(|own| !is_fold(own, fold)) =>
         {
@@ -463,7 +463,6 @@ fn make_invite(
 
 fn unregister(
     tx: &Transaction<'_>,
-    author: &Author,
     fold: &str,
     own: Option<&StoredAccount>,
     is_operator: bool,
@@ -495,7 +494,6 @@ fn unregister(
     }
     super::people::forget(tx, number)?;
     let detail = if is_own { "" } else { "by an operator" };
-    let _ = author;
     Ok(Ok((Outcome::Revoked(None), AuditNote::new("unregister", &name, detail))))
 }
 

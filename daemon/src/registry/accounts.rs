@@ -1,0 +1,137 @@
+//! Accounts among those who are here: their names are theirs whether they are here or not.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+use snug_protocol::{Body, Nick, Role, Timestamp};
+
+use super::{Identity, Person, Proof, Registry, State, presence};
+use crate::log::StoredAccount;
+use crate::peer::Peer;
+
+impl Registry {
+    /// Takes an account into the registry, or over what has changed of it. A guest who became it keeps everything. Gives
+    /// the sessions that have to end, because their guest held the name.
+    pub(crate) fn set_account(
+        &self,
+        account: &StoredAccount,
+        time: Timestamp,
+        announce: u64,
+    ) -> Vec<Arc<Peer>> {
+        let Ok(nick) = Nick::parse(&account.name) else { return Vec::new() };
+        let mut state = self.state();
+        let (number, fold) = (account.number, nick.fold());
+        let mut in_the_way = Vec::new();
+        if state.reserved.get(&fold) != Some(&number) {
+            if let Some(holder) = state.names.get(&fold).copied().filter(|holder| *holder != number) {
+                // Whoever took the name in between loses it: it is somebody's now.
+                in_the_way =
+                    state.people.get(&holder).map(|person| person.sessions.clone()).unwrap_or_default();
+                state.release_name(holder);
+            }
+            state.reserved.insert(fold.clone(), number);
+            state.looks.add(nick.as_str());
+        }
+        match state.people.get_mut(&number) {
+            Some(person) => {
+                person.identity.set_account(account);
+                person.bot = account.role == Role::Bot;
+                let proof = Proof::Account(number);
+                let old = std::mem::replace(&mut person.proof, proof.clone());
+                person.identity.is_recorded.store(true, Relaxed);
+                let was_fading = std::mem::take(&mut person.is_fading);
+                if old != proof {
+                    state.proofs.remove(&old);
+                    state.proofs.insert(proof, number);
+                    state.away_count -= u64::from(was_fading);
+                    state.rename_to_account(number, &nick, time, announce);
+                }
+            }
+            None => {
+                let identity = Identity::new(number, nick.as_str(), account.role, account.delivered, true);
+                identity.set_account(account);
+                let proof = Proof::Account(number);
+                state.proofs.insert(proof.clone(), number);
+                let person = Person {
+                    identity: Arc::new(identity),
+                    nick: nick.as_str().to_owned(),
+                    fold,
+                    proof,
+                    bot: account.role == Role::Bot,
+                    since: Timestamp::default(),
+                    sessions: Vec::new(),
+                    hearing: Vec::new(),
+                    rooms: Vec::new(),
+                    away_since: None,
+                    is_fading: false,
+                };
+                state.people.insert(number, person);
+            }
+        }
+        in_the_way
+    }
+
+    /// Forgets that somebody has an account. Gives its sessions, which have to end.
+    pub(crate) fn clear_account(&self, name: &Nick<'_>, now: u64) -> Vec<Arc<Peer>> {
+        let mut state = self.state();
+        let Some(number) = state.reserved.remove(&name.fold()) else { return Vec::new() };
+        let Some(person) = state.people.get_mut(&number) else { return Vec::new() };
+        person.identity.clear_account();
+        person.identity.is_recorded.store(false, Relaxed);
+        let old = std::mem::replace(&mut person.proof, Proof::Gone(number));
+        let (sessions, nick) = (person.sessions.clone(), person.nick.clone());
+        state.proofs.remove(&old);
+        if sessions.is_empty() {
+            state.looks.remove(&nick);
+            state.fade(number, now);
+        }
+        for inhabited in state.rooms.values() {
+            if inhabited.room.role_of(number).is_some() {
+                if inhabited.room.owner() == number {
+                    inhabited.room.set_persists(false);
+                }
+                inhabited.room.set_role(number, None);
+            }
+        }
+        sessions
+    }
+
+    /// The account of that name.
+    pub(crate) fn account(&self, name: &Nick<'_>) -> Option<Arc<Identity>> {
+        let state = self.state();
+        let number = state.reserved.get(&name.fold())?;
+        state.people.get(number).map(|person| Arc::clone(&person.identity))
+    }
+
+    /// The rooms of somebody who has an account now stay when everybody has left.
+    pub(crate) fn keep_rooms_of(&self, number: u64) {
+        for inhabited in self.state().rooms.values() {
+            if inhabited.room.owner() == number {
+                inhabited.room.set_persists(true);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Gives a guest who has registered the name of the account, and tells the others if it is another one.
+    fn rename_to_account(&mut self, number: u64, nick: &Nick<'_>, time: Timestamp, announce: u64) {
+        let person = &self.people[&number];
+        let (old, old_fold) = (person.nick.clone(), person.fold.clone());
+        let is_here = self.names.get(&old_fold) == Some(&number);
+        if is_here {
+            self.names.remove(&old_fold);
+            // The account's name is in the index by now, for good.
+            self.looks.remove(&old);
+            self.names.insert(nick.fold(), number);
+        }
+        let person = self.people.get_mut(&number).expect("it was found above");
+        person.nick = nick.as_str().to_owned();
+        person.fold = nick.fold();
+        *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
+        if is_here && old != nick.as_str() {
+            let line = presence(Body::Nick { nick: nick.as_str() }, &old, time);
+            self.tell_observers(number, &line, None, announce);
+        }
+    }
+}

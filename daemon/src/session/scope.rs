@@ -1,0 +1,134 @@
+//! What keeps a session from a command before its verb is looked at: the scope of its token, and how much is sent.
+
+use std::time::Duration;
+
+use snug_protocol::{Code, Command, Place, RoomName, Scope, Target, Verb};
+
+use super::{Session, is_append, refusal};
+use crate::log::Refusal;
+use crate::throttle::Quota;
+
+impl Session {
+    /// Refuses what the token of the session does not allow.
+    pub(super) fn check_scope(&self, verb: Verb, command: Option<&Command<'_>>) -> Result<(), Refusal> {
+        let Some(grant) = self.peer.grant() else { return Ok(()) };
+        let now = self.core.environment.clock.now();
+        if grant.expires.is_some_and(|expires| expires <= now) {
+            return Err(refusal(Code::OutOfScope, "the token's time is over; make another one"));
+        }
+        if !grant.scope.has_verb(verb) {
+            let text = format!("the token {} may do {} and not this", grant.label, grant.scope.may());
+            return Err(refusal(Code::OutOfScope, &text));
+        }
+        if grant.scope.is_confined() && !command.is_none_or(|command| is_within(&grant.scope, command)) {
+            let text = format!("the token {} is for {} and no other place", grant.label, grant.scope.rooms());
+            return Err(refusal(Code::OutOfScope, &text));
+        }
+        if let Some(rate) = grant.scope.rate() {
+            let interval = Duration::from_secs(60) / rate;
+            let quota = Quota { burst: u64::from(rate), interval };
+            let now = self.core.environment.clock.elapsed();
+            self.core.throttles.tokens.take(grant.hash, quota, now).map_err(|wait| {
+                Refusal::new(Code::SlowDown, "the token is used more often than it may be").after(wait)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what is too much of an identity, an address or a room.
+    pub(super) fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+        if !is_append(command) {
+            return Ok(());
+        }
+        let room = match target_of(command) {
+            Some(Aim::Room(room)) => self.find_room(room).ok().map(|room| room.number),
+            _ => None,
+        };
+        self.core.check_rates(&self.peer, room)
+    }
+}
+
+/// What a command is addressed to.
+enum Aim<'c> {
+    Room(&'c RoomName<'c>),
+    Person,
+    /// Everything that one may see.
+    Everything,
+}
+
+/// What a command is addressed to; `None` if to nothing in particular.
+fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
+    fn of<'c>(target: &'c Target<'c>) -> Aim<'c> {
+        match target {
+            Target::Room(room) => Aim::Room(room),
+            Target::Nick(_) => Aim::Person,
+        }
+    }
+    fn at<'c>(place: &'c Place<'c>) -> Aim<'c> {
+        match place {
+            Place::Room(room) => Aim::Room(room),
+            Place::Server => Aim::Everything,
+        }
+    }
+    Some(match command {
+        Command::Msg { room, .. }
+        | Command::Join { room }
+        | Command::Leave { room, .. }
+        | Command::Topic { room, .. }
+        | Command::Set { room, .. }
+        | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
+        Command::Typing { target, .. }
+        | Command::Edit { target, .. }
+        | Command::Delete { target, .. }
+        | Command::React { target, .. }
+        | Command::Unreact { target, .. }
+        | Command::History { target, .. }
+        | Command::Read { target, .. }
+        | Command::Search { target: Some(target), .. }
+        | Command::Who { of: Some(target) } => of(target),
+        Command::Kick { place, .. }
+        | Command::Ban { place, .. }
+        | Command::Unban { place, .. }
+        | Command::Mute { place, .. }
+        | Command::Role { place, .. } => at(place),
+        Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
+        Command::Search { target: None, .. }
+        | Command::Who { of: None }
+        | Command::Rooms
+        | Command::Inbox
+        | Command::Invite { to: None, .. }
+        | Command::Status { .. }
+        | Command::Stats
+        | Command::Sessions
+        | Command::Accounts
+        | Command::Announce { .. }
+        | Command::Audit { .. }
+        | Command::Reload
+        | Command::Shutdown { .. }
+        | Command::Backup { .. } => Aim::Everything,
+        Command::Hello
+        | Command::Nick { .. }
+        | Command::Quit { .. }
+        | Command::Ping { .. }
+        | Command::Pong { .. }
+        | Command::Help { .. }
+        | Command::Info
+        | Command::Sync { .. }
+        | Command::Ack { .. }
+        | Command::Register { .. }
+        | Command::Auth { .. }
+        | Command::Password { .. }
+        | Command::Unregister { .. }
+        | Command::Key { .. }
+        | Command::Token { .. } => return None,
+    })
+}
+
+/// Whether a command stays within the rooms of a scope that has some.
+fn is_within(scope: &Scope, command: &Command<'_>) -> bool {
+    match target_of(command) {
+        None => true,
+        Some(Aim::Room(room)) => scope.has_room(room),
+        Some(Aim::Person | Aim::Everything) => false,
+    }
+}
