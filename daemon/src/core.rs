@@ -9,7 +9,7 @@ use std::time::Duration;
 use ring::rand::SystemRandom;
 use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
-use snug_protocol::{Code, LogName};
+use snug_protocol::{Code, LogName, Role, Verb};
 
 use crate::config::Config;
 use crate::control::Control;
@@ -67,8 +67,21 @@ struct Follower {
     peer: std::sync::Weak<Peer>,
     filter: AuditFilter,
     label: Option<String>,
+    /// Whether it is an operator's by the way it came, whatever becomes of its account.
+    is_operator: bool,
     /// The last row that it was given.
     seen: u64,
+}
+
+/// From where somebody tries something, as limits count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// An address; of IPv6 the network.
+    Network(IpAddr),
+    /// A user of this machine.
+    User(u32),
+    /// The program around the daemon, and its bots.
+    Inside,
 }
 
 /// Limits that refuse.
@@ -81,13 +94,22 @@ pub(crate) struct Throttles {
     pub(crate) connections: Throttle<()>,
     /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
     /// an address to whatever account.
-    pub(crate) logins: Throttle<(String, Option<IpAddr>)>,
+    pub(crate) logins: Throttle<(String, Source)>,
     pub(crate) strangers: Throttle<String>,
-    pub(crate) login_addresses: Throttle<Option<IpAddr>>,
-    pub(crate) registrations: Throttle<Option<IpAddr>>,
+    pub(crate) login_addresses: Throttle<Source>,
+    pub(crate) registrations: Throttle<Source>,
+    /// Who comes in, by address.
+    pub(crate) entrances: Throttle<IpAddr>,
+    /// Who enters and leaves rooms, by identity.
+    pub(crate) moves: Throttle<u64>,
+    /// What those without a name do wrong.
+    strangers_noise: Throttle<()>,
     /// From where accounts have come.
     known: Mutex<HashSet<(u64, IpAddr)>>,
 }
+
+/// Rows of the audit trail about what those without a name do wrong.
+const NOISE: Quota = Quota { burst: 100, interval: Duration::from_secs(1) };
 
 /// How many addresses from which accounts have come are remembered.
 const KNOWN: usize = 100_000;
@@ -213,11 +235,23 @@ impl Core {
         self.note(author, Act::Audit(note));
     }
 
+    /// Whether what a session does wrong is written down: of those without a name only so much, all together. They could
+    /// fill a disk with it.
+    pub(crate) fn is_noted(&self, peer: &Peer) -> bool {
+        let now = self.environment.clock.elapsed();
+        peer.identity() != 0 || self.throttles.strangers_noise.take((), NOISE, now).is_ok()
+    }
+
     /// Counts what was refused, and lets the audit trail remember it unless it is one of too many.
     pub(crate) fn note_refusal(&self, peer: &Peer, author: Author, verb: &str, code: Code) {
         self.counters.refused.count(code);
+        if !self.is_noted(peer) {
+            return;
+        }
         if let Some(passed_over) = peer.notes_error(self.now()) {
             let more = if passed_over > 0 { format!(", {passed_over} more before") } else { String::new() };
+            // What is no verb may be something that was typed into the wrong window.
+            let verb = Verb::find(verb).map_or("-", Verb::word);
             self.audit(author, AuditNote::new("error", "", format!("{verb} {code}{more}")));
         }
     }
@@ -281,10 +315,15 @@ impl Core {
 
     /// Lets a session hear the audit trail as it grows, from behind a row on.
     pub(crate) fn follow(&self, peer: &Arc<Peer>, filter: AuditFilter, label: Option<String>, seen: u64) {
+        let is_operator = match peer.origin {
+            Origin::Unix(user) => user == self.operator,
+            Origin::Embedder => true,
+            Origin::Tcp(_) | Origin::Bot => false,
+        };
         let peer = Arc::downgrade(peer);
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.retain(|other| !other.peer.ptr_eq(&peer));
-        followers.push(Follower { peer, filter, label, seen });
+        followers.push(Follower { peer, filter, label, is_operator, seen });
     }
 
     /// Tells those who follow the audit trail what is new in it. On the writer's thread.
@@ -293,6 +332,11 @@ impl Core {
         followers.retain(|follower| follower.peer.strong_count() > 0);
         for follower in followers.iter_mut() {
             let Some(peer) = follower.peer.upgrade() else { continue };
+            if !follower.is_operator && !self.is_operator(&peer) {
+                // Not any more: the weak reference goes with the next look.
+                follower.peer = std::sync::Weak::new();
+                continue;
+            }
             let part = crate::log::AuditPart::After(follower.seen);
             let Ok((rows, _)) = view.audit(&AuditFilter::default(), part, 1_000) else { continue };
             let mut lines = Vec::new();
@@ -302,8 +346,26 @@ impl Core {
                     crate::session::write_audit(row, follower.label.as_deref(), &mut lines);
                 }
             }
-            peer.push(&lines);
+            if !lines.is_empty() {
+                peer.push(&lines);
+            }
         }
+    }
+
+    /// Whoever a session speaks for, for what is written down.
+    pub(crate) fn author_of(&self, peer: &Peer) -> Author {
+        let identity = self.registry.identity(peer.identity());
+        Author {
+            number: peer.identity(),
+            nick: identity.map(|identity| identity.nick()).unwrap_or_default(),
+            address: peer.origin.address(),
+            ..Author::default()
+        }
+    }
+
+    /// Whether the identity of a session is an operator's.
+    fn is_operator(&self, peer: &Peer) -> bool {
+        self.registry.identity(peer.identity()).is_some_and(|identity| identity.role() == Role::Operator)
     }
 
     /// Lets the log know which private messages have been given to whom since the last time.

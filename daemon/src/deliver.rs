@@ -14,7 +14,7 @@ use crate::log::{Act, AuditNote, Draft, Entry, Measure, NewEntry, Outcome, RoomA
 use crate::peer::{Peer, Shared};
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
-use crate::session::{Answer, room_tags, settings, take_effect};
+use crate::session::{Answer, put_out_who_may_not_stay, room_tags, settings, take_effect};
 use crate::writer::Submission;
 
 /// What is to be done when a draft is decided.
@@ -202,6 +202,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
                         members.iter().for_each(|member| room.admit(*member));
                     }
                     room.set_settings(*new);
+                    put_out_who_may_not_stay(core, &room);
                     settings(&room, &mut answer);
                     answer.ok(Some(&room.name))
                 }
@@ -315,9 +316,10 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
                     room.set_roster(stored.owner, listed);
                 }
                 // Nobody stays in it whom the log has put out.
-                for member in core.registry.members(&room) {
-                    if !room.is_known_to(member) {
-                        core.registry.put_out(member, &room);
+                put_out_who_may_not_stay(core, &room);
+                for ban in view.bans(stored.number).unwrap_or_default() {
+                    if let (true, Ok(number)) = (ban.kind == "identity", ban.value.parse()) {
+                        core.registry.put_out(number, &room);
                     }
                 }
             }
@@ -535,7 +537,9 @@ fn join(
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
     let room = RoomName::parse(&stored.name).unwrap_or_else(|_| asked.clone());
-    core.registry.open_room(&stored, &room, (0, 0), &[]);
+    let listed = store.view().members(stored.number).unwrap_or_default();
+    let ends = store.view().ends(stored.number).unwrap_or_default();
+    core.registry.open_room(&stored, &room, ends, &listed);
     if let Some(room) = core.registry.room(&room) {
         if stored.settings.access == RoomAccess::Hidden {
             room.admit(draft.author.number);

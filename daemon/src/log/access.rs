@@ -109,7 +109,8 @@ impl Access {
             None => {
                 let is_known: bool = database
                     .prepare_cached(
-                        "SELECT EXISTS (SELECT 1 FROM identity WHERE number = ?1 AND proof NOT LIKE 'token:%')",
+                        "SELECT EXISTS (SELECT 1 FROM identity WHERE number = ?1 AND proof NOT LIKE 'token:%')
+                             OR EXISTS (SELECT 1 FROM account WHERE number = ?1)",
                     )?
                     .query_row([identity], |row| row.get(0))?;
                 if is_known { Rank::Accounts } else { Rank::All }

@@ -21,7 +21,8 @@ pub(super) use rooms::rooms;
 use super::entry::{COLUMNS, Stored};
 use super::transaction::Transaction;
 use super::{
-    Access, Act, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party, Refusal, audit,
+    Access, Act, AuditNote, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party,
+    Refusal, audit,
 };
 
 /// Different reactions that an entry can have.
@@ -110,8 +111,8 @@ struct Turn<'t> {
 
 impl Turn<'_> {
     fn enter(&mut self, new: &NewEntry) -> rusqlite::Result<Outcome> {
-        if let Some(refusal) = self.silenced_in_private(new)? {
-            return Ok(Outcome::Refused(refusal));
+        if let Some(refused) = self.silenced_in_private(new)? {
+            return Ok(refused);
         }
         let Some((conversation, peer, is_guarded)) = self.conversation(new)? else {
             return match new.to {
@@ -120,17 +121,17 @@ impl Turn<'_> {
             };
         };
         self.peer = peer;
-        if is_guarded
-            && new.measure.is_none()
-            && let Some(refusal) =
-                authority::silence(self.tx, self.meta, Some(conversation), self.author, new.kind)?
-        {
-            return Ok(Outcome::Refused(refusal));
-        }
+        // What was entered before is, whatever came since.
         if let Some(key) = &new.key
             && let Some(outcome) = self.entered_before(conversation, key, new)?
         {
             return Ok(outcome);
+        }
+        if is_guarded
+            && let Some(refusal) =
+                authority::silence(self.tx, self.meta, Some(conversation), self.author, new.kind)?
+        {
+            return Ok(Outcome::Refused(refusal));
         }
         if let Some(re) = new.re
             && self.seen(conversation, re)?.is_none()
@@ -168,16 +169,24 @@ impl Turn<'_> {
     }
 
     /// Why somebody may not say something in private: before a conversation is made for it.
-    fn silenced_in_private(&self, new: &NewEntry) -> rusqlite::Result<Option<Refusal>> {
-        if matches!(new.to, Conversation::Room(_)) {
-            return Ok(None);
-        }
+    fn silenced_in_private(&self, new: &NewEntry) -> rusqlite::Result<Option<Outcome>> {
+        let Conversation::With(other) = new.to else { return Ok(None) };
         let is_guarded: bool =
             self.tx.prepare_cached("SELECT guard FROM state")?.query_row([], |row| row.get(0))?;
         if !is_guarded {
             return Ok(None);
         }
-        authority::silence(self.tx, self.meta, None, self.author, new.kind)
+        let Some(refusal) = authority::silence(self.tx, self.meta, None, self.author, new.kind)? else {
+            return Ok(None);
+        };
+        // What was entered before is, whatever came since.
+        if let Some(key) = &new.key
+            && let Some(party) = Party::between(self.tx, self.author.number, other)?
+            && let Some(outcome) = self.entered_before(party.conversation, key, new)?
+        {
+            return Ok(Some(outcome));
+        }
+        Ok(Some(Outcome::Refused(refusal)))
     }
 
     /// The number of a conversation that there is, the other one's if it is private, and whether there is somebody who may
@@ -427,6 +436,10 @@ impl Turn<'_> {
                 .optional()?;
             let time = time.map_or(self.meta.time, Timestamp::from_millis);
             return Ok(Outcome::Duplicate { id, time });
+        }
+        if !is_own {
+            let note = AuditNote::new("delete", &message.author.nick, format!("entry {about}"));
+            audit::record(self.tx, self.meta.time, self.ends, self.author, &note)?;
         }
         let outcome = self.append(conversation, EntryKind::Delete, Some(about), new)?;
         message.deleted = Some(self.ends.last_id);

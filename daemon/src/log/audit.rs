@@ -199,11 +199,11 @@ impl View<'_> {
             .query_row("SELECT audit_id, audit_hash FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// The accounts that have logged in from somewhere of late, with the addresses.
+    /// The accounts that have logged in from somewhere within the newest `most` rows, with the addresses.
     pub(crate) fn logins(&self, most: u64) -> rusqlite::Result<Vec<(u64, String)>> {
         let mut statement = self.database().prepare(
-            "SELECT DISTINCT number, address FROM audit WHERE event IN ('login', 'register') AND address != ''
-             ORDER BY id DESC LIMIT ?1",
+            "SELECT DISTINCT number, address FROM audit
+             WHERE id > (SELECT audit_id FROM state) - ?1 AND event IN ('login', 'register') AND address != ''",
         )?;
         statement.query_map([most], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }

@@ -23,6 +23,7 @@ pub(crate) enum Measure {
     },
     Unban {
         whom: Banned,
+        shown: String,
     },
     Mute {
         whom: u64,

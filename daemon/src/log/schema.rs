@@ -249,7 +249,7 @@ const VERSION_2: &str = "
     CREATE INDEX member_identity ON member (identity);
 
     -- Who is kept out of a room, or of the server (room 0). `value` is an identity's number, an address range or a token's
-    -- hash; `shown` is what it is called. `until` is NULL for ever.
+    -- account and label; `shown` is what it is called. `until` is NULL for ever.
     CREATE TABLE ban (
         room   INTEGER NOT NULL,
         kind   TEXT NOT NULL CHECK (kind IN ('identity', 'address', 'token')),

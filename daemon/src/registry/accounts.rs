@@ -1,5 +1,6 @@
 //! Accounts among those who are here: their names are theirs whether they are here or not.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 
@@ -94,6 +95,13 @@ impl Registry {
             }
         }
         sessions
+    }
+
+    /// The names of accounts with other numbers than these.
+    pub(crate) fn accounts_but(&self, numbers: &HashSet<u64>) -> Vec<Nick<'static>> {
+        let state = self.state();
+        let others = state.reserved.iter().filter(|(_, number)| !numbers.contains(number));
+        others.filter_map(|(fold, _)| Nick::parse(fold.as_str()).ok().map(Nick::into_owned)).collect()
     }
 
     /// The account of that name.

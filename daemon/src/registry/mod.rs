@@ -667,7 +667,7 @@ impl Registry {
 impl State {
     /// Counts one nameless session less.
     fn name_taken(&mut self, peer: &Peer) {
-        self.nameless -= u64::from(peer.origin.is_tcp());
+        self.nameless = self.nameless.saturating_sub(u64::from(peer.origin.is_tcp()));
         let address = peer.origin.counted_address();
         if let Some(visitors) = address.and_then(|address| self.addresses.get_mut(&address)) {
             visitors.nameless = visitors.nameless.saturating_sub(1);

@@ -1,5 +1,6 @@
 //! Verbs about accounts: REGISTER, AUTH, PASSWORD, UNREGISTER, KEY, TOKEN, and INVITE to the server.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,9 +14,9 @@ use snug_protocol::{
 use zeroize::Zeroizing;
 
 use super::link::{deliver_missed, leave_lobby_if_banned};
-use super::{Answer, Answered, Origin, Session, refusal};
+use super::{Answer, Answered, Origin, Session, network_of, refusal};
 use crate::config::Registration;
-use crate::core::Core;
+use crate::core::{Core, Source};
 use crate::deliver::Reply;
 use crate::log::{
     self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, Refusal, Store, StoredAccount,
@@ -63,6 +64,7 @@ impl Session {
         if self.me.as_ref().is_some_and(|me| me.is_account()) || self.peer.grant().is_some() {
             return Err(refusal(Code::TooLate, "you have an account; connect anew to make another one"));
         }
+        super::must_be_no_address(name)?;
         if let Some(password) = password {
             check_password(password, name)?;
             self.passwords_must_have_room()?;
@@ -86,7 +88,7 @@ impl Session {
             return Err(refusal(Code::NickTaken, &format!("{name} is somebody else; take another name")));
         }
         if self.origin.is_tcp() {
-            let address = self.origin.network();
+            let address = self.origin.source();
             let throttle = &self.core.throttles.registrations;
             throttle.take(address, REGISTRATIONS, self.core.environment.clock.elapsed()).map_err(|wait| {
                 Refusal::new(Code::SlowDown, "too many accounts are made from your address; wait").after(wait)
@@ -147,8 +149,9 @@ impl Session {
         if let Some(ban) = self.core.ban_of(self.origin.address(), None) {
             return Err(ban);
         }
+        self.check_entrances()?;
         let now = self.core.environment.clock.elapsed();
-        let address = self.origin.network();
+        let address = self.origin.source();
         self.core.throttles.login_addresses.look(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
         match credential {
             Credential::Password { name, password } => {
@@ -199,10 +202,13 @@ impl Session {
         let core = Arc::clone(&self.core);
         let now = core.environment.clock.elapsed();
         let fold = name.fold().as_str().to_owned();
-        let address = self.origin.network();
+        let address = self.origin.source();
         let number = core.registry.account(name).map_or(0, |account| account.number);
         // Whoever has come from here before is not locked out by what others try from elsewhere.
-        let is_known = self.origin.address().is_none_or(|address| core.throttles.is_known(number, address));
+        let is_known = match address {
+            Source::Network(network) => core.throttles.is_known(number, network),
+            Source::User(_) | Source::Inside => true,
+        };
         let throttles = &core.throttles;
         throttles.logins.take((fold.clone(), address), LOGINS, now).map_err(too_many_tries)?;
         if !is_known {
@@ -289,7 +295,7 @@ impl Session {
         };
         check_password(new, &of)?;
         let now = self.core.environment.clock.elapsed();
-        let throttle_key = (of.fold().as_str().to_owned(), self.origin.network());
+        let throttle_key = (of.fold().as_str().to_owned(), self.origin.source());
         self.core.throttles.logins.take(throttle_key.clone(), LOGINS, now).map_err(too_many_tries)?;
         let (old, new) = (old.map(str::to_owned).map(Zeroizing::new), Zeroizing::new(new.to_owned()));
         let done = self.account_answer(size, answer, Some(of.as_str().to_owned()));
@@ -571,7 +577,8 @@ impl Arrival {
     }
 
     fn refuse(self, core: &Core, refusal: &Refusal) {
-        core.counters.refused.count(refusal.code);
+        let author = Author { address: self.peer.origin.address(), ..Author::default() };
+        core.note_refusal(&self.peer, author, self.answer.verb(), refusal.code);
         if self.peer.identity() == 0 {
             self.peer.set_live(true);
         }
@@ -596,7 +603,7 @@ impl Arrival {
                 let is_failed = refusal.code == Code::BadLogin;
                 if is_failed {
                     let now = core.environment.clock.elapsed();
-                    let address = self.peer.origin.network();
+                    let address = self.peer.origin.source();
                     let _ = core.throttles.login_addresses.take(address, LOGIN_ADDRESSES, now);
                 }
                 return self.refuse(core, &refusal);
@@ -610,9 +617,11 @@ impl Arrival {
             let text = "the name was registered by somebody else; take another one";
             peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
         }
-        core.registry.keep_rooms_of(account.number);
-        if let Some(address) = self.peer.origin.address() {
-            core.throttles.came_from(account.number, address);
+        if matches!(&draft.act, Act::Account(act) if matches!(**act, AccountAct::Register { .. })) {
+            core.registry.keep_rooms_of(account.number);
+        }
+        if let Source::Network(network) = self.peer.origin.source() {
+            core.throttles.came_from(account.number, network);
         }
         if self.peer.identity() != 0 {
             // A guest who has registered is here already.
@@ -719,7 +728,7 @@ impl AccountAnswer {
     fn give(self, core: &Arc<Core>, outcome: Outcome) {
         let answer = match outcome {
             Outcome::Refused(refusal) => {
-                core.counters.refused.count(refusal.code);
+                core.note_refusal(&self.peer, core.author_of(&self.peer), self.answer.verb(), refusal.code);
                 self.answer.refuse(&refusal)
             }
             _ => self.answer.ok(self.params.as_deref()),
@@ -784,22 +793,40 @@ impl Origin {
         }
     }
 
-    /// The address as limits count it: of IPv6 the network. Also one of this machine.
-    pub(crate) fn network(self) -> Option<IpAddr> {
-        self.counted_address().or_else(|| self.address())
+    /// From where it comes, as limits count it.
+    pub(crate) fn source(self) -> Source {
+        match self {
+            Origin::Tcp(address) => Source::Network(network_of(address)),
+            Origin::Unix(user) => Source::User(user),
+            Origin::Embedder | Origin::Bot => Source::Inside,
+        }
     }
 }
 
 /// The accounts as they are when the daemon starts, and from where they have come.
 pub(crate) fn recall(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
-    for account in view.accounts()? {
-        core.registry.set_account(&account, snug_protocol::Timestamp::default(), 0);
+    let accounts = view.accounts()?;
+    let numbers: HashSet<u64> = accounts.iter().map(|account| account.number).collect();
+    for name in core.registry.accounts_but(&numbers) {
+        for peer in core.registry.clear_account(&name, core.now()) {
+            peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
+        }
     }
-    for (number, address) in view.logins(10_000)? {
+    for account in accounts {
+        for peer in core.registry.set_account(&account, snug_protocol::Timestamp::default(), 0) {
+            peer.end(Ending::Dismissed(Code::Kicked, "the name was registered by somebody else".to_owned()));
+        }
+    }
+    for (number, address) in view.logins(100_000)? {
         if let Ok(address) = address.parse() {
-            core.throttles.came_from(number, address);
+            core.throttles.came_from(number, network_of(address));
         }
     }
     core.set_bans(view.bans(0)?);
+    core.registry.for_each_peer(|peer| {
+        if let Some(ban) = core.ban_of(peer.origin.address(), Some(peer.identity())) {
+            peer.end(Ending::Dismissed(ban.code, ban.text));
+        }
+    });
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use snug_protocol::ServerLine;
 
+use crate::log::Store;
+
 use super::tests::{Person, World};
 use super::*;
 
@@ -474,4 +476,29 @@ fn who_hangs_up_during_a_login_leaves_nobody_behind() {
         world.ask(&mut root, "ACCOUNTS").contains("password ACCOUNT alice member"),
         "and it is not online"
     );
+}
+
+#[test]
+fn strangers_do_not_fill_the_disk_with_what_is_written_down_about_them() {
+    let mut world = World::new();
+    let rows = |world: &World| world.log.view().audit_head().expect("a trail").0;
+    let before = rows(&world);
+    for n in 0..400_u32 {
+        let mut person = world.connect(Origin::Tcp([192, 0, 2, (n % 250) as u8].into()));
+        world.say(&mut person, "nonsense");
+        world.say(&mut person, "more nonsense");
+        world.leave(person, Ending::Broken("an envelope could not be opened"));
+    }
+    world.core.purge(0);
+    let mut root = world.operator();
+    assert!(rows(&world) - before < 200, "{}", rows(&world) - before);
+    assert!(world.ask(&mut root, "STATS").contains("STAT refused-unknown-verb="), "and they are counted");
+    // Nor by coming and going.
+    let mut slowed = String::new();
+    for n in 0..300 {
+        let mut person = world.from([203, 0, 113, 9]);
+        slowed = world.ask(&mut person, &format!("NICK guest{n}"));
+        world.leave(person, Ending::Closed);
+    }
+    assert!(slowed.contains("ERR NICK slow-down"), "{slowed}");
 }

@@ -12,7 +12,8 @@ use super::{Answer, Answered, Session, refusal};
 use crate::core::Core;
 use crate::deliver::{Recipients, Reply};
 use crate::log::{
-    Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Refusal, Server, token_name,
+    Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Rank, Refusal, RoomAccess, Server,
+    token_name,
 };
 use crate::peer::Ending;
 use crate::registry::{Identity, Room};
@@ -96,11 +97,15 @@ impl Session {
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let (banned, shown, identity) = self.banned(place, whom)?;
+        let (banned, shown, identity) = match self.banned(place, whom) {
+            // Who is gone may be let in again all the same, by the name that was said then.
+            Err(refused) if refused.code == Code::NoSuchNick => (Banned::Identity(0), whom.to_owned(), None),
+            found => found?,
+        };
         match place {
             Place::Room(room) => {
                 let room = self.find_room(room)?;
-                let measure = Measure::Unban { whom: banned };
+                let measure = Measure::Unban { whom: banned, shown: shown.clone() };
                 self.measure(room, EntryKind::Unban, measure, (shown, None), identity.as_ref(), size, answer)
             }
             Place::Server => self.rule(Server::Unban { whom: banned, shown }, size, answer, |_, _| {}),
@@ -245,7 +250,7 @@ impl Session {
         word: &str,
     ) -> Result<(Banned, String, Option<Arc<Identity>>), Refusal> {
         if let Ok(nick) = Nick::parse(word)
-            && word.parse::<std::net::IpAddr>().is_err()
+            && (word.parse::<std::net::IpAddr>().is_err() || matches!(place, Place::Room(_)))
         {
             let (identity, shown) = self.somebody(&nick)?;
             return Ok((Banned::Identity(identity.number), shown, Some(identity)));
@@ -348,7 +353,7 @@ impl Session {
         let reply = Reply::Call(Box::new(move |core, store, _, outcome| {
             let answer = match outcome {
                 Outcome::Refused(refusal) => {
-                    core.counters.refused.count(refusal.code);
+                    core.note_refusal(&peer, core.author_of(&peer), answer.verb(), refusal.code);
                     answer.refuse(&refusal)
                 }
                 outcome => {
@@ -356,9 +361,12 @@ impl Session {
                         let time = core.environment.clock.now();
                         core.registry.set_account(account, time, core.config().limits.announce_members);
                     }
-                    let bans = store.view().bans(0).unwrap_or_default();
-                    let row = bans.iter().find(|ban| ban.shown == shown).cloned();
-                    core.set_bans(bans);
+                    // If they cannot be read, those of before hold.
+                    let bans = store.view().bans(0);
+                    let row = bans.iter().flatten().find(|ban| ban.shown == shown).cloned();
+                    if let Ok(bans) = bans {
+                        core.set_bans(bans);
+                    }
                     then(core, row.as_ref());
                     answer.ok(Some(&format!("* {shown}")))
                 }
@@ -386,18 +394,51 @@ fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     }
 }
 
+/// Puts somebody out of a room.
+fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
+    let departure = core.registry.put_out(number, room);
+    for stay in departure.stays {
+        let author = crate::log::Author { number, ..crate::log::Author::default() };
+        core.note(author, Act::EndStay { room: stay });
+    }
+    for gone in departure.retire {
+        core.retire(gone);
+    }
+}
+
+/// Puts those out of a room who could not JOIN it now: whoever is in it hears what is said.
+pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
+    let needed = room.settings().needed_to_join();
+    let access = room.settings().access;
+    if needed == Rank::All && access == RoomAccess::Public {
+        return;
+    }
+    for number in core.registry.members(room) {
+        let rank = rank_of(core, room, number);
+        if rank < needed || access == RoomAccess::Hidden && rank < Rank::Members {
+            put_out(core, room, number);
+        }
+    }
+}
+
+/// Where somebody stands in a room, as its settings see it.
+pub(super) fn rank_of(core: &Core, room: &Room, number: u64) -> Rank {
+    match room.role_of(number) {
+        Some(Role::Owner) => Rank::Owner,
+        Some(Role::Moderator) => Rank::Moderators,
+        Some(_) => Rank::Members,
+        None => match core.registry.identity(number) {
+            Some(identity) if identity.role() >= Role::Bot => Rank::Accounts,
+            _ => Rank::All,
+        },
+    }
+}
+
 /// Lets what the log has decided in a room take effect on who is in it.
 pub(crate) fn take_effect(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, line: &[u8]) {
     let put_out = |number: u64| {
         room.set_role(number, None);
-        let departure = core.registry.put_out(number, room);
-        for stay in departure.stays {
-            let author = crate::log::Author { number, ..crate::log::Author::default() };
-            core.note(author, Act::EndStay { room: stay });
-        }
-        for gone in departure.retire {
-            core.retire(gone);
-        }
+        put_out(core, room, number);
     };
     match measure {
         Measure::Invite { whom } => {
@@ -420,10 +461,10 @@ pub(crate) fn take_effect(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure,
                 let is_account = core.registry.identity(*whom).is_some_and(|identity| identity.is_account());
                 room.set_persists(is_account);
             }
-            let is_shut = role.is_none() && !room.is_known_to(*whom);
-            if is_shut {
-                put_out(*whom);
+            if room.owner() == 0 {
+                room.set_persists(false);
             }
+            put_out_who_may_not_stay(core, room);
         }
         Measure::Ban { .. } | Measure::Unban { .. } | Measure::Mute { .. } => {}
     }

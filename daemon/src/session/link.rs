@@ -42,8 +42,14 @@ impl Session {
             return Err(refusal(Code::Denied, "an account has its name for good; only guests change theirs"));
         }
         if self.me.is_some() {
+            self.check_moves()?;
+            super::must_be_no_address(nick)?;
+            let before = self.me()?.nick();
             let shown = core.registry.rename(&self.peer, nick, time, limits)?;
             let me = self.me()?;
+            if before != shown {
+                core.audit(self.author(me), AuditNote::new("nick", &before, ""));
+            }
             if me.is_recorded() {
                 let author = self.author(me);
                 core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
@@ -56,6 +62,8 @@ impl Session {
         if let (Origin::Unix(user), Some(_)) = (self.origin, core.registry.account(nick)) {
             return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, size, answer));
         }
+        super::must_be_no_address(nick)?;
+        self.check_entrances()?;
         if self.origin.is_tcp() && !config.accounts.guests {
             let text = "there are no guests here: come in with AUTH, or make an account with REGISTER";
             return Err(refusal(Code::LoginNeeded, text));
@@ -224,7 +232,7 @@ pub(super) fn leave_lobby_if_banned(core: &Core, author: Author) {
     let number = author.number;
     let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 });
     let reply = Reply::Call(Box::new(move |core, _, _, outcome| {
-        if matches!(outcome, Outcome::Refused(_)) {
+        if matches!(outcome, Outcome::Refused(Refusal { code: Code::Banned, .. })) {
             core.registry.put_out(number, &lobby);
         }
     }));

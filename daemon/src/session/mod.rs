@@ -5,7 +5,7 @@
 mod accounts;
 pub(crate) use accounts::recall as recall_accounts;
 mod authority;
-pub(crate) use authority::take_effect;
+pub(crate) use authority::{put_out_who_may_not_stay, take_effect};
 mod history;
 mod link;
 mod operator;
@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Cursor, EntryKind, Fault, Line, LineError, ProfileChange, Request, Role, RoomName,
+    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Nick, ProfileChange, Request, Role, RoomName,
     ServerLine, TagBuilder, Verb, announced_bytes, limits,
 };
 
@@ -52,11 +52,7 @@ impl Origin {
     pub(crate) fn counted_address(self) -> Option<IpAddr> {
         match self {
             Origin::Tcp(address) if address.is_loopback() => None,
-            Origin::Tcp(IpAddr::V6(address)) => {
-                let network = address.to_bits() >> 64 << 64;
-                Some(IpAddr::V6(network.into()))
-            }
-            Origin::Tcp(address) => Some(address),
+            Origin::Tcp(address) => Some(network_of(address)),
             Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
         }
     }
@@ -79,6 +75,22 @@ impl Origin {
     /// Whether its lines per second are limited.
     pub(crate) fn is_throttled(self) -> bool {
         matches!(self, Origin::Tcp(_) | Origin::Unix(_))
+    }
+}
+
+/// The address as limits count it: of IPv6 the network, which one person has all of.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        IpAddr::V4(_) => address,
+    }
+}
+
+/// A name that is an address could not be told from it where somebody is banned.
+fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
+    match nick.as_str().parse::<IpAddr>() {
+        Ok(_) => Err(refusal(Code::BadNick, "this is an address; take a name")),
+        Err(_) => Ok(()),
     }
 }
 
@@ -214,8 +226,9 @@ impl Session {
             }) if has_bytes && self.me.is_some() => {
                 let answer = Answer::new(Verb::Profile.word(), label.clone());
                 let count = discard.unwrap_or(0);
+                let asked = Command::Profile { nick: nick.clone(), change: ProfileChange::Ask(None) };
                 let begun = self
-                    .check_scope(Verb::Profile, None)
+                    .check_scope(Verb::Profile, Some(&asked))
                     .and_then(|()| self.begin_upload(&nick, &kind, count, text.len(), answer));
                 if let Err(refused) = begun {
                     self.refuse(Verb::Profile, label, &refused);
@@ -244,7 +257,12 @@ impl Session {
         let farewell = ending.farewell();
         let registry = &self.core.registry;
         let departure = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
-        if departure.away.is_some() || matches!(ending, Ending::Dismissed(..) | Ending::Broken(_)) {
+        let is_worth_a_row = match ending {
+            _ if departure.away.is_some() => true,
+            Ending::Dismissed(..) | Ending::Broken(_) => self.core.is_noted(&self.peer),
+            _ => false,
+        };
+        if is_worth_a_row {
             let detail = match ending {
                 Ending::Dismissed(code, _) => code.word(),
                 Ending::Broken(text) => text,
@@ -531,6 +549,11 @@ impl Answer {
     /// The same answer, for whoever will finish it.
     pub(crate) fn take(&mut self) -> Answer {
         std::mem::replace(self, Answer::new("", None))
+    }
+
+    /// The verb that it answers.
+    pub(crate) fn verb(&self) -> &str {
+        &self.verb
     }
 
     /// The label that stands on all its lines.

@@ -6,6 +6,7 @@ use snug_protocol::{
     Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len,
 };
 
+use super::authority::rank_of;
 use super::{Answer, Answered, Session, refusal};
 use crate::Keep;
 use crate::deliver::Reply;
@@ -24,9 +25,14 @@ impl Session {
         // Where not everybody may come, or something is to be remembered, the log decides; also where somebody is banned.
         let is_ordered =
             self.core.registry.room(&room).is_some_and(|room| !room.settings().is_open() || room.has_bans());
+        self.check_moves()?;
+        let was_in =
+            self.core.registry.room(&room).is_some_and(|room| self.core.registry.is_in(&self.peer, &room));
         if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
             answer.set_ok_tags(room_tags(&room, config.log.keep));
-            self.core.audit(self.stranger(), AuditNote::new("join", &room.name, ""));
+            if !was_in {
+                self.core.audit(self.stranger(), AuditNote::new("join", &room.name, ""));
+            }
             return Ok(Answered::Ok(Some(room.name.clone())));
         }
         // The log makes the room, or notes since when one is there.
@@ -43,6 +49,7 @@ impl Session {
 
     pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
         self.find_room(room)?;
+        self.check_moves()?;
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
@@ -123,14 +130,22 @@ impl Session {
         self.submit(draft, size, reply)
     }
 
+    /// Whether somebody may see what a room is about, as far as that is known without the log.
+    pub(super) fn may_read_topic(&self, room: &Room) -> bool {
+        let rank = rank_of(&self.core, room, self.peer.identity());
+        let settings = room.settings();
+        rank >= settings.read && (settings.access == RoomAccess::Public || rank >= Rank::Members)
+    }
+
     pub(super) fn rooms(&self, answer: &mut Answer) -> Answered {
         let number = self.peer.identity();
         let mut rooms = self.core.registry.rooms();
         rooms.retain(|listed| listed.room.is_known_to(number) || self.is_operator());
         for listed in &rooms {
             let members = listed.members.to_string();
-            let topic = listed.topic.as_deref().map(Into::into);
             let settings = listed.room.settings();
+            // A topic is something that was said there.
+            let topic = listed.topic.as_deref().filter(|_| self.may_read_topic(&listed.room)).map(Into::into);
             let mut tags = TagBuilder::default();
             tags.value(
                 "access",

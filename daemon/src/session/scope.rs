@@ -8,6 +8,12 @@ use super::{Session, is_append, refusal};
 use crate::log::Refusal;
 use crate::throttle::Quota;
 
+/// How often one comes in from an address.
+const ENTRANCES: Quota = Quota { burst: 200, interval: Duration::from_millis(200) };
+
+/// How often an identity enters or leaves a room, or changes its name.
+const MOVES: Quota = Quota { burst: 500, interval: Duration::from_millis(200) };
+
 impl Session {
     /// Refuses what the token of the session does not allow.
     pub(super) fn check_scope(&self, verb: Verb, command: Option<&Command<'_>>) -> Result<(), Refusal> {
@@ -24,7 +30,8 @@ impl Session {
             let text = format!("the token {} is for {} and no other place", grant.label, grant.scope.rooms());
             return Err(refusal(Code::OutOfScope, &text));
         }
-        if let Some(rate) = grant.scope.rate() {
+        let is_free = matches!(verb, Verb::Quit | Verb::Ping | Verb::Pong | Verb::Help | Verb::Info);
+        if let Some(rate) = grant.scope.rate().filter(|_| !is_free) {
             let interval = Duration::from_secs(60) / rate;
             let quota = Quota { burst: u64::from(rate), interval };
             let now = self.core.environment.clock.elapsed();
@@ -35,9 +42,40 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses who comes in too often from one address: each time is written down.
+    pub(super) fn check_entrances(&self) -> Result<(), Refusal> {
+        let Some(address) = self.origin.counted_address() else { return Ok(()) };
+        let now = self.core.environment.clock.elapsed();
+        self.core.throttles.entrances.take(address, ENTRANCES, now).map_err(|wait| {
+            Refusal::new(Code::SlowDown, "too many come in from your address; wait").after(wait)
+        })
+    }
+
+    /// Refuses who comes and goes between rooms too often: each time is written down.
+    pub(super) fn check_moves(&self) -> Result<(), Refusal> {
+        if !self.origin.is_throttled() || self.core.config().limits.account_rate == 0 {
+            return Ok(());
+        }
+        let now = self.core.environment.clock.elapsed();
+        self.core
+            .throttles
+            .moves
+            .take(self.peer.identity(), MOVES, now)
+            .map_err(|wait| Refusal::new(Code::SlowDown, "you come and go too often; wait").after(wait))
+    }
+
     /// Refuses what is too much of an identity, an address or a room.
     pub(super) fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
-        if !is_append(command) {
+        let is_measure = matches!(
+            command,
+            Command::Invite { .. }
+                | Command::Kick { .. }
+                | Command::Ban { whom: Some(_), .. }
+                | Command::Unban { .. }
+                | Command::Mute { .. }
+                | Command::Role { role: Some(_), .. }
+        );
+        if !is_append(command) && !is_measure {
             return Ok(());
         }
         let room = match target_of(command) {
@@ -93,6 +131,7 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::Role { place, .. } => at(place),
         Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
         Command::Search { target: None, .. }
+        | Command::Ack { .. }
         | Command::Who { of: None }
         | Command::Rooms
         | Command::Inbox
@@ -114,7 +153,6 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::Help { .. }
         | Command::Info
         | Command::Sync { .. }
-        | Command::Ack { .. }
         | Command::Register { .. }
         | Command::Auth { .. }
         | Command::Password { .. }

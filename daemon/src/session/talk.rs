@@ -113,7 +113,7 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
         let text = match change {
-            TopicChange::Ask => return Ok(show_topic(&room, answer)),
+            TopicChange::Ask => return Ok(show_topic(&room, self.may_read_topic(&room), answer)),
             TopicChange::Clear => None,
             TopicChange::Set(text) => Some(text),
         };
@@ -265,8 +265,8 @@ pub(super) fn nobody_called(nick: &Nick<'_>) -> Refusal {
     refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
 }
 
-fn show_topic(room: &Room, answer: &mut Answer) -> Answered {
-    if let Some(topic) = room.topic() {
+fn show_topic(room: &Room, may_read: bool, answer: &mut Answer) -> Answered {
+    if let Some(topic) = room.topic().filter(|_| may_read) {
         let text = Some(topic.text.into());
         let body = Body::Entry { kind: EntryKind::Topic, target: &room.name, about: None, text };
         let mut tags = TagBuilder::default();

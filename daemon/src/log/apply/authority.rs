@@ -131,21 +131,31 @@ pub(super) fn silence(
     let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
     let mut until = if speaks { muted(0)? } else { None };
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
-    if let Some(ban) = identity_ban(tx, meta.time, room, author.number)? {
+    if let Some(ban) = identity_ban(tx, meta.time, room, author.number)?
+        && role_in(tx, room, author)? < Role::Operator
+    {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this room"))));
     }
     if !speaks {
         return Ok(None);
     }
     until = until.or(muted(room)?);
-    if let Some(until) = until {
+    if let Some(until) = until
+        && role_in(tx, room, author)? < Role::Operator
+    {
         return Ok(Some(muted_until(meta, until)));
     }
     let (access, send, slow): (String, String, i64) = tx
         .prepare_cached("SELECT access, may_send, slow FROM room WHERE number = ?1")?
         .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let rank = rank_in(tx, room, author)?;
-    if access != "public" && rank < Rank::Members {
+    let is_operator = role_in(tx, room, author)? == Role::Operator;
+    // An operator acts in a room in which he has no place, and does not speak there.
+    let is_measure = !matches!(
+        kind,
+        EntryKind::Msg | EntryKind::Topic | EntryKind::Edit | EntryKind::React | EntryKind::Unreact
+    );
+    if access != "public" && rank < Rank::Members && !(is_operator && is_measure) {
         return Ok(Some(Refusal::new(
             Code::NoSuchRoom,
             "there is no such room; ROOMS lists them, JOIN makes one",
@@ -153,12 +163,12 @@ pub(super) fn silence(
     }
     let needed = Rank::of_word(&send).unwrap_or(Rank::Owner);
     let is_word = matches!(kind, EntryKind::Msg | EntryKind::Topic | EntryKind::Edit);
-    if is_word && rank < needed && role_in(tx, room, author)? < Role::Operator {
+    if is_word && rank < needed && !is_operator {
         let text = format!("in this room only {} speak; SET shows its settings", spoken(needed));
         let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };
         return Ok(Some(Refusal::new(code, text)));
     }
-    if kind == EntryKind::Msg && slow > 0 && rank < Rank::Moderators {
+    if is_word && slow > 0 && rank < Rank::Moderators && !is_operator {
         return slow_down(tx, meta, room, author.number, slow);
     }
     Ok(None)
@@ -272,12 +282,18 @@ pub(super) fn measure(
             }
             refused
         }
-        Measure::Unban { whom } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
-            None => take_ban(tx, room, whom)?,
+        Measure::Unban { whom, shown } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
+            None if identity_of(whom) == Some(author.number) && !is_operator(tx, author)? => {
+                Some(own_doing())
+            }
+            None => take_ban(tx, room, whom, shown)?,
             refused => refused,
         },
         Measure::Mute { whom, time } => {
-            let refused = authorize(tx, room, author, Action::MuteInRoom, Some(*whom))?;
+            let mut refused = authorize(tx, room, author, Action::MuteInRoom, Some(*whom))?;
+            if refused.is_none() && *whom == author.number && !is_operator(tx, author)? {
+                refused = Some(own_doing());
+            }
             if refused.is_none() {
                 put_mute(tx, meta, room, *whom, time.map(|time| time.millis()))?;
             }
@@ -304,6 +320,15 @@ pub(super) fn measure(
         super::audit::record(tx, meta.time, ends, author, &AuditNote::new(event, whom, detail.trim_end()))?;
     }
     Ok(refused)
+}
+
+fn is_operator(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<bool> {
+    Ok(server_role(tx, author)? == Role::Operator)
+}
+
+/// Nobody takes back what others have done about him.
+fn own_doing() -> Refusal {
+    Refusal::new(Code::Denied, "what is done about yourself is for others to take back")
 }
 
 fn invite(tx: &Transaction<'_>, room: u64, author: &Author, whom: u64) -> rusqlite::Result<Option<Refusal>> {
@@ -398,11 +423,22 @@ fn put_ban(
     Ok(())
 }
 
-fn take_ban(tx: &Transaction<'_>, place: u64, whom: &Banned) -> rusqlite::Result<Option<Refusal>> {
+fn take_ban(
+    tx: &Transaction<'_>,
+    place: u64,
+    whom: &Banned,
+    shown: &str,
+) -> rusqlite::Result<Option<Refusal>> {
     let (kind, value) = whom.write();
-    let gone = tx
+    let mut gone = tx
         .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
         .execute(params![place, kind, value])?;
+    if gone == 0 {
+        // Whoever was meant may be gone, or the name be another's by now: it is listed as it was said then.
+        gone = tx
+            .prepare_cached("DELETE FROM ban WHERE room = ?1 AND shown = ?2 COLLATE NOCASE")?
+            .execute(params![place, shown])?;
+    }
     let text = "there is no such ban; BAN with the room or * alone lists them";
     Ok((gone == 0).then(|| Refusal::new(Code::NoSuchEntry, text)))
 }
@@ -458,7 +494,7 @@ pub(super) fn rule(
             )
         }
         Server::Unban { whom, shown } => {
-            if let Some(refusal) = take_ban(tx, 0, whom)? {
+            if let Some(refusal) = take_ban(tx, 0, whom, shown)? {
                 return Ok(Outcome::Refused(refusal));
             }
             AuditNote::new("unban", shown, "*")

@@ -74,11 +74,17 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -
         Keep::Newest(count) => Some(ends.audit_id.saturating_sub(count)),
     };
     let gone: u64 = tx.prepare_cached("SELECT audit_gone FROM state")?.query_row([], |row| row.get(0))?;
-    // A little at a time; and not for a few rows, since each purge makes one.
-    let Some(upto) = upto.map(|upto| upto.min(gone + PURGED_ROWS)).filter(|upto| *upto >= gone + LEAST_ROWS)
-    else {
+    let Some(upto) = upto.map(|upto| upto.min(gone + PURGED_ROWS)).filter(|upto| *upto > gone) else {
         return Ok(());
     };
+    // A little at a time; and not for a few rows, since each purge makes one, unless they are long overdue.
+    let is_due = match keep {
+        Keep::Newest(count) => upto - gone >= (count / 10).clamp(2, FEW_ROWS),
+        _ => upto - gone >= FEW_ROWS || is_overdue(tx, meta, keep)?,
+    };
+    if !is_due {
+        return Ok(());
+    }
     if audit::purge(tx, upto)? {
         let detail = format!("rows {} to {upto}, kept {keep}", gone + 1);
         audit::record(tx, meta.time, ends, &Author::default(), &AuditNote::new("purge", "", detail))?;
@@ -86,9 +92,20 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -
     Ok(())
 }
 
-/// Rows of the audit trail that one purge takes away at most and at least.
+/// Whether the oldest row is over its time by a day.
+fn is_overdue(tx: &Transaction<'_>, meta: &Meta, keep: Keep) -> rusqlite::Result<bool> {
+    let oldest: Option<i64> = tx
+        .prepare_cached("SELECT time FROM audit ORDER BY id LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let day = 86_400_000;
+    let limit = keep.oldest(meta.time).unwrap_or_default().millis().saturating_sub(day);
+    Ok(oldest.is_some_and(|oldest| oldest < limit))
+}
+
+/// Rows of the audit trail that one purge takes away at most, and how many are few.
 const PURGED_ROWS: u64 = 1_000;
-const LEAST_ROWS: u64 = 2;
+const FEW_ROWS: u64 = 100;
 
 /// The oldest entries of a conversation that are kept no longer, at most so many.
 fn surplus(
@@ -146,7 +163,8 @@ fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<
 pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, ends: &Ends, keep: u64) -> rusqlite::Result<()> {
     let oldest_row = ends.audit_id.saturating_sub(keep);
     // Not each time: what is left has to be written down.
-    if oldest_row.is_multiple_of(64) {
+    let gone: u64 = tx.prepare_cached("SELECT audit_gone FROM state")?.query_row([], |row| row.get(0))?;
+    if oldest_row >= gone + 64 {
         audit::purge(tx, oldest_row)?;
     }
     let oldest = ends.last_id.saturating_sub(keep);

@@ -90,8 +90,11 @@ pub(super) fn rename(tx: &Transaction<'_>, identity: &Newcomer) -> rusqlite::Res
     // Another of the same user and name may have been there before; it is not known by that any more.
     tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
         .execute(params![identity.proof, identity.number])?;
-    tx.prepare_cached("UPDATE identity SET nick = ?2, fold = ?3, proof = ?4 WHERE number = ?1")?
-        .execute(params![identity.number, identity.nick, identity.fold, identity.proof])?;
+    tx.prepare_cached(
+        "UPDATE identity SET nick = ?2, fold = ?3, proof = ?4
+         WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM account WHERE number = ?1)",
+    )?
+    .execute(params![identity.number, identity.nick, identity.fold, identity.proof])?;
     Ok(Outcome::Done)
 }
 
@@ -105,6 +108,13 @@ pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outc
         false => "DELETE FROM identity WHERE number = ?1",
     };
     tx.prepare_cached(sql)?.execute([number])?;
-    tx.prepare_cached("DELETE FROM marker WHERE identity = ?1")?.execute([number])?;
+    for sql in [
+        "DELETE FROM marker WHERE identity = ?1",
+        "DELETE FROM member WHERE identity = ?1",
+        "DELETE FROM mute WHERE identity = ?1",
+        "DELETE FROM spoken WHERE identity = ?1",
+    ] {
+        tx.prepare_cached(sql)?.execute([number])?;
+    }
     Ok(Outcome::Done)
 }
