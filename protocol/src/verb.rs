@@ -279,7 +279,7 @@ pub const VERBS: &[Spec] = &[
         summary: "shows a room's settings, or changes one",
         detail: "Rows are `SET #room name=value`. `access` is `public` (in ROOMS, who likes may JOIN), `hidden` (not listed; who \
                  knows the name may JOIN) or `invite` (who is invited); outside of a hidden or invite-only room it does not exist. \
-                 `join`, `read` (without being in it), `send` and `invite` say from whom on: `all`, `accounts`, `members` (on its list), \
+                 `join`, `read` (JOIN needs it too), `send` and `invite` say from whom on: `all`, `accounts`, `members` (on its list), \
                  `moderators` or `owner`. `slow` is the time between two messages of one sender, or `off`. `description` is a text. \
                  `history` is who may read what was said: `all` (who may read, the default), `joined` (who was in the room at that \
                  moment) or `none` (nobody: what was missed stays missed). `keep` is how long entries are kept: `forever`, a \
@@ -639,7 +639,7 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         summary: "tells everybody who is here something",
-        detail: "Every session with a name hears `:alice ANNOUNCE text`. It is no entry.",
+        detail: "Every session that came in without a token hears `:alice ANNOUNCE text`; the OK has their number. It is no entry.",
         example: "> ANNOUNCE the network will be slow tonight\n< :alice ANNOUNCE the network will be slow tonight\n< OK ANNOUNCE 12",
     },
     Spec {

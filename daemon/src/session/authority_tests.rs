@@ -380,6 +380,84 @@ fn a_muted_one_hears_and_does_not_speak() {
 }
 
 #[test]
+fn nobody_takes_back_what_others_did_about_him() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.member("bob"));
+    for person in [&mut alice, &mut bob] {
+        world.say(person, "JOIN #ops");
+    }
+    world.say(&mut alice, "ROLE #ops bob moderator");
+    world.say(&mut alice, "MUTE #ops bob 1h");
+    bob.heard();
+    assert_eq!(code_of(&world.ask(&mut bob, "MUTE #ops bob off")), Some("muted"));
+    assert_eq!(code_of(&world.ask(&mut bob, "MSG #ops hello")), Some("muted"));
+    world.say(&mut alice, "MUTE #ops bob off");
+    assert!(world.ask(&mut bob, "MSG #ops hello").ends_with("OK MSG #ops\n"));
+    world.say(&mut alice, "BAN #ops bob");
+    bob.heard();
+    let heard = world.ask(&mut bob, "UNBAN #ops bob");
+    assert!(matches!(code_of(&heard), Some("denied" | "banned")), "{heard}");
+    assert_eq!(code_of(&world.ask(&mut bob, "JOIN #ops")), Some("banned"));
+}
+
+#[test]
+fn who_has_gone_can_be_let_in_again() {
+    let mut world = World::new();
+    let mut alice = world.member("alice");
+    let mut bob = world.from([192, 0, 2, 7]);
+    assert!(world.ask(&mut bob, "NICK bob").contains("OK NICK bob"));
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut alice, "BAN #ops bob");
+    assert!(world.ask(&mut alice, "BAN #ops").contains(" BAN #ops bob "));
+    world.leave(bob, Ending::Closed);
+    world.pass(100_000_000);
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").ends_with("OK UNBAN #ops\n"));
+    assert!(!world.ask(&mut alice, "BAN #ops").contains("bob"));
+}
+
+#[test]
+fn a_room_that_shuts_puts_out_who_may_not_stay() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.member("alice"), world.member("bob"), world.enter("carol"));
+    for person in [&mut alice, &mut bob, &mut carol] {
+        world.say(person, "JOIN #ops");
+    }
+    world.say(&mut alice, "INVITE #ops bob");
+    assert!(world.ask(&mut alice, "SET #ops read members").contains("SET #ops read=members\n"));
+    bob.heard();
+    carol.heard();
+    world.say(&mut alice, "MSG #ops for members");
+    assert!(bob.heard().contains("for members"));
+    assert!(!carol.heard().contains("for members"));
+    assert!(world.ask(&mut carol, "JOIN #ops").contains("ERR JOIN denied"));
+}
+
+#[test]
+fn a_role_that_is_lost_takes_along_what_it_followed() {
+    let mut world = World::new();
+    let (mut root, mut alice) = (world.operator(), world.member("alice"));
+    assert!(world.ask(&mut root, "ROLE * alice operator").contains("OK ROLE"));
+    assert!(world.ask(&mut alice, "AUDIT FOLLOW").ends_with("OK AUDIT follow\n"));
+    world.say(&mut root, "JOIN #one");
+    assert!(alice.heard().contains(" AUDIT join root #one\n"));
+    assert!(world.ask(&mut root, "ROLE * alice member").contains("OK ROLE"));
+    alice.heard();
+    world.say(&mut root, "JOIN #two");
+    assert!(!alice.heard().contains("#two"));
+    assert_eq!(code_of(&world.ask(&mut alice, "AUDIT LATEST")), Some("denied"));
+}
+
+#[test]
+fn a_name_is_no_address() {
+    let mut world = World::new();
+    let mut person = world.from([192, 0, 2, 7]);
+    for name in ["NICK 192.0.2.1", "NICK ::1"] {
+        assert_eq!(code_of(&world.ask(&mut person, name)), Some("bad-nick"), "{name}");
+    }
+}
+
+#[test]
 fn the_server_keeps_out_people_addresses_and_tokens() {
     let mut world = World::new();
     let (mut root, mut alice) = (world.operator(), world.member("alice"));

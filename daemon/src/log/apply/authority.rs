@@ -114,7 +114,7 @@ pub(super) fn silence(
     author: &Author,
     kind: EntryKind,
 ) -> rusqlite::Result<Option<Refusal>> {
-    // The daemon itself, and bots of its own, are never in the way.
+    // What the daemon writes of its own accord has no identity, and is never in the way.
     if author.by_origin == Role::Operator && author.number == 0 {
         return Ok(None);
     }
