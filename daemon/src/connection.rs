@@ -146,7 +146,8 @@ impl<S: Stream> Connection<S> {
             let standing = self.session.peer().turn(cx, &mut self.taken, self.output.is_empty());
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
-                Err(_) => return self.over(Ending::Lost),
+                // Who has said QUIT need not wait for the answer.
+                Err(_) => return self.over(standing.ending.unwrap_or(Ending::Lost)),
             };
             let flushed = self.is_flushed() && standing.empty;
             if let (Stage::Talking, Some(ending)) = (self.stage, &standing.ending) {
@@ -602,8 +603,10 @@ mod tests {
     use crate::local::Duplex;
     use crate::log::Place;
 
-    /// What a client hears that sends `bytes` from there and closes.
-    fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
+    type Piped = Connection<Duplex<Cursor<Vec<u8>>>>;
+
+    /// The connection of a client that sends `bytes` from there and closes.
+    fn connection(settings: &str, origin: Origin, bytes: &[u8], writer: piper::Writer) -> Piped {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
@@ -611,10 +614,16 @@ mod tests {
         let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, seal));
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");
-        let (mut hearing, writer) = piper::pipe(1 << 20);
         let stream = Duplex { reader: Cursor::new(bytes.to_vec()), writer };
+        Connection::new(core, stream, peer, origin)
+    }
+
+    /// What such a client hears.
+    fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
+        let (mut hearing, writer) = piper::pipe(1 << 20);
+        let connection = connection(settings, origin, bytes, writer);
         smol::block_on(async {
-            Connection::new(core, stream, peer, origin).await;
+            connection.await;
             let mut heard = String::new();
             hearing.read_to_string(&mut heard).await.expect("text");
             heard.split_once('\n').expect("a greeting").1.to_owned()
@@ -678,6 +687,17 @@ mod tests {
         let mut lines = heard.lines();
         assert!(lines.next().is_some_and(|line| line.starts_with("HELLO snug/1 ")));
         assert!(lines.all(|line| !line.contains(' ')), "nothing in the clear: {heard}");
+    }
+
+    #[test]
+    fn who_says_quit_and_does_not_wait_for_the_answer_has_quit() {
+        for (bytes, quits) in [(&b"QUIT bye\n"[..], true), (b"PING 1\n", false)] {
+            let (hearing, writer) = piper::pipe(1 << 20);
+            drop(hearing);
+            let mut connection = connection("", NEAR, bytes, writer);
+            smol::block_on(&mut connection);
+            assert_eq!(matches!(connection.ending, Some(Ending::Quit(_))), quits, "{:?}", connection.ending);
+        }
     }
 
     #[test]
