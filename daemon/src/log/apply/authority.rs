@@ -132,7 +132,7 @@ pub(super) fn silence(
     let mut until = if speaks { muted(0)? } else { None };
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
     if let Some(ban) = identity_ban(tx, meta.time, room, author.number)?
-        && role_in(tx, room, author)? < Role::Operator
+        && !is_operator(tx, author)?
     {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this room"))));
     }
@@ -141,7 +141,7 @@ pub(super) fn silence(
     }
     until = until.or(muted(room)?);
     if let Some(until) = until
-        && role_in(tx, room, author)? < Role::Operator
+        && !is_operator(tx, author)?
     {
         return Ok(Some(muted_until(meta, until)));
     }
@@ -149,7 +149,7 @@ pub(super) fn silence(
         .prepare_cached("SELECT access, may_send, slow FROM room WHERE number = ?1")?
         .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let rank = rank_in(tx, room, author)?;
-    let is_operator = role_in(tx, room, author)? == Role::Operator;
+    let is_operator = is_operator(tx, author)?;
     // An operator acts in a room in which he has no place, and does not speak there.
     let is_measure = !matches!(
         kind,
