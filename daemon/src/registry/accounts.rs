@@ -53,19 +53,7 @@ impl Registry {
                 identity.set_account(account);
                 let proof = Proof::Account(number);
                 state.proofs.insert(proof.clone(), number);
-                let person = Person {
-                    identity: Arc::new(identity),
-                    nick: nick.as_str().to_owned(),
-                    fold,
-                    proof,
-                    bot: account.role == Role::Bot,
-                    since: Timestamp::default(),
-                    sessions: Vec::new(),
-                    hearing: Vec::new(),
-                    rooms: Vec::new(),
-                    away_since: None,
-                    is_fading: false,
-                };
+                let person = Person::new(identity, &nick, proof, account.role == Role::Bot);
                 state.people.insert(number, person);
             }
         }

@@ -140,6 +140,23 @@ struct Person {
 }
 
 impl Person {
+    /// Somebody who has no session yet.
+    fn new(identity: Identity, nick: &Nick<'_>, proof: Proof, bot: bool) -> Person {
+        Person {
+            identity: Arc::new(identity),
+            nick: nick.as_str().to_owned(),
+            fold: nick.fold(),
+            proof,
+            bot,
+            since: Timestamp::default(),
+            sessions: Vec::new(),
+            hearing: Vec::new(),
+            rooms: Vec::new(),
+            away_since: None,
+            is_fading: false,
+        }
+    }
+
     /// Whether it stays known when it is away, because nobody else can ever be it and the log has something of it.
     fn is_kept(&self) -> bool {
         !matches!(self.proof, Proof::Token(_)) && self.identity.is_recorded()
@@ -311,19 +328,7 @@ impl Registry {
             };
             let role = role_of(&proof);
             let identity = Identity::new(known.number, &known.nick, role, delivered, true);
-            let person = Person {
-                identity: Arc::new(identity),
-                fold: nick.fold(),
-                nick: known.nick,
-                proof: proof.clone(),
-                bot: known.bot,
-                since: Timestamp::default(),
-                sessions: Vec::new(),
-                hearing: Vec::new(),
-                rooms: Vec::new(),
-                away_since: None,
-                is_fading: false,
-            };
+            let person = Person::new(identity, &nick, proof.clone(), known.bot);
             state.proofs.insert(proof, known.number);
             state.people.insert(known.number, person);
             state.fade(known.number, now);
@@ -678,19 +683,9 @@ impl State {
     fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
         self.check_free(entrance.nick, None)?;
         let (number, nick) = (entrance.number, entrance.nick);
-        let person = Person {
-            identity: Arc::new(Identity::new(number, nick.as_str(), entrance.role, 0, false)),
-            nick: nick.as_str().to_owned(),
-            fold: nick.fold(),
-            proof: entrance.proof.clone(),
-            bot: entrance.bot,
-            since: entrance.time,
-            sessions: Vec::new(),
-            hearing: Vec::new(),
-            rooms: Vec::new(),
-            away_since: None,
-            is_fading: false,
-        };
+        let identity = Identity::new(number, nick.as_str(), entrance.role, 0, false);
+        let mut person = Person::new(identity, nick, entrance.proof.clone(), entrance.bot);
+        person.since = entrance.time;
         self.names.insert(person.fold.clone(), number);
         self.looks.add(&person.nick);
         self.proofs.insert(person.proof.clone(), number);

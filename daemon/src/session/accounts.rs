@@ -24,7 +24,7 @@ use crate::log::{
 };
 use crate::passwords::{self, LONGEST, SHORTEST};
 use crate::peer::{Ending, Peer};
-use crate::registry::{self, Proof};
+use crate::registry::{self, Identity, Proof};
 use crate::throttle::Quota;
 use crate::writer::Submission;
 
@@ -373,16 +373,19 @@ impl Session {
         Ok(Answered::UnderWay)
     }
 
+    /// Who one is, if that is an account.
+    fn my_account(&self) -> Result<Arc<Identity>, Refusal> {
+        let me = self.me()?;
+        if me.is_account() { Ok(Arc::clone(me)) } else { Err(login_needed()) }
+    }
+
     pub(super) fn key(
         &mut self,
         change: KeyChange<'_>,
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let me = Arc::clone(self.me()?);
-        if !me.is_account() {
-            return Err(login_needed());
-        }
+        let me = self.my_account()?;
         let act = match change {
             KeyChange::List => {
                 return self.look(size, answer, move |view, answer| {
@@ -419,10 +422,7 @@ impl Session {
         size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let me = Arc::clone(self.me()?);
-        if !me.is_account() {
-            return Err(login_needed());
-        }
+        let me = self.my_account()?;
         match change {
             TokenChange::List => self.look(size, answer, move |view, answer| {
                 let tokens = view.tokens(me.number)?;
