@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use snug_client::{ConnectError, RequestError};
+use snug_client::{ConnectError, RequestError, TransferError};
 use snug_protocol::Code;
 use snug_protocol::envelope::HandshakeError;
 
@@ -57,7 +57,7 @@ impl Failure {
     /// What the server's code means for a script.
     fn refused(code: String, text: String) -> Failure {
         let exit = match code.parse() {
-            Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry) => Exit::NotFound,
+            Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry | Code::NoSuchFile) => Exit::NotFound,
             Ok(
                 Code::NickTaken
                 | Code::LooksAlike
@@ -162,7 +162,7 @@ impl From<ConnectError> for Failure {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Failure {
         match error {
-            RequestError::Refused { code, text, retry } => {
+            RequestError::Refused { code, text, retry, .. } => {
                 let wait = retry.map(|seconds| format!(" (try again in {seconds} s)")).unwrap_or_default();
                 Failure::refused(code, text + &wait)
             }
@@ -172,6 +172,19 @@ impl From<RequestError> for Failure {
                 Failure::refused(Code::TooLong.word().to_owned(), error.to_string())
             }
             _ => Failure::new(Exit::TryAgain, error.to_string()),
+        }
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Failure {
+        match error {
+            TransferError::Request(error) => Failure::from(error),
+            TransferError::Disk(error) => Failure::from(error),
+            TransferError::Mismatch { .. } => {
+                Failure::refused(Code::HashMismatch.word().to_owned(), error.to_string())
+            }
+            _ => Failure::new(Exit::Refused, error.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod admin;
 mod cursor_file;
 mod export;
 mod failure;
+mod file;
 mod history;
 mod output;
 mod pipe;
@@ -68,6 +69,9 @@ struct Common {
 enum Sub {
     /// Say something in a room or to a person
     Send(send::Send),
+    /// Send files to a room or a person, and fetch them
+    #[command(subcommand)]
+    File(file::File),
     /// Print what is said, as it is said
     Tail(tail::Tail),
     /// Print what was said in a room or with a person
@@ -127,6 +131,7 @@ fn main() -> ExitCode {
     let done = smol::block_on(async {
         let done = match command {
             Sub::Send(send) => send.run(&common).await,
+            Sub::File(file) => file.run(&common).await,
             Sub::Tail(tail) => tail.run(&common).await,
             Sub::History(history) => history.run(&common).await,
             Sub::Search(search) => search.run(&common).await,

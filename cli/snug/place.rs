@@ -24,13 +24,16 @@ pub(crate) enum Part {
     Asker,
     /// Joins nothing and is not announced: says what it has, also over a short break.
     Sender,
+    /// As a sender, with much to carry: goes on also after a long break.
+    Carrier,
     /// Is in these rooms, and comes back whenever the connection is lost; hears what came after `since` first. Without
     /// `follows` it wants no more than that.
     Listener { rooms: Vec<RoomName<'static>>, since: Option<Cursor>, follows: bool },
 }
 
-/// How long a sender tries to come back.
+/// How long a sender tries to come back, and who carries a file.
 const BREAK: Duration = Duration::from_secs(30);
+const LONG_BREAK: Duration = Duration::from_secs(600);
 
 /// Connects as the flags and the environment say. The driver runs by itself.
 pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
@@ -62,6 +65,7 @@ async fn begin(
     match part {
         Part::Asker => (options.quiet, options.reconnect) = (true, Duration::ZERO),
         Part::Sender => (options.quiet, options.reconnect) = (true, BREAK),
+        Part::Carrier => (options.quiet, options.reconnect) = (true, LONG_BREAK),
         Part::Listener { rooms, since, follows } => {
             options.quiet = !rooms.is_empty();
             options.rooms = rooms;
@@ -300,7 +304,7 @@ fn tokens() -> Arc<dyn Tokens> {
     }
 }
 
-fn state_folder() -> Option<PathBuf> {
+pub(crate) fn state_folder() -> Option<PathBuf> {
     folder("XDG_STATE_HOME")
         .or_else(|| Some(folder("HOME")?.join(".local/state")))
         .map(|state| state.join("snug"))

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, FutureExt};
 use snug_client::{Client, Pending};
-use snug_protocol::{Command, MessageTags, Target};
+use snug_protocol::{Command, Cursor, MessageTags, Target};
 
 use crate::failure::{Exit, Failure};
+use crate::file::send_paths;
 use crate::place::{self, Part};
 use crate::{Common, output};
 
@@ -35,22 +37,38 @@ pub(crate) struct Send {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
+    /// Send this file or folder before the message, which answers it; without a TEXT it goes alone
+    #[arg(long, value_name = "PATH", conflicts_with = "whole")]
+    file: Vec<PathBuf>,
+
     /// Keep :shortcodes: as they are
     #[arg(long)]
     verbatim: bool,
+
+    /// The file that the message is about.
+    #[arg(skip)]
+    re: Option<Cursor>,
 }
 
 /// How many messages may be under way.
 const WINDOW: usize = 256;
 
 impl Send {
-    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+    pub(crate) async fn run(mut self, common: &Common) -> Result<(), Failure> {
         let target = place::target(&self.target)?.into_owned();
         if self.key.is_some() && !self.whole && self.is_from_stdin() {
             return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
         }
-        let (client, events) = place::connect(common, Part::Sender).await?;
+        let part = if self.file.is_empty() { Part::Sender } else { Part::Carrier };
+        let (client, events) = place::connect(common, part).await?;
         place::tell_breaks(events);
+        if !self.file.is_empty() {
+            let ids = send_paths(&client, &target, &self.file, common).await?;
+            if self.text.is_empty() {
+                return Ok(());
+            }
+            self.re = ids.last().map(|id| Cursor::at(*id));
+        }
         if !self.is_from_stdin() {
             let text = self.text.join(" ");
             return self.one(&client, &target, text, common).await;
@@ -167,6 +185,7 @@ impl Send {
         let tags = MessageTags {
             key: self.key.clone().map(Into::into),
             verbatim: self.verbatim,
+            re: self.re,
             ..MessageTags::default()
         };
         Ok(match target.clone() {

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use indicatif::HumanBytes;
 use serde_json::{Map, Value};
-use snug_protocol::{Body, EntryKind, ServerLine, unescape_tag};
+use snug_protocol::{Body, EntryKind, FileState, ServerLine, unescape_tag};
 
 use crate::output;
 
@@ -27,6 +28,7 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
                 EntryKind::Unban => "unban",
                 EntryKind::Mute => "mute",
                 EntryKind::Role => "role",
+                EntryKind::File => "file",
             };
             (kind, Some(target), text.as_deref())
         }
@@ -46,6 +48,10 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
         Body::Delivered { target, id } => {
             about = id.parse().ok();
             ("delivered", Some(target), None)
+        }
+        Body::FileTaken { what, target, id } => {
+            about = id.parse().ok();
+            ("file-taken", Some(target), Some(what.word()))
         }
         _ => return None,
     };
@@ -103,6 +109,15 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
         Body::Entry { kind: EntryKind::Topic, target, text, .. } => {
             format!("{} * {from} set the topic: {}", name(target), shown(text))
         }
+        Body::Entry { kind: EntryKind::File, target, text: None, .. } => {
+            format!("{} * {from} has taken a file back", name(target))
+        }
+        Body::Entry { kind: EntryKind::File, target, text, .. } => {
+            let size = line.tags.get("size").and_then(|size| size.parse().ok());
+            let size = size.map(|size| format!(" ({})", HumanBytes(size))).unwrap_or_default();
+            let id = line.id().unwrap_or_default();
+            format!("{} * {from} sends {}{size}: snug file get {id}", name(target), shown(text))
+        }
         Body::Entry { kind, target, about, text } => {
             let about = about.unwrap_or_default();
             let what = match kind {
@@ -136,6 +151,11 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
         Body::Typing { target, switch: "on" } => format!("{} * {from} is typing", name(target)),
         Body::Typing { target, .. } => format!("{} * {from} is not typing any more", name(target)),
         Body::Read { target, id } => format!("{} * {from} has read up to {id}", name(target)),
+        Body::FileTaken { what, id, .. } => match what {
+            FileState::Accepted => format!("* {from} takes file {}", name(id)),
+            FileState::Declined => format!("* {from} does not want file {}", name(id)),
+            FileState::Done => format!("* {from} has file {}", name(id)),
+        },
         Body::Delivered { target, id } => format!("{from} -> {}: delivered up to {id}", name(target)),
         _ => return None,
     })

@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::envelope::{Fingerprint, HandshakeError};
-use snug_protocol::{Command, Cursor, LogName, NameError, Nick, RoomName, ServerLine, Timestamp};
+use snug_protocol::{
+    Command, Cursor, FileCommand, FileOffer, LogName, NameError, Nick, RoomName, ServerLine, Timestamp,
+};
 
 use crate::driver::{Driver, Job, Reply};
 use crate::{Accounts, Address, MemoryTokens, NoAccounts, Tokens, Trust};
@@ -294,6 +296,8 @@ pub enum RequestError {
         text: String,
         /// After how many seconds to try again, if the daemon says so.
         retry: Option<u64>,
+        /// Where in a file to go on, if it is about that.
+        offset: Option<u64>,
     },
     /// The connection was lost before the answer came, and is not made again or the command cannot be repeated.
     #[error("the connection was lost before the answer came ({reason})")]
@@ -354,10 +358,10 @@ impl Client {
     /// # Errors
     /// A [`RequestError`] that says why there is no OK.
     pub async fn ask_with(&self, command: Command<'_>, bytes: Vec<u8>) -> Result<Answer, RequestError> {
-        self.begin_with(command, Some(bytes)).await.answer().await
+        self.begin_with(command, Some(Arc::new(bytes))).await.answer().await
     }
 
-    async fn begin_with(&self, mut command: Command<'_>, bytes: Option<Vec<u8>>) -> Pending {
+    pub(crate) async fn begin_with(&self, mut command: Command<'_>, bytes: Option<Arc<Vec<u8>>>) -> Pending {
         if let Command::Msg { tags, .. } | Command::Priv { tags, .. } = &mut command
             && tags.key.is_none()
         {
@@ -413,6 +417,19 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The answer to nothing: there is none.
+    pub(crate) fn nothing() -> Pending {
+        Pending { answer: async_channel::bounded(1).1, answered: async_channel::bounded(1).1 }
+    }
+
+    /// As [`Pending::answer`]; what answers nothing is done.
+    pub(crate) async fn answer_if_any(self) -> Result<(), RequestError> {
+        match self.answer.recv().await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Waits until the answer is there, without taking it.
     pub async fn ready(&self) {
         // Nothing is ever sent: this ends when the channel is closed.
@@ -472,6 +489,7 @@ fn is_repeatable(command: &Command<'_>) -> bool {
         | Command::Nick { .. }
         | Command::Leave { .. }
         | Command::Unreact { .. }
+        | Command::File(FileCommand::Offer(FileOffer { key: None, .. }) | FileCommand::Cancel { .. })
         | Command::Backup { .. } => false,
         _ => true,
     }

@@ -21,7 +21,7 @@ pub(crate) struct Job {
     /// The line, with its end.
     pub(crate) request: Vec<u8>,
     /// What stands behind the line, which has announced it.
-    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Arc<Vec<u8>>>,
     /// Whether it may be said again when its answer is lost.
     pub(crate) is_repeatable: bool,
     pub(crate) reply: Reply,
@@ -165,7 +165,7 @@ impl Driver {
                         Some(error) => RequestError::GaveUp(Arc::clone(error)),
                         None if self.dismissed.is_some() => {
                             let (code, text) = self.dismissed.clone().unwrap_or_default();
-                            RequestError::Refused { code, text, retry: None }
+                            RequestError::Refused { code, text, retry: None, offset: None }
                         }
                         None => RequestError::Lost { reason: reason.clone() },
                     }));
@@ -338,6 +338,7 @@ impl Driver {
                     code: code.to_owned(),
                     text: text.to_owned(),
                     retry: received.line().tags.get("retry").and_then(|retry| retry.parse().ok()),
+                    offset: received.line().tags.get("offset").and_then(|offset| offset.parse().ok()),
                 }),
                 _ => Ok(Answer { rows, ok: received }),
             }),
@@ -402,7 +403,7 @@ impl Driver {
                 self.under_way.push_back(UnderWay::Job(job, Vec::new()));
             } else {
                 job.reply.give(Err(match self.dismissed.clone() {
-                    Some((code, text)) => RequestError::Refused { code, text, retry: None },
+                    Some((code, text)) => RequestError::Refused { code, text, retry: None, offset: None },
                     None => RequestError::Lost { reason: reason.to_owned() },
                 }));
             }

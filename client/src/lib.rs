@@ -49,4 +49,7 @@ pub use client::{Answer, Client, ConnectError, Event, Name, Options, Pending, Re
 mod driver;
 pub use driver::{Driver, register};
 
+mod transfer;
+pub use transfer::{FileInfo, Hasher, Sent, TransferError};
+
 mod files;

@@ -239,26 +239,29 @@ impl<S: Stream> Connection<S> {
         let mut room = WRITE_SIZE;
         let fits = |chunk: &&Chunk| {
             // Bytes stand in an envelope of their own, behind the line that has announced them.
-            if matches!(chunk, Chunk::Bytes(_)) {
+            if matches!(chunk, Chunk::Piece(_)) {
                 return false;
             }
-            let length = chunk.bytes().len();
+            let length = chunk.lines().len();
             let fits = length <= room;
             room = room.saturating_sub(length);
             fits
         };
         let count = taken.iter().take_while(fits).count().max(1);
         let batch = match &taken[..count] {
-            [alone] => alone.bytes(),
+            [alone] => alone.lines(),
             several => {
                 lines.clear();
-                several.iter().for_each(|chunk| lines.extend_from_slice(chunk.bytes()));
+                several.iter().for_each(|chunk| lines.extend_from_slice(chunk.lines()));
                 lines
             }
         };
-        let bytes = if let [Chunk::Bytes(bytes)] = &taken[..count] {
+        let bytes = if let [Chunk::Piece(piece)] = &taken[..count] {
             sealed.clear();
-            self.codec.encode_bytes(bytes, sealed);
+            let now = self.core.now();
+            self.codec.encode(&piece.head, now, inner, sealed);
+            self.codec.encode_bytes(&piece.bytes, sealed);
+            self.codec.encode(&piece.tail, now, inner, sealed);
             &*sealed
         } else if self.codec.is_sealed() {
             sealed.clear();
@@ -371,7 +374,7 @@ impl<S: Stream> Connection<S> {
                 Held::Fault(fault) => self.session.fault(*fault, under_way),
             };
             match step {
-                Step::Done { discard } => self.line_done(discard),
+                Step::Done { bytes, .. } => self.line_done(bytes),
                 Step::Hold => {
                     self.held = Some(held);
                     return input;
@@ -449,17 +452,22 @@ impl<S: Stream> Connection<S> {
                 }
             };
             match step {
-                Step::Done { discard } => self.line_done(discard),
+                Step::Done { bytes, is_piece } => {
+                    if is_piece {
+                        self.flow.give_back();
+                    }
+                    self.line_done(bytes);
+                }
                 Step::Hold => return input,
             }
         }
         input
     }
 
-    fn line_done(&mut self, discard: Option<u64>) {
+    fn line_done(&mut self, bytes: Option<u64>) {
         let is_named = self.session.peer().identity() != 0;
         self.codec.set_limit(self.session.line_limit(), is_named);
-        if let Some(count) = discard {
+        if let Some(count) = bytes {
             self.codec.expect_bytes(count);
         }
     }

@@ -9,12 +9,16 @@ use std::time::Duration;
 use ring::rand::SystemRandom;
 use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
-use snug_protocol::{Code, LogName, Role, Verb};
+use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 
 use crate::config::Config;
 use crate::control::Control;
 use crate::deliver::Reply;
-use crate::log::{Act, AuditFilter, AuditNote, Author, BanRow, Draft, Place, Refusal, TokenHash, View};
+use crate::files::Files;
+use crate::log::{
+    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, NewEntry, Outcome, Place, Refusal, Store,
+    TokenHash, View,
+};
 use crate::passwords::Passwords;
 use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
@@ -50,6 +54,7 @@ pub(crate) struct Core {
     /// What it takes to seal a connection.
     pub(crate) seal: Seal,
     pub(crate) passwords: Passwords,
+    pub(crate) files: Files,
     pub(crate) throttles: Throttles,
     /// What keeps people off the server, as the log has it.
     bans: RwLock<Arc<Vec<BanRow>>>,
@@ -184,6 +189,7 @@ impl Core {
             operator: platform::own_user(),
             seal,
             passwords: Passwords::default(),
+            files: Files::default(),
             throttles: Throttles::default(),
             bans: RwLock::default(),
             followers: Mutex::default(),
@@ -386,6 +392,43 @@ impl Core {
         // The writer uses the occasion to tidy, also where there is nothing to look at.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
         self.submit(Author::default(), Act::Purge { behind, rooms, private, audit }, Reply::Purge);
+    }
+
+    /// Takes away files that are kept no longer, uploads that nobody goes on with, and contents that nothing refers to.
+    pub(crate) fn look_after_files(self: &Arc<Core>) {
+        if self.files.store().is_err() {
+            return;
+        }
+        let config = self.config();
+        self.files.close_idle(self.now());
+        let resume = i64::try_from(millis(config.files.resume.duration())).unwrap_or(i64::MAX);
+        let abandoned = Timestamp::from_millis(self.environment.clock.now().millis().saturating_sub(resume));
+        let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned });
+        let expired = Reply::Call(Box::new(|core, store, _, outcome| {
+            if let Outcome::Expired { uploads } = outcome {
+                uploads.into_iter().for_each(|handle| core.files.close(handle));
+            }
+            let swept = core.files.sweep(&store.view());
+            if !swept.is_empty() {
+                core.note(Author::default(), Act::File(FileAct::Swept(swept)));
+                crate::files::submit_slow(
+                    core,
+                    Box::new(|core| {
+                        if let Ok(store) = core.files.store() {
+                            store.empty();
+                        }
+                    }),
+                );
+            }
+        }));
+        self.submit(Author::default(), act, expired);
+    }
+
+    /// Notes what became of a file's entry that was to be.
+    pub(crate) fn settle_file(&self, new: &NewEntry, is_offered: bool, store: &dyn Store) {
+        if let Some(finished) = &new.file {
+            self.files.settled(finished.handle, finished.hash, is_offered, &store.view());
+        }
     }
 
     /// If the daemon is stopping, what is submitted now goes with it.

@@ -1,5 +1,6 @@
 //! A daemon from its configuration to its end.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,9 +15,9 @@ use ring::rand::SystemRandom;
 use smol::{Executor, Timer};
 use snug_bots::Bot;
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
-use snug_protocol::{Code, RoomName};
+use snug_protocol::{Code, ContentHash, RoomName};
 
-use crate::config::History;
+use crate::config::{Durability, History};
 use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
@@ -25,7 +26,7 @@ use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
 use crate::session::{Origin, recall_accounts};
-use crate::{Config, Environment, bots, keys, reads, writer};
+use crate::{Config, Environment, bots, files, keys, reads, writer};
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -161,11 +162,15 @@ impl Daemon {
             _ => Place::Memory,
         };
         let mut log = Log::open(place, environment.log_name(), limits)?;
+        let files = open_files(&log)?;
         let loaded = snug_bots::load(&config.bots);
         let seal = seal(&config)?;
         let fingerprint = seal.key.public_key().fingerprint();
         let core = Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), seal);
         recall(&core, &mut log)?;
+        if let Some(files) = files {
+            core.files.set_store(files);
+        }
 
         let (stop, stopped) = async_channel::bounded(1);
         core.control.set_stop(stop.clone());
@@ -262,6 +267,20 @@ impl Daemon {
     }
 }
 
+/// Where files are kept, if the log is on disk; without what nothing refers to.
+fn open_files(log: &Log) -> Result<Option<files::Store>, StartError> {
+    let Place::Folder { folder, durability } = log.place() else { return Ok(None) };
+    let failed = |error| StartError::Folder { folder: folder.join("files"), error };
+    let store = files::Store::open(folder, *durability == Durability::PowerLoss).map_err(failed)?;
+    let unreadable = |error: rusqlite::Error| failed(io::Error::other(error));
+    let view = log.view();
+    let kept: HashSet<ContentHash> =
+        view.contents().map_err(unreadable)?.into_iter().map(|(hash, ..)| hash).collect();
+    let under_way: HashSet<u64> = view.open_uploads().map_err(unreadable)?.into_iter().collect();
+    store.sweep(|hash| kept.contains(&hash), |handle| under_way.contains(&handle));
+    Ok(Some(store))
+}
+
 /// The identity in the data folder, or one that lives as long as the daemon; and the pre-shared key.
 fn seal(config: &Config) -> Result<Seal, StartError> {
     let random = SystemRandom::new();
@@ -342,6 +361,7 @@ async fn keep(core: Arc<Core>) {
             purged = core.now();
             core.note_delivered();
             core.purge(0);
+            core.look_after_files();
             let today = core.environment.clock.now().to_string()[..10].to_owned();
             if today != day {
                 day = today;

@@ -20,7 +20,7 @@ use crate::writer::Submission;
 /// What is to be done when a draft is decided.
 pub(crate) enum Reply {
     /// Deliver the entry and answer its sender.
-    Entry { sender: Arc<Peer>, label: Option<String>, to: Recipients },
+    Entry { sender: Arc<Peer>, label: Option<String>, to: Recipients, of: AnswerTo },
     /// Let the sender join the room that was made, and answer.
     Join { sender: Arc<Peer>, label: Option<String> },
     /// Nobody waits: the room has gone, or comes back.
@@ -41,6 +41,18 @@ pub(crate) enum Reply {
     Call(Call),
     /// Nobody waits.
     Nobody,
+}
+
+/// What an entry answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AnswerTo {
+    /// The verb of its kind.
+    #[default]
+    Verb,
+    /// FILE DONE.
+    FileDone,
+    /// FILE CANCEL.
+    FileCancel,
 }
 
 /// What is done with what became of a draft, on the writer's thread.
@@ -105,7 +117,7 @@ pub(crate) fn deliver_all(
         }
         match (reply, &draft.act, outcome) {
             (
-                Reply::Entry { sender, label, to },
+                Reply::Entry { sender, label, to, of },
                 Act::Enter(new),
                 outcome @ Outcome::Applied { id, time, conversation, peer, edits },
             ) => {
@@ -125,7 +137,8 @@ pub(crate) fn deliver_all(
                     reactions: Cow::Borrowed(""),
                 };
                 let to = to.of(core, peer);
-                let answer = answer_to_entry(new, label, to.name(), outcome);
+                core.settle_file(new, true, store);
+                let answer = answer_to_entry(new, of, label, to.name(), outcome);
                 let effect = match (&new.measure, &to) {
                     (Some(measure), Recipients::Room(room)) => {
                         let mut line = Vec::new();
@@ -171,9 +184,11 @@ fn note_refusal(core: &Core, draft: &Draft, reply: &Reply, outcome: &Outcome) {
 /// Does what a decided draft asks for, if it is no new entry.
 fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply: Reply, outcome: Outcome) {
     match reply {
-        Reply::Entry { sender, label, to } => {
+        Reply::Entry { sender, label, to, of } => {
             let Act::Enter(new) = &draft.act else { return };
-            sender.settle(size, &answer_to_entry(new, label, to.name(), outcome));
+            // What was entered before is offered already.
+            core.settle_file(new, matches!(outcome, Outcome::Duplicate { .. }), store);
+            sender.settle(size, &answer_to_entry(new, of, label, to.name(), outcome));
         }
         Reply::Join { sender, label } => {
             let answer = join(core, store, draft, &sender, label, outcome);
@@ -332,8 +347,15 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
     }
 }
 
-fn answer_to_entry(new: &NewEntry, label: Option<String>, name: &str, outcome: Outcome) -> Vec<u8> {
-    let mut answer = Answer::new(new.kind.word(), label);
+fn answer_to_entry(
+    new: &NewEntry,
+    of: AnswerTo,
+    label: Option<String>,
+    name: &str,
+    outcome: Outcome,
+) -> Vec<u8> {
+    let verb = if of == AnswerTo::Verb { new.kind.word() } else { "FILE" };
+    let mut answer = Answer::new(verb, label);
     let (id, time, dup, edits) = match outcome {
         Outcome::Applied { id, time, edits, .. } => (id, time, false, edits),
         Outcome::Duplicate { id, time } => (id, time, true, None),
@@ -345,7 +367,11 @@ fn answer_to_entry(new: &NewEntry, label: Option<String>, name: &str, outcome: O
     tags.flag("dup", dup);
     tags.display("replaced", edits.filter(|_| new.kind != EntryKind::Edit));
     answer.set_ok_tags(tags);
-    answer.ok(Some(name))
+    match of {
+        AnswerTo::Verb => answer.ok(Some(name)),
+        AnswerTo::FileDone => answer.ok(Some(&format!("DONE {id}"))),
+        AnswerTo::FileCancel => answer.ok(Some(&format!("CANCEL {}", new.about.unwrap_or_default()))),
+    }
 }
 
 /// Entries of one conversation that follow each other, on their way to the same sessions. Each is written once, and all of

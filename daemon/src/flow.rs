@@ -39,6 +39,13 @@ impl Flow {
             *tokens -= 1.0;
         }
     }
+
+    /// Gives a line back that does not count.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(tokens) = &mut self.tokens {
+            *tokens += 1.0;
+        }
+    }
 }
 
 #[cfg(test)]

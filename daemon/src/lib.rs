@@ -51,6 +51,7 @@ mod connection;
 mod control;
 mod core;
 mod deliver;
+mod files;
 mod flow;
 mod listen;
 mod passwords;

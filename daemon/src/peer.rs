@@ -1,6 +1,7 @@
 //! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::atomic::{
     AtomicBool, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
@@ -70,6 +71,9 @@ struct Outbox {
     /// How much of what waits, and of what is being written, answers the session's own commands.
     answers: usize,
     writing_answers: usize,
+    /// Pieces of files, each with what was noted for it as under way. They go one at a time, and only when nothing else
+    /// waits, so that no file delays what is said.
+    pieces: VecDeque<(usize, Box<Piece>)>,
     under_way: UnderWay,
     ending: Option<Ending>,
     waker: Option<Waker>,
@@ -85,15 +89,47 @@ pub(crate) enum Chunk {
     Own(Vec<u8>),
     /// For many.
     Shared(Arc<Shared>),
-    /// Bytes that the line before them has announced.
-    Bytes(Vec<u8>),
+    /// Lines with bytes between them.
+    Piece(Box<Piece>),
+}
+
+/// An answer with bytes in it, such as a piece of a file.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Lines, of which the last announces the bytes.
+    pub(crate) head: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    /// The rest of the answer.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Piece {
+    /// What it takes of an outbox, about.
+    fn len(&self) -> usize {
+        self.head.len() + self.bytes.len() + self.tail.len()
+    }
+
+    fn memory(&self) -> usize {
+        self.head.capacity() + self.bytes.capacity() + self.tail.capacity()
+    }
 }
 
 impl Chunk {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// Its lines; those before the bytes, if it has some.
+    pub(crate) fn lines(&self) -> &[u8] {
         match self {
-            Chunk::Own(lines) | Chunk::Bytes(lines) => lines,
+            Chunk::Own(lines) => lines,
             Chunk::Shared(shared) => &shared.lines,
+            Chunk::Piece(piece) => &piece.head,
+        }
+    }
+
+    /// All of it as it stands in a plain stream.
+    #[cfg(test)]
+    fn plain(&self) -> Vec<u8> {
+        match self {
+            Chunk::Piece(piece) => [&piece.head, &piece.bytes, &b"\n"[..], &piece.tail].concat(),
+            lines => lines.lines().to_vec(),
         }
     }
 }
@@ -133,6 +169,11 @@ pub(crate) struct UnderWay {
 impl UnderWay {
     const MOST_ENTRIES: usize = 256;
     const MOST_BYTES: usize = 256 << 10;
+
+    fn settle(&mut self, bytes: usize) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 
     /// Whether everything has been answered.
     pub(crate) fn is_empty(self) -> bool {
@@ -417,8 +458,7 @@ impl Peer {
     /// Answers what was noted with [`Peer::begin`].
     pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
         let mut outbox = self.outbox();
-        outbox.under_way.entries = outbox.under_way.entries.saturating_sub(1);
-        outbox.under_way.bytes = outbox.under_way.bytes.saturating_sub(bytes);
+        outbox.under_way.settle(bytes);
         if outbox.ending.is_none() {
             outbox.append(answer, &self.budget);
             outbox.answers += answer.len();
@@ -426,21 +466,19 @@ impl Peer {
         outbox.wake();
     }
 
-    /// Answers what was noted with [`Peer::begin`] with lines of which one announces bytes: those up to it, the bytes, and
-    /// the rest.
-    pub(crate) fn settle_with_bytes(&self, size: usize, head: &[u8], bytes: Vec<u8>, tail: &[u8]) {
-        {
-            let mut outbox = self.outbox();
-            if outbox.ending.is_none() {
-                outbox.append(head, &self.budget);
-                outbox.answers += head.len() + bytes.len();
-                outbox.fill += bytes.len();
-                outbox.memory += bytes.capacity();
-                self.budget.take(bytes.capacity());
-                outbox.add(Chunk::Bytes(bytes), &self.budget);
-            }
+    /// Answers what was noted with [`Peer::begin`] with a piece. It counts as under way until it is on its way.
+    pub(crate) fn settle_with_piece(&self, size: usize, piece: Piece) {
+        let mut outbox = self.outbox();
+        if outbox.ending.is_some() {
+            outbox.under_way.settle(size);
+            return;
         }
-        self.settle(size, tail);
+        outbox.fill += piece.len();
+        outbox.answers += piece.len();
+        outbox.memory += piece.memory();
+        self.budget.take(piece.memory());
+        outbox.pieces.push_back((size, Box::new(piece)));
+        outbox.wake();
     }
 
     /// Ends the session, once: a first reason stays. If the daemon ends it, the peer is told why; if it was too
@@ -454,22 +492,44 @@ impl Peer {
     pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> Standing {
         let mut outbox = self.outbox();
         if into.is_empty() && has_written {
-            let taken = std::mem::take(&mut outbox.memory);
-            self.budget.give_back(std::mem::replace(&mut outbox.writing_memory, taken));
-            // An idle session keeps no memory.
-            *into = std::mem::take(&mut outbox.waiting);
-            outbox.writing = std::mem::take(&mut outbox.fill);
-            outbox.writing_answers = std::mem::take(&mut outbox.answers);
+            self.take(&mut outbox, into);
         }
         if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             outbox.waker = Some(cx.waker().clone());
         }
         Standing {
-            empty: outbox.waiting.is_empty(),
+            empty: outbox.is_empty(),
             crowded: outbox.total() > self.budget.per_session.load(Relaxed) / 4,
             under_way: outbox.under_way,
             ending: outbox.ending.clone(),
         }
+    }
+
+    /// Moves all lines that wait to `into`; or, if there are none, a piece of a file.
+    fn take(&self, outbox: &mut Outbox, into: &mut Chunks) {
+        let (memory, fill, answers) = if outbox.waiting.is_empty() {
+            let Some((size, piece)) = outbox.pieces.pop_front() else {
+                self.budget.give_back(std::mem::take(&mut outbox.writing_memory));
+                (outbox.writing, outbox.writing_answers) = (0, 0);
+                return;
+            };
+            outbox.under_way.settle(size);
+            let taken = (piece.memory(), piece.len(), piece.len());
+            into.push(Chunk::Piece(piece));
+            taken
+        } else {
+            // An idle session keeps no memory.
+            *into = std::mem::take(&mut outbox.waiting);
+            let pieces = outbox.pieces.iter().map(|(_, piece)| (piece.memory(), piece.len()));
+            let (memory, length) = pieces.fold((0, 0), |sum, piece| (sum.0 + piece.0, sum.1 + piece.1));
+            (outbox.memory - memory, outbox.fill - length, outbox.answers - length)
+        };
+        outbox.memory -= memory;
+        outbox.fill -= fill;
+        outbox.answers -= answers;
+        self.budget.give_back(std::mem::replace(&mut outbox.writing_memory, memory));
+        outbox.writing = fill;
+        outbox.writing_answers = answers;
     }
 
     /// Notes that the connection needs so much memory for what the stream does not take.
@@ -485,16 +545,22 @@ impl Peer {
         outbox.writing = 0;
         outbox.writing_answers = 0;
         self.budget.give_back(std::mem::take(&mut outbox.writing_memory));
-        !outbox.waiting.is_empty() || outbox.ending.is_some()
+        !outbox.is_empty() || outbox.ending.is_some()
     }
 
     /// Takes what waits, as a connection that has written all before, and will have written this.
     #[cfg(test)]
     pub(crate) fn drain(&self) -> Vec<u8> {
-        let mut chunks = Chunks::new();
-        self.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
-        self.wrote();
-        chunks.iter().flat_map(Chunk::bytes).copied().collect()
+        let mut drained = Vec::new();
+        loop {
+            let mut chunks = Chunks::new();
+            self.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
+            self.wrote();
+            if chunks.is_empty() {
+                return drained;
+            }
+            drained.extend(chunks.iter().flat_map(Chunk::plain));
+        }
     }
 
     /// What the session has handed to the log and not heard of yet.
@@ -537,6 +603,11 @@ impl Drop for Peer {
 }
 
 impl Outbox {
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.pieces.is_empty()
+    }
+
     /// Bytes that wait or are being written.
     fn total(&self) -> usize {
         self.fill + self.writing
@@ -616,6 +687,7 @@ impl Outbox {
             if *code == Code::TooSlow {
                 budget.give_back(std::mem::take(&mut self.memory));
                 self.waiting = Chunks::new();
+                self.pieces = VecDeque::new();
                 self.fill = 0;
                 self.answers = 0;
             }
@@ -750,7 +822,7 @@ mod tests {
     fn take(peer: &Peer) -> (Standing, Vec<u8>) {
         let mut chunks = Chunks::new();
         let standing = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
-        (standing, chunks.iter().flat_map(Chunk::bytes).copied().collect())
+        (standing, chunks.iter().flat_map(Chunk::plain).collect())
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Codec {
                 out.push(b'\n');
             }
             Codec::Sealed(sealed) => {
-                let sealed = sealed.sealer.seal_bytes(bytes, Padding::Buckets, out);
+                let sealed = sealed.sealer.seal_bytes(bytes, Padding::None, out);
                 debug_assert!(sealed.is_ok(), "{sealed:?}");
             }
         }

@@ -1,5 +1,8 @@
 //! What a client says: a line with the meaning its verb gives it.
 
+mod file;
+pub use file::{FileCommand, FileOffer, FileRef, is_media_type};
+
 use std::borrow::Cow;
 
 use crate::{
@@ -204,6 +207,7 @@ pub enum Command<'a> {
     Backup {
         path: Cow<'a, str>,
     },
+    File(FileCommand<'a>),
 }
 
 /// A password or token: `Debug` shows nothing of it.
@@ -618,6 +622,7 @@ impl<'a> Reader<'a> {
                 Command::Shutdown { at, reason: self.optional_text()? }
             }
             Verb::Backup => Command::Backup { path: self.text()? },
+            Verb::File => Command::File(self.file()?),
         };
         if !self.params.is_empty() {
             return Err(self.misuse(Code::SurplusParameter, "there is more on the line than it takes"));
@@ -1085,6 +1090,7 @@ impl Command<'_> {
             Command::Reload => Verb::Reload,
             Command::Shutdown { .. } => Verb::Shutdown,
             Command::Backup { .. } => Verb::Backup,
+            Command::File(_) => Verb::File,
         }
     }
 
@@ -1286,6 +1292,7 @@ impl Command<'_> {
                 about(target, id)
             }
             Command::Backup { path } => words(&[], Some(path)),
+            Command::File(file) => file.words(tags),
         }
     }
 }

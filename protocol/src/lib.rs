@@ -31,7 +31,7 @@ mod line;
 pub use line::{Line, LineError, Params, TagBuilder, Tags};
 
 mod name;
-pub use name::{Folded, Looks, NameError, Nick, RoomName, Target};
+pub use name::{Folded, Looks, NameError, Nick, RoomName, Target, is_deceptive};
 
 mod time;
 pub use time::Timestamp;
@@ -54,11 +54,15 @@ pub use role::{Action, Role, roles_table};
 mod scope;
 pub use scope::{Scope, ScopeError};
 
+mod file;
+pub use file::{ContentHash, FileName, FileNameError, HashError, UploadHandle};
+
 mod command;
 pub use command::{
-    AuditPage, Command, CommandError, Credential, Entrance, KeyChange, MessageTags, Page, Place, Presence,
-    ProfileChange, Request, Secret, ShutdownAt, Switch, TokenChange, TopicChange, announced_bytes,
+    AuditPage, Command, CommandError, Credential, Entrance, FileCommand, FileOffer, FileRef, KeyChange,
+    MessageTags, Page, Place, Presence, ProfileChange, Request, Secret, ShutdownAt, Switch, TokenChange,
+    TopicChange, announced_bytes, is_media_type,
 };
 
 mod reply;
-pub use reply::{Body, EntryKind, ServerLine};
+pub use reply::{Body, EntryKind, FileState, ServerLine};

@@ -43,3 +43,9 @@ pub const PAGE: u64 = 50;
 
 /// Most rows of a page of history.
 pub const PAGE_MOST: u64 = 1_000;
+
+/// Bytes of a file that go in one piece: a sealed record of it is a line below every buffer's 64 KiB and a bit.
+pub const FILE_CHUNK: u64 = 48 << 10;
+
+/// Longest name of a file in bytes: what file systems take.
+pub const FILE_NAME: usize = 255;

@@ -231,6 +231,42 @@ pub enum Body<'a> {
         /// More about it.
         detail: Option<Cow<'a, str>>,
     },
+    /// A piece of a file, which stands behind the line: a row of FILE GET.
+    FileData {
+        /// The file's entry.
+        id: &'a str,
+        /// Where in the file it belongs, in bytes.
+        offset: &'a str,
+    },
+    /// Somebody has said something about a file of one's own.
+    FileTaken {
+        /// What.
+        what: FileState,
+        /// The room, or oneself.
+        target: &'a str,
+        /// The file's entry.
+        id: &'a str,
+    },
+    /// A row of FILE LIST: an upload under way.
+    FileUpload {
+        /// Its handle.
+        handle: &'a str,
+        /// The room or nick that it is for.
+        target: &'a str,
+        /// What it is called.
+        name: &'a str,
+    },
+    /// A row of FILE STATE.
+    FileState {
+        /// The file's entry.
+        id: &'a str,
+        /// Who.
+        nick: &'a str,
+        /// What they have said last.
+        state: FileState,
+        /// When.
+        time: &'a str,
+    },
     /// A row of INFO.
     Info {
         /// `name=value`.
@@ -284,11 +320,51 @@ pub enum EntryKind {
     Mute,
     /// Somebody is something else in a room now. The text has the nick and the role.
     Role,
+    /// A file was sent. The text has its name; `size`, `sha256` and `type` are tags.
+    File,
+}
+
+/// What somebody has said about a file that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum FileState {
+    Declined,
+    Accepted,
+    /// All of it has arrived, and is what was sent.
+    Done,
+}
+
+impl FileState {
+    /// Every state.
+    pub const ALL: [FileState; 3] = [FileState::Declined, FileState::Accepted, FileState::Done];
+
+    /// The word in tags and rows.
+    pub fn word(self) -> &'static str {
+        match self {
+            FileState::Declined => "declined",
+            FileState::Accepted => "accepted",
+            FileState::Done => "done",
+        }
+    }
+
+    /// The state with this word.
+    pub fn of_word(word: &str) -> Option<FileState> {
+        FileState::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// The word that says so, behind FILE.
+    fn verb(self) -> &'static str {
+        match self {
+            FileState::Declined => "DECLINE",
+            FileState::Accepted => "ACCEPT",
+            FileState::Done => "DONE",
+        }
+    }
 }
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 13] = [
+    pub const ALL: [EntryKind; 14] = [
         EntryKind::Msg,
         EntryKind::Priv,
         EntryKind::Topic,
@@ -302,6 +378,7 @@ impl EntryKind {
         EntryKind::Unban,
         EntryKind::Mute,
         EntryKind::Role,
+        EntryKind::File,
     ];
 
     /// The kind with this verb.
@@ -330,6 +407,7 @@ impl EntryKind {
             EntryKind::Unban => "UNBAN",
             EntryKind::Mute => "MUTE",
             EntryKind::Role => "ROLE",
+            EntryKind::File => "FILE",
         }
     }
 }
@@ -394,6 +472,9 @@ impl<'a> Body<'a> {
     fn parse(line: &Line<'a>) -> Option<Body<'a>> {
         let mut params = line.params;
         let is_event = line.source.is_some();
+        if line.verb == "FILE" {
+            return file(params, is_event);
+        }
         if is_event && let Some(kind) = EntryKind::of_word(line.verb) {
             return entry(kind, params);
         }
@@ -476,6 +557,17 @@ impl<'a> Body<'a> {
         match self {
             Body::Ok { verb, params } => words(out, &["OK", verb], *params),
             Body::Err { verb, code, text } => words(out, &["ERR", verb, code], Some(*text)),
+            Body::Entry { kind: EntryKind::File, target, text, .. } => {
+                words(out, &["FILE", "OFFER", target], text.as_deref().map(escape_text).as_deref());
+            }
+            Body::FileData { id, offset } => words(out, &["FILE", "DATA", id, offset], None),
+            Body::FileTaken { what, target, id } => words(out, &["FILE", what.verb(), target, id], None),
+            Body::FileUpload { handle, target, name } => {
+                words(out, &["FILE", "UPLOAD", handle, target], Some(*name));
+            }
+            Body::FileState { id, nick, state, time } => {
+                words(out, &["FILE", "STATE", id, nick, state.word(), time], None);
+            }
             Body::Entry { kind, target, about, text } => {
                 let about = about.map(|id| id.to_string());
                 let text = text.as_deref().map(escape_text);
@@ -535,6 +627,36 @@ fn entry<'a>(kind: EntryKind, mut params: crate::Params<'a>) -> Option<Body<'a>>
     let target = params.word()?;
     let about = if kind.is_about() { Some(params.word()?.parse().ok()?) } else { None };
     Some(Body::Entry { kind, target, about, text: params.rest().map(unescape_text) })
+}
+
+/// What stands behind FILE.
+fn file<'a>(mut params: crate::Params<'a>, is_event: bool) -> Option<Body<'a>> {
+    let word = params.word()?;
+    let body = match word {
+        "OFFER" if is_event => {
+            let target = params.word()?;
+            let text = params.rest().map(unescape_text);
+            return Some(Body::Entry { kind: EntryKind::File, target, about: None, text });
+        }
+        "UPLOAD" => {
+            let (handle, target) = (params.word()?, params.word()?);
+            return Some(Body::FileUpload { handle, target, name: params.rest()? });
+        }
+        "DATA" => Body::FileData { id: params.word()?, offset: params.word()? },
+        "STATE" => Body::FileState {
+            id: params.word()?,
+            nick: params.word()?,
+            state: FileState::of_word(params.word()?)?,
+            time: params.word()?,
+        },
+        _ if is_event => Body::FileTaken {
+            what: FileState::ALL.into_iter().find(|state| state.verb() == word)?,
+            target: params.word()?,
+            id: params.word()?,
+        },
+        _ => return None,
+    };
+    params.is_empty().then_some(body)
 }
 
 fn words<'w>(out: &mut Vec<u8>, words: &[&'w str], rest: impl IntoIterator<Item = &'w str>) {
@@ -608,6 +730,14 @@ mod tests {
             Just(Body::Session { number: "7", nick: "*", from: "unix:1000", since: "t" }),
             Just(Body::Account { nick: "bob", role: "bot", since: "t" }),
             text().prop_map(|detail| Body::Audit { event: "ban", who: "alice", whom: "-", detail }),
+            Just(Body::FileData { id: "7", offset: "0" }),
+            prop::sample::select(FileState::ALL.to_vec()).prop_map(|what| Body::FileTaken {
+                what,
+                target: "#ops",
+                id: "7"
+            }),
+            Just(Body::FileUpload { handle: "u1", target: "#ops", name: "two words" }),
+            Just(Body::FileState { id: "7", nick: "bob", state: FileState::Done, time: "t" }),
             Just(Body::Unknown { verb: "WAVE", rest: None }),
         ]
     }

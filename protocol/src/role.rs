@@ -116,6 +116,8 @@ actions! {
     Ack = Ack, Guest, "";
     Read = Read, Guest, "";
     Inbox = Inbox, Guest, "";
+    File = File, Guest, "";
+    CancelOthers = File, Moderator, "to take back another's file in a room";
     Register = Register, Nobody, "";
     Auth = Auth, Nobody, "";
     Password = Password, Bot, "of one's own account";

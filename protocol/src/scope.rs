@@ -34,7 +34,7 @@ pub enum ScopeError {
 
 /// Verbs that go together: a word for them in the scope of a token.
 const GROUPS: [(&str, &[Verb]); 3] = [
-    ("send", &[Verb::Msg, Verb::Priv]),
+    ("send", &[Verb::Msg, Verb::Priv, Verb::File]),
     (
         "read",
         &[
@@ -48,6 +48,7 @@ const GROUPS: [(&str, &[Verb]); 3] = [
             Verb::Ack,
             Verb::Read,
             Verb::Inbox,
+            Verb::File,
         ],
     ),
     ("edit", &[Verb::Edit, Verb::Delete, Verb::React, Verb::Unreact]),
@@ -174,7 +175,7 @@ mod tests {
         let scope = Scope::parse("send, history", "#ops", "60").expect("a scope");
         assert_eq!(
             (scope.may(), scope.rooms(), scope.rate()),
-            ("MSG,PRIV,HISTORY".into(), "#ops".into(), Some(60))
+            ("MSG,PRIV,FILE,HISTORY".into(), "#ops".into(), Some(60))
         );
         assert!(scope.has_verb(Verb::Msg) && scope.has_verb(Verb::Ping) && !scope.has_verb(Verb::Join));
         let target = |word| Target::parse(word).expect("a target").into_owned();

@@ -34,6 +34,7 @@ pub enum Verb {
     Ack,
     Read,
     Inbox,
+    File,
     Register,
     Auth,
     Password,
@@ -424,6 +425,39 @@ pub const VERBS: &[Spec] = &[
                  arrived and, if that person tells, were read.",
         example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\
                   < OK INBOX 2",
+    },
+    Spec {
+        verb: Verb::File,
+        word: "FILE",
+        params: "<OFFER|PUT|DONE|ACCEPT|DECLINE|CANCEL|GET|LIST|STATE> …",
+        tags: "`key`, `type` with OFFER; `bytes` with PUT; `before`, `limit` with LIST",
+        before_name: false,
+        summary: "sends files, and fetches them",
+        detail: "- `FILE OFFER <room or nick> <size or -> <sha256 or -> <name>` begins an upload; the OK has its handle and the offset \
+                 to go on from. The same `key` again is the same upload, also after a loss or a restart; when it is complete, the OK has \
+                 its entry's `id`. `type` is the media type.\n\
+                 - `FILE PUT <handle> <offset>` has bytes behind it, which go there: always where the last ones ended. The OK has the next \
+                 offset. Another offset is `bad-offset`, with the right one in the tag `offset`. As many as a session may have under \
+                 way may be sent without waiting.\n\
+                 - `FILE DONE <handle> <size> <sha256>` says that all is there. Only then, and if it is what was said, the others see the \
+                 entry `:alice FILE OFFER #room name`, with the tags `size`, `sha256` and `type`. After a fetch, `FILE DONE <id> <size> \
+                 <sha256>` tells the sender that it arrived.\n\
+                 - `FILE ACCEPT <id>` and `FILE DECLINE <id>` tell the sender (the OK of ACCEPT has `name`, `from`, `size`, `sha256` and `type`), who hears `:bob FILE ACCEPT #room id`, and the same with \
+                 DECLINE and DONE.\n\
+                 - `FILE GET <id> <offset> <count>` answers with a row `FILE DATA <id> <offset>` that has bytes behind it, at most \
+                 49,152, and an OK with the next offset and `more` or `end`.\n\
+                 - `FILE CANCEL <handle or id>` gives an upload up, or takes a file back as DELETE does.\n\
+                 - `FILE LIST [room, nick or *]` shows the files that are kept and one may fetch, everywhere or there, the newest first, as their entries, \
+                 with the tag `state` of what one has said about it, or for the sender `accepted`, `declined` and `done` with how many have; \
+                 and one's uploads under way as `FILE UPLOAD <handle> <room or nick> <name>` with `size` and `offset`.\n\
+                 - `FILE STATE <id>` tells the sender who has said what: rows `FILE STATE <id> <nick> <state> <time>`.\n\n\
+                 See *Files*.",
+        example: "> FILE OFFER #lobby 6 - hello.txt\n< OK FILE OFFER u1 0\n> @bytes=6 FILE PUT u1 0\n> hello\n>\n\
+                  < OK FILE PUT u1 6\n\
+                  > FILE DONE u1 6 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\n\
+                  < @id=125;time=2026-11-21T10:15:20.019Z;size=6;sha256=5891b5b5… :alice FILE OFFER #lobby hello.txt\n\
+                  < @id=125;time=2026-11-21T10:15:20.019Z OK FILE DONE 125\n\
+                  > FILE GET 125 0 49152\n< @bytes=6 FILE DATA 125 0\n< hello\n<\n< OK FILE GET 125 6 end",
     },
     Spec {
         verb: Verb::Register,

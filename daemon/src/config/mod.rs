@@ -40,6 +40,8 @@ pub struct Config {
     pub guests: Guests,
     /// The log of entries.
     pub log: Log,
+    /// Files that people send each other.
+    pub files: Files,
     /// The end of the daemon.
     pub shutdown: Shutdown,
     /// What the daemon tells about itself.
@@ -59,6 +61,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             guests: Guests::default(),
             log: Log::default(),
+            files: Files::default(),
             shutdown: Shutdown::default(),
             logging: Logging::default(),
             bots: BotsConfig::default(),
@@ -297,6 +300,43 @@ impl Default for Log {
             keep_audit: Keep::Age(90 * 86_400_000),
             memory_entries: 20_000,
             key_window: Span::from_millis(24 * 3_600_000),
+        }
+    }
+}
+
+/// The table `[files]`. They are kept in the data folder; without one there are none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// The largest file.
+    pub file: Size<0>,
+    /// What one account, or user of the machine, may have sent that is kept.
+    pub account: Size<0>,
+    /// What one guest may have sent that is kept.
+    pub guest: Size<0>,
+    /// What a room may have.
+    pub room: Size<0>,
+    /// What there may be in all.
+    pub total: Size<0>,
+    /// What uploads leave free on the disk, for the log above all.
+    pub reserve: Size<0>,
+    /// How long files are kept, or how many of all; their entries stay.
+    pub keep: Keep,
+    /// How long an upload can be gone on with.
+    pub resume: Span<1_000>,
+}
+
+impl Default for Files {
+    fn default() -> Files {
+        Files {
+            file: Size::from_bytes(8 << 30),
+            account: Size::from_bytes(32 << 30),
+            guest: Size::from_bytes(2 << 30),
+            room: Size::from_bytes(64 << 30),
+            total: Size::from_bytes(128 << 30),
+            reserve: Size::from_bytes(1 << 30),
+            keep: Keep::Age(90 * 86_400_000),
+            resume: Span::from_millis(48 * 3_600_000),
         }
     }
 }

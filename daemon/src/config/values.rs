@@ -129,6 +129,17 @@ impl<const LEAST: u64> Size<LEAST> {
 /// The units of a size, the largest last.
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
+impl<const LEAST: u64> std::str::FromStr for Size<LEAST> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size<LEAST>, String> {
+        let bytes = measure(text, &SIZE_UNITS).filter(|bytes| (LEAST..=Size::<LEAST>::MOST).contains(bytes));
+        bytes.map(Size).ok_or_else(|| {
+            format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB")
+        })
+    }
+}
+
 impl<'de, const LEAST: u64> Deserialize<'de> for Size<LEAST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text(deserializer, "a size: \"64 KiB\", \"1 MiB\" or \"2 GiB\"")?;

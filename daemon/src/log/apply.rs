@@ -12,6 +12,8 @@ use snug_protocol::{Action, Code, EntryKind, Nick, Timestamp};
 mod accounts;
 pub(crate) use accounts::{BAD_LOGIN, token_name};
 mod authority;
+mod files;
+pub(crate) use files::NO_SUCH_FILE;
 mod keep;
 pub(super) use keep::{forget_keys, forget_oldest};
 mod people;
@@ -63,6 +65,7 @@ pub(super) fn apply(
         Act::Forget => people::forget(tx, author.number)?,
         Act::Leave { room } => rooms::leave(tx, *room, author.number)?,
         Act::Account(act) => accounts::decide(tx, meta, ends, author, act)?,
+        Act::File(act) => files::decide(tx, meta, ends, author, act)?,
         Act::Rule(rule) => authority::rule(tx, meta, ends, author, rule)?,
         Act::Audit(note) => {
             audit::record(tx, meta.time, ends, author, note)?;
@@ -111,6 +114,11 @@ struct Turn<'t> {
 
 impl Turn<'_> {
     fn enter(&mut self, new: &NewEntry) -> rusqlite::Result<Outcome> {
+        if let Some(finished) = &new.file
+            && let Some(outcome) = files::check_finished(self.tx, self.author, new.to, finished)?
+        {
+            return Ok(outcome);
+        }
         if let Some(refused) = self.silenced_in_private(new)? {
             return Ok(refused);
         }
@@ -150,7 +158,7 @@ impl Turn<'_> {
         let outcome = self.write(conversation, new)?;
         if is_guarded
             && peer.is_none()
-            && new.kind == EntryKind::Msg
+            && matches!(new.kind, EntryKind::Msg | EntryKind::File)
             && matches!(outcome, Outcome::Applied { .. })
         {
             authority::spoke(self.tx, self.meta, conversation, self.author.number)?;
@@ -204,7 +212,7 @@ impl Turn<'_> {
             }
             Conversation::With(other) => other,
         };
-        if new.kind != EntryKind::Priv {
+        if !matches!(new.kind, EntryKind::Priv | EntryKind::File) {
             let party = party(self.tx, self.author.number, other, &new.peer_nick)?;
             return Ok(party.map(|party| (party.conversation, Some(party.number), false)));
         }
@@ -335,6 +343,10 @@ impl Turn<'_> {
                 )?
                 .execute(params![conversation, topic, from, tags])?;
         }
+        self.ends.last_id = id;
+        if let Some(finished) = &new.file {
+            files::enter(self.tx, self.meta, self.ends, self.author, (id, conversation), finished)?;
+        }
         if let Some(key) = &new.key {
             self.tx
                 .prepare_cached(
@@ -350,7 +362,6 @@ impl Turn<'_> {
                     said(new)
                 ])?;
         }
-        self.ends.last_id = id;
         Ok(Outcome::Applied { id, time: self.meta.time, conversation, peer: self.peer, edits: None })
     }
 
@@ -420,7 +431,7 @@ impl Turn<'_> {
             None => self.seen(conversation, about)?,
         };
         let Some(mut message) =
-            message.filter(|entry| matches!(entry.kind, EntryKind::Msg | EntryKind::Priv))
+            message.filter(|entry| matches!(entry.kind, EntryKind::Msg | EntryKind::Priv | EntryKind::File))
         else {
             return refuse(Code::NoSuchEntry, "there is no such message in this conversation");
         };
@@ -552,6 +563,9 @@ fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()
     entry.reactions = "".into();
     entry.update(tx)?;
     tx.prepare_cached("DELETE FROM reaction WHERE entry = ?1")?.execute([entry.id])?;
+    if entry.kind == EntryKind::File {
+        tx.prepare_cached("DELETE FROM file WHERE entry = ?1")?.execute([entry.id])?;
+    }
     tx.prepare_cached("INSERT OR IGNORE INTO unindexed (id) VALUES (?1)")?.execute([entry.id])?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use access::Access;
 pub(crate) use access::Party;
 
 mod apply;
-pub(crate) use apply::{BAD_LOGIN, token_name};
+pub(crate) use apply::{BAD_LOGIN, NO_SUCH_FILE, token_name};
 
 mod audit;
 pub(crate) use audit::{AuditFilter, AuditNote, AuditPart, AuditRow, Whole};
@@ -43,6 +43,9 @@ pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};
 
 mod authority;
 pub(crate) use authority::{BanRow, Banned, Measure, Server};
+
+mod files;
+pub(crate) use files::{FileAct, Finished, NewUpload, Quotas, StoredFile, StoredUpload};
 
 mod wal;
 
@@ -118,6 +121,8 @@ pub(crate) enum Act {
     Leave { room: u64 },
     /// Something about an account.
     Account(Box<AccountAct>),
+    /// Something about a file.
+    File(FileAct),
     /// Something that holds on the whole server.
     Rule(Server),
     /// Something for the audit trail.
@@ -154,6 +159,10 @@ pub(crate) enum RoomSetting {
     Invite(Rank),
     /// The time between two messages of one sender.
     Slow(Option<Period>),
+    /// The largest file in bytes; 0 for none at all, `None` for the daemon's own limit.
+    Files(Option<u64>),
+    /// A comma list of media types; `None` for all.
+    FileTypes(Option<String>),
     Description(Option<String>),
 }
 
@@ -168,6 +177,8 @@ pub(crate) struct RoomSettings {
     pub(crate) send: Rank,
     pub(crate) invite: Rank,
     pub(crate) slow: Option<Period>,
+    pub(crate) files: Option<u64>,
+    pub(crate) file_types: Option<String>,
     pub(crate) description: Option<String>,
 }
 
@@ -182,6 +193,8 @@ impl Default for RoomSettings {
             send: Rank::All,
             invite: Rank::Members,
             slow: None,
+            files: None,
+            file_types: None,
             description: None,
         }
     }
@@ -306,6 +319,8 @@ pub(crate) struct NewEntry {
     pub(crate) replace: Option<String>,
     /// What it does about somebody, if it is an act of authority.
     pub(crate) measure: Option<Measure>,
+    /// The upload that it offers, if it is a file.
+    pub(crate) file: Option<Box<Finished>>,
     /// The tags that are relayed, as written on the line.
     pub(crate) tags: String,
 }
@@ -324,6 +339,7 @@ impl NewEntry {
             re: None,
             replace: None,
             measure: None,
+            file: None,
             tags: String::new(),
         }
     }
@@ -358,6 +374,12 @@ pub(crate) enum Outcome {
     Account(Box<StoredAccount>, Option<Box<Grant>>),
     /// It is done, and somebody else is concerned: sessions of this token, or of this account, have to end.
     Revoked(Option<TokenHash>),
+    /// The upload is there, made now or before.
+    Upload(Box<StoredUpload>),
+    /// It is noted what the author says of a file, and whether that is new.
+    Said { file: Box<StoredFile>, is_new: bool },
+    /// These uploads have gone.
+    Expired { uploads: Vec<u64> },
     /// The marker stands here now; whether it has `moved`, and who is to be `told` of it beside the author.
     Read { id: u64, moved: bool, told: Option<u64> },
     /// Everything up to `upto` has arrived; of these identities up to an entry: author, nick they wrote to, entry.
@@ -403,11 +425,18 @@ pub(crate) struct Refusal {
     pub(crate) text: String,
     /// After how many seconds to try again.
     pub(crate) retry: Option<u64>,
+    /// Where in a file to go on, in bytes.
+    pub(crate) offset: Option<u64>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Refusal {
-        Refusal { code, text: text.into(), retry: None }
+        Refusal { code, text: text.into(), retry: None, offset: None }
+    }
+
+    /// The same, which says where in a file to go on.
+    pub(crate) fn at(self, offset: u64) -> Refusal {
+        Refusal { offset: Some(offset), ..self }
     }
 
     /// The same, to be tried again after so many milliseconds.

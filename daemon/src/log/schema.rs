@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// Each step takes a log from one version to the next; the version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -292,6 +292,65 @@ const VERSION_2: &str = "
     ) STRICT;
     CREATE INDEX audit_who ON audit (who, id);
     CREATE INDEX audit_event ON audit (event, id);
+";
+
+const VERSION_3: &str = "
+    -- `file_size` is in bytes; NULL for the daemon's own limit. `file_types` is a comma list of media types; NULL for all.
+    ALTER TABLE room ADD COLUMN file_size INTEGER;
+    ALTER TABLE room ADD COLUMN file_types TEXT;
+
+    -- A file on its way to a room or a person (`peer`). `most` is how many bytes it may have. `entry` is what it became; such
+    -- a row stays a while, for who did not hear of it. `time` is when it was last asked for.
+    CREATE TABLE upload (
+        handle    INTEGER PRIMARY KEY AUTOINCREMENT,
+        author    INTEGER NOT NULL,
+        room      INTEGER,
+        peer      INTEGER,
+        peer_nick TEXT NOT NULL,
+        name      TEXT NOT NULL,
+        size      INTEGER,
+        hash      BLOB,
+        kind      TEXT,
+        most      INTEGER NOT NULL,
+        key       TEXT,
+        entry     INTEGER,
+        time      INTEGER NOT NULL,
+        UNIQUE (author, key)
+    ) STRICT;
+
+    -- A file that was offered with an entry and is kept. `hash` is the SHA-256 of its content, under which that is stored.
+    CREATE TABLE file (
+        entry        INTEGER PRIMARY KEY,
+        author       INTEGER NOT NULL,
+        conversation INTEGER NOT NULL,
+        hash         BLOB NOT NULL,
+        size         INTEGER NOT NULL,
+        time         INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX file_author ON file (author, size);
+    CREATE INDEX file_conversation ON file (conversation, entry);
+    CREATE INDEX file_hash ON file (hash);
+    CREATE INDEX file_time ON file (time);
+
+    -- Who has said what about a file.
+    CREATE TABLE taken (
+        entry    INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        state    TEXT NOT NULL CHECK (state IN ('declined', 'accepted', 'done')),
+        time     INTEGER NOT NULL,
+        PRIMARY KEY (entry, identity)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Contents that may have no file any more.
+    CREATE TABLE unstored (hash BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+    CREATE TRIGGER entry_gone AFTER DELETE ON entry WHEN old.kind = 'FILE' BEGIN
+        DELETE FROM file WHERE entry = old.id;
+    END;
+    CREATE TRIGGER file_gone AFTER DELETE ON file BEGIN
+        INSERT OR IGNORE INTO unstored (hash) VALUES (old.hash);
+        DELETE FROM taken WHERE entry = old.entry;
+    END;
 ";
 
 /// Why a log cannot be brought to this version.

@@ -275,7 +275,7 @@ impl<'c> Index<'c> {
             count += 1;
             reached = row.get(0)?;
             match row.get_ref(1)?.as_str()? {
-                "MSG" | "PRIV" | "TOPIC" => {
+                "MSG" | "PRIV" | "TOPIC" | "FILE" => {
                     let Some(text) = row.get_ref(6)?.as_str_or_null()? else { continue };
                     let (conversation, author): (u64, u64) = (row.get(2)?, row.get(3)?);
                     let nick = row.get_ref(4)?.as_str()?;

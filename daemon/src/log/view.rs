@@ -300,7 +300,7 @@ impl<'c> View<'c> {
             "SELECT entry.id, entry.text, answered.author FROM entry
                  LEFT JOIN entry answered ON answered.id = entry.re
              WHERE entry.conversation = ?1 AND entry.id > ?2 AND entry.author != ?3
-                 AND entry.kind IN ('MSG', 'PRIV') AND entry.deleted IS NULL
+                 AND entry.kind IN ('MSG', 'PRIV', 'FILE') AND entry.deleted IS NULL
              ORDER BY entry.id LIMIT ?4",
         )?;
         let mut rows = statement.query([conversation, read, me, UNREAD])?;

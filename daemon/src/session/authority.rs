@@ -10,7 +10,7 @@ use snug_protocol::{
 use super::accounts::end_sessions;
 use super::{Answer, Answered, Session, refusal};
 use crate::core::Core;
-use crate::deliver::{Recipients, Reply};
+use crate::deliver::{AnswerTo, Recipients, Reply};
 use crate::log::{
     Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Rank, Refusal, RoomAccess, Server,
     token_name,
@@ -318,7 +318,8 @@ impl Session {
         let newcomers = newcomers.filter_map(|identity| self.core.registry.newcomer(identity)).collect();
         let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
         let to = Recipients::Room(room);
-        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label: answer.label.clone(), to };
+        let label = answer.label.clone();
+        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label, to, of: AnswerTo::Verb };
         self.barrier = true;
         self.submit(draft, size, reply)
     }

@@ -25,7 +25,7 @@ impl World {
     }
 
     /// The same with a key and no password, which takes less time.
-    fn keyed_member(&mut self, name: &str) -> Person {
+    pub(super) fn keyed_member(&mut self, name: &str) -> Person {
         let mut person = self.from([127, 0, 0, 1]);
         let key = encode_public_key(&ClientKey::from_seed(&[6; 32]).expect("a key").public_key());
         assert!(self.ask(&mut person, &format!("@key={key} REGISTER {name}")).contains("OK REGISTER"));
@@ -525,7 +525,10 @@ fn a_profile_and_a_status_are_shown_and_told() {
     assert!(alice.heard().contains("@ref=9 OK PROFILE alice\n"));
     bob.heard();
     let heard = world.ask(&mut bob, "PROFILE alice avatar");
-    assert_eq!(heard, "@bytes=5 PROFILE alice avatar=image/png\npixelOK PROFILE alice\n", "raw, as chunks");
+    assert_eq!(
+        heard, "@bytes=5 PROFILE alice avatar=image/png\npixel\nOK PROFILE alice\n",
+        "as in a plain stream"
+    );
     assert!(world.ask(&mut alice, "@bytes=5 PROFILE alice avatar image/svg+xml").contains("bad-parameter"));
     world.say(&mut alice, "@clear PROFILE alice avatar");
     bob.heard();
@@ -671,7 +674,14 @@ fn try_as(role: Role, action: Action) -> String {
         assert!(world.ask(&mut root, &format!("BAN {place} victim")).contains("OK BAN"));
     }
     person.heard();
+    let _folder = world.keep_files();
     let line = match action {
+        Action::File => "FILE LIST".to_owned(),
+        Action::CancelOthers => {
+            let sender = if role == Role::Owner { &mut guest } else { &mut target };
+            let id = world.send_file(sender, "#room", "theirs.txt", b"theirs");
+            format!("FILE CANCEL {id}")
+        }
         Action::Hello => "PING hello-is-only-first".to_owned(),
         Action::Nick => format!("NICK {own_name}"),
         Action::Quit => "QUIT".to_owned(),

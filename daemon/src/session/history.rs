@@ -12,7 +12,7 @@ use crate::log::{Act, Conversation, Draft, Index, Part, Query, Refusal, Row, Row
 use crate::peer::Peer;
 
 /// What a page is about.
-enum Place {
+pub(super) enum Place {
     Room {
         number: u64,
         name: Arc<str>,
@@ -259,7 +259,7 @@ impl Session {
     }
 
     /// What a target is. Who is not here may still be one with whom there are private messages.
-    fn place(&mut self, target: &Target<'_>) -> Result<Place, Refusal> {
+    pub(super) fn place(&mut self, target: &Target<'_>) -> Result<Place, Refusal> {
         match target {
             Target::Room(room) => {
                 let room = self.find_room(room)?;
@@ -283,7 +283,7 @@ pub(super) type Read = Result<String, Refusal>;
 
 impl Place {
     /// The conversation's number and name.
-    fn find(&self, view: &View<'_>, me: u64) -> Result<(u64, Arc<str>), Refusal> {
+    pub(super) fn find(&self, view: &View<'_>, me: u64) -> Result<(u64, Arc<str>), Refusal> {
         match self {
             Place::Room { number, name } => Ok((*number, Arc::clone(name))),
             Place::Person { fold, shown, number } => {
@@ -462,7 +462,7 @@ fn nothing_there() -> Refusal {
     refusal(Code::NoSuchNick, "you have no private messages with anybody of that name; INBOX lists them")
 }
 
-fn unreadable() -> Refusal {
+pub(super) fn unreadable() -> Refusal {
     refusal(Code::Unavailable, "the log cannot be read now; try again later, and tell the server's operator")
 }
 

@@ -164,7 +164,7 @@ impl Session {
     pub(super) fn info(&self, answer: &mut Answer) -> Answered {
         let core = &self.core;
         let config = core.config();
-        let items = [
+        let mut items = vec![
             format!("version={}", env!("CARGO_PKG_VERSION")),
             format!("log={}", core.log_name),
             format!("line={}", config.limits.line),
@@ -177,8 +177,11 @@ impl Session {
             format!("keep-private={}", config.log.keep_private),
             format!("registration={}", registration_word(config.accounts.registration)),
             format!("guests={}", if config.accounts.guests { "yes" } else { "no" }),
-            format!("features={FEATURES}"),
+            format!("features={FEATURES}{}", if core.files.store().is_ok() { ",files" } else { "" }),
         ];
+        if core.files.store().is_ok() {
+            items.push(format!("file={}", config.files.file.bytes()));
+        }
         for item in &items {
             answer.row(TagBuilder::default(), ServerLine::new(Body::Info { item }));
         }

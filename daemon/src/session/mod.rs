@@ -6,6 +6,7 @@ mod accounts;
 pub(crate) use accounts::recall as recall_accounts;
 mod authority;
 pub(crate) use authority::{put_out_who_may_not_stay, take_effect};
+mod files;
 mod history;
 mod link;
 mod operator;
@@ -21,8 +22,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Cursor, EntryKind, Fault, Line, LineError, Nick, ProfileChange, Request, Role, RoomName,
-    ServerLine, TagBuilder, Verb, announced_bytes, limits,
+    Code, Command, Cursor, EntryKind, Fault, FileCommand, Line, LineError, Nick, ProfileChange, Request,
+    Role, RoomName, ServerLine, TagBuilder, Verb, announced_bytes, limits,
 };
 
 use crate::config::Plaintext;
@@ -97,14 +98,15 @@ fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is done or under way. If it announced bytes, so many follow, which nobody wants.
-    Done { discard: Option<u64> },
+    /// It is done or under way. If it announced bytes, so many follow. What goes with a large piece of a file is no line for
+    /// flood control.
+    Done { bytes: Option<u64>, is_piece: bool },
     /// It has to wait until everything under way is answered, and be handed in again then.
     Hold,
 }
 
 /// A line is done, and nothing follows it.
-const DONE: Step = Step::Done { discard: None };
+const DONE: Step = Step::Done { bytes: None, is_piece: false };
 
 /// See the module.
 pub(crate) struct Session {
@@ -122,8 +124,30 @@ pub(crate) struct Session {
     binding: Option<Box<[u8; 32]>>,
     /// Whether it has asked for STATS before.
     has_asked_stats: bool,
-    /// A picture on its way in.
-    upload: Option<Box<profile::Upload>>,
+    /// What announced bytes are for.
+    incoming: Option<Box<Incoming>>,
+    /// The file that it is fetching.
+    fetch: files::Fetch,
+    /// What it has under way, if that is anything.
+    lane: Lane,
+}
+
+/// What a session may have under way at a time, without waiting for an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lane {
+    /// Nothing else: it waits for all before it.
+    #[default]
+    Alone,
+    /// What goes to the log.
+    Log,
+    /// Pieces of files.
+    Files,
+}
+
+/// Bytes on their way in.
+enum Incoming {
+    Picture(profile::Upload),
+    Piece(files::Incoming),
 }
 
 impl Session {
@@ -139,7 +163,9 @@ impl Session {
             last_room: None,
             binding: None,
             has_asked_stats: false,
-            upload: None,
+            incoming: None,
+            fetch: files::Fetch::default(),
+            lane: Lane::default(),
         }
     }
 
@@ -203,14 +229,24 @@ impl Session {
         };
         let request = Request::parse(&line);
         let has_bytes = line.tags.has("bytes");
-        let is_append = request.as_ref().is_ok_and(|request| is_append(&request.command)) && !has_bytes;
-        if under_way.is_full() || !under_way.is_empty() && (self.barrier || !is_append) {
+        let announced = announced_bytes(line.tags);
+        let (lane, is_piece) = match &request {
+            Ok(Request { command: Command::File(file), .. }) => {
+                let (is_next, is_large) = self.is_piece(file, announced.ok().flatten());
+                (if is_next { Lane::Files } else { Lane::Alone }, is_large)
+            }
+            Ok(request) if is_append(&request.command) && !has_bytes => (Lane::Log, false),
+            _ => (Lane::Alone, false),
+        };
+        let follows = lane != Lane::Alone && lane == self.lane && !self.barrier;
+        if under_way.is_full() || !under_way.is_empty() && !follows {
             return Step::Hold;
         }
         self.barrier = false;
+        self.lane = lane;
         let label = line.tags.get("ref").filter(|label| label.len() <= limits::LABEL && !label.is_empty());
         let label = label.map(|label| label.into_owned());
-        let Ok(discard) = announced_bytes(line.tags) else {
+        let Ok(bytes) = announced else {
             let text = format!(
                 "bytes= takes a number up to {}; what follows cannot be told from lines",
                 limits::BYTES
@@ -225,7 +261,7 @@ impl Session {
                 ..
             }) if has_bytes && self.me.is_some() => {
                 let answer = Answer::new(Verb::Profile.word(), label.clone());
-                let count = discard.unwrap_or(0);
+                let count = bytes.unwrap_or(0);
                 let asked = Command::Profile { nick: nick.clone(), change: ProfileChange::Ask(None) };
                 let begun = self
                     .check_scope(Verb::Profile, Some(&asked))
@@ -234,18 +270,65 @@ impl Session {
                     self.refuse(Verb::Profile, label, &refused);
                 }
             }
+            Ok(Request { command: Command::File(FileCommand::Put { handle, offset }), .. })
+                if has_bytes && self.me.is_some() =>
+            {
+                let asked = Command::File(FileCommand::Put { handle, offset });
+                let answer = Answer::new(Verb::File.word(), label.clone());
+                let begun = self.check_scope(Verb::File, Some(&asked)).and_then(|()| {
+                    self.begin_piece((handle, offset), bytes.unwrap_or(0), text.len(), answer)
+                });
+                if let Err(refused) = begun {
+                    if !under_way.is_empty() {
+                        // It keeps its place behind the answers that are still to come.
+                        self.barrier = true;
+                        return Step::Hold;
+                    }
+                    self.refuse(Verb::File, label, &refused);
+                }
+            }
             Ok(_) if has_bytes => {
                 let text = "this verb takes no bytes; they are passed over";
                 self.answer(&Answer::new(Verb::echo(line.verb), label).err(Code::NoBytes, text));
             }
-            Ok(request) => return self.command(request.command, label, text.len(), under_way),
+            Ok(request) => {
+                return match self.command(request.command, label, text.len(), under_way) {
+                    Step::Done { bytes, .. } => Step::Done { bytes, is_piece },
+                    Step::Hold => Step::Hold,
+                };
+            }
             Err(error) => {
                 self.answer(&Answer::new(&error.verb, label).err(error.code, &error.text));
                 self.core.note_refusal(&self.peer, self.stranger(), &error.verb, error.code);
                 self.count_bad_line();
             }
         }
-        Step::Done { discard }
+        if bytes == Some(0) {
+            // Nothing comes of which it could be told that it is all.
+            self.bytes(&[], true);
+        }
+        Step::Done { bytes, is_piece }
+    }
+
+    /// Takes bytes that a line has announced. Those that nobody wants are passed over.
+    pub(crate) fn bytes(&mut self, piece: &[u8], last: bool) {
+        let Some(incoming) = &mut self.incoming else { return };
+        let so_far = match &mut **incoming {
+            Incoming::Picture(upload) => upload.bytes(),
+            Incoming::Piece(incoming) => incoming.bytes(),
+        };
+        let most = usize::try_from(limits::BYTES).unwrap_or(usize::MAX);
+        if so_far.len() + piece.len() <= most {
+            so_far.extend_from_slice(piece);
+        }
+        if !last {
+            return;
+        }
+        match self.incoming.take().map(|incoming| *incoming) {
+            Some(Incoming::Picture(upload)) => self.finish_upload(upload),
+            Some(Incoming::Piece(incoming)) => self.put(incoming),
+            None => {}
+        }
     }
 
     /// Ends the session's part in the daemon. Others are told if its identity is gone with it.
@@ -378,7 +461,7 @@ impl Session {
                 self.mute(&place, &nick, (time, reason.as_deref()), size, &mut answer)
             }
             Command::Role { place, nick, role } => self.role(&place, nick.as_ref(), role, size, &mut answer),
-            Command::Stats => self.stats(&mut answer),
+            Command::Stats => self.stats(size, &mut answer),
             Command::Sessions => self.sessions(&mut answer),
             Command::Accounts => self.accounts(size, &mut answer),
             Command::Announce { text } => self.announce(&text),
@@ -388,6 +471,7 @@ impl Session {
             Command::Reload => self.reload(size, &mut answer),
             Command::Shutdown { at, reason } => self.shutdown(at, reason.as_deref()),
             Command::Backup { path } => self.backup(&path, size, &mut answer),
+            Command::File(file) => self.file(file, size, &mut answer),
         };
         match answered {
             Ok(Answered::Ok(params)) => self.answer(&answer.ok(params.as_deref())),
@@ -599,6 +683,7 @@ impl Answer {
         let verb = std::mem::take(&mut self.verb);
         let mut tags = TagBuilder::default();
         tags.display("retry", refusal.retry);
+        tags.display("offset", refusal.offset);
         self.row(tags, ServerLine::err(&verb, refusal.code, &refusal.text));
         self.lines
     }
@@ -617,6 +702,9 @@ mod attacks;
 
 #[cfg(test)]
 mod authority_tests;
+
+#[cfg(test)]
+mod files_tests;
 
 #[cfg(test)]
 mod simulation;

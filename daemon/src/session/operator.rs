@@ -30,18 +30,23 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn stats(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn stats(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
         // Whoever watches asks each second; that it was asked is worth one row.
         if !std::mem::replace(&mut self.has_asked_stats, true) {
             self.note_act("operator", "STATS")?;
         }
-        let items = self.core.stats();
-        for (name, value) in &items {
-            let item = format!("{name}={value}");
-            answer.row(TagBuilder::default(), ServerLine::new(Body::Stat { item: &item }));
-        }
-        Ok(Answered::Ok(Some(items.len().to_string())))
+        let core = Arc::clone(&self.core);
+        self.look(size, answer, move |view, answer| {
+            let mut items = core.stats();
+            let (files, bytes) = view.file_totals()?;
+            items.extend([("files", files), ("file-bytes", bytes)].map(|(name, value)| (name.into(), value)));
+            for (name, value) in &items {
+                let item = format!("{name}={value}");
+                answer.row(TagBuilder::default(), ServerLine::new(Body::Stat { item: &item }));
+            }
+            Ok(items.len().to_string())
+        })
     }
 
     pub(super) fn sessions(&self, answer: &mut Answer) -> Result<Answered, Refusal> {
@@ -270,6 +275,7 @@ impl Core {
             ("outboxes", self.budget.used() as u64),
             ("last", self.delivered.load(Relaxed)),
             ("passwords", self.passwords.count()),
+            ("uploads", self.files.open_count() as u64),
             ("commit-p50", counters.commit.percentile(0.5)),
             ("commit-p99", counters.commit.percentile(0.99)),
             ("delivery-p50", counters.delivery.percentile(0.5)),

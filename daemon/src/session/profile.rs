@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use snug_protocol::{
-    Action, Body, Code, Nick, Presence, ProfileChange, Role, ServerLine, TagBuilder, escape_text, limits,
+    Action, Body, Code, Nick, Presence, ProfileChange, Role, ServerLine, TagBuilder, escape_text,
+    is_deceptive,
 };
 
-use super::{Answer, Answered, Session, refusal};
+use super::{Answer, Answered, Incoming, Session, refusal};
 use crate::deliver::Reply;
 use crate::log::{AccountAct, Act, Draft, Outcome, Refusal};
+use crate::peer::Piece;
 use crate::writer::Submission;
 
 /// Bytes of a status, and of a name to show.
@@ -24,6 +26,13 @@ pub(super) struct Upload {
     bytes: Vec<u8>,
     answer: Answer,
     size: usize,
+}
+
+impl Upload {
+    /// What has come so far.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
 }
 
 impl Session {
@@ -101,22 +110,14 @@ impl Session {
         if count == 0 {
             return Err(refusal(Code::NoText, "the picture is empty; @clear takes the avatar away"));
         }
-        self.upload = Some(Box::new(Upload { kind: kind.to_owned(), bytes: Vec::new(), answer, size }));
+        let upload = Upload { kind: kind.to_owned(), bytes: Vec::new(), answer, size };
+        self.incoming = Some(Box::new(Incoming::Picture(upload)));
         Ok(())
     }
 
-    /// Takes bytes that a line has announced. Those that nobody wants are passed over.
-    pub(crate) fn bytes(&mut self, piece: &[u8], last: bool) {
-        let Some(upload) = &mut self.upload else { return };
-        let most = usize::try_from(limits::BYTES).unwrap_or(usize::MAX);
-        if upload.bytes.len() + piece.len() <= most {
-            upload.bytes.extend_from_slice(piece);
-        }
-        if !last {
-            return;
-        }
-        let Some(upload) = self.upload.take() else { return };
-        let Upload { kind, bytes, answer, size } = *upload;
+    /// Sets a picture of which all has come.
+    pub(super) fn finish_upload(&mut self, upload: Upload) {
+        let Upload { kind, bytes, answer, size } = upload;
         if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), size, answer) {
             self.answer(&Answer::new("PROFILE", None).refuse(&refused));
         }
@@ -221,7 +222,8 @@ impl Session {
                     tags.display("bytes", Some(picture.len()));
                     answer.row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
                     let head = std::mem::take(answer.lines());
-                    peer.settle_with_bytes(size, &head, picture, &answer.ok(Some(&shown)));
+                    let tail = answer.ok(Some(&shown));
+                    peer.settle_with_piece(size, Piece { head, bytes: picture, tail });
                 }
                 Some(Ok(None)) => peer.settle(size, &answer.ok(Some(&shown))),
                 _ => {
@@ -241,9 +243,4 @@ impl Session {
         let role = self.me.as_ref().map_or(Role::Nobody, |me| me.role());
         if self.me.is_some() { role.max(self.origin_role()) } else { role }
     }
-}
-
-/// Characters that turn text around or hide in it (UAX 9, and the byte-order mark).
-fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

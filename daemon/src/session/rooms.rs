@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use snug_protocol::{
-    Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len,
+    Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len, is_media_type,
 };
 
 use super::authority::rank_of;
 use super::{Answer, Answered, Session, refusal};
 use crate::Keep;
+use crate::config::Size;
 use crate::deliver::Reply;
 use crate::log::{Act, AuditNote, Draft, Rank, Readers, Refusal, RoomAccess, RoomSetting};
 use crate::registry::{Present, Room};
@@ -105,6 +106,22 @@ impl Session {
             ("slow", time) => {
                 RoomSetting::Slow(Some(time.parse().map_err(|error| bad(&format!("{error}, or off")))?))
             }
+            ("files", "default") => RoomSetting::Files(None),
+            ("files", "off") => RoomSetting::Files(Some(0)),
+            ("files", size) => {
+                let size: Size<1> = size.parse().map_err(|error| {
+                    bad(&format!("files is default, off, or the largest size of one: {error}"))
+                })?;
+                RoomSetting::Files(Some(size.bytes() as u64))
+            }
+            ("file-types", "all") => RoomSetting::FileTypes(None),
+            ("file-types", list) => {
+                let is_pattern = |word: &str| is_media_type(&word.replace("/*", "/x"));
+                if list.len() > 512 || !list.split(',').all(is_pattern) {
+                    return Err(bad("file-types is all, or a list such as image/*,application/pdf"));
+                }
+                RoomSetting::FileTypes(Some(list.to_owned()))
+            }
             ("description", "-") => RoomSetting::Description(None),
             ("description", text) => {
                 let limit = self.core.config().limits.topic;
@@ -115,7 +132,7 @@ impl Session {
             }
             _ => {
                 return Err(bad(
-                    "the settings of a room are access, join, read, send, invite, slow, description, history and keep",
+                    "the settings of a room are access, join, read, send, invite, slow, description, history, keep, files and file-types",
                 ));
             }
         };
@@ -220,6 +237,12 @@ pub(crate) fn settings(room: &Room, answer: &mut Answer) {
         format!("history={}", settings.history.word()),
         format!("keep={}", settings.keep.map_or_else(|| "default".to_owned(), |keep| keep.to_string())),
     ];
+    items.push(match settings.files {
+        None => "files=default".to_owned(),
+        Some(0) => "files=off".to_owned(),
+        Some(bytes) => format!("files={}", Size::<1>::from_bytes(bytes)),
+    });
+    items.push(format!("file-types={}", settings.file_types.as_deref().unwrap_or("all")));
     items.extend(settings.description.as_deref().map(|text| format!("description={}", escape_text(text))));
     for item in &items {
         answer.row(TagBuilder::default(), ServerLine::new(Body::Set { room: &room.name, item }));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snug_protocol::{Code, Command, Place, RoomName, Scope, Target, Verb};
+use snug_protocol::{Code, Command, FileCommand, FileOffer, FileRef, Place, RoomName, Scope, Target, Verb};
 
 use super::{Session, is_append, refusal};
 use crate::log::Refusal;
@@ -25,6 +25,20 @@ impl Session {
         if !grant.scope.has_verb(verb) {
             let text = format!("the token {} may do {} and not this", grant.label, grant.scope.may());
             return Err(refusal(Code::OutOfScope, &text));
+        }
+        if let Some(Command::File(file)) = command {
+            // One verb sends and fetches; each goes with what it is like.
+            let like = match file {
+                FileCommand::Offer(_) | FileCommand::Put { .. } => Verb::Msg,
+                FileCommand::Done { of: FileRef::Upload(_), .. } => Verb::Msg,
+                FileCommand::Cancel { .. } => Verb::Msg,
+                _ => Verb::History,
+            };
+            if !grant.scope.has_verb(like) {
+                let text =
+                    format!("the token {} may not do this with files: it lacks {}", grant.label, like.word());
+                return Err(refusal(Code::OutOfScope, &text));
+            }
         }
         if grant.scope.is_confined() && !command.is_none_or(|command| is_within(&grant.scope, command)) {
             let text = format!("the token {} is for {} and no other place", grant.label, grant.scope.rooms());
@@ -74,6 +88,13 @@ impl Session {
                 | Command::Unban { .. }
                 | Command::Mute { .. }
                 | Command::Role { role: Some(_), .. }
+                | Command::File(
+                    FileCommand::Offer(_)
+                        | FileCommand::Done { .. }
+                        | FileCommand::Accept { .. }
+                        | FileCommand::Decline { .. }
+                        | FileCommand::Cancel { .. }
+                )
         );
         if !is_append(command) && !is_measure {
             return Ok(());
@@ -123,7 +144,10 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::History { target, .. }
         | Command::Read { target, .. }
         | Command::Search { target: Some(target), .. }
-        | Command::Who { of: Some(target) } => of(target),
+        | Command::Who { of: Some(target) }
+        | Command::File(
+            FileCommand::Offer(FileOffer { target, .. }) | FileCommand::List { of: Some(target), .. },
+        ) => of(target),
         Command::Kick { place, .. }
         | Command::Ban { place, .. }
         | Command::Unban { place, .. }
@@ -158,7 +182,9 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::Password { .. }
         | Command::Unregister { .. }
         | Command::Key { .. }
-        | Command::Token { .. } => return None,
+        | Command::Token { .. }
+        // Of those that name an upload or an entry it is looked up where that belongs.
+        | Command::File(_) => return None,
     })
 }
 

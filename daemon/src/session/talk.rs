@@ -9,7 +9,7 @@ use snug_protocol::{
 };
 
 use super::{Answer, Answered, Session, refusal};
-use crate::deliver::{Recipients, Reply};
+use crate::deliver::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, Conversation, Draft, NewEntry, Refusal};
 use crate::registry::{Identity, Room};
 
@@ -231,7 +231,8 @@ impl Session {
             }
         }
         let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
-        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label: answer.label.clone(), to };
+        let label = answer.label.clone();
+        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label, to, of: AnswerTo::Verb };
         self.submit(draft, size, reply)
     }
 

@@ -102,6 +102,11 @@ impl World {
         while person.session.line(line, person.session.peer.under_way()) == Step::Hold {
             writer::run_once(&self.core, &mut self.log);
         }
+        self.work();
+    }
+
+    /// Lets the log do all that waits.
+    pub(super) fn work(&mut self) {
         // What is read at the end of one turn may be finished in the next.
         while !self.core.queue.is_empty() {
             writer::run_once(&self.core, &mut self.log);
@@ -509,7 +514,7 @@ fn announced_bytes_are_passed_over_whatever_the_verb() {
         ("@bytes=9 MSG", "ERR MSG missing-parameter"),
     ] {
         let (step, heard) = discard(line);
-        assert_eq!(step, Step::Done { discard: Some(9) }, "{line}");
+        assert_eq!(step, Step::Done { bytes: Some(9), is_piece: false }, "{line}");
         assert!(heard.starts_with(code), "{heard}");
     }
     assert!(discard("@bytes=99999999 FOO").1.starts_with("ERR FOO too-large"));
@@ -932,6 +937,8 @@ fn a_room_s_settings_are_for_who_made_it() {
         "SET #team slow=off",
         "SET #team history=joined",
         "SET #team keep=default",
+        "SET #team files=default",
+        "SET #team file-types=all",
         "OK SET #team",
     ];
     assert_eq!(plain(&world.ask(&mut alice, "SET #team history joined")), shown);

@@ -1,7 +1,8 @@
 use super::*;
+use crate::{ContentHash, FileName, UploadHandle};
 use proptest::prelude::*;
 
-fn parse(line: &str) -> Result<Command<'_>, Code> {
+pub(super) fn parse(line: &str) -> Result<Command<'_>, Code> {
     let line = Line::parse(line).expect("the grammar holds");
     Request::parse(&line).map(|request| request.command).map_err(|error| error.code)
 }
@@ -197,7 +198,47 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         text().prop_map(|path| Command::Backup { path }),
         about_accounts(),
         authority(),
+        files(),
     ]
+}
+
+fn files() -> impl Strategy<Value = Command<'static>> {
+    let target = || prop_oneof![room().prop_map(Target::Room), nick().prop_map(Target::Nick)];
+    let size = || prop::option::of(any::<u64>());
+    let hash = || any::<[u8; 32]>().prop_map(ContentHash);
+    let of = || {
+        prop_oneof![
+            cursor().prop_map(FileRef::Entry),
+            (0..=Cursor::LARGEST).prop_map(|number| FileRef::Upload(UploadHandle(number)))
+        ]
+    };
+    let kind = prop::option::of(Just(Cow::Borrowed("image/svg+xml")));
+    let key = prop::option::of("[a-z0-9]{1,8}".prop_map(Cow::Owned));
+    let offer = (target(), size(), prop::option::of(hash()), "[ a-z.\u{e9}-]{0,20}x", kind, key).prop_map(
+        |(target, size, hash, name, kind, key)| {
+            let name = FileName::parse(&name).expect("a name").into_owned();
+            FileCommand::Offer(FileOffer { target, size, hash, name, kind, key })
+        },
+    );
+    let list = (prop::option::of(target()), prop::option::of(cursor()), limit())
+        .prop_map(|(of, before, limit)| FileCommand::List { of, before, limit });
+    let file = prop_oneof![
+        offer,
+        list,
+        (0..=Cursor::LARGEST, any::<u64>())
+            .prop_map(|(handle, offset)| FileCommand::Put { handle: UploadHandle(handle), offset }),
+        (of(), any::<u64>(), hash()).prop_map(|(of, size, hash)| FileCommand::Done { of, size, hash }),
+        cursor().prop_map(|id| FileCommand::Accept { id }),
+        cursor().prop_map(|id| FileCommand::Decline { id }),
+        of().prop_map(|of| FileCommand::Cancel { of }),
+        (cursor(), any::<u64>(), any::<u64>()).prop_map(|(id, offset, count)| FileCommand::Get {
+            id,
+            offset,
+            count
+        }),
+        cursor().prop_map(|id| FileCommand::State { id }),
+    ];
+    file.prop_map(Command::File)
 }
 
 fn period() -> impl Strategy<Value = Option<Period>> {

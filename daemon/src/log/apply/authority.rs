@@ -153,7 +153,12 @@ pub(super) fn silence(
     // An operator acts in a room in which he has no place, and does not speak there.
     let is_measure = !matches!(
         kind,
-        EntryKind::Msg | EntryKind::Topic | EntryKind::Edit | EntryKind::React | EntryKind::Unreact
+        EntryKind::Msg
+            | EntryKind::Topic
+            | EntryKind::Edit
+            | EntryKind::React
+            | EntryKind::Unreact
+            | EntryKind::File
     );
     if access != "public" && rank < Rank::Members && !(is_operator && is_measure) {
         return Ok(Some(Refusal::new(
@@ -162,7 +167,7 @@ pub(super) fn silence(
         )));
     }
     let needed = Rank::of_word(&send).unwrap_or(Rank::Owner);
-    let is_word = matches!(kind, EntryKind::Msg | EntryKind::Topic | EntryKind::Edit);
+    let is_word = matches!(kind, EntryKind::Msg | EntryKind::Topic | EntryKind::Edit | EntryKind::File);
     if is_word && rank < needed && !is_operator {
         let text = format!("in this room only {} speak; SET shows its settings", spoken(needed));
         let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };

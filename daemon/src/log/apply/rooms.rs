@@ -14,7 +14,7 @@ use snug_protocol::{Action, Period};
 /// The columns that [`room_of`] reads, in its order.
 const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags, owner, \
      EXISTS (SELECT 1 FROM account WHERE account.number = room.owner), access, may_join, may_read, may_send, may_invite, \
-     slow, description";
+     slow, description, file_size, file_types";
 
 fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
     let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
@@ -35,6 +35,8 @@ fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
         invite: rank(14)?,
         slow: (slow > 0).then(|| Period::from_secs(slow / 1_000)),
         description: row.get(16)?,
+        files: row.get(17)?,
+        file_types: row.get(18)?,
     };
     Ok(StoredRoom {
         number: row.get(0)?,
@@ -286,6 +288,14 @@ pub(super) fn set_room(
             settings.slow = *to;
             ("slow", to.map_or_else(|| "off".to_owned(), |slow| slow.to_string()))
         }
+        RoomSetting::Files(to) => {
+            settings.files = *to;
+            ("files", to.map_or_else(|| "default".to_owned(), |bytes| bytes.to_string()))
+        }
+        RoomSetting::FileTypes(to) => {
+            settings.file_types.clone_from(to);
+            ("file-types", to.clone().unwrap_or_else(|| "all".to_owned()))
+        }
         RoomSetting::Description(to) => {
             settings.description.clone_from(to);
             ("description", String::new())
@@ -293,7 +303,7 @@ pub(super) fn set_room(
     };
     tx.prepare_cached(
         "UPDATE room SET history = ?2, keep = ?3, access = ?4, may_join = ?5, may_read = ?6, may_send = ?7,
-             may_invite = ?8, slow = ?9, description = ?10 WHERE number = ?1",
+             may_invite = ?8, slow = ?9, description = ?10, file_size = ?11, file_types = ?12 WHERE number = ?1",
     )?
     .execute(params![
         number,
@@ -305,7 +315,9 @@ pub(super) fn set_room(
         settings.send.word(),
         settings.invite.word(),
         settings.slow.map_or(0, Period::millis),
-        settings.description
+        settings.description,
+        settings.files,
+        settings.file_types
     ])?;
     authority::guard_room(tx, number)?;
     let note = AuditNote::new("set", &stored.name, format!("{name} {value}").trim_end());

@@ -1,0 +1,155 @@
+//! `snug file get`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use snug_client::{Client, FileInfo, Hasher, TransferError};
+use snug_protocol::Cursor;
+
+use super::Progress;
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Part};
+use crate::{Common, output};
+
+/// Fetch a file; goes on where an earlier try broke off
+///
+/// The file gets its name when all of it is there and is what was sent. Prints where it is.
+#[derive(Args)]
+pub(crate) struct Get {
+    /// The file's id
+    id: Cursor,
+
+    /// Where to write it: a new file, a folder, or - for stdout [default: its own name, here]
+    #[arg(long, short, value_name = "PATH|-")]
+    output: Option<PathBuf>,
+
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Get {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        let (client, events) = place::connect(common, Part::Carrier).await?;
+        place::tell_breaks(events);
+        let info = client.accept_file(self.id).await?;
+        let mut progress = Progress::new(info.name.as_str(), Some(info.size), common.json);
+        if self.output.as_deref() == Some(Path::new("-")) {
+            let done = client
+                .fetch_file(&info, (0, Hasher::default()), io::stdout(), |done| progress.set(done))
+                .await;
+            progress.finish();
+            return Ok(done?);
+        }
+        let path = match self.output {
+            None => PathBuf::from(info.name.as_str()),
+            Some(path) if path.is_dir() => path.join(info.name.as_str()),
+            Some(path) => path,
+        };
+        let is_special = fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+        let done = if is_special {
+            let sink = OpenOptions::new().write(true).open(&path).map_err(|error| at(&path, &error))?;
+            client
+                .fetch_file(&info, (0, Hasher::default()), sink, |done| progress.set(done))
+                .await
+                .map_err(Failure::from)
+        } else {
+            fetch_to(&client, &info, &path, self.force, &mut progress).await
+        };
+        progress.finish();
+        done?;
+        let shown = path.display().to_string();
+        let (id, size, hash) = (info.id.to_string(), info.size.to_string(), info.hash.to_string());
+        let fields = [
+            ("type", "received"),
+            ("id", id.as_str()),
+            ("path", &shown),
+            ("size", &size),
+            ("sha256", &hash),
+            ("from", &info.from),
+        ];
+        output::row(common.json, &fields, &shown)?;
+        Ok(())
+    }
+}
+
+/// Fetches a file into a part beside its place, and gives it its name at the end.
+async fn fetch_to(
+    client: &Client,
+    info: &FileInfo,
+    path: &Path,
+    force: bool,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    if !force && fs::symlink_metadata(path).is_ok() {
+        let text = format!("{} exists; give another name with -o, or --force", path.display());
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    // Of the content, and not of the name: that may be as long as names can be.
+    let part_path = path.with_file_name(format!(".snug-{}.part", &info.hash.to_string()[..16]));
+    let failed = |error: io::Error| at(&part_path, &error);
+    let mut options = OpenOptions::new();
+    let mut part =
+        options.read(true).write(true).create(true).truncate(false).open(&part_path).map_err(failed)?;
+    if part.try_lock().is_err() {
+        let text = format!("another snug is fetching it, into {}", part_path.display());
+        return Err(Failure::new(Exit::TryAgain, text));
+    }
+    let there = part.metadata().map_err(failed)?.len();
+    if there > info.size {
+        part.set_len(0).map_err(failed)?;
+    }
+    let mut hasher = Hasher::default();
+    let offset = hash_part(&mut part, &mut hasher).map_err(failed)?;
+    let sink = part.try_clone().map_err(failed)?;
+    let fetched = client.fetch_file(info, (offset, hasher), sink, |done| progress.set(done)).await;
+    if let Err(error) = fetched {
+        if matches!(error, TransferError::Mismatch { .. }) {
+            // Nothing of it can be trusted.
+            let _ = fs::remove_file(&part_path);
+        }
+        return Err(match error {
+            TransferError::Disk(error) => failed(error),
+            error => error.into(),
+        });
+    }
+    part.sync_all().map_err(failed)?;
+    put_in_place(&part_path, path, force).map_err(|error| at(path, &error))
+}
+
+/// Reads what an earlier try has left.
+fn hash_part(part: &mut fs::File, hasher: &mut Hasher) -> io::Result<u64> {
+    part.rewind()?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut offset = 0;
+    loop {
+        match part.read(&mut buffer)? {
+            0 => return Ok(offset),
+            count => {
+                hasher.update(&buffer[..count]);
+                offset += count as u64;
+            }
+        }
+    }
+}
+
+/// Gives the part its name, unless another file has it by now.
+fn put_in_place(part: &Path, path: &Path, force: bool) -> io::Result<()> {
+    if force {
+        return fs::rename(part, path);
+    }
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // A file system without links: then looking first has to do.
+        Err(_) if fs::symlink_metadata(path).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(part, path),
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("{}: {error}", path.display());
+    Failure::new(Exit::Refused, text)
+}

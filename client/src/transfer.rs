@@ -1,0 +1,412 @@
+//! Files: sent and fetched in pieces, gone on with after any break, and compared at the end.
+//!
+//! A few pieces are under way at a time; disk and hash have a thread of their own. What was not answered is said again by
+//! the connection itself when it comes back, and a piece that had arrived all the same is taken for that.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use ring::digest;
+use snug_protocol::{
+    Body, Code, Command, ContentHash, Cursor, FileCommand, FileName, FileOffer, FileRef, UploadHandle, limits,
+};
+
+use crate::client::{Answer, Client, Pending, RequestError};
+
+/// Pieces under way at a time: with what stands around them less than 256 KiB.
+const WINDOW: usize = 5;
+
+/// Pieces that may wait for the disk, or for the network.
+const WAITING: usize = 16;
+
+/// A file that somebody offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Its entry.
+    pub id: u64,
+    /// What it is called.
+    pub name: FileName<'static>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub hash: ContentHash,
+    /// Its media type, as the sender takes it to be.
+    pub kind: Option<String>,
+    /// Who offers it.
+    pub from: String,
+}
+
+/// A file that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its entry.
+    pub id: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content.
+    pub hash: ContentHash,
+    /// How many bytes had come before, so that they were not sent again.
+    pub resumed: u64,
+}
+
+/// Why a file was not sent or fetched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The daemon, or the way to it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What is sent cannot be read, or what is fetched cannot be written.
+    #[error("{0}")]
+    Disk(#[from] io::Error),
+    /// What has come is not what was sent.
+    #[error("what has come has the sha256 {found}, and should have {expected}")]
+    Mismatch {
+        /// What has come.
+        found: ContentHash,
+        /// What was sent.
+        expected: ContentHash,
+    },
+    /// What is sent has changed since the part of it was sent that is there.
+    #[error("the file has changed since a part of it was sent")]
+    Changed,
+    /// The daemon answers something else than a daemon does.
+    #[error("the server answered something that makes no sense: {0}")]
+    Nonsense(String),
+}
+
+/// A SHA-256 in the making.
+#[derive(Clone)]
+pub struct Hasher(digest::Context);
+
+impl Default for Hasher {
+    fn default() -> Hasher {
+        Hasher(digest::Context::new(&digest::SHA256))
+    }
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all of them.
+    pub fn finish(self) -> ContentHash {
+        let mut hash = [0; ContentHash::LENGTH];
+        hash.copy_from_slice(self.0.finish().as_ref());
+        ContentHash(hash)
+    }
+}
+
+/// What comes from the thread that reads.
+enum Read1 {
+    Piece { offset: u64, bytes: Arc<Vec<u8>> },
+    End { size: u64, hash: ContentHash },
+    Failed(io::Error),
+}
+
+impl Client {
+    /// Sends a file: all that `source` gives. With a key in the offer it goes on where an earlier try broke off, as long as
+    /// the source gives the same again. `progress` hears how many bytes the daemon has.
+    ///
+    /// # Errors
+    /// A [`TransferError`]. What has come stays with the daemon for a while; an offer with the same key goes on.
+    pub async fn send_file(
+        &self,
+        offer: FileOffer<'_>,
+        source: impl Read + Send + 'static,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Sent, TransferError> {
+        let answer = self.ask(Command::File(FileCommand::Offer(offer))).await?;
+        let (handle, resumed) = offered(&answer)?;
+        if let Some(id) = answer.id() {
+            // It is there already; what it is can still be told from the source.
+            let (size, hash) = smol::unblock(move || hash_all(source)).await?;
+            return Ok(Sent { id, size, hash, resumed: size });
+        }
+        let (pieces, reading) = async_channel::bounded(WAITING);
+        let reader = smol::unblock(move || read_pieces(source, resumed, &pieces));
+        progress(resumed);
+        let done = self.put_pieces(handle, &reading, &mut progress).await;
+        reading.close();
+        reader.await;
+        let (size, hash) = done?;
+        let done = FileCommand::Done { of: FileRef::Upload(handle), size, hash };
+        let answer = self.ask(Command::File(done)).await?;
+        let id = answer.id().ok_or_else(|| TransferError::Nonsense(answer.ok.as_str().to_owned()))?;
+        Ok(Sent { id, size, hash, resumed })
+    }
+
+    /// Sends the pieces that a thread reads, and gives their size and hash.
+    async fn put_pieces(
+        &self,
+        handle: UploadHandle,
+        reading: &Receiver<Read1>,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(u64, ContentHash), TransferError> {
+        let mut under_way: VecDeque<(u64, Arc<Vec<u8>>, Pending)> = VecDeque::new();
+        let mut end = None;
+        while end.is_none() || !under_way.is_empty() {
+            if end.is_none() && under_way.len() < WINDOW {
+                match reading.recv().await {
+                    Ok(Read1::Piece { offset, bytes }) => {
+                        let pending = self.put(handle, offset, &bytes).await;
+                        under_way.push_back((offset, bytes, pending));
+                        continue;
+                    }
+                    Ok(Read1::End { size, hash }) => end = Some((size, hash)),
+                    Ok(Read1::Failed(error)) => return Err(error.into()),
+                    Err(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                }
+                continue;
+            }
+            let Some((offset, bytes, pending)) = under_way.pop_front() else { continue };
+            match pending.answer().await {
+                Ok(_) => progress(offset + bytes.len() as u64),
+                Err(error) => {
+                    let Some(next) = next_offset(&error) else { return Err(error.into()) };
+                    under_way.push_front((offset, bytes, Pending::nothing()));
+                    self.go_on_at(handle, next, &mut under_way).await?;
+                }
+            }
+        }
+        end.ok_or_else(|| TransferError::Nonsense("nothing was read".to_owned()))
+    }
+
+    /// Sends again what the daemon has lost of the pieces under way: it wants the byte at `next`.
+    async fn go_on_at(
+        &self,
+        handle: UploadHandle,
+        next: u64,
+        under_way: &mut VecDeque<(u64, Arc<Vec<u8>>, Pending)>,
+    ) -> Result<(), TransferError> {
+        let mut next = next;
+        let mut again = VecDeque::new();
+        for (offset, bytes, pending) in under_way.drain(..) {
+            // Those behind a refused one are refused as well, unless they had arrived before.
+            if let Err(error) = pending.answer_if_any().await
+                && let Some(told) = next_offset(&error)
+            {
+                next = told;
+            }
+            again.push_back((offset, bytes));
+        }
+        for (offset, bytes) in again {
+            let end = offset + bytes.len() as u64;
+            if end <= next {
+                continue;
+            }
+            if next < offset {
+                // It has lost what it had acknowledged; only the source has that.
+                return Err(TransferError::Changed);
+            }
+            let rest = usize::try_from(next - offset).unwrap_or(0);
+            let bytes = if rest == 0 { bytes } else { Arc::new(bytes[rest..].to_vec()) };
+            let pending = self.put(handle, next, &bytes).await;
+            under_way.push_back((next, bytes, pending));
+            next = end;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, handle: UploadHandle, offset: u64, bytes: &Arc<Vec<u8>>) -> Pending {
+        let command = Command::File(FileCommand::Put { handle, offset });
+        self.begin_with(command, Some(Arc::clone(bytes))).await
+    }
+
+    /// Tells the sender of a file that one takes it, and learns what it is.
+    ///
+    /// # Errors
+    /// There is no such file, or no connection.
+    pub async fn accept_file(&self, id: Cursor) -> Result<FileInfo, TransferError> {
+        let answer = self.ask(Command::File(FileCommand::Accept { id })).await?;
+        let line = answer.ok.line();
+        let info = || {
+            let Body::Ok { params: Some(params), .. } = line.body else { return None };
+            Some(FileInfo {
+                id: params.strip_prefix("ACCEPT ")?.parse().ok()?,
+                // The daemon has looked at it; whoever saves under it does not take its word.
+                name: FileName::mend(&line.tags.get("name")?),
+                size: line.tags.get("size")?.parse().ok()?,
+                hash: line.tags.get("sha256")?.parse().ok()?,
+                kind: line.tags.get("type").map(|kind| kind.into_owned()),
+                from: line.tags.get("from")?.into_owned(),
+            })
+        };
+        info().ok_or_else(|| TransferError::Nonsense(answer.ok.as_str().to_owned()))
+    }
+
+    /// Fetches a file, from the byte at `offset` on, of which those before are in `hasher`, and writes it to `sink`.
+    /// All of it is compared at the end, and then the sender is told. `progress` hears how many bytes are there.
+    ///
+    /// # Errors
+    /// A [`TransferError`]; what was written is a beginning of the file, unless it is [`TransferError::Mismatch`].
+    pub async fn fetch_file(
+        &self,
+        info: &FileInfo,
+        (offset, hasher): (u64, Hasher),
+        sink: impl Write + Send + 'static,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), TransferError> {
+        let (pieces, writing) = async_channel::bounded(WAITING);
+        let writer = smol::unblock(move || write_pieces(sink, hasher, &writing));
+        progress(offset);
+        let fetched = self.get_pieces(info, offset, &pieces, &mut progress).await;
+        pieces.close();
+        // If the disk failed, that is why the pieces did not go anywhere.
+        let found = writer.await?;
+        fetched?;
+        if found != info.hash {
+            return Err(TransferError::Mismatch { found, expected: info.hash });
+        }
+        let done =
+            FileCommand::Done { of: FileRef::Entry(Cursor::at(info.id)), size: info.size, hash: found };
+        self.ask(Command::File(done)).await?;
+        Ok(())
+    }
+
+    async fn get_pieces(
+        &self,
+        info: &FileInfo,
+        mut offset: u64,
+        pieces: &Sender<Vec<u8>>,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), TransferError> {
+        let id = Cursor::at(info.id);
+        let mut arrived = offset;
+        let mut under_way: VecDeque<Pending> = VecDeque::new();
+        while arrived < info.size {
+            while under_way.len() < WINDOW && offset < info.size {
+                let count = limits::FILE_CHUNK.min(info.size - offset);
+                let command = Command::File(FileCommand::Get { id, offset, count });
+                under_way.push_back(self.begin(command).await);
+                offset += count;
+            }
+            let Some(pending) = under_way.pop_front() else { break };
+            let answer = pending.answer().await?;
+            let piece = piece_of(answer, arrived)?;
+            arrived += piece.len() as u64;
+            if pieces.send(piece).await.is_err() {
+                // The one who writes says why.
+                return Ok(());
+            }
+            progress(arrived);
+        }
+        Ok(())
+    }
+}
+
+/// Handle and offset of an OFFER's answer.
+fn offered(answer: &Answer) -> Result<(UploadHandle, u64), TransferError> {
+    let nonsense = || TransferError::Nonsense(answer.ok.as_str().to_owned());
+    let Body::Ok { params: Some(params), .. } = answer.ok.line().body else { return Err(nonsense()) };
+    let mut words = params.strip_prefix("OFFER ").ok_or_else(nonsense)?.split(' ');
+    let handle = words.next().and_then(|word| word.parse().ok()).ok_or_else(nonsense)?;
+    let offset = words.next().and_then(|word| word.parse().ok()).ok_or_else(nonsense)?;
+    Ok((handle, offset))
+}
+
+/// Where the daemon wants an upload to go on, if that is why it refuses.
+fn next_offset(error: &RequestError) -> Option<u64> {
+    match error {
+        RequestError::Refused { code, offset, .. } if code == Code::BadOffset.word() => *offset,
+        _ => None,
+    }
+}
+
+/// The piece of an answer, which has to be the one at this place.
+fn piece_of(answer: Answer, at: u64) -> Result<Vec<u8>, TransferError> {
+    let nonsense = |answer: &Answer| TransferError::Nonsense(answer.ok.as_str().to_owned());
+    let is_right = answer.rows.first().is_some_and(
+        |row| matches!(row.line().body, Body::FileData { offset, .. } if offset.parse() == Ok(at)),
+    );
+    if !is_right {
+        return Err(nonsense(&answer));
+    }
+    let ok = answer.ok;
+    let bytes = answer.rows.into_iter().next().and_then(|row| row.bytes).filter(|bytes| !bytes.is_empty());
+    bytes.ok_or_else(|| TransferError::Nonsense(ok.as_str().to_owned()))
+}
+
+/// Reads a source in pieces, behind the first `skip` bytes, which are only hashed.
+fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Read1>) {
+    let mut hasher = Hasher::default();
+    let mut offset = 0;
+    let size = usize::try_from(limits::FILE_CHUNK).unwrap_or(0);
+    loop {
+        // Up to where is sent already, and then whole pieces.
+        let most = if offset < skip { (skip - offset).min(limits::FILE_CHUNK) } else { limits::FILE_CHUNK };
+        let most = usize::try_from(most).unwrap_or(size);
+        let mut bytes = vec![0; most];
+        let read = read_full(&mut source, &mut bytes);
+        let next = match read {
+            Err(error) => Read1::Failed(error),
+            Ok(0) if offset < skip => {
+                Read1::Failed(io::Error::other("it is shorter than the part that was sent before"))
+            }
+            Ok(0) => Read1::End { size: offset, hash: hasher.clone().finish() },
+            Ok(count) => {
+                bytes.truncate(count);
+                hasher.update(&bytes);
+                let at = offset;
+                offset += count as u64;
+                if at < skip {
+                    continue;
+                }
+                Read1::Piece { offset: at, bytes: Arc::new(bytes) }
+            }
+        };
+        let is_last = !matches!(next, Read1::Piece { .. });
+        if pieces.send_blocking(next).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Reads until the buffer is full or nothing more comes.
+fn read_full(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn hash_all(mut source: impl Read) -> io::Result<(u64, ContentHash)> {
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
+    loop {
+        match read_full(&mut source, &mut buffer)? {
+            0 => return Ok((size, hasher.finish())),
+            count => {
+                hasher.update(&buffer[..count]);
+                size += count as u64;
+            }
+        }
+    }
+}
+
+fn write_pieces(
+    mut sink: impl Write,
+    mut hasher: Hasher,
+    pieces: &Receiver<Vec<u8>>,
+) -> io::Result<ContentHash> {
+    while let Ok(piece) = pieces.recv_blocking() {
+        if let Err(error) = sink.write_all(&piece) {
+            pieces.close();
+            return Err(error);
+        }
+        hasher.update(&piece);
+    }
+    sink.flush()?;
+    Ok(hasher.finish())
+}

@@ -1,0 +1,159 @@
+//! Where the contents of files lie: `files/` in the data folder.
+//!
+//! ```text
+//! files/part/17              an upload on its way: what has come of it
+//! files/content/ab/cdef…     a content, under the SHA-256 of itself
+//! files/gone/…               on its way out
+//! ```
+//!
+//! No name that anybody has given to a file is part of a path.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use snug_protocol::ContentHash;
+
+use crate::platform;
+
+/// The folder with all of it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+    /// Whether what is put into place survives the loss of power.
+    syncs: bool,
+}
+
+impl Store {
+    /// Opens the store in a data folder, and makes what is not there.
+    pub(crate) fn open(data: &Path, syncs: bool) -> io::Result<Store> {
+        let folder = data.join("files");
+        for part in ["", "part", "content", "gone"] {
+            platform::make_folder(&folder.join(part))?;
+        }
+        Ok(Store { folder, syncs })
+    }
+
+    fn part(&self, handle: u64) -> PathBuf {
+        self.folder.join("part").join(handle.to_string())
+    }
+
+    /// Where a content lies, if it is there.
+    pub(crate) fn content(&self, hash: ContentHash) -> PathBuf {
+        let hash = hash.to_string();
+        self.folder.join("content").join(&hash[..2]).join(&hash[2..])
+    }
+
+    /// Opens what has come of an upload, or begins it.
+    pub(crate) fn open_part(&self, handle: u64) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.part(handle))
+    }
+
+    /// Forgets an upload. Whoever has it open goes on with what nobody sees.
+    pub(crate) fn discard_part(&self, handle: u64) {
+        warn_unless_missing(fs::remove_file(self.part(handle)), "an upload");
+    }
+
+    /// Makes an upload a content as well; whoever comes later finds it whole. The part stays until it is discarded.
+    pub(crate) fn keep(&self, handle: u64, part: &File, hash: ContentHash) -> io::Result<()> {
+        let content = self.content(hash);
+        if content.exists() {
+            return Ok(());
+        }
+        let folder = content.parent().unwrap_or(&self.folder);
+        platform::make_folder(folder)?;
+        if self.syncs {
+            part.sync_data()?;
+        }
+        match fs::hard_link(self.part(handle), &content) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // A file system without links: then the part is moved.
+            Err(_) => fs::rename(self.part(handle), &content)?,
+        }
+        if self.syncs {
+            File::open(folder)?.sync_all()?;
+            File::open(self.folder.join("content"))?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Opens a content to read from.
+    pub(crate) fn open_content(&self, hash: ContentHash) -> io::Result<File> {
+        File::open(self.content(hash))
+    }
+
+    /// Takes a content out of its place, at once. [`Store::empty`] gives its room back.
+    pub(crate) fn discard_content(&self, hash: ContentHash) {
+        let gone = self.folder.join("gone").join(hash.to_string());
+        warn_unless_missing(fs::rename(self.content(hash), gone), "a content");
+    }
+
+    /// Gives the room back of what was discarded.
+    pub(crate) fn empty(&self) {
+        for name in names(&self.folder.join("gone")) {
+            warn_unless_missing(fs::remove_file(self.folder.join("gone").join(name)), "a discarded content");
+        }
+    }
+
+    /// Takes away what nothing refers to: contents and uploads of a moment that was lost with the process.
+    pub(crate) fn sweep(&self, is_kept: impl Fn(ContentHash) -> bool, is_under_way: impl Fn(u64) -> bool) {
+        let contents = self.folder.join("content");
+        for first in names(&contents) {
+            for rest in names(&contents.join(&first)) {
+                let hash = format!("{}{}", first.to_string_lossy(), rest.to_string_lossy()).parse();
+                if hash.is_ok_and(|hash| !is_kept(hash)) {
+                    warn_unless_missing(fs::remove_file(contents.join(&first).join(rest)), "a content");
+                }
+            }
+        }
+        for name in names(&self.folder.join("part")) {
+            let handle = name.to_string_lossy().parse();
+            if handle.is_ok_and(|handle| !is_under_way(handle)) {
+                warn_unless_missing(fs::remove_file(self.folder.join("part").join(name)), "an upload");
+            }
+        }
+        self.empty();
+    }
+
+    /// Bytes that are free where it lies, if the system says so.
+    pub(crate) fn free(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.folder).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// The names in a folder; none if it cannot be read.
+fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+        .filter(|name| name != OsStr::new("."))
+        .collect()
+}
+
+fn warn_unless_missing(done: io::Result<()>, what: &str) {
+    if let Err(error) = done.as_ref()
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("{what} cannot be taken out of the store: {error}");
+    }
+}
+
+/// Reads a file from its beginning and gives each piece.
+pub(crate) fn read_all(file: &File, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut count = 0;
+    let mut reader = file;
+    io::Seek::seek(&mut reader, io::SeekFrom::Start(0))?;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(count),
+            read => {
+                each(&buffer[..read]);
+                count += read as u64;
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Files: who may send what and how much, and who has taken it.
+
+use std::borrow::Cow;
+
+use rusqlite::{OptionalExtension, params};
+use snug_protocol::{Code, ContentHash, EntryKind, FileState, Role, Timestamp};
+
+use super::{authority, refuse};
+use crate::keep::Keep;
+use crate::log::files::{HashColumn, UPLOAD, stored_file, upload_of, visible_file};
+use crate::log::transaction::Transaction;
+use crate::log::{
+    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewUpload, Outcome, Quotas, Refusal,
+    StoredUpload, audit,
+};
+
+/// Uploads that one identity may have on their way.
+const UPLOADS: u64 = 100;
+
+/// Files and uploads that go at once when their time is over.
+const EXPIRED_AT_ONCE: u64 = 100;
+
+/// The same, whether it is not kept, was never there, or is not for who asks.
+pub(crate) const NO_SUCH_FILE: &str =
+    "there is no such file that is kept and that you may fetch; FILE LIST shows them";
+
+/// What a file is taken to be whose sender does not say it.
+const ANY_TYPE: &str = "application/octet-stream";
+
+pub(super) fn decide(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &mut Ends,
+    author: &Author,
+    act: &FileAct,
+) -> rusqlite::Result<Outcome> {
+    match act {
+        FileAct::Offer(new) => offer(tx, meta, author, new),
+        FileAct::Cancel { handle } => cancel(tx, author, *handle),
+        FileAct::Say { entry, state, arrived } => say(tx, meta, author, *entry, *state, *arrived),
+        FileAct::Expire { keep, abandoned } => expire(tx, meta, ends, *keep, *abandoned),
+        FileAct::Swept(hashes) => {
+            for hash in hashes {
+                tx.prepare_cached("DELETE FROM unstored WHERE hash = ?1")?.execute([HashColumn(*hash)])?;
+            }
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) -> rusqlite::Result<Outcome> {
+    if let Some(key) = &new.key
+        && let Some(earlier) = by_key(tx, author, key)?
+    {
+        let is_same = earlier.to == new.to
+            && earlier.name == new.name
+            && earlier.size == new.size
+            && earlier.hash == new.hash;
+        if !is_same {
+            return refuse(Code::KeyReused, "this key was used for another file; take a new one");
+        }
+        tx.prepare_cached("UPDATE upload SET time = ?2 WHERE handle = ?1")?
+            .execute(params![earlier.handle, meta.time.millis()])?;
+        return Ok(Outcome::Upload(Box::new(earlier)));
+    }
+    let room = match new.to {
+        Conversation::Room(room) => Some(room),
+        Conversation::With(_) => None,
+    };
+    if let Some(room) = room {
+        let is_there: bool = tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1)")?
+            .query_row([room], |row| row.get(0))?;
+        if !is_there {
+            return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
+        }
+    }
+    if let Some(refusal) = authority::silence(tx, meta, room, author, EntryKind::File)? {
+        return Ok(Outcome::Refused(refusal));
+    }
+    let count: u64 = tx
+        .prepare_cached("SELECT count(*) FROM upload WHERE author = ?1 AND entry IS NULL")?
+        .query_row([author.number], |row| row.get(0))?;
+    if count >= UPLOADS {
+        return refuse(
+            Code::TooMany,
+            "you have 100 uploads on their way; go on with one (FILE LIST), or give it up",
+        );
+    }
+    let most = match allowance(tx, author, room, new.kind.as_deref(), &new.quotas, 0)? {
+        Ok(most) => most,
+        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+    };
+    if let Some(size) = new.size
+        && let Some(refusal) = most.refuses(size)
+    {
+        return Ok(Outcome::Refused(refusal));
+    }
+    let peer = match new.to {
+        Conversation::Room(_) => None,
+        Conversation::With(peer) => Some(peer),
+    };
+    let upload = tx
+        .prepare_cached(&format!(
+            "INSERT INTO upload (author, room, peer, peer_nick, name, size, hash, kind, most, key, time)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING {UPLOAD}"
+        ))?
+        .query_row(
+            params![
+                author.number,
+                room,
+                peer,
+                new.peer_nick,
+                new.name,
+                new.size,
+                new.hash.map(HashColumn),
+                new.kind,
+                most.bytes,
+                new.key,
+                meta.time.millis()
+            ],
+            upload_of,
+        )?;
+    Ok(Outcome::Upload(Box::new(upload)))
+}
+
+fn by_key(tx: &Transaction<'_>, author: &Author, key: &str) -> rusqlite::Result<Option<StoredUpload>> {
+    tx.prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE author = ?1 AND key = ?2"))?
+        .query_row(params![author.number, key], upload_of)
+        .optional()
+}
+
+/// How many bytes a file may have, and why not more.
+struct Allowance {
+    bytes: u64,
+    because: Cow<'static, str>,
+}
+
+impl Allowance {
+    fn refuses(&self, size: u64) -> Option<Refusal> {
+        let text = || format!("the file has {size} bytes, and {} are left: {}", self.bytes, self.because);
+        (size > self.bytes).then(|| Refusal::new(Code::OverQuota, text()))
+    }
+}
+
+/// How many bytes of a file somebody may send to a room, or to a person. `but` is an upload that does not count.
+fn allowance(
+    tx: &Transaction<'_>,
+    author: &Author,
+    room: Option<u64>,
+    kind: Option<&str>,
+    quotas: &Quotas,
+    but: u64,
+) -> rusqlite::Result<Result<Allowance, Refusal>> {
+    let sum = |sql: &str, of: u64| -> rusqlite::Result<u64> {
+        tx.prepare_cached(sql)?.query_row([of], |row| row.get(0))
+    };
+    // What is on its way counts as what it says it will be.
+    let own = sum("SELECT coalesce(sum(size), 0) FROM file WHERE author = ?1", author.number)?
+        + tx.prepare_cached(
+            "SELECT coalesce(sum(size), 0) FROM upload WHERE author = ?1 AND entry IS NULL AND handle != ?2",
+        )?
+        .query_row([author.number, but], |row| row.get::<_, u64>(0))?;
+    let all: u64 =
+        tx.prepare_cached("SELECT coalesce(sum(size), 0) FROM file")?.query_row([], |row| row.get(0))?;
+    let all =
+        all + sum("SELECT coalesce(sum(size), 0) FROM upload WHERE entry IS NULL AND handle != ?1", but)?;
+    let is_guest = authority::server_role(tx, author)? <= Role::Guest;
+    let own_quota = if is_guest { quotas.guest } else { quotas.account };
+    let mut allowances = vec![
+        Allowance { bytes: quotas.file, because: "so large may one file be here".into() },
+        Allowance {
+            bytes: own_quota.saturating_sub(own),
+            because: format!("one may have {own_quota} bytes of files here, and you have {own}").into(),
+        },
+        Allowance {
+            bytes: quotas.total.saturating_sub(all),
+            because: "the daemon keeps no more files; its operator can change that".into(),
+        },
+    ];
+    if let Some(room) = room {
+        let used = sum("SELECT coalesce(sum(size), 0) FROM file WHERE conversation = ?1", room)?;
+        allowances.push(Allowance {
+            bytes: quotas.room.saturating_sub(used),
+            because: format!("a room may have {} bytes of files, and this one has {used}", quotas.room)
+                .into(),
+        });
+        let (size, types): (Option<u64>, Option<String>) = tx
+            .prepare_cached("SELECT file_size, file_types FROM room WHERE number = ?1")?
+            .query_row([room], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match size {
+            Some(0) => {
+                return Ok(Err(Refusal::new(
+                    Code::Denied,
+                    "this room takes no files; SET shows its settings",
+                )));
+            }
+            Some(bytes) => {
+                allowances.push(Allowance { bytes, because: "so large may a file be in this room".into() })
+            }
+            None => {}
+        }
+        let kind = kind.unwrap_or(ANY_TYPE);
+        if let Some(types) = types.filter(|types| !is_among(kind, types)) {
+            let text = format!("this room takes files of these types: {types}; this one is {kind}");
+            return Ok(Err(Refusal::new(Code::Denied, text)));
+        }
+    }
+    let least = allowances.into_iter().min_by_key(|allowance| allowance.bytes);
+    Ok(least.ok_or_else(|| Refusal::new(Code::OverQuota, "no file may be sent")))
+}
+
+/// Whether a media type is in a comma list, which may have `image/*`.
+fn is_among(kind: &str, types: &str) -> bool {
+    types.split(',').any(|pattern| match pattern.strip_suffix("/*") {
+        Some(family) => kind.split_once('/').is_some_and(|(of, _)| of.eq_ignore_ascii_case(family)),
+        None => kind.eq_ignore_ascii_case(pattern),
+    })
+}
+
+/// What hinders an upload from becoming an entry; `None` if nothing does.
+pub(super) fn check_finished(
+    tx: &Transaction<'_>,
+    author: &Author,
+    conversation: Conversation,
+    finished: &Finished,
+) -> rusqlite::Result<Option<Outcome>> {
+    let Some(upload) = open_upload(tx, author, finished.handle)? else {
+        return Ok(Some(refuse(
+            Code::NoSuchFile,
+            "there is no such upload of yours; FILE OFFER begins one",
+        )?));
+    };
+    if let Some(id) = upload.entry {
+        let time: Option<i64> = tx
+            .prepare_cached("SELECT time FROM entry WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let time = Timestamp::from_millis(time.unwrap_or_default());
+        return Ok(Some(Outcome::Duplicate { id, time }));
+    }
+    let room = match conversation {
+        Conversation::Room(room) => Some(room),
+        Conversation::With(_) => None,
+    };
+    Ok(match allowance(tx, author, room, upload.kind.as_deref(), &finished.quotas, finished.handle)? {
+        Ok(most) => most.refuses(finished.size).map(Outcome::Refused),
+        Err(refusal) => Some(Outcome::Refused(refusal)),
+    })
+}
+
+fn open_upload(tx: &Transaction<'_>, author: &Author, handle: u64) -> rusqlite::Result<Option<StoredUpload>> {
+    tx.prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE handle = ?1 AND author = ?2"))?
+        .query_row([handle, author.number], upload_of)
+        .optional()
+}
+
+/// Notes that an entry offers what an upload brought.
+pub(super) fn enter(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &mut Ends,
+    author: &Author,
+    (entry, conversation): (u64, u64),
+    finished: &Finished,
+) -> rusqlite::Result<()> {
+    let Finished { handle, size, hash, .. } = finished;
+    tx.prepare_cached(
+        "INSERT INTO file (entry, author, conversation, hash, size, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        entry,
+        author.number,
+        conversation,
+        HashColumn(*hash),
+        size,
+        meta.time.millis()
+    ])?;
+    tx.prepare_cached("UPDATE upload SET entry = ?2, time = ?3 WHERE handle = ?1")?.execute(params![
+        handle,
+        entry,
+        meta.time.millis()
+    ])?;
+    let whom = stored_file(tx, entry)?.and_then(|file| file.room.or(file.peer.map(|(_, nick)| nick)));
+    let detail = format!("entry {entry}, {size} bytes, sha256 {hash}");
+    audit::record(tx, meta.time, ends, author, &AuditNote::new("file", &whom.unwrap_or_default(), detail))?;
+    Ok(())
+}
+
+fn cancel(tx: &Transaction<'_>, author: &Author, handle: u64) -> rusqlite::Result<Outcome> {
+    match open_upload(tx, author, handle)? {
+        Some(StoredUpload { entry: None, .. }) => {
+            tx.prepare_cached("DELETE FROM upload WHERE handle = ?1")?.execute([handle])?;
+            Ok(Outcome::Done)
+        }
+        Some(StoredUpload { entry: Some(entry), .. }) => refuse(
+            Code::TooLate,
+            &format!("the upload is complete, as entry {entry}; FILE CANCEL {entry} takes it back"),
+        ),
+        None => refuse(Code::NoSuchFile, "there is no such upload of yours; FILE LIST shows them"),
+    }
+}
+
+fn say(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    author: &Author,
+    entry: u64,
+    state: FileState,
+    arrived: Option<(u64, ContentHash)>,
+) -> rusqlite::Result<Outcome> {
+    let Some(file) = visible_file(tx, author.number, entry)? else {
+        return refuse(Code::NoSuchFile, NO_SUCH_FILE);
+    };
+    if arrived.is_some_and(|arrived| arrived != (file.size, file.hash)) {
+        let text = format!("it has {} bytes, and the sha256 {}; fetch it again", file.size, file.hash);
+        return refuse(Code::HashMismatch, &text);
+    }
+    let earlier: Option<String> = tx
+        .prepare_cached("SELECT state FROM taken WHERE entry = ?1 AND identity = ?2")?
+        .query_row([entry, author.number], |row| row.get(0))
+        .optional()?;
+    let earlier = earlier.and_then(|word| FileState::of_word(&word));
+    // What has arrived stays so; and one's own files one need not tell oneself of.
+    let is_new = file.author != author.number && earlier != Some(state) && earlier != Some(FileState::Done);
+    if is_new {
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO taken (entry, identity, state, time) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![entry, author.number, state.word(), meta.time.millis()])?;
+    }
+    Ok(Outcome::Said { file: Box::new(file), is_new })
+}
+
+fn expire(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &mut Ends,
+    keep: Keep,
+    abandoned: Timestamp,
+) -> rusqlite::Result<Outcome> {
+    let gone = match keep {
+        Keep::Forever => 0,
+        Keep::Age(_) => {
+            let oldest = keep.oldest(meta.time).unwrap_or_default();
+            tx.prepare_cached(
+                "DELETE FROM file WHERE entry IN (SELECT entry FROM file WHERE time < ?1 ORDER BY entry LIMIT ?2)",
+            )?
+            .execute(params![oldest.millis(), EXPIRED_AT_ONCE])?
+        }
+        Keep::Newest(count) => tx
+            .prepare_cached(
+                "DELETE FROM file WHERE entry IN
+                     (SELECT entry FROM file ORDER BY entry DESC LIMIT ?2 OFFSET ?1)",
+            )?
+            .execute(params![count, EXPIRED_AT_ONCE])?,
+    };
+    if gone > 0 {
+        let note = AuditNote::new("expire", "", format!("{gone} files, kept {keep}"));
+        audit::record(tx, meta.time, ends, &Author::default(), &note)?;
+    }
+    let handles: Vec<u64> = tx
+        .prepare_cached(
+            "DELETE FROM upload WHERE handle IN (SELECT handle FROM upload WHERE time < ?1 LIMIT ?2) RETURNING handle",
+        )?
+        .query_map(params![abandoned.millis(), EXPIRED_AT_ONCE], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Outcome::Expired { uploads: handles })
+}

@@ -1,0 +1,328 @@
+//! What the log knows of files: uploads on their way, what was offered, and who has taken it. Their contents are not in it.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql};
+use snug_protocol::{ContentHash, FileState, Timestamp};
+
+use super::view::{Row, View};
+use super::{Access, Conversation};
+use crate::keep::Keep;
+
+/// Something about files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FileAct {
+    /// An upload is to begin, or one of the same key to go on.
+    Offer(NewUpload),
+    /// An upload is given up.
+    Cancel { handle: u64 },
+    /// The author says something about a file; of one that has arrived, what it is.
+    Say { entry: u64, state: FileState, arrived: Option<(u64, ContentHash)> },
+    /// Files that are kept no longer are to go, and uploads that nobody went on with since a moment.
+    Expire { keep: Keep, abandoned: Timestamp },
+    /// These contents are gone from the store, if nothing refers to them.
+    Swept(Vec<ContentHash>),
+}
+
+/// An upload that is to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewUpload {
+    pub(crate) to: Conversation,
+    /// The nick that it is addressed to; empty in a room.
+    pub(crate) peer_nick: String,
+    pub(crate) name: String,
+    pub(crate) size: Option<u64>,
+    pub(crate) hash: Option<ContentHash>,
+    pub(crate) kind: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) quotas: Quotas,
+}
+
+/// An upload of which everything is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finished {
+    pub(crate) handle: u64,
+    pub(crate) size: u64,
+    pub(crate) hash: ContentHash,
+    pub(crate) quotas: Quotas,
+}
+
+/// How many bytes of files there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quotas {
+    /// In one file.
+    pub(crate) file: u64,
+    /// Of one account or user of the machine; of one guest.
+    pub(crate) account: u64,
+    pub(crate) guest: u64,
+    /// In one room.
+    pub(crate) room: u64,
+    /// In all.
+    pub(crate) total: u64,
+}
+
+/// An upload as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredUpload {
+    pub(crate) handle: u64,
+    pub(crate) author: u64,
+    pub(crate) to: Conversation,
+    pub(crate) peer_nick: String,
+    pub(crate) name: String,
+    pub(crate) size: Option<u64>,
+    pub(crate) hash: Option<ContentHash>,
+    pub(crate) kind: Option<String>,
+    pub(crate) key: Option<String>,
+    /// The most bytes that it may have.
+    pub(crate) most: u64,
+    /// Its entry, when it is complete.
+    pub(crate) entry: Option<u64>,
+}
+
+/// A file that was offered and is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredFile {
+    pub(crate) entry: u64,
+    pub(crate) author: u64,
+    pub(crate) conversation: u64,
+    /// The name of its room, if it is in one.
+    pub(crate) room: Option<String>,
+    /// The other one of a pair: number, and nick at that time.
+    pub(crate) peer: Option<(u64, String)>,
+    pub(crate) size: u64,
+    pub(crate) hash: ContentHash,
+    /// Its entry's text, tags and author's nick.
+    pub(crate) name: String,
+    pub(crate) tags: String,
+    pub(crate) from: String,
+}
+
+/// What was said about a file, for a row of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// How many have, for the sender.
+    pub(crate) counts: [u64; 3],
+    /// What the reader has said, if it is not his.
+    pub(crate) own: Option<FileState>,
+}
+
+/// A page of files, the newest first, and whether there are more.
+pub(crate) struct Listed {
+    pub(crate) rows: Vec<(Row, Taken)>,
+    pub(crate) more: bool,
+}
+
+pub(super) const UPLOAD: &str =
+    "handle, author, room, peer, peer_nick, name, size, hash, kind, most, entry, key";
+
+pub(super) fn upload_of(row: &SqlRow<'_>) -> rusqlite::Result<StoredUpload> {
+    let (room, peer): (Option<u64>, Option<u64>) = (row.get(2)?, row.get(3)?);
+    Ok(StoredUpload {
+        handle: row.get(0)?,
+        author: row.get(1)?,
+        to: room.map_or(Conversation::With(peer.unwrap_or_default()), Conversation::Room),
+        peer_nick: row.get(4)?,
+        name: row.get(5)?,
+        size: row.get(6)?,
+        hash: row.get::<_, Option<HashColumn>>(7)?.map(|column| column.0),
+        kind: row.get(8)?,
+        most: row.get(9)?,
+        entry: row.get(10)?,
+        key: row.get(11)?,
+    })
+}
+
+/// A file that is kept, whoever may see it.
+pub(super) fn stored_file(database: &Connection, entry: u64) -> rusqlite::Result<Option<StoredFile>> {
+    database
+        .prepare_cached(
+            "SELECT file.entry, file.author, file.conversation, room.name, entry.peer, entry.peer_nick, file.size, file.hash,
+                 entry.text, entry.tags, entry.nick
+             FROM file JOIN entry ON entry.id = file.entry LEFT JOIN room ON room.number = file.conversation
+             WHERE file.entry = ?1",
+        )?
+        .query_row([entry], |row| {
+            let peer: Option<u64> = row.get(4)?;
+            let nick: Option<String> = row.get(5)?;
+            Ok(StoredFile {
+                entry: row.get(0)?,
+                author: row.get(1)?,
+                conversation: row.get(2)?,
+                room: row.get(3)?,
+                peer: peer.map(|peer| (peer, nick.unwrap_or_default())),
+                size: row.get(6)?,
+                hash: row.get::<_, HashColumn>(7)?.0,
+                name: row.get::<_, Option<String>>(8)?.unwrap_or_default(),
+                tags: row.get(9)?,
+                from: row.get(10)?,
+            })
+        })
+        .optional()
+}
+
+/// A file that is kept and that somebody may fetch.
+pub(super) fn visible_file(
+    database: &Connection,
+    me: u64,
+    entry: u64,
+) -> rusqlite::Result<Option<StoredFile>> {
+    let Some(file) = stored_file(database, entry)? else { return Ok(None) };
+    Ok(Access::of(database, me, file.conversation)?.covers(entry).then_some(file))
+}
+
+impl View<'_> {
+    /// A file that is kept and that `me` may fetch. What somebody may not see is not there.
+    pub(crate) fn file(&self, me: u64, entry: u64) -> rusqlite::Result<Option<StoredFile>> {
+        visible_file(self.database(), me, entry)
+    }
+
+    /// An upload of somebody's.
+    pub(crate) fn upload(&self, author: u64, handle: u64) -> rusqlite::Result<Option<StoredUpload>> {
+        self.database()
+            .prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE handle = ?1 AND author = ?2"))?
+            .query_row([handle, author], upload_of)
+            .optional()
+    }
+
+    /// The uploads of somebody's that are on their way, with the name of the room that they are for.
+    pub(crate) fn uploads(&self, author: u64) -> rusqlite::Result<Vec<(StoredUpload, Option<String>)>> {
+        let mut statement = self.database().prepare_cached(&format!(
+            "SELECT {UPLOAD}, (SELECT room.name FROM room WHERE room.number = upload.room) FROM upload
+             WHERE author = ?1 AND entry IS NULL ORDER BY handle"
+        ))?;
+        let uploads = statement.query_map([author], |row| Ok((upload_of(row)?, row.get(12)?)))?;
+        uploads.collect()
+    }
+
+    /// The newest files that are kept and that `me` may fetch, before an entry: of one conversation or of all of these.
+    pub(crate) fn files(
+        &self,
+        me: u64,
+        conversations: &[(u64, std::sync::Arc<str>)],
+        before: u64,
+        limit: u64,
+    ) -> rusqlite::Result<Listed> {
+        let mut ids: Vec<(u64, &std::sync::Arc<str>)> = Vec::new();
+        for (conversation, name) in conversations {
+            let access = Access::of(self.database(), me, *conversation)?;
+            let mut statement = self.database().prepare_cached(
+                "SELECT entry FROM file WHERE conversation = ?1 AND entry < ?2 ORDER BY entry DESC",
+            )?;
+            let mut rows = statement.query([*conversation, before])?;
+            let mut found = 0;
+            while found <= limit
+                && let Some(row) = rows.next()?
+            {
+                let id = row.get(0)?;
+                if access.covers(id) {
+                    found += 1;
+                    ids.push((id, name));
+                }
+            }
+        }
+        ids.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        let more = ids.len() as u64 > limit;
+        ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let mut rows = Vec::with_capacity(ids.len());
+        for (id, name) in ids {
+            let Some(row) = self.row(me, id, name)? else { continue };
+            rows.push((row, self.taken(me, id)?));
+        }
+        Ok(Listed { rows, more })
+    }
+
+    /// The conversations in which there are files: number, and name if it is a room.
+    pub(crate) fn places_with_files(&self) -> rusqlite::Result<Vec<(u64, Option<String>)>> {
+        let mut statement = self.database().prepare_cached(
+            "SELECT DISTINCT file.conversation, room.name FROM file LEFT JOIN room ON room.number = file.conversation",
+        )?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    }
+
+    fn taken(&self, me: u64, entry: u64) -> rusqlite::Result<Taken> {
+        let mut taken = Taken::default();
+        let author: u64 = self
+            .database()
+            .prepare_cached("SELECT author FROM file WHERE entry = ?1")?
+            .query_row([entry], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default();
+        let mut statement =
+            self.database().prepare_cached("SELECT identity, state FROM taken WHERE entry = ?1")?;
+        let mut rows = statement.query([entry])?;
+        while let Some(row) = rows.next()? {
+            let (identity, state): (u64, String) = (row.get(0)?, row.get(1)?);
+            let Some(state) = FileState::of_word(&state) else { continue };
+            if author == me {
+                taken.counts[state as usize] += 1;
+            } else if identity == me {
+                taken.own = Some(state);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Who has said what about a file, in that order: nick, state, time.
+    pub(crate) fn takers(&self, entry: u64) -> rusqlite::Result<Vec<(String, FileState, Timestamp)>> {
+        let mut statement = self.database().prepare_cached(
+            "SELECT identity.nick, taken.state, taken.time FROM taken JOIN identity ON identity.number = taken.identity
+             WHERE taken.entry = ?1 ORDER BY taken.time, identity.number",
+        )?;
+        let rows = statement.query_map([entry], |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?, Timestamp::from_millis(row.get(2)?)))
+        })?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let known = |(nick, state, time): (_, String, _)| Some((nick, FileState::of_word(&state)?, time));
+        Ok(rows.into_iter().filter_map(known).collect())
+    }
+
+    /// Contents that nothing refers to any more, at most so many.
+    pub(crate) fn unstored(&self, most: u64) -> rusqlite::Result<Vec<ContentHash>> {
+        let mut statement = self.database().prepare_cached("SELECT hash FROM unstored LIMIT ?1")?;
+        statement.query_map([most], |row| Ok(row.get::<_, HashColumn>(0)?.0))?.collect()
+    }
+
+    /// Whether a file that is kept has this content.
+    pub(crate) fn has_content(&self, hash: ContentHash) -> rusqlite::Result<bool> {
+        self.database()
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM file WHERE hash = ?1)")?
+            .query_row([HashColumn(hash)], |row| row.get(0))
+    }
+
+    /// The uploads that are not complete.
+    pub(crate) fn open_uploads(&self) -> rusqlite::Result<Vec<u64>> {
+        let mut statement = self.database().prepare("SELECT handle FROM upload WHERE entry IS NULL")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
+    /// How many files are kept, and their bytes.
+    pub(crate) fn file_totals(&self) -> rusqlite::Result<(u64, u64)> {
+        self.database()
+            .prepare_cached("SELECT count(*), coalesce(sum(size), 0) FROM file")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Every content that is kept: hash, size and one of its entries.
+    pub(crate) fn contents(&self) -> rusqlite::Result<Vec<(ContentHash, u64, u64)>> {
+        let mut statement =
+            self.database().prepare("SELECT hash, size, min(entry) FROM file GROUP BY hash")?;
+        statement
+            .query_map([], |row| Ok((row.get::<_, HashColumn>(0)?.0, row.get(1)?, row.get(2)?)))?
+            .collect()
+    }
+}
+
+/// A hash as a column.
+pub(super) struct HashColumn(pub(super) ContentHash);
+
+impl ToSql for HashColumn {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.0.0)))
+    }
+}
+
+impl FromSql for HashColumn {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<HashColumn> {
+        let bytes = value.as_blob()?;
+        bytes.try_into().map(|hash| HashColumn(ContentHash(hash))).map_err(|_| FromSqlError::InvalidType)
+    }
+}
