@@ -9,6 +9,7 @@ mod crowd;
 mod daemon;
 mod documents;
 mod durable;
+mod files;
 mod guide;
 mod history;
 mod sealed;
