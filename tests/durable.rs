@@ -223,7 +223,7 @@ fn a_log_that_is_damaged_is_refused_with_its_name_and_what_helps() {
     };
     let (code, said) = check();
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("300 entries, 1 to 300; all is well"), "{said}");
+    assert!(said.contains("300 entries, 1 to 300, 0 files; all is well"), "{said}");
 
     fs::write(&log, &whole[..whole.len() / 2]).expect("a file");
     let (code, said) = start();

@@ -12,7 +12,7 @@ use ring::digest;
 use snug_client::{Client, Hasher, Name, Options};
 use snug_protocol::{ContentHash, FileName, FileOffer, RoomName, Target};
 
-use crate::harness::{Daemon, Raw};
+use crate::harness::{Daemon, Raw, program};
 
 /// The disks of machines that run tests may be nearly full.
 const SETTINGS: &str = "[files]\nreserve = \"0\"\n[limits]\nrate = 0\n";
@@ -143,6 +143,35 @@ fn a_file_waits_for_who_is_away_and_bad_names_are_mended_or_refused() {
     assert!(failed(&missing, 2).contains("nowhere.txt"));
     let nobody = snug(&daemon, "alice", folder.path(), &["file", "send", "nobody", "turn_fdp.exe"]);
     failed(&nobody, 3);
+    daemon.stop();
+}
+
+#[test]
+fn check_data_reads_every_content() {
+    let daemon = Daemon::with(SETTINGS);
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("a.txt"), b"abc").expect("a file");
+    let id = ok(&snug(&daemon, "alice", folder.path(), &["file", "send", "#lobby", "a.txt"]));
+    let check = |daemon: &Daemon| {
+        let mut snugd = program("snugd", daemon.folder());
+        snugd.arg("--config").arg(daemon.folder().join("config.toml")).arg("check-data");
+        snugd.output().expect("snugd runs")
+    };
+    let well = String::from_utf8_lossy(&check(&daemon).stdout).into_owned();
+    assert!(well.contains("1 files; all is well"), "{well}");
+    let sum = hash(b"abc");
+    fs::write(daemon.folder().join("data/files/content").join(&sum[..2]).join(&sum[2..]), b"abd")
+        .expect("a file");
+    let found = check(&daemon);
+    let said = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(
+        !found.status.success() && said.contains(&format!("the file of entry {} is not", id.trim())),
+        "{said}"
+    );
+    // Whoever fetches it is told, and has nothing under its name.
+    let fetched = snug(&daemon, "bob", folder.path(), &["file", "get", id.trim(), "-o", "b.txt"]);
+    assert!(failed(&fetched, 1).contains("hash-mismatch"));
+    assert!(!folder.path().join("b.txt").exists());
     daemon.stop();
 }
 

@@ -31,6 +31,8 @@ impl Nc {
     }
 
     fn play(&mut self, line: &str) {
+        // An empty line has no blank behind its sign.
+        let line = if matches!(line, ">" | "<") { &format!("{line} ") } else { line };
         if let Some(said) = line.strip_prefix("> ") {
             writeln!(self.stdin, "{said}").expect("nc reads");
         } else if let Some(pattern) = line.strip_prefix("< ") {

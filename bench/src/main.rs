@@ -7,6 +7,7 @@
 mod crowd;
 mod fan;
 mod figures;
+mod file;
 mod floor;
 mod growth;
 mod idle;
@@ -57,6 +58,8 @@ enum Scenario {
     Connect(idle::Idle),
     /// Many senders, each with some messages under way: messages per second, per commit, CPU of one
     Load(load::Load),
+    /// A file up and down, with messages meanwhile; then many at a time: rates, CPU, memory
+    File(file::File),
     /// Many rooms of all sizes, people who come and go
     Mixed(mixed::Mixed),
     /// Writes a log for history, search, startup and growth into the folder that --data names
@@ -108,6 +111,7 @@ fn run() -> anyhow::Result<()> {
         Scenario::Idle(idle) => vec![idle.run(options, "idle", 10_000)?],
         Scenario::Connect(connect) => vec![connect.run(options, "connect", 3_000)?],
         Scenario::Load(load) => vec![load.run(options)?],
+        Scenario::File(file) => vec![file.run(options)?],
         Scenario::Mixed(mixed) => vec![mixed.run(options)?],
         Scenario::Fill(fill) => vec![fill.run(options)?],
         Scenario::History(history) => vec![history.run(options)?],

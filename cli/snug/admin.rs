@@ -54,7 +54,8 @@ enum Sub {
     /// Write a copy of the log to a new file, while the daemon goes on
     ///
     /// To restore it, stop the daemon and put the copy in the place of log.db in its data folder, without log.db-wal,
-    /// log.db-shm and search.db. The folder's identity.key is not in it: keep a copy of that as well, once.
+    /// log.db-shm and search.db. The folder's identity.key is not in it: keep a copy of that as well, once. Neither are
+    /// files that people have sent: copy files/content after it, which may be done while the daemon runs.
     Backup {
         /// The new file, on the daemon's machine
         #[arg(value_name = "FILE")]
@@ -407,14 +408,15 @@ impl Log {
     ) -> Result<(), Failure> {
         // Events are taken from the connection at once, however long it takes to print what was before.
         let (waiting, coming) = async_channel::unbounded();
-        smol::spawn(async move {
-            while let Ok(event) = events.recv().await {
-                if waiting.send(event).await.is_err() {
-                    return;
+        place::TASKS
+            .spawn(async move {
+                while let Ok(event) = events.recv().await {
+                    if waiting.send(event).await.is_err() {
+                        return;
+                    }
                 }
-            }
-        })
-        .detach();
+            })
+            .detach();
         // What comes from here on is an event; a row may be in both, and is printed once.
         client.ask(self.command(AuditPage::Follow, None)).await?;
         let mut last = self.past(client, common).await?;

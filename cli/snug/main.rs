@@ -128,7 +128,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return misuse(&error),
     };
-    let done = smol::block_on(async {
+    let done = smol::block_on(place::TASKS.run(async {
         let done = match command {
             Sub::Send(send) => send.run(&common).await,
             Sub::File(file) => file.run(&common).await,
@@ -158,7 +158,7 @@ fn main() -> ExitCode {
         };
         place::say_goodbye().await;
         done
-    });
+    }));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(common.json),

@@ -36,8 +36,7 @@ fn checked(lines: &[u8]) -> Result<Vec<u8>, Failure> {
         line.is_some_and(|line| line.tags.has("bytes"))
     };
     if lines.split(|&byte| byte == b'\n').any(announces) {
-        let text =
-            "bytes behind a line do not go through snug pipe; nc and `snug profile --avatar` send them";
+        let text = "bytes behind a line do not go through snug pipe; nc, `snug file` and `snug profile --avatar` send them";
         return Err(Failure::new(Exit::Usage, text));
     }
     Ok(lines.iter().copied().filter(|&byte| byte != b'\r').collect())

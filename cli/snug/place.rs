@@ -79,7 +79,7 @@ async fn begin(
     let known = Arc::clone(&options.trust.known);
     let connected = asking(&*known, || Client::connect(options.clone())).await;
     let (client, events, driver) = connected.map_err(|failure| explain_login(failure, common))?;
-    let driving = smol::spawn(driver.run());
+    let driving = TASKS.spawn(driver.run());
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).push((client.clone(), driving));
     Ok((client, events))
 }
@@ -98,6 +98,9 @@ fn explain_login(failure: Failure, common: &Common) -> Failure {
         }
     })
 }
+
+/// What runs beside the command, on the same thread: handing each line from one thread to another costs more than the line.
+pub(crate) static TASKS: smol::Executor<'static> = smol::Executor::new();
 
 /// The connections that are open, to be ended in order.
 static OPEN: Mutex<Vec<(Client, smol::Task<()>)>> = Mutex::new(Vec::new());
@@ -179,7 +182,7 @@ pub(crate) fn tell_breaks(events: Receiver<Event>) {
             }
         }
     };
-    smol::spawn(tell).detach();
+    TASKS.spawn(tell).detach();
 }
 
 fn say(text: &str) {

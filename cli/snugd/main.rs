@@ -140,17 +140,18 @@ fn check_data(config: &Config) -> anyhow::Result<()> {
                 )?;
             }
             Finding::Entry(id) => writeln!(stdout, "entry {id} is not what was written")?,
+            Finding::File(id, why) => writeln!(stdout, "the file of entry {id} is not what was sent: {why}")?,
             Finding::End { found, expected } => {
                 writeln!(stdout, "the last entry is {found} and should be {expected}")?;
             }
             other => writeln!(stdout, "{other:?}")?,
         }
     }
-    let Report { name, entries, first, last, findings, .. } = report;
+    let Report { name, entries, first, last, files, findings, .. } = report;
     if findings.is_empty() {
         writeln!(
             stdout,
-            "log {name} in {}: {entries} entries, {first} to {last}; all is well",
+            "log {name} in {}: {entries} entries, {first} to {last}, {files} files; all is well",
             data.display()
         )?;
         return Ok(());

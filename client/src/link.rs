@@ -16,7 +16,7 @@ use snug_protocol::{CarriageReturn, Codec, Decoded, End, Item, LineDecoder, limi
 use crate::{Address, ConnectError, Stream, Trust};
 
 /// How many bytes are read at once.
-const READ_SIZE: usize = 32 << 10;
+const READ_SIZE: usize = 256 << 10;
 
 /// The longest line that is taken: the daemon keeps to the limit, and one of the future may have another.
 const LINE: usize = 2 * limits::LINE;
@@ -40,6 +40,8 @@ pub struct Link {
     to: usize,
     outgoing: Vec<u8>,
     written: usize,
+    /// What an envelope is made in.
+    inner: Vec<u8>,
     started: Instant,
     is_named: bool,
     /// Why the daemon says nothing more, if it has said so.
@@ -129,6 +131,7 @@ impl Link {
             to,
             outgoing: Vec::new(),
             written: 0,
+            inner: Vec::new(),
             started: Instant::now(),
             is_named: false,
             closed: None,
@@ -152,12 +155,12 @@ impl Link {
     /// Puts whole lines with their ends behind what is to be written.
     pub fn queue(&mut self, lines: &[u8]) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.codec.encode(lines, now, &mut Vec::new(), &mut self.outgoing);
+        self.codec.encode(lines, now, &mut self.inner, &mut self.outgoing);
     }
 
     /// Puts bytes behind the line that has announced them, which was queued last.
     pub fn queue_bytes(&mut self, bytes: &[u8]) {
-        self.codec.encode_bytes(bytes, &mut self.outgoing);
+        self.codec.encode_bytes(bytes, &mut self.inner, &mut self.outgoing);
     }
 
     /// The bytes that the line has announced which was taken last.
@@ -215,7 +218,12 @@ impl Link {
                     return bad("bytes came that nobody announced".to_owned());
                 };
                 let line = line.clone();
-                self.bytes.get_or_insert_default().extend_from_slice(piece);
+                let bytes = self.bytes.get_or_insert_default();
+                if bytes.is_empty() {
+                    *bytes = piece.into_owned();
+                } else {
+                    bytes.extend_from_slice(&piece);
+                }
                 self.from = self.to - input.len();
                 if !last {
                     return self.take_line();

@@ -18,7 +18,11 @@ use crate::client::{Answer, Client, Pending, RequestError};
 /// Pieces under way at a time: with what stands around them less than 256 KiB.
 const WINDOW: usize = 5;
 
-/// Pieces that may wait for the disk, or for the network.
+/// Pieces that are read at a time: a thread that is woken for each costs more than the reading.
+const BATCH: usize = 8;
+
+/// Batches, or pieces to be written, that may wait.
+const BATCHES: usize = 2;
 const WAITING: usize = 16;
 
 /// A file that somebody offers.
@@ -101,9 +105,12 @@ impl Hasher {
     }
 }
 
-/// What comes from the thread that reads.
-enum Read1 {
-    Piece { offset: u64, bytes: Arc<Vec<u8>> },
+/// A piece of a file, and where it belongs.
+type Piece = (u64, Arc<Vec<u8>>);
+
+/// What the thread that reads has come to.
+enum Reading {
+    Pieces(Vec<Piece>),
     End { size: u64, hash: ContentHash },
     Failed(io::Error),
 }
@@ -127,7 +134,7 @@ impl Client {
             let (size, hash) = smol::unblock(move || hash_all(source)).await?;
             return Ok(Sent { id, size, hash, resumed: size });
         }
-        let (pieces, reading) = async_channel::bounded(WAITING);
+        let (pieces, reading) = async_channel::bounded(BATCHES);
         let reader = smol::unblock(move || read_pieces(source, resumed, &pieces));
         progress(resumed);
         let done = self.put_pieces(handle, &reading, &mut progress).await;
@@ -144,24 +151,28 @@ impl Client {
     async fn put_pieces(
         &self,
         handle: UploadHandle,
-        reading: &Receiver<Read1>,
+        reading: &Receiver<Reading>,
         progress: &mut impl FnMut(u64),
     ) -> Result<(u64, ContentHash), TransferError> {
         let mut under_way: VecDeque<(u64, Arc<Vec<u8>>, Pending)> = VecDeque::new();
         let mut end = None;
-        while end.is_none() || !under_way.is_empty() {
-            if end.is_none() && under_way.len() < WINDOW {
-                match reading.recv().await {
-                    Ok(Read1::Piece { offset, bytes }) => {
-                        let pending = self.put(handle, offset, &bytes).await;
-                        under_way.push_back((offset, bytes, pending));
-                        continue;
-                    }
-                    Ok(Read1::End { size, hash }) => end = Some((size, hash)),
-                    Ok(Read1::Failed(error)) => return Err(error.into()),
-                    Err(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        let mut ready: VecDeque<Piece> = VecDeque::new();
+        while end.is_none() || !ready.is_empty() || !under_way.is_empty() {
+            if under_way.len() < WINDOW {
+                if let Some((offset, bytes)) = ready.pop_front() {
+                    let pending = self.put(handle, offset, &bytes).await;
+                    under_way.push_back((offset, bytes, pending));
+                    continue;
                 }
-                continue;
+                if end.is_none() {
+                    match reading.recv().await {
+                        Ok(Reading::Pieces(pieces)) => ready.extend(pieces),
+                        Ok(Reading::End { size, hash }) => end = Some((size, hash)),
+                        Ok(Reading::Failed(error)) => return Err(error.into()),
+                        Err(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                    }
+                    continue;
+                }
             }
             let Some((offset, bytes, pending)) = under_way.pop_front() else { continue };
             match pending.answer().await {
@@ -332,38 +343,51 @@ fn piece_of(answer: Answer, at: u64) -> Result<Vec<u8>, TransferError> {
 }
 
 /// Reads a source in pieces, behind the first `skip` bytes, which are only hashed.
-fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Read1>) {
+fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Reading>) {
     let mut hasher = Hasher::default();
-    let mut offset = 0;
-    let size = usize::try_from(limits::FILE_CHUNK).unwrap_or(0);
-    loop {
-        // Up to where is sent already, and then whole pieces.
-        let most = if offset < skip { (skip - offset).min(limits::FILE_CHUNK) } else { limits::FILE_CHUNK };
-        let most = usize::try_from(most).unwrap_or(size);
-        let mut bytes = vec![0; most];
-        let read = read_full(&mut source, &mut bytes);
-        let next = match read {
-            Err(error) => Read1::Failed(error),
-            Ok(0) if offset < skip => {
-                Read1::Failed(io::Error::other("it is shorter than the part that was sent before"))
-            }
-            Ok(0) => Read1::End { size: offset, hash: hasher.clone().finish() },
-            Ok(count) => {
-                bytes.truncate(count);
-                hasher.update(&bytes);
-                let at = offset;
-                offset += count as u64;
-                if at < skip {
-                    continue;
+    let ended = hash_first(&mut source, skip, &mut hasher).and_then(|()| {
+        let size = usize::try_from(limits::FILE_CHUNK).unwrap_or(0);
+        let mut offset = skip;
+        loop {
+            let mut batch = Vec::with_capacity(BATCH);
+            while batch.len() < BATCH {
+                let mut bytes = Vec::with_capacity(size);
+                let count = (&mut source).take(limits::FILE_CHUNK).read_to_end(&mut bytes)?;
+                if count == 0 {
+                    break;
                 }
-                Read1::Piece { offset: at, bytes: Arc::new(bytes) }
+                hasher.update(&bytes);
+                batch.push((offset, Arc::new(bytes)));
+                offset += count as u64;
             }
-        };
-        let is_last = !matches!(next, Read1::Piece { .. });
-        if pieces.send_blocking(next).is_err() || is_last {
-            return;
+            let is_end = batch.len() < BATCH;
+            // Nobody who waits for it any more is no error of the source.
+            if !batch.is_empty() && pieces.send_blocking(Reading::Pieces(batch)).is_err() || is_end {
+                return Ok(offset);
+            }
+        }
+    });
+    let _ = pieces.send_blocking(match ended {
+        Ok(size) => Reading::End { size, hash: hasher.finish() },
+        Err(error) => Reading::Failed(error),
+    });
+}
+
+/// Reads the first `count` bytes, which were sent before.
+fn hash_first(source: &mut impl Read, count: u64, hasher: &mut Hasher) -> io::Result<()> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut left = count;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        match read_full(source, &mut buffer[..most])? {
+            0 => return Err(io::Error::other("it is shorter than the part that was sent before")),
+            count => {
+                hasher.update(&buffer[..count]);
+                left -= count as u64;
+            }
         }
     }
+    Ok(())
 }
 
 /// Reads until the buffer is full or nothing more comes.

@@ -28,7 +28,7 @@ pub(crate) const GREETING: &str =
     "SNUG/1 HELLO seals this connection; NICK <name> talks in the clear; HELP lists the verbs\n";
 
 /// The most bytes that are read at once.
-const READ_SIZE: usize = 64 << 10;
+const READ_SIZE: usize = 256 << 10;
 
 /// The most lines that are taken before other connections have their turn.
 const LINES_PER_TURN: u32 = 128;
@@ -260,7 +260,7 @@ impl<S: Stream> Connection<S> {
             sealed.clear();
             let now = self.core.now();
             self.codec.encode(&piece.head, now, inner, sealed);
-            self.codec.encode_bytes(&piece.bytes, sealed);
+            self.codec.encode_bytes(&piece.bytes, inner, sealed);
             self.codec.encode(&piece.tail, now, inner, sealed);
             &*sealed
         } else if self.codec.is_sealed() {

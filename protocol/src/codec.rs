@@ -1,5 +1,7 @@
 //! How lines stand in a stream: in the clear, or sealed.
 
+use std::borrow::Cow;
+
 use crate::envelope::{Channel, LINE_BEFORE_OPEN, LINE_OPEN, Opened, Opener, PAYLOAD, Padding, Sealer};
 use crate::{CarriageReturn, Decoded, Fault, LineDecoder};
 
@@ -11,7 +13,7 @@ pub enum Item<'a> {
     /// Bytes that a line has announced, or a piece of them.
     Bytes {
         /// The piece.
-        piece: &'a [u8],
+        piece: Cow<'a, [u8]>,
         /// Whether the announced count is complete with it.
         last: bool,
     },
@@ -55,8 +57,6 @@ pub struct Sealed {
     taken: usize,
     /// The most bytes of lines in an envelope of this end.
     batch: usize,
-    /// The bytes that were in the last envelope, if it had some.
-    bytes: Option<Vec<u8>>,
     /// How many bytes the next envelope has to hold.
     expected: Option<u64>,
     /// When the key was last updated, in milliseconds.
@@ -94,7 +94,6 @@ impl Codec {
             opened: Vec::new(),
             taken: 0,
             batch: BATCH_BEFORE_NAME,
-            bytes: None,
             expected: None,
             updated: now,
             has_opened: false,
@@ -143,7 +142,7 @@ impl Codec {
         match self {
             Codec::Plain(decoder) => decoder.next(input).map(|decoded| match decoded {
                 Decoded::Line(line) => Item::Line(line),
-                Decoded::Bytes { piece, last } => Item::Bytes { piece, last },
+                Decoded::Bytes { piece, last } => Item::Bytes { piece: piece.into(), last },
                 Decoded::Fault(fault) => Item::Fault(fault),
             }),
             Codec::Sealed(sealed) => sealed.next(input),
@@ -163,15 +162,15 @@ impl Codec {
     }
 
     /// Appends to `out` bytes as they stand in the stream, behind the line that has announced them, which was the last of
-    /// what was encoded before. At most [`limits::BYTES`](crate::limits::BYTES).
-    pub fn encode_bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    /// what was encoded before. At most [`limits::BYTES`](crate::limits::BYTES). `inner` is as with [`Codec::encode`].
+    pub fn encode_bytes(&mut self, bytes: &[u8], inner: &mut Vec<u8>, out: &mut Vec<u8>) {
         match self {
             Codec::Plain(_) => {
                 out.extend_from_slice(bytes);
                 out.push(b'\n');
             }
             Codec::Sealed(sealed) => {
-                let sealed = sealed.sealer.seal_bytes(bytes, Padding::None, out);
+                let sealed = sealed.sealer.seal_known_bytes(bytes, inner, out);
                 debug_assert!(sealed.is_ok(), "{sealed:?}");
             }
         }
@@ -201,7 +200,6 @@ impl Sealed {
     fn next<'a>(&'a mut self, input: &mut &[u8]) -> Option<Item<'a>> {
         while self.taken == self.opened.len() {
             self.opened = Vec::new();
-            self.bytes = None;
             self.taken = 0;
             let line = match self.outer.next(input)? {
                 Decoded::Line(line) => line,
@@ -219,8 +217,7 @@ impl Sealed {
                 (Ok(Opened::Lines(lines)), None) => self.opened = lines.into_bytes(),
                 (Ok(Opened::Bytes(bytes)), Some(expected)) if bytes.len() as u64 == expected => {
                     self.expected = None;
-                    let piece = &*self.bytes.insert(bytes);
-                    return Some(Item::Bytes { piece, last: true });
+                    return Some(Item::Bytes { piece: bytes.into(), last: true });
                 }
                 (Ok(Opened::Closed(reason)), None) => return Some(Item::Closed(reason)),
                 (Ok(_), Some(_)) => return Some(Item::Broken("the announced bytes did not come")),
@@ -243,7 +240,7 @@ impl Sealed {
         match decoded? {
             Decoded::Line(line) => Some(Item::Line(line)),
             Decoded::Fault(fault) => Some(Item::Fault(fault)),
-            Decoded::Bytes { piece, last } => Some(Item::Bytes { piece, last }),
+            Decoded::Bytes { piece, last } => Some(Item::Bytes { piece: piece.into(), last }),
         }
     }
 

@@ -98,6 +98,9 @@ enum State {
     BytesEnd,
 }
 
+/// The beginning of a line is so long that its buffer gets the size of the longest line at once.
+const LONG: usize = 16 << 10;
+
 impl LineDecoder {
     /// A decoder that takes lines of at most `limit` bytes, counted without their LF or CR LF.
     pub fn new(limit: usize) -> LineDecoder {
@@ -169,6 +172,10 @@ impl LineDecoder {
             if self.partial.len() + piece.len() > ceiling {
                 self.state = State::PassOver;
                 return Some(Decoded::Fault(self.too_long(piece)));
+            }
+            if self.partial.is_empty() && piece.len() > LONG {
+                // It will be longer: once is enough for all of it.
+                self.partial.reserve_exact(ceiling);
             }
             self.partial.extend_from_slice(piece);
             return None;

@@ -171,7 +171,7 @@ pub const VERBS: &[Spec] = &[
         detail: "Rows are `INFO name=value`: `version`, `log`, `line`, `text`, `tags` and `bytes` (limits, in \
                  bytes), `idle` (seconds of silence after which a connection that answers PING is closed), \
                  `history` (`disk` or `none`), `keep` and `keep-private` (how long entries are kept, see SET), and \
-                 `features` (a comma list). Names that a client does not know are to be passed over.",
+                 `features` (a comma list), and with `files` among them `file` (the largest, in bytes). Names that a client does not know are to be passed over.",
         example: "> INFO\n< INFO version=0.1.0\n< INFO log=9f2c51d07a6be834\n< INFO line=16384\n…\n< OK INFO 11",
     },
     Spec {
@@ -284,7 +284,8 @@ pub const VERBS: &[Spec] = &[
                  `moderators` or `owner`. `slow` is the time between two messages of one sender, or `off`. `description` is a text. \
                  `history` is who may read what was said: `all` (who may read, the default), `joined` (who was in the room at that \
                  moment) or `none` (nobody: what was missed stays missed). `keep` is how long entries are kept: `forever`, a \
-                 time such as `30d` or `12h`, a number of entries such as `1000`, or `default` for the daemon's own setting. What \
+                 time such as `30d` or `12h`, a number of entries such as `1000`, or `default` for the daemon's own setting. `files` is \
+                 `default`, `off` or the size of the largest file (`20 MiB`), `file-types` is `all` or a list such as `image/*,text/plain`. What \
                  was said before `history` changed stays with those who could read it then.",
         example: "> SET #ops keep 30d\n< SET #ops access=public\n…\n< SET #ops keep=30d\n< OK SET #ops",
     },
@@ -720,7 +721,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         summary: "writes a copy of the log to a new file",
         detail: "For operators, with an absolute path on the daemon's machine. The daemon goes on meanwhile. The copy \
-                 is put into place whole, and is of the moment at which the command began. A daemon that is started \
+                 is put into place whole, and is of the moment at which the command began. Files that were sent are not in it. A daemon that is started \
                  with it gives its log a new name.",
         example: "> BACKUP /var/backups/snug.db\n< OK BACKUP /var/backups/snug.db",
     },

@@ -8,7 +8,7 @@ mod lanes;
 pub(crate) use lanes::{submit, submit_slow};
 
 mod store;
-pub(crate) use store::Store;
+pub(crate) use store::{Store, content_path, read_all};
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -91,7 +91,7 @@ impl Files {
         let open = || -> io::Result<Upload> {
             let file = self.store().map_err(|refusal| io::Error::other(refusal.text))?.open_part(handle)?;
             let mut digest = digest::Context::new(&digest::SHA256);
-            let offset = store::read_all(&file, |piece| digest.update(piece))?;
+            let offset = read_all(&file, |piece| digest.update(piece))?;
             Ok(Upload { stored, file, offset, digest, touched: now })
         };
         let upload = Arc::new(Mutex::new(open().map_err(|error| trouble(&error))?));
@@ -113,6 +113,11 @@ impl Files {
             Ok(upload) => now.saturating_sub(upload.touched) < IDLE,
             Err(_) => true,
         });
+    }
+
+    /// Whether what has its OK survives the loss of power.
+    pub(crate) fn syncs(&self) -> bool {
+        self.store.get().is_some_and(Store::syncs)
     }
 
     /// How many uploads are open.
@@ -191,6 +196,13 @@ impl Upload {
         self.offset
     }
 
+    /// The file, each time that so much more has come that the disk should begin with it: else all of it waits for DONE.
+    pub(crate) fn to_sync(&self, count: usize) -> Option<File> {
+        const EVERY: u64 = 32 << 20;
+        let before = self.offset - (count as u64).min(self.offset);
+        (before / EVERY != self.offset / EVERY).then(|| self.file.try_clone().ok()).flatten()
+    }
+
     /// Takes the next bytes, and gives how many have come with them.
     pub(crate) fn put(&mut self, offset: u64, bytes: &[u8], now: u64) -> Result<u64, Refusal> {
         if offset != self.offset {
@@ -240,9 +252,23 @@ impl Upload {
 
 /// Reads a piece of a content.
 pub(crate) fn read_piece(file: &File, offset: u64, count: usize) -> io::Result<Vec<u8>> {
-    let mut piece = vec![0; count];
-    file.read_exact_at(&mut piece, offset)?;
+    let mut piece = Vec::with_capacity(count);
+    while piece.len() < count {
+        let at = offset + piece.len() as u64;
+        if rustix::io::pread(file, rustix::buffer::spare_capacity(&mut piece), at)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    piece.truncate(count);
     Ok(piece)
+}
+
+/// The same, if it can be had without waiting for a disk.
+pub(crate) fn read_piece_at_once(file: &File, offset: u64, count: usize) -> Option<Vec<u8>> {
+    let mut piece = vec![0; count];
+    let mut into = [io::IoSliceMut::new(&mut piece)];
+    let read = rustix::io::preadv2(file, &mut into, offset, rustix::io::ReadWriteFlags::NOWAIT);
+    (read == Ok(count)).then_some(piece)
 }
 
 /// What an error of the disk is to whom it concerns.

@@ -35,14 +35,18 @@ impl Store {
         Ok(Store { folder, syncs })
     }
 
+    /// Whether what is put into place survives the loss of power.
+    pub(crate) fn syncs(&self) -> bool {
+        self.syncs
+    }
+
     fn part(&self, handle: u64) -> PathBuf {
         self.folder.join("part").join(handle.to_string())
     }
 
     /// Where a content lies, if it is there.
-    pub(crate) fn content(&self, hash: ContentHash) -> PathBuf {
-        let hash = hash.to_string();
-        self.folder.join("content").join(&hash[..2]).join(&hash[2..])
+    fn content(&self, hash: ContentHash) -> PathBuf {
+        content_in(&self.folder, hash)
     }
 
     /// Opens what has come of an upload, or begins it.
@@ -122,6 +126,16 @@ impl Store {
         let stat = rustix::fs::statvfs(&self.folder).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Where a content lies in a data folder, if it is there.
+pub(crate) fn content_path(data: &Path, hash: ContentHash) -> PathBuf {
+    content_in(&data.join("files"), hash)
+}
+
+fn content_in(folder: &Path, hash: ContentHash) -> PathBuf {
+    let hash = hash.to_string();
+    folder.join("content").join(&hash[..2]).join(&hash[2..])
 }
 
 /// The names in a folder; none if it cannot be read.

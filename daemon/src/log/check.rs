@@ -1,7 +1,9 @@
 //! Looks whether a log is what was written: `snugd check-data`.
 
+use std::fs::File;
 use std::path::Path;
 
+use ring::digest;
 use rusqlite::Connection;
 use snug_protocol::LogName;
 
@@ -9,6 +11,7 @@ use super::open::{self, LOG_FILE, explain};
 use super::schema;
 use super::view::View;
 use super::wal;
+use crate::files;
 
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Report {
     pub first: u64,
     /// See `first`.
     pub last: u64,
+    /// Contents of files that were read.
+    pub files: u64,
     /// What is wrong; nothing if all is well.
     pub findings: Vec<Finding>,
 }
@@ -36,6 +41,8 @@ pub enum Finding {
     Structure(String),
     /// An entry is not what was written.
     Entry(u64),
+    /// The content of a file, by one of its entries, is not what was sent: why.
+    File(u64, String),
     /// So many commits at the end of the write-ahead log are lost.
     Tail(u64),
     /// The last entry is beyond the end that the log knows.
@@ -100,6 +107,24 @@ fn look(folder: &Path, report: &mut Report, mut progress: impl FnMut(u64)) -> ru
         }
     })?;
     report.findings.extend(damaged.into_iter().map(Finding::Entry));
+    files(folder, &View::new(&database), report)
+}
+
+/// Reads every content that is kept, and compares it with its hash.
+fn files(folder: &Path, view: &View<'_>, report: &mut Report) -> rusqlite::Result<()> {
+    for (hash, size, entry) in view.contents()? {
+        report.files += 1;
+        let mut found = digest::Context::new(&digest::SHA256);
+        let path = files::content_path(folder, hash);
+        let read = File::open(path).and_then(|file| files::read_all(&file, |piece| found.update(piece)));
+        let wrong = match read {
+            Err(error) => Some(error.to_string()),
+            Ok(length) if length != size => Some(format!("it has {length} bytes instead of {size}")),
+            Ok(_) if found.finish().as_ref() != hash.0 => Some("its bytes are others".to_owned()),
+            Ok(_) => None,
+        };
+        report.findings.extend(wrong.map(|why| Finding::File(entry, why)));
+    }
     Ok(())
 }
 

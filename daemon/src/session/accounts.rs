@@ -676,10 +676,13 @@ impl Arrival {
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);
         answer.set_ok_tags(log_tags(core));
+        // What was missed follows the OK, and the session's next command follows that.
+        peer.begin(0);
+        peer.settle(size, &answer.ok(Some(&account.name)));
         if returns {
             deliver_missed(core, &peer, &entered.identity, last, true);
         }
-        peer.settle(size, &answer.ok(Some(&account.name)));
+        peer.settle(0, b"");
     }
 }
 

@@ -519,8 +519,8 @@ fn a_profile_and_a_status_are_shown_and_told() {
     }
     // A picture comes and goes as bytes.
     world.say(&mut alice, "@bytes=5;ref=9 PROFILE alice avatar image/png");
-    alice.session.bytes(b"pi", false);
-    alice.session.bytes(b"xel", true);
+    alice.session.bytes(b"pi"[..].into(), false);
+    alice.session.bytes(b"xel"[..].into(), true);
     world.say(&mut alice, "PING 1");
     assert!(alice.heard().contains("@ref=9 OK PROFILE alice\n"));
     bob.heard();

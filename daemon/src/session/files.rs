@@ -4,6 +4,7 @@
 //! without waiting, as long as nothing else comes between them.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use snug_protocol::{
@@ -47,6 +48,8 @@ pub(super) struct Fetching {
     file: File,
     /// Until when, in milliseconds of the daemon's clock.
     until: u64,
+    /// Pieces that wait for a thread.
+    in_lane: AtomicUsize,
 }
 
 /// For how long a session may fetch from a file without being looked up again, in milliseconds.
@@ -181,8 +184,7 @@ impl Session {
         let size = size + count;
         self.barrier = self.core.files.upload(handle.0).is_none();
         self.peer.begin(size);
-        let bytes = Vec::with_capacity(count);
-        let incoming = Incoming { handle, offset, bytes, answer, size };
+        let incoming = Incoming { handle, offset, bytes: Vec::new(), answer, size };
         self.incoming = Some(Box::new(super::Incoming::Piece(incoming)));
         Ok(())
     }
@@ -197,7 +199,13 @@ impl Session {
                 let mut upload = lock(&upload);
                 let reserve = core.config().files.reserve.bytes() as u64;
                 core.files.must_have_room(upload.offset(), bytes.len() as u64, reserve)?;
-                upload.put(offset, &bytes, core.now())
+                let next = upload.put(offset, &bytes, core.now())?;
+                if core.files.syncs()
+                    && let Some(file) = upload.to_sync(bytes.len())
+                {
+                    files::submit_slow(core, Box::new(move |_| drop(file.sync_data())));
+                }
+                Ok(next)
             });
             let answer = match put {
                 Ok(next) => answer.ok(Some(&format!("PUT {handle} {next}"))),
@@ -391,12 +399,20 @@ impl Session {
         if let Some(fetching) = self.fetching(entry) {
             let (answer, peer) = (answer.take(), Arc::clone(&self.peer));
             self.peer.begin(size);
-            let session = self.peer.id;
-            files::submit(
-                &self.core,
-                session,
-                Box::new(move |_| asked.answer(&fetching, &peer, size, answer)),
-            );
+            // What the system has at hand needs no thread, unless pieces before it wait for one.
+            if fetching.in_lane.load(Relaxed) == 0
+                && let Some((offset, count)) = asked.part(&fetching)
+                && let Some(bytes) = files::read_piece_at_once(&fetching.file, offset, count)
+            {
+                asked.answer_with(bytes, &fetching, &peer, size, answer);
+                return Ok(Answered::UnderWay);
+            }
+            fetching.in_lane.fetch_add(1, Relaxed);
+            let work = move |_: &Arc<Core>| {
+                asked.answer(&fetching, &peer, size, answer);
+                fetching.in_lane.fetch_sub(1, Relaxed);
+            };
+            files::submit(&self.core, self.peer.id, Box::new(work));
             return Ok(Answered::UnderWay);
         }
         let fetch = Arc::clone(&self.fetch);
@@ -405,7 +421,8 @@ impl Session {
                 let content =
                     core.files.store()?.open_content(file.hash).map_err(|error| files::trouble(&error))?;
                 let until = core.now() + TRUSTED;
-                Ok(Arc::new(Fetching { entry, size: file.size, file: content, until }))
+                let in_lane = AtomicUsize::new(0);
+                Ok(Arc::new(Fetching { entry, size: file.size, file: content, until, in_lane }))
             });
             match opened {
                 Err(refusal) => {
@@ -590,32 +607,43 @@ struct Asked {
 }
 
 impl Asked {
+    /// Where the bytes are that are asked for, if there are some.
+    fn part(self, fetching: &Fetching) -> Option<(u64, usize)> {
+        let left = fetching.size.checked_sub(self.offset).filter(|left| *left > 0)?;
+        let count = usize::try_from(self.count.min(left)).ok().filter(|count| *count > 0)?;
+        Some((self.offset, count))
+    }
+
     /// Answers with a piece of a file.
-    fn answer(self, fetching: &Fetching, peer: &Peer, size: usize, mut answer: Answer) {
-        let Asked { offset, count } = self;
-        let entry = fetching.entry;
-        if offset > fetching.size {
+    fn answer(self, fetching: &Fetching, peer: &Peer, size: usize, answer: Answer) {
+        if self.offset > fetching.size {
             let text = format!("the file ends at {}", fetching.size);
-            return peer.settle(size, &answer.refuse(&Refusal::new(Code::BadOffset, text).at(fetching.size)));
+            let refusal = Refusal::new(Code::BadOffset, text).at(fetching.size);
+            return peer.settle(size, &answer.refuse(&refusal));
         }
-        let count = usize::try_from(count.min(fetching.size - offset)).unwrap_or(0);
-        let next = offset + count as u64;
-        let end = if next == fetching.size { "end" } else { "more" };
-        let ok = format!("GET {entry} {next} {end}");
-        if count == 0 {
-            return peer.settle(size, &answer.ok(Some(&ok)));
-        }
+        let Some((offset, count)) = self.part(fetching) else {
+            return self.answer_with(Vec::new(), fetching, peer, size, answer);
+        };
         match files::read_piece(&fetching.file, offset, count) {
             Err(error) => peer.settle(size, &answer.refuse(&files::trouble(&error))),
-            Ok(bytes) => {
-                let mut tags = TagBuilder::default();
-                tags.display("bytes", Some(count));
-                let (id, offset) = (entry.to_string(), offset.to_string());
-                answer.row(tags, ServerLine::new(Body::FileData { id: &id, offset: &offset }));
-                let head = std::mem::take(answer.lines());
-                peer.settle_with_piece(size, Piece { head, bytes, tail: answer.ok(Some(&ok)) });
-            }
+            Ok(bytes) => self.answer_with(bytes, fetching, peer, size, answer),
         }
+    }
+
+    fn answer_with(self, bytes: Vec<u8>, fetching: &Fetching, peer: &Peer, size: usize, mut answer: Answer) {
+        let entry = fetching.entry;
+        let next = self.offset + bytes.len() as u64;
+        let end = if next == fetching.size { "end" } else { "more" };
+        let ok = format!("GET {entry} {next} {end}");
+        if bytes.is_empty() {
+            return peer.settle(size, &answer.ok(Some(&ok)));
+        }
+        let mut tags = TagBuilder::default();
+        tags.display("bytes", Some(bytes.len()));
+        let (id, offset) = (entry.to_string(), self.offset.to_string());
+        answer.row(tags, ServerLine::new(Body::FileData { id: &id, offset: &offset }));
+        let head = std::mem::take(answer.lines());
+        peer.settle_with_piece(size, Piece { head, bytes, tail: answer.ok(Some(&ok)) });
     }
 }
 

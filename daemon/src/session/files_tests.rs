@@ -27,7 +27,7 @@ impl World {
     fn ask_with(&mut self, person: &mut Person, line: &str, bytes: &[u8]) -> String {
         self.say(person, &format!("@bytes={} {line}", bytes.len()));
         if !bytes.is_empty() {
-            person.session.bytes(bytes, true);
+            person.session.bytes(bytes.into(), true);
         }
         self.work();
         person.heard()

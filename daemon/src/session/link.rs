@@ -141,7 +141,10 @@ impl Session {
         self.core.audit(self.author(&entered.identity), AuditNote::new("enter", "", how));
         if returns || has_hole {
             self.barrier = true;
+            // What was missed follows the OK.
+            self.answer(&answer.take().ok(Some(&shown)));
             deliver_missed(&self.core, &self.peer, &entered.identity, last, returns);
+            return Ok(Answered::Silently);
         }
         Ok(Answered::Ok(Some(shown)))
     }

@@ -305,21 +305,23 @@ impl Session {
         }
         if bytes == Some(0) {
             // Nothing comes of which it could be told that it is all.
-            self.bytes(&[], true);
+            self.bytes((&[]).into(), true);
         }
         Step::Done { bytes, is_piece }
     }
 
     /// Takes bytes that a line has announced. Those that nobody wants are passed over.
-    pub(crate) fn bytes(&mut self, piece: &[u8], last: bool) {
+    pub(crate) fn bytes(&mut self, piece: Cow<'_, [u8]>, last: bool) {
         let Some(incoming) = &mut self.incoming else { return };
         let so_far = match &mut **incoming {
             Incoming::Picture(upload) => upload.bytes(),
             Incoming::Piece(incoming) => incoming.bytes(),
         };
         let most = usize::try_from(limits::BYTES).unwrap_or(usize::MAX);
-        if so_far.len() + piece.len() <= most {
-            so_far.extend_from_slice(piece);
+        if so_far.is_empty() && piece.len() <= most {
+            *so_far = piece.into_owned();
+        } else if so_far.len() + piece.len() <= most {
+            so_far.extend_from_slice(&piece);
         }
         if !last {
             return;

@@ -163,6 +163,16 @@ impl Sealer {
         self.seal(Kind::Bytes, bytes, padding, &mut Vec::new(), out)
     }
 
+    /// The same without padding, made in `inner`, whose former contents go.
+    pub(crate) fn seal_known_bytes(
+        &mut self,
+        bytes: &[u8],
+        inner: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        self.seal(Kind::Bytes, bytes, Padding::None, inner, out)
+    }
+
     /// Appends a key update and goes on with the next key. Every key is updated after 2^20 records without being
     /// told; a live connection should do it every hour as well.
     ///
