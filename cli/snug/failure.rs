@@ -48,6 +48,11 @@ impl Failure {
         self.code.is_none() && matches!(self.exit, Exit::TryAgain | Exit::NoServer)
     }
 
+    /// Whether it may go another time.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.exit, Exit::TryAgain | Exit::NoServer)
+    }
+
     /// The same, said already.
     pub(crate) fn quietly(mut self) -> Failure {
         self.is_said = true;
@@ -119,6 +124,12 @@ impl Failure {
             let _ = writeln!(io::stderr(), "{line}");
         }
         ExitCode::from(self.exit as u8)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -2,20 +2,24 @@
 
 mod account;
 mod admin;
+mod ask;
 mod cursor_file;
 mod export;
 mod failure;
 mod file;
 mod history;
+mod on;
 mod output;
 mod pipe;
 mod place;
 mod profile;
 mod room;
 mod rooms;
+mod run;
 mod send;
 mod show;
 mod since;
+mod spool;
 mod tail;
 mod token;
 mod top;
@@ -69,6 +73,12 @@ struct Common {
 enum Sub {
     /// Say something in a room or to a person
     Send(send::Send),
+    /// Run a command, and say in a room what became of it
+    Run(run::Run),
+    /// Run a command for each message
+    On(on::On),
+    /// Ask something, and wait for the answer
+    Ask(ask::Ask),
     /// Send files to a room or a person, and fetch them
     #[command(subcommand)]
     File(file::File),
@@ -129,39 +139,50 @@ fn main() -> ExitCode {
         Err(error) => return misuse(&error),
     };
     let done = smol::block_on(place::TASKS.run(async {
-        let done = match command {
-            Sub::Send(send) => send.run(&common).await,
-            Sub::File(file) => file.run(&common).await,
-            Sub::Tail(tail) => tail.run(&common).await,
-            Sub::History(history) => history.run(&common).await,
-            Sub::Search(search) => search.run(&common).await,
-            Sub::Export(export) => export.run(&common).await,
-            Sub::Register(register) => register.run(&common).await,
-            Sub::Join(join) => join.run(&common).await,
-            Sub::Invite(invite) => invite.run(&common).await,
-            Sub::Login(login) => login.run(&common).await,
-            Sub::Logout => account::log_out(&common),
-            Sub::Passwd => account::passwd(&common, None).await,
-            Sub::Unregister(unregister) => unregister.run(&common).await,
-            Sub::Key(key) => key.run(&common).await,
-            Sub::Token(token) => token.run(&common).await,
-            Sub::Status(status) => status.run(&common).await,
-            Sub::Profile(profile) => profile.run(&common).await,
-            Sub::Room(room) => room.run(&common).await,
-            Sub::Admin(admin) => admin.run(&common).await,
-            Sub::Top(top) => top.run(&common).await,
-            Sub::Who(who) => who.run(&common).await,
-            Sub::Rooms => rooms::run(&common).await,
-            Sub::Pipe => pipe::run(&common).await,
-            Sub::Fingerprint(show) => show.run(&common).await,
-            Sub::Trust(trust) => trust.run(&common).await,
-        };
+        let done = command.run(&common).await;
         place::say_goodbye().await;
         done
     }));
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(common.json),
+    }
+}
+
+impl Sub {
+    /// Does it, and gives the exit code.
+    async fn run(self, common: &Common) -> Result<u8, failure::Failure> {
+        let done = match self {
+            Sub::Run(run) => return run.run(common).await,
+            Sub::Ask(ask) => return ask.run(common).await,
+            Sub::Send(send) => send.run(common).await,
+            Sub::On(on) => on.run(common).await,
+            Sub::File(file) => file.run(common).await,
+            Sub::Tail(tail) => tail.run(common).await,
+            Sub::History(history) => history.run(common).await,
+            Sub::Search(search) => search.run(common).await,
+            Sub::Export(export) => export.run(common).await,
+            Sub::Register(register) => register.run(common).await,
+            Sub::Join(join) => join.run(common).await,
+            Sub::Invite(invite) => invite.run(common).await,
+            Sub::Login(login) => login.run(common).await,
+            Sub::Logout => account::log_out(common),
+            Sub::Passwd => account::passwd(common, None).await,
+            Sub::Unregister(unregister) => unregister.run(common).await,
+            Sub::Key(key) => key.run(common).await,
+            Sub::Token(token) => token.run(common).await,
+            Sub::Status(status) => status.run(common).await,
+            Sub::Profile(profile) => profile.run(common).await,
+            Sub::Room(room) => room.run(common).await,
+            Sub::Admin(admin) => admin.run(common).await,
+            Sub::Top(top) => top.run(common).await,
+            Sub::Who(who) => who.run(common).await,
+            Sub::Rooms => rooms::run(common).await,
+            Sub::Pipe => pipe::run(common).await,
+            Sub::Fingerprint(show) => show.run(common).await,
+            Sub::Trust(trust) => trust.run(common).await,
+        };
+        done.map(|()| 0)
     }
 }
 

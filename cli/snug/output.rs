@@ -28,6 +28,16 @@ pub(crate) fn visible(text: &str) -> String {
     })
 }
 
+/// Text for a message, of one line: without what no message may hold.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|&c| c == '\t' || !c.is_control() && c != '\u{feff}').collect()
+}
+
+/// The same, of several lines.
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// A JSON object on one line. Characters that [`visible`] would show are escaped; the value is the same.
 pub(crate) fn json(object: Map<String, Value>) -> String {
     let plain = Value::Object(object).to_string();

@@ -19,6 +19,7 @@ use crate::failure::{Exit, Failure};
 use crate::{Common, trust};
 
 /// How a command takes part.
+#[derive(Clone)]
 pub(crate) enum Part {
     /// Joins nothing and is not announced: asks one thing.
     Asker,

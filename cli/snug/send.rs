@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use async_channel::Receiver;
 use clap::Args;
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, FutureExt};
-use snug_client::{Client, Pending};
-use snug_protocol::{Command, Cursor, MessageTags, Target};
+use snug_client::{Client, Event, Pending};
+use snug_protocol::{Command, Cursor, MessageTags, Period, TagBuilder, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::file::send_paths;
 use crate::place::{self, Part};
+use crate::spool::Spool;
 use crate::{Common, output};
 
 /// Say something in a room or to a person
@@ -41,6 +44,38 @@ pub(crate) struct Send {
     #[arg(long, value_name = "PATH", conflicts_with = "whole")]
     file: Vec<PathBuf>,
 
+    /// A title that clients show above it
+    #[arg(long)]
+    title: Option<String>,
+
+    /// How important it is: low, default, high or urgent
+    #[arg(long, value_name = "PRIORITY", value_parser = ["low", "default", "high", "urgent"])]
+    priority: Option<String>,
+
+    /// A label for clients to filter by; may be given more than once
+    #[arg(long, value_name = "LABEL")]
+    tag: Vec<String>,
+
+    /// Change the message that was sent before under this word, if there is one: progress in place
+    #[arg(long, value_name = "KEY")]
+    replace: Option<String>,
+
+    /// As code: clients show it as it is
+    #[arg(long)]
+    code: bool,
+
+    /// Wait before it is sent: 30s, 10m, 4h
+    #[arg(long, value_name = "TIME")]
+    at: Option<Period>,
+
+    /// Try for so long to reach the server
+    #[arg(long, value_name = "TIME")]
+    retry: Option<Period>,
+
+    /// While there is no server, keep messages in this folder; they are sent with a later one, in order, once
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "retry"])]
+    spool: Option<PathBuf>,
+
     /// Keep :shortcodes: as they are
     #[arg(long)]
     verbatim: bool,
@@ -49,6 +84,9 @@ pub(crate) struct Send {
     #[arg(skip)]
     re: Option<Cursor>,
 }
+
+/// How long to wait between two tries to reach the server.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// How many messages may be under way.
 const WINDOW: usize = 256;
@@ -59,8 +97,24 @@ impl Send {
         if self.key.is_some() && !self.whole && self.is_from_stdin() {
             return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
         }
+        for (what, word) in [("--key", &self.key), ("--replace", &self.replace)] {
+            let is_word = |word: &str| {
+                (1..=snug_protocol::limits::LABEL).contains(&word.len())
+                    && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            };
+            if word.as_ref().is_some_and(|word| !is_word(word)) {
+                let text = format!("{what} takes 1 to 64 of A-Z, a-z, 0-9, . _ and -");
+                return Err(Failure::new(Exit::Usage, text));
+            }
+        }
+        if let Some(time) = self.at {
+            smol::Timer::after(Duration::from_millis(time.millis())).await;
+        }
+        if let Some(folder) = &self.spool {
+            return self.spooled(&Spool::open(folder)?, &target, common).await;
+        }
         let part = if self.file.is_empty() { Part::Sender } else { Part::Carrier };
-        let (client, events) = place::connect(common, part).await?;
+        let (client, events) = self.connect(common, part).await?;
         place::tell_breaks(events);
         if !self.file.is_empty() {
             let ids = send_paths(&client, &target, &self.file, common).await?;
@@ -86,6 +140,56 @@ impl Send {
             return self.one(&client, &target, text, common).await;
         }
         self.lines(&client, &target, stdin, common).await
+    }
+
+    /// Connects, for as long as was asked for.
+    async fn connect(&self, common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
+        let begun = Instant::now();
+        let patience = self.retry.map_or(Duration::ZERO, |retry| Duration::from_millis(retry.millis()));
+        loop {
+            match place::connect(common, part.clone()).await {
+                Err(failure) if failure.is_passing() && begun.elapsed() < patience => {
+                    smol::Timer::after(RETRY.min(patience)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Puts the message on the disk, and then sends all that is there.
+    async fn spooled(&self, spool: &Spool, target: &Target<'static>, common: &Common) -> Result<(), Failure> {
+        let text = if self.is_from_stdin() {
+            let mut text = Vec::new();
+            smol::Unblock::new(io::stdin()).read_to_end(&mut text).await?;
+            let text =
+                String::from_utf8(text).map_err(|_| Failure::new(Exit::Usage, "stdin is not UTF-8"))?;
+            text.trim_end_matches(['\n', '\r']).replace("\r\n", "\n")
+        } else {
+            self.text.join(" ")
+        };
+        let commands: Vec<Command<'static>> = match self.is_from_stdin() && !self.whole {
+            true => text
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .map(|line| self.command(target, line.to_owned()))
+                .collect::<Result<_, _>>()?,
+            false => vec![self.command(target, text)?],
+        };
+        for command in commands {
+            spool.put(command)?;
+        }
+        let (client, events) = match place::connect(common, Part::Sender).await {
+            Ok(connected) => connected,
+            Err(failure) if failure.is_passing() => {
+                let kept = spool.count()?;
+                let _ =
+                    writeln!(io::stderr(), "snug: {failure}; {kept} kept in {}", spool.folder().display());
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        place::tell_breaks(events);
+        spool.send_all(&client, |id| report(id, common)).await
     }
 
     fn is_from_stdin(&self) -> bool {
@@ -182,9 +286,16 @@ impl Send {
                 format!("the text holds the control character U+{:04X}, which no message can", u32::from(c));
             return Err(Failure::new(Exit::Usage, what));
         }
+        let text = if self.code { format!("```\n{text}\n```") } else { text };
+        let mut relayed = TagBuilder::default();
+        relayed.value("title", self.title.as_deref());
+        relayed.value("priority", self.priority.as_deref());
+        relayed.value("label", Some(self.tag.join(",")).as_deref().filter(|tags| !tags.is_empty()));
         let tags = MessageTags {
             key: self.key.clone().map(Into::into),
-            verbatim: self.verbatim,
+            replace: self.replace.clone().map(Into::into),
+            relayed: relayed.into_string().into(),
+            verbatim: self.verbatim || self.code,
             re: self.re,
             ..MessageTags::default()
         };
