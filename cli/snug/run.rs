@@ -77,10 +77,8 @@ impl Run {
                 0 => format!("\u{2714} {shown} is done"),
                 code => format!("\u{2718} {shown} failed with {code}"),
             };
-            let tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            let lines: Vec<&str> = tail.iter().map(String::as_str).collect();
             let mut text = format!("{how} after {}{}", duration(took), on_host());
-            for line in lines {
+            for line in tail.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 if text.len() + line.len() < SHOWN {
                     text.push_str("\n    ");
                     text.push_str(line);

@@ -297,7 +297,6 @@ impl Send {
             relayed: relayed.into_string().into(),
             verbatim: self.verbatim || self.code,
             re: self.re,
-            ..MessageTags::default()
         };
         Ok(match target.clone() {
             Target::Room(room) => Command::Msg { room, text: text.into(), tags },

@@ -130,8 +130,9 @@ impl Client {
         let answer = self.ask(Command::File(FileCommand::Offer(offer))).await?;
         let (handle, resumed) = offered(&answer)?;
         if let Some(id) = answer.id() {
-            // It is there already; what it is can still be told from the source.
+            // It is there already, if it is the same: the daemon compares.
             let (size, hash) = smol::unblock(move || hash_all(source)).await?;
+            self.ask(Command::File(FileCommand::Done { of: FileRef::Upload(handle), size, hash })).await?;
             return Ok(Sent { id, size, hash, resumed: size });
         }
         let (pieces, reading) = async_channel::bounded(BATCHES);
@@ -139,8 +140,15 @@ impl Client {
         progress(resumed);
         let done = self.put_pieces(handle, &reading, &mut progress).await;
         reading.close();
+        let (size, hash) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // It may wait for a source that gives nothing for a long time.
+                reader.detach();
+                return Err(error);
+            }
+        };
         reader.await;
-        let (size, hash) = done?;
         let done = FileCommand::Done { of: FileRef::Upload(handle), size, hash };
         let answer = self.ask(Command::File(done)).await?;
         let id = answer.id().ok_or_else(|| TransferError::Nonsense(answer.ok.as_str().to_owned()))?;

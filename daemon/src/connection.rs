@@ -256,7 +256,9 @@ impl<S: Stream> Connection<S> {
                 lines
             }
         };
-        let bytes = if let [Chunk::Piece(piece)] = &taken[..count] {
+        let bytes = if let [Chunk::Piece(piece)] = &taken[..count]
+            && !piece.bytes.is_empty()
+        {
             sealed.clear();
             let now = self.core.now();
             self.codec.encode(&piece.head, now, inner, sealed);

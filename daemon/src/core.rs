@@ -403,7 +403,8 @@ impl Core {
         self.files.close_idle(self.now());
         let resume = i64::try_from(millis(config.files.resume.duration())).unwrap_or(i64::MAX);
         let abandoned = Timestamp::from_millis(self.environment.clock.now().millis().saturating_sub(resume));
-        let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned });
+        let alive = self.files.open_handles();
+        let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned, alive });
         let expired = Reply::Call(Box::new(|core, store, _, outcome| {
             if let Outcome::Expired { uploads } = outcome {
                 uploads.into_iter().for_each(|handle| core.files.close(handle));
@@ -411,15 +412,8 @@ impl Core {
             let swept = core.files.sweep(&store.view());
             if !swept.is_empty() {
                 core.note(Author::default(), Act::File(FileAct::Swept(swept)));
-                crate::files::submit_slow(
-                    core,
-                    Box::new(|core| {
-                        if let Ok(store) = core.files.store() {
-                            store.empty();
-                        }
-                    }),
-                );
             }
+            Files::empty(core);
         }));
         self.submit(Author::default(), act, expired);
     }

@@ -93,7 +93,7 @@ pub(crate) enum Chunk {
     Piece(Box<Piece>),
 }
 
-/// An answer with bytes in it, such as a piece of a file.
+/// An answer with bytes in it, such as a piece of a file; or one without that stands behind such.
 #[derive(Debug)]
 pub(crate) struct Piece {
     /// Lines, of which the last announces the bytes.
@@ -128,6 +128,7 @@ impl Chunk {
     #[cfg(test)]
     fn plain(&self) -> Vec<u8> {
         match self {
+            Chunk::Piece(piece) if piece.bytes.is_empty() => piece.head.clone(),
             Chunk::Piece(piece) => [&piece.head, &piece.bytes, &b"\n"[..], &piece.tail].concat(),
             lines => lines.lines().to_vec(),
         }
@@ -458,6 +459,12 @@ impl Peer {
     /// Answers what was noted with [`Peer::begin`].
     pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
         let mut outbox = self.outbox();
+        if !outbox.pieces.is_empty() && outbox.ending.is_none() {
+            // Behind the pieces that answer what was asked before.
+            let piece = Piece { head: answer.to_vec(), bytes: Vec::new(), tail: Vec::new() };
+            self.queue_piece(&mut outbox, bytes, piece);
+            return;
+        }
         outbox.under_way.settle(bytes);
         if outbox.ending.is_none() {
             outbox.append(answer, &self.budget);
@@ -473,6 +480,10 @@ impl Peer {
             outbox.under_way.settle(size);
             return;
         }
+        self.queue_piece(&mut outbox, size, piece);
+    }
+
+    fn queue_piece(&self, outbox: &mut Outbox, size: usize, piece: Piece) {
         outbox.fill += piece.len();
         outbox.answers += piece.len();
         outbox.memory += piece.memory();

@@ -90,9 +90,7 @@ async fn fetch_to(
     // Of the content, and not of the name: that may be as long as names can be.
     let part_path = path.with_file_name(format!(".snug-{}.part", &info.hash.to_string()[..16]));
     let failed = |error: io::Error| at(&part_path, &error);
-    let mut options = OpenOptions::new();
-    let mut part =
-        options.read(true).write(true).create(true).truncate(false).open(&part_path).map_err(failed)?;
+    let mut part = open_part(&part_path).map_err(failed)?;
     if part.try_lock().is_err() {
         let text = format!("another snug is fetching it, into {}", part_path.display());
         return Err(Failure::new(Exit::TryAgain, text));
@@ -117,6 +115,23 @@ async fn fetch_to(
     }
     part.sync_all().map_err(failed)?;
     put_in_place(&part_path, path, force).map_err(|error| at(path, &error))
+}
+
+/// Opens what an earlier try has left, or begins it. Everybody who sees the offer knows its name: what somebody else has put
+/// there is not taken.
+fn open_part(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        opened => return opened,
+    }
+    let part = options.open(path)?;
+    let metadata = part.metadata()?;
+    let is_own =
+        metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == rustix::process::geteuid().as_raw();
+    if is_own { Ok(part) } else { Err(io::Error::other("it is not what an earlier try has left; remove it")) }
 }
 
 /// Reads what an earlier try has left.

@@ -10,15 +10,17 @@ pub(crate) use lanes::{submit, submit_slow};
 mod store;
 pub(crate) use store::{Store, content_path, read_all};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ring::digest;
 use snug_protocol::{Code, ContentHash};
 
+use crate::core::Core;
 use crate::log::{Refusal, StoredUpload, View};
 
 /// See the module.
@@ -28,6 +30,15 @@ pub(crate) struct Files {
     /// There is none if the daemon has no folder.
     store: OnceLock<Store>,
     uploads: Mutex<HashMap<u64, Arc<Mutex<Upload>>>>,
+    /// Uploads that were given up of late: nothing of them is opened any more.
+    closed: Mutex<VecDeque<u64>>,
+    /// What has come of uploads whose size nobody said, by author: those that are open.
+    arrived: Mutex<HashMap<u64, u64>>,
+    /// Bytes that were written since the disk was last asked how much is free, and whether that was too little.
+    written: AtomicU64,
+    is_full: AtomicBool,
+    /// Files that sessions are fetching.
+    fetches: Mutex<Vec<WeakFetch>>,
     /// Contents that are about to be offered, and by how many: nobody takes them away.
     pinned: Mutex<HashMap<ContentHash, u32>>,
 }
@@ -39,9 +50,33 @@ pub(crate) struct Upload {
     /// How many bytes have come, and their hash so far.
     offset: u64,
     digest: digest::Context,
+    /// Whether it is, or was, a content as well: nothing is added to it any more.
+    is_kept: bool,
     /// When something last came, in milliseconds of the daemon's clock.
     touched: u64,
 }
+
+/// A file that a session is fetching: whether it may is not looked up for each piece.
+pub(crate) struct Fetching {
+    pub(crate) entry: u64,
+    pub(crate) size: u64,
+    pub(crate) file: File,
+    /// Until when, in milliseconds of the daemon's clock.
+    pub(crate) until: u64,
+    /// Pieces that wait for a thread.
+    pub(crate) in_lane: AtomicUsize,
+}
+
+/// A session's place for it, shared with what answers it.
+pub(crate) type Fetch = Arc<Mutex<Option<Arc<Fetching>>>>;
+
+type WeakFetch = Weak<Mutex<Option<Arc<Fetching>>>>;
+
+/// Uploads that are open at a time: each has a file.
+const OPEN: usize = 256;
+
+/// Uploads that were given up and may still be asked for by what is under way.
+const CLOSED: usize = 1_024;
 
 /// How long an upload stays open that nothing comes of, in milliseconds. After that its hash is made anew when it goes on.
 const IDLE: u64 = 120_000;
@@ -64,17 +99,65 @@ impl Files {
         })
     }
 
-    /// Refuses bytes that would leave less than `reserve` free on the disk. Looked at now and then.
-    pub(crate) fn must_have_room(&self, offset: u64, count: u64, reserve: u64) -> Result<(), Refusal> {
+    /// Refuses bytes that would leave less than `reserve` free on the disk. It is asked now and then.
+    pub(crate) fn must_have_room(&self, count: u64, reserve: u64) -> Result<(), Refusal> {
         const EVERY: u64 = 8 << 20;
-        if offset / EVERY == (offset + count) / EVERY && offset > 0 {
+        let before = self.written.fetch_add(count, Relaxed);
+        if before / EVERY == (before + count) / EVERY && !self.is_full.load(Relaxed) {
             return Ok(());
         }
-        if self.store()?.free().is_some_and(|free| free < reserve.saturating_add(EVERY)) {
+        let is_full = self.store()?.free().is_some_and(|free| free < reserve.saturating_add(EVERY));
+        self.is_full.store(is_full, Relaxed);
+        if is_full {
             let text = "the daemon's disk is nearly full; what has come stays, go on later";
             return Err(Refusal::new(Code::StorageFull, text));
         }
         Ok(())
+    }
+
+    /// How many bytes have come of an upload, whether it is open or not.
+    pub(crate) fn arrived_of(&self, handle: u64) -> Result<u64, Refusal> {
+        match self.upload(handle) {
+            Some(upload) => Ok(lock(&upload).offset),
+            None => self.store()?.part_length(handle).map_err(|error| trouble(&error)),
+        }
+    }
+
+    /// Refuses what would be more than an author may have of uploads whose size nobody said, and counts it.
+    fn take_quota(&self, stored: &StoredUpload, count: u64) -> Result<(), Refusal> {
+        if stored.size.is_some() {
+            return Ok(());
+        }
+        let mut arrived = lock(&self.arrived);
+        let own = arrived.entry(stored.author).or_default();
+        if *own + count > stored.most {
+            let text =
+                format!("you may send {} bytes now, in all uploads whose size you do not say", stored.most);
+            return Err(Refusal::new(Code::OverQuota, text));
+        }
+        *own += count;
+        Ok(())
+    }
+
+    fn give_quota_back(&self, upload: &Upload) {
+        if upload.stored.size.is_none() {
+            let mut arrived = lock(&self.arrived);
+            if let Some(own) = arrived.get_mut(&upload.stored.author) {
+                *own = own.saturating_sub(upload.offset);
+                if *own == 0 {
+                    arrived.remove(&upload.stored.author);
+                }
+            }
+        }
+    }
+
+    /// Remembers where a session fetches from, so that its file is closed when it does not go on.
+    pub(crate) fn watch_fetch(&self, fetch: &Fetch) {
+        let mut fetches = lock(&self.fetches);
+        fetches.retain(|other| other.strong_count() > 0);
+        if !fetches.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(fetch))) {
+            fetches.push(Arc::downgrade(fetch));
+        }
     }
 
     /// An upload that is open.
@@ -82,37 +165,116 @@ impl Files {
         self.uploads().get(&handle).map(Arc::clone)
     }
 
-    /// Opens an upload, and reads what has come of it.
+    /// Opens an upload, and reads what has come of it, which may take as long as that is.
     pub(crate) fn open(&self, stored: StoredUpload, now: u64) -> Result<Arc<Mutex<Upload>>, Refusal> {
         if let Some(upload) = self.upload(stored.handle) {
             return Ok(upload);
         }
+        self.close_one_if_full()?;
         let handle = stored.handle;
         let open = || -> io::Result<Upload> {
             let file = self.store().map_err(|refusal| io::Error::other(refusal.text))?.open_part(handle)?;
+            let is_kept = store::has_other_links(&file)?;
             let mut digest = digest::Context::new(&digest::SHA256);
             let offset = read_all(&file, |piece| digest.update(piece))?;
-            Ok(Upload { stored, file, offset, digest, touched: now })
+            Ok(Upload { stored, file, offset, digest, is_kept, touched: now })
         };
-        let upload = Arc::new(Mutex::new(open().map_err(|error| trouble(&error))?));
-        // Somebody else may have opened it meanwhile: theirs it is.
-        Ok(Arc::clone(self.uploads().entry(handle).or_insert(upload)))
+        let upload = open().map_err(|error| trouble(&error))?;
+        let mut uploads = self.uploads();
+        if lock(&self.closed).contains(&handle) {
+            drop(uploads);
+            self.close(handle);
+            return Err(Refusal::new(Code::NoSuchFile, "the upload was given up"));
+        }
+        if let Some(other) = uploads.get(&handle) {
+            // Somebody else has opened it meanwhile: theirs it is.
+            return Ok(Arc::clone(other));
+        }
+        if upload.stored.size.is_none() {
+            *lock(&self.arrived).entry(upload.stored.author).or_default() += upload.offset;
+        }
+        let upload = Arc::new(Mutex::new(upload));
+        uploads.insert(handle, Arc::clone(&upload));
+        Ok(upload)
+    }
+
+    /// Makes room for one more open upload: the one that waited longest can be opened again.
+    fn close_one_if_full(&self) -> Result<(), Refusal> {
+        let mut uploads = self.uploads();
+        if uploads.len() < OPEN {
+            return Ok(());
+        }
+        let idle = |(handle, upload): (&u64, &Arc<Mutex<Upload>>)| {
+            (Arc::strong_count(upload) == 1).then(|| (lock(upload).touched, *handle))
+        };
+        let Some((_, handle)) = uploads.iter().filter_map(idle).min() else {
+            let text = "too much is sent at the same time; go on in a moment";
+            return Err(Refusal::new(Code::SlowDown, text).after(1_000));
+        };
+        if let Some(upload) = uploads.remove(&handle) {
+            self.give_quota_back(&lock(&upload));
+        }
+        Ok(())
     }
 
     /// Forgets an upload that is over, with what has come of it.
     pub(crate) fn close(&self, handle: u64) {
-        self.uploads().remove(&handle);
+        {
+            let mut closed = lock(&self.closed);
+            closed.push_back(handle);
+            if closed.len() > CLOSED {
+                closed.pop_front();
+            }
+        }
+        let upload = self.uploads().remove(&handle);
+        if let Some(upload) = upload {
+            self.give_quota_back(&lock(&upload));
+        }
         if let Ok(store) = self.store() {
             store.discard_part(handle);
         }
     }
 
-    /// Closes the uploads of which nothing has come for a while; they can still be gone on with.
+    /// Closes the files of which nothing has come, or been fetched, for a while; both can be gone on with.
     pub(crate) fn close_idle(&self, now: u64) {
-        self.uploads().retain(|_, upload| match upload.try_lock() {
-            Ok(upload) => now.saturating_sub(upload.touched) < IDLE,
-            Err(_) => true,
+        self.uploads().retain(|_, upload| {
+            // What is on its way to it has it, and would go on with what nobody else sees.
+            if Arc::strong_count(upload) > 1 {
+                return true;
+            }
+            let upload = lock(upload);
+            let stays = now.saturating_sub(upload.touched) < IDLE;
+            if !stays {
+                self.give_quota_back(&upload);
+            }
+            stays
         });
+        lock(&self.fetches).retain(|fetch| {
+            let Some(fetch) = fetch.upgrade() else { return false };
+            let mut fetch = lock(&fetch);
+            let is_over = fetch.as_ref().is_none_or(|fetching| fetching.until <= now);
+            if is_over {
+                *fetch = None;
+            }
+            !is_over
+        });
+    }
+
+    /// The uploads of which something has come of late.
+    pub(crate) fn open_handles(&self) -> Vec<u64> {
+        self.uploads().keys().copied().collect()
+    }
+
+    /// Gives the room back of what was discarded.
+    pub(crate) fn empty(core: &Arc<Core>) {
+        if core.files.store().is_ok_and(Store::has_gone) {
+            let empty = |core: &Arc<Core>| {
+                if let Ok(store) = core.files.store() {
+                    store.empty();
+                }
+            };
+            submit_slow(core, Box::new(empty));
+        }
     }
 
     /// Whether what has its OK survives the loss of power.
@@ -126,14 +288,16 @@ impl Files {
     }
 
     /// Puts what an upload has brought into its place. Until [`Files::settled`] nobody takes it away.
-    pub(crate) fn keep(&self, upload: &Mutex<Upload>, hash: ContentHash) -> Result<(), Refusal> {
-        *self.pinned().entry(hash).or_default() += 1;
-        let kept = {
-            let upload = lock(upload);
-            let store = self.store()?;
-            upload.file.try_clone().and_then(|file| store.keep(upload.stored.handle, &file, hash))
+    pub(crate) fn keep(&self, upload: &Mutex<Upload>, size: u64, hash: ContentHash) -> Result<(), Refusal> {
+        // Nothing is added from here on; and nobody who tries waits for the disk.
+        let (file, handle) = {
+            let mut upload = lock(upload);
+            upload.check(size, hash)?;
+            upload.is_kept = true;
+            (upload.file.try_clone().map_err(|error| trouble(&error))?, upload.stored.handle)
         };
-        kept.map_err(|error| {
+        *self.pinned().entry(hash).or_default() += 1;
+        self.store()?.keep(handle, &file, hash).map_err(|error| {
             self.unpin(hash);
             trouble(&error)
         })
@@ -191,11 +355,6 @@ impl Files {
 }
 
 impl Upload {
-    /// How many bytes have come.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// The file, each time that so much more has come that the disk should begin with it: else all of it waits for DONE.
     pub(crate) fn to_sync(&self, count: usize) -> Option<File> {
         const EVERY: u64 = 32 << 20;
@@ -204,7 +363,11 @@ impl Upload {
     }
 
     /// Takes the next bytes, and gives how many have come with them.
-    pub(crate) fn put(&mut self, offset: u64, bytes: &[u8], now: u64) -> Result<u64, Refusal> {
+    pub(crate) fn put(&mut self, files: &Files, offset: u64, bytes: &[u8], now: u64) -> Result<u64, Refusal> {
+        if self.is_kept {
+            let text = "all of it has come; FILE DONE ends the upload, FILE CANCEL gives it up";
+            return Err(Refusal::new(Code::BadOffset, text).at(self.offset));
+        }
         if offset != self.offset {
             let text = format!("the next byte is the one at {}", self.offset);
             return Err(Refusal::new(Code::BadOffset, text).at(self.offset));
@@ -218,7 +381,11 @@ impl Upload {
             let text = format!("this upload may have {} bytes", self.stored.most);
             return Err(Refusal::new(Code::OverQuota, text));
         }
+        files.take_quota(&self.stored, bytes.len() as u64)?;
         if let Err(error) = self.file.write_all_at(bytes, self.offset) {
+            if self.stored.size.is_none() {
+                *lock(&files.arrived).entry(self.stored.author).or_default() -= bytes.len() as u64;
+            }
             // What may have come of it is not counted, and is written over.
             let _ = self.file.set_len(self.offset);
             return Err(trouble(&error));

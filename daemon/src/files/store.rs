@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use snug_protocol::ContentHash;
 
@@ -23,6 +24,8 @@ pub(crate) struct Store {
     folder: PathBuf,
     /// Whether what is put into place survives the loss of power.
     syncs: bool,
+    /// Whether something lies in `gone`.
+    has_gone: AtomicBool,
 }
 
 impl Store {
@@ -32,7 +35,7 @@ impl Store {
         for part in ["", "part", "content", "gone"] {
             platform::make_folder(&folder.join(part))?;
         }
-        Ok(Store { folder, syncs })
+        Ok(Store { folder, syncs, has_gone: AtomicBool::new(true) })
     }
 
     /// Whether what is put into place survives the loss of power.
@@ -54,9 +57,20 @@ impl Store {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.part(handle))
     }
 
-    /// Forgets an upload. Whoever has it open goes on with what nobody sees.
+    /// How many bytes have come of an upload.
+    pub(crate) fn part_length(&self, handle: u64) -> io::Result<u64> {
+        match fs::metadata(self.part(handle)) {
+            Ok(part) => Ok(part.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets an upload, at once. Whoever has it open goes on with what nobody sees.
     pub(crate) fn discard_part(&self, handle: u64) {
-        warn_unless_missing(fs::remove_file(self.part(handle)), "an upload");
+        let gone = self.folder.join("gone").join(format!("u{handle}"));
+        self.has_gone.store(true, Relaxed);
+        warn_unless_missing(fs::rename(self.part(handle), gone), "an upload");
     }
 
     /// Makes an upload a content as well; whoever comes later finds it whole. The part stays until it is discarded.
@@ -91,11 +105,18 @@ impl Store {
     /// Takes a content out of its place, at once. [`Store::empty`] gives its room back.
     pub(crate) fn discard_content(&self, hash: ContentHash) {
         let gone = self.folder.join("gone").join(hash.to_string());
+        self.has_gone.store(true, Relaxed);
         warn_unless_missing(fs::rename(self.content(hash), gone), "a content");
     }
 
-    /// Gives the room back of what was discarded.
+    /// Whether something was discarded whose room was not given back.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.has_gone.load(Relaxed)
+    }
+
+    /// Gives the room back of what was discarded. It may take a while.
     pub(crate) fn empty(&self) {
+        self.has_gone.store(false, Relaxed);
         for name in names(&self.folder.join("gone")) {
             warn_unless_missing(fs::remove_file(self.folder.join("gone").join(name)), "a discarded content");
         }
@@ -136,6 +157,12 @@ pub(crate) fn content_path(data: &Path, hash: ContentHash) -> PathBuf {
 fn content_in(folder: &Path, hash: ContentHash) -> PathBuf {
     let hash = hash.to_string();
     folder.join("content").join(&hash[..2]).join(&hash[2..])
+}
+
+/// Whether a file is known by another name as well: an upload that is a content.
+pub(crate) fn has_other_links(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.nlink() > 1)
 }
 
 /// The names in a folder; none if it cannot be read.

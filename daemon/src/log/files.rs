@@ -17,8 +17,8 @@ pub(crate) enum FileAct {
     Cancel { handle: u64 },
     /// The author says something about a file; of one that has arrived, what it is.
     Say { entry: u64, state: FileState, arrived: Option<(u64, ContentHash)> },
-    /// Files that are kept no longer are to go, and uploads that nobody went on with since a moment.
-    Expire { keep: Keep, abandoned: Timestamp },
+    /// Files that are kept no longer are to go, and uploads that nobody went on with since a moment; these are `alive`.
+    Expire { keep: Keep, abandoned: Timestamp, alive: Vec<u64> },
     /// These contents are gone from the store, if nothing refers to them.
     Swept(Vec<ContentHash>),
 }
@@ -159,6 +159,14 @@ pub(super) fn stored_file(database: &Connection, entry: u64) -> rusqlite::Result
         .optional()
 }
 
+/// Size and hash of a file that is kept.
+pub(super) fn content_of(database: &Connection, entry: u64) -> rusqlite::Result<Option<(u64, ContentHash)>> {
+    database
+        .prepare_cached("SELECT size, hash FROM file WHERE entry = ?1")?
+        .query_row([entry], |row| Ok((row.get(0)?, row.get::<_, HashColumn>(1)?.0)))
+        .optional()
+}
+
 /// A file that is kept and that somebody may fetch.
 pub(super) fn visible_file(
     database: &Connection,
@@ -181,6 +189,11 @@ impl View<'_> {
             .prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE handle = ?1 AND author = ?2"))?
             .query_row([handle, author], upload_of)
             .optional()
+    }
+
+    /// Size and hash of a file that is kept.
+    pub(crate) fn content_of(&self, entry: u64) -> rusqlite::Result<Option<(u64, ContentHash)>> {
+        content_of(self.database(), entry)
     }
 
     /// The uploads of somebody's that are on their way, with the name of the room that they are for.

@@ -317,6 +317,16 @@ const VERSION_3: &str = "
         time      INTEGER NOT NULL,
         UNIQUE (author, key)
     ) STRICT;
+    CREATE INDEX upload_open ON upload (author, size) WHERE entry IS NULL;
+    CREATE INDEX upload_time ON upload (time);
+
+    -- How many bytes of files there are: of an author, in a conversation, and in all (number 0).
+    CREATE TABLE file_usage (
+        kind   TEXT NOT NULL CHECK (kind IN ('author', 'conversation', 'all')),
+        number INTEGER NOT NULL,
+        bytes  INTEGER NOT NULL,
+        PRIMARY KEY (kind, number)
+    ) STRICT, WITHOUT ROWID;
 
     -- A file that was offered with an entry and is kept. `hash` is the SHA-256 of its content, under which that is stored.
     CREATE TABLE file (
@@ -327,7 +337,6 @@ const VERSION_3: &str = "
         size         INTEGER NOT NULL,
         time         INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX file_author ON file (author, size);
     CREATE INDEX file_conversation ON file (conversation, entry);
     CREATE INDEX file_hash ON file (hash);
     CREATE INDEX file_time ON file (time);
@@ -347,7 +356,16 @@ const VERSION_3: &str = "
     CREATE TRIGGER entry_gone AFTER DELETE ON entry WHEN old.kind = 'FILE' BEGIN
         DELETE FROM file WHERE entry = old.id;
     END;
+    CREATE TRIGGER file_came AFTER INSERT ON file BEGIN
+        INSERT INTO file_usage (kind, number, bytes)
+            VALUES ('author', new.author, new.size), ('conversation', new.conversation, new.size), ('all', 0, new.size)
+            ON CONFLICT (kind, number) DO UPDATE SET bytes = bytes + excluded.bytes;
+    END;
     CREATE TRIGGER file_gone AFTER DELETE ON file BEGIN
+        UPDATE file_usage SET bytes = bytes - old.size
+            WHERE (kind = 'author' AND number = old.author) OR (kind = 'conversation' AND number = old.conversation)
+                OR (kind = 'all' AND number = 0);
+        DELETE FROM file_usage WHERE bytes <= 0 AND kind = 'author' AND number = old.author;
         INSERT OR IGNORE INTO unstored (hash) VALUES (old.hash);
         DELETE FROM taken WHERE entry = old.entry;
     END;

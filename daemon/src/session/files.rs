@@ -3,7 +3,6 @@
 //! Pieces go to the threads for files and are answered from there, in order; as many as a session may have under way go
 //! without waiting, as long as nothing else comes between them.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -13,10 +12,10 @@ use snug_protocol::{
 };
 
 use super::history::within_a_page;
-use super::{Answer, Answered, Session, refusal};
+use super::{Answer, Answered, Lane, Session, refusal};
 use crate::core::Core;
 use crate::deliver::{AnswerTo, Recipients, Reply};
-use crate::files::{self, Upload, lock};
+use crate::files::{self, Fetching, Upload, lock};
 use crate::log::{
     Act, Author, Conversation, Draft, FileAct, Finished, NO_SUCH_FILE, NewEntry, NewUpload, Outcome, Quotas,
     Refusal, Row, StoredFile, StoredUpload, View,
@@ -41,25 +40,11 @@ impl Incoming {
     }
 }
 
-/// A file that a session is fetching: whether it may is not looked up for each piece.
-pub(super) struct Fetching {
-    entry: u64,
-    size: u64,
-    file: File,
-    /// Until when, in milliseconds of the daemon's clock.
-    until: u64,
-    /// Pieces that wait for a thread.
-    in_lane: AtomicUsize,
-}
-
 /// For how long a session may fetch from a file without being looked up again, in milliseconds.
 const TRUSTED: u64 = 5_000;
 
 /// A piece of so many bytes costs no line of flood control: it is not lines that it costs.
 const LARGE_PIECE: u64 = 16 << 10;
-
-/// A session's place in all this, shared with what answers it.
-pub(super) type Fetch = Arc<Mutex<Option<Arc<Fetching>>>>;
 
 impl Session {
     pub(super) fn file(
@@ -91,14 +76,20 @@ impl Session {
         }
     }
 
-    /// Whether a command is a piece that may follow others without waiting for their answers, and whether it is large.
-    pub(super) fn is_piece(&self, command: &FileCommand<'_>, bytes: Option<u64>) -> (bool, bool) {
+    /// What a command may be under way with, and whether it is a large piece: that is no line for flood control.
+    pub(super) fn lane_of(&self, command: &FileCommand<'_>, bytes: Option<u64>) -> (Lane, bool) {
         match command {
-            FileCommand::Put { handle, .. } => {
-                (self.core.files.upload(handle.0).is_some(), bytes.unwrap_or(0) >= LARGE_PIECE)
+            FileCommand::Put { handle, .. } if self.core.files.upload(handle.0).is_some() => {
+                (Lane::Puts, bytes.unwrap_or(0) >= LARGE_PIECE)
             }
-            FileCommand::Get { id, count, .. } => (self.fetching(id.id).is_some(), *count >= LARGE_PIECE),
-            _ => (false, false),
+            FileCommand::Get { id, offset, count } => match self.fetching(id.id) {
+                Some(fetching) => {
+                    let left = fetching.size.saturating_sub(*offset);
+                    (Lane::Gets, (*count).min(left) >= LARGE_PIECE)
+                }
+                None => (Lane::Alone, false),
+            },
+            _ => (Lane::Alone, false),
         }
     }
 
@@ -154,19 +145,11 @@ impl Session {
                 let whole = stored.size.unwrap_or(0);
                 return peer.settle(size, &answer.ok(Some(&format!("OFFER {handle} {whole}"))));
             }
-            // What has come before is read again, which may take a while.
-            let session = peer.id;
-            files::submit(
-                core,
-                session,
-                Box::new(move |core| {
-                    let answer = match core.files.open(stored, core.now()) {
-                        Ok(upload) => answer.ok(Some(&format!("OFFER {handle} {}", lock(&upload).offset()))),
-                        Err(refusal) => answer.refuse(&refusal),
-                    };
-                    peer.settle(size, &answer);
-                }),
-            );
+            let answer = match core.files.arrived_of(handle.0) {
+                Ok(offset) => answer.ok(Some(&format!("OFFER {handle} {offset}"))),
+                Err(refusal) => answer.refuse(&refusal),
+            };
+            peer.settle(size, &answer);
         }));
         self.submit(draft, size, reply)
     }
@@ -183,7 +166,6 @@ impl Session {
         let count = usize::try_from(count).unwrap_or(0);
         let size = size + count;
         self.barrier = self.core.files.upload(handle.0).is_none();
-        self.peer.begin(size);
         let incoming = Incoming { handle, offset, bytes: Vec::new(), answer, size };
         self.incoming = Some(Box::new(super::Incoming::Piece(incoming)));
         Ok(())
@@ -192,14 +174,16 @@ impl Session {
     /// Hands a piece that has come whole to the threads for files.
     pub(super) fn put(&mut self, incoming: Incoming) {
         let Incoming { handle, offset, bytes, answer, size } = incoming;
+        // Not before all of it is there: a peer that ends in the middle of it has nothing under way.
+        self.peer.begin(size);
         let peer = Arc::clone(&self.peer);
         let put = move |core: &Arc<Core>, found: Result<Found, Refusal>| {
             let put = found.and_then(|found| {
                 let Found::Open(upload) = found else { return Err(no_such_upload()) };
                 let mut upload = lock(&upload);
                 let reserve = core.config().files.reserve.bytes() as u64;
-                core.files.must_have_room(upload.offset(), bytes.len() as u64, reserve)?;
-                let next = upload.put(offset, &bytes, core.now())?;
+                core.files.must_have_room(bytes.len() as u64, reserve)?;
+                let next = upload.put(&core.files, offset, &bytes, core.now())?;
                 if core.files.syncs()
                     && let Some(file) = upload.to_sync(bytes.len())
                 {
@@ -226,24 +210,36 @@ impl Session {
         size: usize,
         next: impl FnOnce(&Arc<Core>, Result<Found, Refusal>) + Send + 'static,
     ) {
-        let (me, session) = (self.peer.identity(), self.peer.id);
+        let (me, peer) = (self.peer.identity(), Arc::clone(&self.peer));
+        let session = peer.id;
         if let Some(upload) = self.core.files.upload(handle.0) {
             let work = move |core: &Arc<Core>| {
-                let is_own = lock(&upload).stored.author == me;
+                let is_own = {
+                    let upload = lock(&upload);
+                    upload.stored.author == me && covers_upload(core, &peer, &upload.stored)
+                };
                 next(core, if is_own { Ok(Found::Open(upload)) } else { Err(no_such_upload()) });
             };
             return files::submit(&self.core, session, Box::new(work));
         }
         let accepted = self.core.look(Box::new(move |core, view| {
-            let stored = stored_upload(view, me, handle);
-            let work = move |core: &Arc<Core>| {
-                let found = stored.and_then(|stored| match stored.entry {
-                    Some(entry) => Ok(Found::Complete(entry)),
-                    None => core.files.open(stored, core.now()).map(Found::Open),
+            let found =
+                stored_upload(core, view, &peer, handle).and_then(|stored| match (stored.entry, view) {
+                    (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
+                    _ => Ok((stored, None)),
                 });
-                next(core, found);
-            };
-            files::submit(core, session, Box::new(work));
+            match found {
+                Err(refusal) => next(core, Err(refusal)),
+                Ok((_, Some((entry, content)))) => next(core, Ok(Found::Complete(entry, content))),
+                // What has come before is read again: that is as slow as it is large.
+                Ok((stored, None)) => {
+                    let open = move |core: &Arc<Core>| {
+                        let opened = core.files.open(stored, core.now()).map(Found::Open);
+                        files::submit(core, session, Box::new(move |core| next(core, opened)));
+                    };
+                    files::submit_slow(core, Box::new(open));
+                }
+            }
         }));
         if !accepted {
             self.peer.settle(size, b"");
@@ -275,8 +271,13 @@ impl Session {
                     let entering = Entering { handle, upload, total, hash, author, answer, peer, size };
                     files::submit_slow(core, Box::new(move |core| entering.enter(core)));
                 }
+                Ok(Found::Complete(_, content)) if content != Some((total, hash)) => {
+                    let text =
+                        "this upload is complete, and was another file or is not kept any more; OFFER a new one";
+                    peer.settle(size, &answer.refuse(&refusal(Code::KeyReused, text)));
+                }
                 // Whoever asks has not heard of it.
-                Ok(Found::Complete(entry)) => {
+                Ok(Found::Complete(entry, _)) => {
                     let mut tags = TagBuilder::default();
                     tags.display("id", Some(entry));
                     tags.flag("dup", true);
@@ -306,31 +307,20 @@ impl Session {
         let newcomers = self.core.registry.newcomer(&me).into_iter().collect();
         let act = Act::File(FileAct::Say { entry, state, arrived });
         let draft = Draft { author: self.author(&me), newcomers, act };
-        let (mut answer, peer) = (answer.take(), Arc::clone(&self.peer));
-        self.barrier = true;
-        let reply = Reply::Call(Box::new(move |core, _, draft, outcome| {
-            let Outcome::Said { file, is_new } = outcome else {
-                return peer.settle(size, &refused(core, &peer, draft, answer, outcome));
-            };
-            if is_new {
-                tell_sender(core, &file, state, &draft.author.nick);
+        self.with_file(entry, size, answer, move |core, peer, found, answer| {
+            if let Err(refusal) = found {
+                core.note_refusal(peer, draft.author.clone(), "FILE", refusal.code);
+                return peer.settle(size, &answer.refuse(&refusal));
             }
-            let what = match state {
-                FileState::Accepted => "ACCEPT",
-                FileState::Declined => "DECLINE",
-                FileState::Done => "DONE",
-            };
-            if state == FileState::Accepted {
-                // All that it takes to fetch it.
-                let mut tags = TagBuilder::default();
-                tags.value("name", Some(&file.name));
-                tags.value("from", Some(&file.from));
-                tags.raw(&file.tags);
-                answer.set_ok_tags(tags);
+            let sender = Arc::clone(peer);
+            let reply = Reply::Call(Box::new(move |core, _, draft, outcome| {
+                let answer = said_of_file(core, &sender, draft, state, outcome, answer);
+                sender.settle(size, &answer);
+            }));
+            if !core.queue.push(Submission { draft, size, reply }) {
+                peer.settle(size, b"");
             }
-            peer.settle(size, &answer.ok(Some(&format!("{what} {entry}"))));
-        }));
-        self.submit(draft, size, reply)
+        })
     }
 
     /// CANCEL of an upload.
@@ -343,17 +333,32 @@ impl Session {
         let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
         let (answer, peer) = (answer.take(), Arc::clone(&self.peer));
         self.barrier = true;
-        let reply = Reply::Call(Box::new(move |core, _, draft, outcome| {
-            let answer = match outcome {
-                Outcome::Done => {
-                    core.files.close(handle.0);
-                    answer.ok(Some(&format!("CANCEL {handle}")))
-                }
-                outcome => refused(core, &peer, draft, answer, outcome),
-            };
-            peer.settle(size, &answer);
+        self.peer.begin(size);
+        let accepted = self.core.look(Box::new(move |core, view| {
+            if let Err(refusal) = stored_upload(core, view, &peer, handle) {
+                core.note_refusal(&peer, draft.author.clone(), "FILE", refusal.code);
+                return peer.settle(size, &answer.refuse(&refusal));
+            }
+            let sender = Arc::clone(&peer);
+            let reply = Reply::Call(Box::new(move |core, _, draft, outcome| {
+                let answer = match outcome {
+                    Outcome::Done => {
+                        core.files.close(handle.0);
+                        files::Files::empty(core);
+                        answer.ok(Some(&format!("CANCEL {handle}")))
+                    }
+                    outcome => refused(core, &sender, draft, answer, outcome),
+                };
+                sender.settle(size, &answer);
+            }));
+            if !core.queue.push(Submission { draft, size, reply }) {
+                peer.settle(size, b"");
+            }
         }));
-        self.submit(draft, size, reply)
+        if !accepted {
+            self.peer.settle(size, b"");
+        }
+        Ok(Answered::UnderWay)
     }
 
     /// CANCEL of a file that was offered: its entry is deleted, and so is what was kept.
@@ -396,7 +401,10 @@ impl Session {
         let entry = self.own_id(id)?;
         let asked = Asked { offset, count: count.min(limits::FILE_CHUNK) };
         let size = size + usize::try_from(asked.count).unwrap_or(0);
-        if let Some(fetching) = self.fetching(entry) {
+        // As it was when it was decided what this may be under way with.
+        let fetching = lock(&self.fetch).clone();
+        let fetching = fetching.filter(|fetching| fetching.entry == entry && self.lane == Lane::Gets);
+        if let Some(fetching) = fetching {
             let (answer, peer) = (answer.take(), Arc::clone(&self.peer));
             self.peer.begin(size);
             // What the system has at hand needs no thread, unless pieces before it wait for one.
@@ -417,23 +425,31 @@ impl Session {
         }
         let fetch = Arc::clone(&self.fetch);
         self.with_file(entry, size, answer, move |core, peer, found, answer| {
-            let opened = found.and_then(|(file, _)| {
-                let content =
-                    core.files.store()?.open_content(file.hash).map_err(|error| files::trouble(&error))?;
-                let until = core.now() + TRUSTED;
-                let in_lane = AtomicUsize::new(0);
-                Ok(Arc::new(Fetching { entry, size: file.size, file: content, until, in_lane }))
-            });
-            match opened {
+            let file = match found {
+                Ok((file, _)) => file,
                 Err(refusal) => {
                     core.counters.refused.count(refusal.code);
-                    peer.settle(size, &answer.refuse(&refusal));
+                    return peer.settle(size, &answer.refuse(&refusal));
                 }
-                Ok(fetching) => {
-                    *lock(&fetch) = Some(Arc::clone(&fetching));
-                    asked.answer(&fetching, peer, size, answer);
+            };
+            let (peer, session) = (Arc::clone(peer), peer.id);
+            let open = move |core: &Arc<Core>| {
+                let store = core.files.store();
+                let opened = store
+                    .and_then(|store| store.open_content(file.hash).map_err(|error| files::trouble(&error)));
+                match opened {
+                    Err(refusal) => peer.settle(size, &answer.refuse(&refusal)),
+                    Ok(content) => {
+                        let (until, in_lane) = (core.now() + TRUSTED, AtomicUsize::new(0));
+                        let fetching = Fetching { entry, size: file.size, file: content, until, in_lane };
+                        let fetching = Arc::new(fetching);
+                        *lock(&fetch) = Some(Arc::clone(&fetching));
+                        core.files.watch_fetch(&fetch);
+                        asked.answer(&fetching, &peer, size, answer);
+                    }
                 }
-            }
+            };
+            files::submit(core, session, Box::new(open));
         })
     }
 
@@ -516,7 +532,7 @@ impl Session {
                 entry.line(room, &tags).write(answer.lines());
             }
             if place.is_none() {
-                list_uploads(view, me, answer)?;
+                list_uploads(view, me, &peer, answer)?;
             }
             answer.set_ok_tags(super::history::reduced_tag(reduced));
             let more = if listed.more { "more" } else { "end" };
@@ -528,8 +544,10 @@ impl Session {
         let entry = self.own_id(id)?;
         let me = self.me()?.number;
         let may_see_all = self.is_operator();
+        let peer = Arc::clone(&self.peer);
         self.look(size, answer, move |view, answer| {
-            let file = view.file(me, entry)?.ok_or_else(no_such_file)?;
+            let file = view.file(me, entry)?.filter(|file| is_within_scope(&peer, file.room.as_deref()));
+            let file = file.ok_or_else(no_such_file)?;
             if file.author != me && !may_see_all {
                 return Err(refusal(Code::Denied, "who has taken a file is told to its sender"));
             }
@@ -548,8 +566,8 @@ impl Session {
 /// What has become of an upload.
 enum Found {
     Open(Arc<Mutex<Upload>>),
-    /// It is this entry.
-    Complete(u64),
+    /// It is this entry, with this size and hash, if it is kept.
+    Complete(u64, Option<(u64, ContentHash)>),
 }
 
 /// An upload that is whole, on its way to an entry.
@@ -570,7 +588,7 @@ impl Entering {
         let Entering { handle, upload, total, hash, author, answer, peer, size } = self;
         let stored = lock(&upload).stored.clone();
         let prepared = recipients_of_upload(core, &stored, &author).and_then(|to| {
-            core.files.keep(&upload, hash)?;
+            core.files.keep(&upload, total, hash)?;
             Ok(to)
         });
         let to = match prepared {
@@ -647,13 +665,65 @@ impl Asked {
     }
 }
 
-fn stored_upload(view: Option<&View<'_>>, me: u64, handle: UploadHandle) -> Result<StoredUpload, Refusal> {
+/// An upload of the session's own identity, within what its token covers.
+fn stored_upload(
+    core: &Core,
+    view: Option<&View<'_>>,
+    peer: &Peer,
+    handle: UploadHandle,
+) -> Result<StoredUpload, Refusal> {
     let view = view.ok_or_else(super::history::unreadable)?;
-    view.upload(me, handle.0)?.ok_or_else(no_such_upload)
+    let stored = view.upload(peer.identity(), handle.0)?.ok_or_else(no_such_upload)?;
+    if covers_upload(core, peer, &stored) { Ok(stored) } else { Err(no_such_upload()) }
 }
 
-fn list_uploads(view: &View<'_>, me: u64, answer: &mut Answer) -> Result<(), Refusal> {
+/// Whether the token of a session covers where an upload is for.
+fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
+    if peer.grant().is_none_or(|grant| !grant.scope.is_confined()) {
+        return true;
+    }
+    match stored.to {
+        Conversation::With(_) => false,
+        Conversation::Room(room) => {
+            core.registry.room_numbered(room).is_some_and(|room| is_within_scope(peer, Some(&room.name)))
+        }
+    }
+}
+
+/// What is answered to ACCEPT, DECLINE or DONE; and the sender hears of it.
+fn said_of_file(
+    core: &Core,
+    peer: &Peer,
+    draft: &Draft,
+    state: FileState,
+    outcome: Outcome,
+    mut answer: Answer,
+) -> Vec<u8> {
+    let Outcome::Said { file, is_new } = outcome else { return refused(core, peer, draft, answer, outcome) };
+    if is_new {
+        tell_sender(core, &file, state, &draft.author.nick);
+    }
+    let what = match state {
+        FileState::Accepted => "ACCEPT",
+        FileState::Declined => "DECLINE",
+        FileState::Done => "DONE",
+    };
+    if state == FileState::Accepted {
+        // All that it takes to fetch it.
+        let mut tags = TagBuilder::default();
+        tags.value("name", Some(&file.name));
+        tags.value("from", Some(&file.from));
+        tags.raw(&file.tags);
+        answer.set_ok_tags(tags);
+    }
+    answer.ok(Some(&format!("{what} {}", file.entry)))
+}
+
+fn list_uploads(view: &View<'_>, me: u64, peer: &Peer, answer: &mut Answer) -> Result<(), Refusal> {
     for (upload, room) in view.uploads(me)? {
+        if !is_within_scope(peer, room.as_deref()) {
+            continue;
+        }
         let mut tags = TagBuilder::default();
         tags.display("size", upload.size);
         let handle = UploadHandle(upload.handle).to_string();
@@ -721,7 +791,9 @@ fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
     let mut line = Vec::new();
     ServerLine::new(Body::FileTaken { what, target, id: &id }).with_from(from).write(&mut line);
     sender.audience.for_each(|peer| {
-        peer.push(&line);
+        if is_within_scope(peer, file.room.as_deref()) {
+            peer.push(&line);
+        }
     });
 }
 

@@ -289,18 +289,23 @@ fn who_is_muted_or_kept_out_sends_nothing_and_who_is_kept_out_fetches_nothing() 
 
 #[test]
 fn files_and_uploads_go_when_their_time_is_over() {
-    let (mut world, folder) = world("keep = \"10s\"\nresume = \"5s\"\n");
+    let (mut world, folder) = world("keep = \"200s\"\nresume = \"5s\"\n");
     let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
     let id = world.send_file(&mut alice, "#lobby", "a.txt", b"abc");
     world.ask(&mut alice, "FILE OFFER #lobby 9 - b.txt");
     world.ask_with(&mut alice, "FILE PUT u2 0", b"abc");
+    // What is open has something come of it; after two minutes of nothing it is not.
     world.pass(6_000);
     world.core.look_after_files();
     world.work();
-    assert!(world.ask_with(&mut alice, "FILE PUT u2 3", b"def").contains("ERR FILE no-such-file"));
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 3", b"abc").contains("OK FILE PUT"));
+    world.pass(130_000);
+    world.core.look_after_files();
+    world.work();
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 6", b"def").contains("ERR FILE no-such-file"));
     let fetched = world.fetch(&mut bob, id);
     assert!(fetched.contains("abc"), "{fetched}");
-    world.pass(6_000);
+    world.pass(100_000);
     world.core.look_after_files();
     world.work();
     assert!(world.fetch(&mut bob, id).contains("ERR FILE no-such-file"));
@@ -328,6 +333,19 @@ fn a_token_sends_where_it_may_send_and_fetches_where_it_may_read() {
     assert!(world.fetch(&mut reader, inside).contains("abc"));
     assert!(world.fetch(&mut reader, outside).starts_with("ERR FILE no-such-file"));
     assert!(world.ask(&mut reader, "FILE OFFER #ops 1 - d.txt").starts_with("ERR FILE out-of-scope"));
+    // Nor does it learn of, or speak for, what is elsewhere.
+    world.ask(&mut alice, "FILE OFFER #lobby 1 - e.txt");
+    for line in ["ACCEPT", "DECLINE", "STATE"] {
+        let refused = world.ask(&mut reader, &format!("FILE {line} {outside}"));
+        assert!(refused.starts_with("ERR FILE no-such-file"), "{line}: {refused}");
+    }
+    assert!(!world.ask(&mut reader, "FILE LIST").contains("UPLOAD"));
+    for line in ["CANCEL u4", &format!("DONE u4 0 {}", hash(b""))] {
+        let refused = world.ask(&mut sender, &format!("FILE {line}"));
+        assert!(refused.starts_with("ERR FILE no-such-file"), "{line}: {refused}");
+    }
+    assert!(world.ask_with(&mut sender, "FILE PUT u4 0", b"x").starts_with("ERR FILE no-such-file"));
+    assert!(world.ask(&mut sender, &format!("FILE CANCEL {inside}")).starts_with("ERR FILE out-of-scope"));
 }
 
 #[test]
@@ -365,4 +383,81 @@ fn what_is_said_overtakes_pieces_that_wait() {
     bob.session.peer.turn(&cx, &mut taken, true);
     assert_eq!(taken.len(), 1, "then one piece at a time");
     assert_eq!(taken[0].lines(), format!("@bytes=10000 FILE DATA {id} 0\n").as_bytes());
+}
+
+#[test]
+fn answers_keep_their_order_among_pieces() {
+    let (mut world, _folder) = world("");
+    let mut alice = world.enter("alice");
+    let id = world.send_file(&mut alice, "#lobby", "a.bin", &[b'x'; 30_000]);
+    world.fetch(&mut alice, id);
+    // One behind the end, one at the end, and one that is there again.
+    for (label, offset) in [(1, 0), (2, 40_000), (3, 30_000), (4, 20_000)] {
+        let line = format!("@ref={label} FILE GET {id} {offset} 10000");
+        assert!(matches!(alice.session.line(&line, alice.session.peer.under_way()), Step::Done { .. }));
+    }
+    let heard = alice.heard();
+    let labels: Vec<&str> =
+        heard.lines().filter(|line| line.contains("OK FILE") || line.contains("ERR FILE")).collect();
+    assert_eq!(labels.len(), 4, "{heard}");
+    for (at, line) in labels.iter().enumerate() {
+        assert!(line.contains(&format!("ref={}", at + 1)), "{at}: {line}");
+    }
+    // Pieces that come and pieces that go are not under way at the same time.
+    world.ask(&mut alice, "FILE OFFER #lobby 2 - b.txt");
+    world.ask_with(&mut alice, "FILE PUT u2 0", b"a");
+    let get = format!("FILE GET {id} 0 10000");
+    assert!(matches!(alice.session.line(&get, alice.session.peer.under_way()), Step::Done { .. }));
+    let put = alice.session.line("@bytes=1 FILE PUT u2 1", alice.session.peer.under_way());
+    assert_eq!(put, Step::Hold);
+}
+
+#[test]
+fn an_upload_that_is_complete_is_no_other_file() {
+    let (mut world, _folder) = world("");
+    let mut alice = world.enter("alice");
+    assert!(world.ask(&mut alice, "@key=nightly FILE OFFER #lobby - - b.sql").contains("OK FILE OFFER u1 0"));
+    world.ask_with(&mut alice, "FILE PUT u1 0", b"monday");
+    assert!(world.ask(&mut alice, &format!("FILE DONE u1 6 {}", hash(b"monday"))).contains("OK FILE DONE 1"));
+    assert!(
+        world.ask(&mut alice, "@key=nightly FILE OFFER #lobby - - b.sql").contains("@id=1 OK FILE OFFER u1")
+    );
+    let other = world.ask(&mut alice, &format!("FILE DONE u1 7 {}", hash(b"tuesday")));
+    assert!(other.starts_with("ERR FILE key-reused"), "nothing is acknowledged that is not there: {other}");
+    // When it is not kept any more, its key is free.
+    world.ask(&mut alice, "FILE CANCEL 1");
+    assert!(world.ask(&mut alice, "@key=nightly FILE OFFER #lobby - - b.sql").contains("OK FILE OFFER u2 0"));
+}
+
+#[test]
+fn who_ends_in_the_middle_of_a_piece_has_nothing_under_way() {
+    let (mut world, _folder) = world("");
+    let mut alice = world.enter("alice");
+    world.ask(&mut alice, "FILE OFFER #lobby 100 - a.txt");
+    world.say(&mut alice, "@bytes=100 FILE PUT u1 0");
+    alice.session.bytes(b"only a part"[..].into(), false);
+    assert!(alice.session.peer.under_way().is_empty());
+}
+
+#[test]
+fn sizes_that_nobody_said_count_as_they_come() {
+    let (mut world, _folder) = world("guest = \"100 B\"\n");
+    let mut alice = world.enter("alice");
+    world.ask(&mut alice, "FILE OFFER #lobby - - a.txt");
+    world.ask(&mut alice, "FILE OFFER #lobby - - b.txt");
+    assert!(world.ask_with(&mut alice, "FILE PUT u1 0", &[1; 60]).contains("OK FILE PUT"));
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 0", &[1; 60]).contains("over-quota"), "together");
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 0", &[1; 40]).contains("OK FILE PUT"));
+    world.ask(&mut alice, "FILE CANCEL u1");
+    assert!(
+        world.ask_with(&mut alice, "FILE PUT u2 40", &[1; 60]).contains("OK FILE PUT"),
+        "given up is given back"
+    );
+    // A word alone takes no room from others.
+    let mut bob = world.enter("bob");
+    world.ask(&mut bob, "FILE OFFER #lobby 100 - c.txt");
+    assert!(
+        world.ask(&mut bob, "FILE OFFER #lobby 1 - d.txt").contains("over-quota"),
+        "from oneself it does"
+    );
 }

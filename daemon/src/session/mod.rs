@@ -127,7 +127,7 @@ pub(crate) struct Session {
     /// What announced bytes are for.
     incoming: Option<Box<Incoming>>,
     /// The file that it is fetching.
-    fetch: files::Fetch,
+    fetch: crate::files::Fetch,
     /// What it has under way, if that is anything.
     lane: Lane,
 }
@@ -140,8 +140,9 @@ enum Lane {
     Alone,
     /// What goes to the log.
     Log,
-    /// Pieces of files.
-    Files,
+    /// Pieces that come, or pieces that go: not both, because they are answered from different places.
+    Puts,
+    Gets,
 }
 
 /// Bytes on their way in.
@@ -164,7 +165,7 @@ impl Session {
             binding: None,
             has_asked_stats: false,
             incoming: None,
-            fetch: files::Fetch::default(),
+            fetch: crate::files::Fetch::default(),
             lane: Lane::default(),
         }
     }
@@ -231,10 +232,7 @@ impl Session {
         let has_bytes = line.tags.has("bytes");
         let announced = announced_bytes(line.tags);
         let (lane, is_piece) = match &request {
-            Ok(Request { command: Command::File(file), .. }) => {
-                let (is_next, is_large) = self.is_piece(file, announced.ok().flatten());
-                (if is_next { Lane::Files } else { Lane::Alone }, is_large)
-            }
+            Ok(Request { command: Command::File(file), .. }) => self.lane_of(file, announced.ok().flatten()),
             Ok(request) if is_append(&request.command) && !has_bytes => (Lane::Log, false),
             _ => (Lane::Alone, false),
         };

@@ -31,7 +31,8 @@ impl Session {
             let like = match file {
                 FileCommand::Offer(_) | FileCommand::Put { .. } => Verb::Msg,
                 FileCommand::Done { of: FileRef::Upload(_), .. } => Verb::Msg,
-                FileCommand::Cancel { .. } => Verb::Msg,
+                FileCommand::Cancel { of: FileRef::Upload(_) } => Verb::Msg,
+                FileCommand::Cancel { of: FileRef::Entry(_) } => Verb::Delete,
                 _ => Verb::History,
             };
             if !grant.scope.has_verb(like) {

@@ -7,7 +7,7 @@ use snug_protocol::{Code, ContentHash, EntryKind, FileState, Role, Timestamp};
 
 use super::{authority, refuse};
 use crate::keep::Keep;
-use crate::log::files::{HashColumn, UPLOAD, stored_file, upload_of, visible_file};
+use crate::log::files::{HashColumn, UPLOAD, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
     AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewUpload, Outcome, Quotas, Refusal,
@@ -38,7 +38,7 @@ pub(super) fn decide(
         FileAct::Offer(new) => offer(tx, meta, author, new),
         FileAct::Cancel { handle } => cancel(tx, author, *handle),
         FileAct::Say { entry, state, arrived } => say(tx, meta, author, *entry, *state, *arrived),
-        FileAct::Expire { keep, abandoned } => expire(tx, meta, ends, *keep, *abandoned),
+        FileAct::Expire { keep, abandoned, alive } => expire(tx, meta, ends, *keep, *abandoned, alive),
         FileAct::Swept(hashes) => {
             for hash in hashes {
                 tx.prepare_cached("DELETE FROM unstored WHERE hash = ?1")?.execute([HashColumn(*hash)])?;
@@ -51,6 +51,7 @@ pub(super) fn decide(
 fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) -> rusqlite::Result<Outcome> {
     if let Some(key) = &new.key
         && let Some(earlier) = by_key(tx, author, key)?
+        && !is_forgotten(tx, &earlier)?
     {
         let is_same = earlier.to == new.to
             && earlier.name == new.name
@@ -124,6 +125,16 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
     Ok(Outcome::Upload(Box::new(upload)))
 }
 
+/// Whether an upload became a file that is not kept any more: then its key is free again, and its row goes.
+fn is_forgotten(tx: &Transaction<'_>, upload: &StoredUpload) -> rusqlite::Result<bool> {
+    let Some(entry) = upload.entry else { return Ok(false) };
+    if content_of(tx, entry)?.is_some() {
+        return Ok(false);
+    }
+    tx.prepare_cached("DELETE FROM upload WHERE handle = ?1")?.execute([upload.handle])?;
+    Ok(true)
+}
+
 fn by_key(tx: &Transaction<'_>, author: &Author, key: &str) -> rusqlite::Result<Option<StoredUpload>> {
     tx.prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE author = ?1 AND key = ?2"))?
         .query_row(params![author.number, key], upload_of)
@@ -152,19 +163,21 @@ fn allowance(
     quotas: &Quotas,
     but: u64,
 ) -> rusqlite::Result<Result<Allowance, Refusal>> {
-    let sum = |sql: &str, of: u64| -> rusqlite::Result<u64> {
-        tx.prepare_cached(sql)?.query_row([of], |row| row.get(0))
+    let used = |kind: &str, number: u64| -> rusqlite::Result<u64> {
+        let bytes = tx
+            .prepare_cached("SELECT bytes FROM file_usage WHERE kind = ?1 AND number = ?2")?
+            .query_row(params![kind, number], |row| row.get(0))
+            .optional()?;
+        Ok(bytes.unwrap_or(0))
     };
-    // What is on its way counts as what it says it will be.
-    let own = sum("SELECT coalesce(sum(size), 0) FROM file WHERE author = ?1", author.number)?
-        + tx.prepare_cached(
+    // What is on its way counts as what it says it will be, for who sends it: nobody takes room from others with a word.
+    let under_way: u64 = tx
+        .prepare_cached(
             "SELECT coalesce(sum(size), 0) FROM upload WHERE author = ?1 AND entry IS NULL AND handle != ?2",
         )?
-        .query_row([author.number, but], |row| row.get::<_, u64>(0))?;
-    let all: u64 =
-        tx.prepare_cached("SELECT coalesce(sum(size), 0) FROM file")?.query_row([], |row| row.get(0))?;
-    let all =
-        all + sum("SELECT coalesce(sum(size), 0) FROM upload WHERE entry IS NULL AND handle != ?1", but)?;
+        .query_row([author.number, but], |row| row.get(0))?;
+    let own = used("author", author.number)? + under_way;
+    let all = used("all", 0)?;
     let is_guest = authority::server_role(tx, author)? <= Role::Guest;
     let own_quota = if is_guest { quotas.guest } else { quotas.account };
     let mut allowances = vec![
@@ -179,7 +192,7 @@ fn allowance(
         },
     ];
     if let Some(room) = room {
-        let used = sum("SELECT coalesce(sum(size), 0) FROM file WHERE conversation = ?1", room)?;
+        let used = used("conversation", room)?;
         allowances.push(Allowance {
             bytes: quotas.room.saturating_sub(used),
             because: format!("a room may have {} bytes of files, and this one has {used}", quotas.room)
@@ -232,6 +245,9 @@ pub(super) fn check_finished(
         )?));
     };
     if let Some(id) = upload.entry {
+        if content_of(tx, id)? != Some((finished.size, finished.hash)) {
+            return Ok(Some(refuse(Code::KeyReused, "this upload is complete, and was another file")?));
+        }
         let time: Option<i64> = tx
             .prepare_cached("SELECT time FROM entry WHERE id = ?1")?
             .query_row([id], |row| row.get(0))
@@ -338,7 +354,13 @@ fn expire(
     ends: &mut Ends,
     keep: Keep,
     abandoned: Timestamp,
+    alive: &[u64],
 ) -> rusqlite::Result<Outcome> {
+    for handle in alive {
+        // What something still comes of is not abandoned; it is written down seldom.
+        tx.prepare_cached("UPDATE upload SET time = ?2 WHERE handle = ?1 AND time < ?3")?
+            .execute(params![handle, meta.time.millis(), abandoned.millis()])?;
+    }
     let gone = match keep {
         Keep::Forever => 0,
         Keep::Age(_) => {
