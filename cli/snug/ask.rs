@@ -147,7 +147,8 @@ impl Ask {
         }
         let thumbs = ["\u{1f44d}", "\u{1f44e}"].iter().position(|thumb| *thumb == said);
         let number = said.strip_suffix("\u{fe0f}\u{20e3}").and_then(|digit| digit.parse::<usize>().ok());
-        let at = thumbs.filter(|_| self.choices.len() == 2).or(number?.checked_sub(1).into_iter().next());
+        let thumbs = thumbs.filter(|_| self.choices.len() == 2);
+        let at = thumbs.or_else(|| number.and_then(|number| number.checked_sub(1)));
         at.filter(|at| *at < self.choices.len())
     }
 }
