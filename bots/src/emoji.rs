@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
-use snug_protocol::{Nick, RoomName};
 
-use crate::{Action, Bot, Filter, Heard, Place};
+use crate::{Bot, CommandSpec, Context, Event, Filter, Manifest};
 
 /// The table `[bots.emoji]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,10 +16,10 @@ pub struct EmojiConfig {
     /// Whether a bot answers `!emoji WORD`.
     pub command: bool,
     /// The bot's nick.
-    #[serde(deserialize_with = "nick")]
+    #[serde(deserialize_with = "crate::config::nick")]
     pub nick: String,
     /// The rooms it joins.
-    #[serde(deserialize_with = "rooms")]
+    #[serde(deserialize_with = "crate::config::rooms")]
     pub rooms: Vec<String>,
     /// Shortcodes of one's own, without colons, and what they become.
     #[serde(deserialize_with = "aliases")]
@@ -37,21 +36,6 @@ impl Default for EmojiConfig {
             aliases: BTreeMap::new(),
         }
     }
-}
-
-fn nick<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let nick = String::deserialize(deserializer)?;
-    Nick::parse(&nick).map_err(|error| D::Error::custom(format!("{nick:?} is no nick: {error}")))?;
-    Ok(nick)
-}
-
-fn rooms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let rooms = Vec::<String>::deserialize(deserializer)?;
-    for room in &rooms {
-        RoomName::parse(room)
-            .map_err(|error| D::Error::custom(format!("{room:?} is no room's name: {error}")))?;
-    }
-    Ok(rooms)
 }
 
 fn aliases<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
@@ -151,24 +135,24 @@ fn clings(neighbour: Option<char>) -> bool {
 /// Answers `!emoji WORD` with the emoji that go by that word.
 #[derive(Debug)]
 pub struct Emoji {
-    nick: String,
-    rooms: Vec<String>,
+    manifest: Manifest,
+}
+
+impl Default for Emoji {
+    fn default() -> Emoji {
+        let help = "lists the emoji that go by that word, with their shortcodes";
+        let command = CommandSpec::parse("emoji", "word:text", help).expect("a description");
+        Emoji {
+            manifest: Manifest { help: "knows emoji".to_owned(), commands: vec![command], listens: true },
+        }
+    }
 }
 
 impl Emoji {
     /// How many matches an answer shows.
     const MOST: usize = 20;
 
-    /// The bot that `config` describes.
-    pub fn new(config: &EmojiConfig) -> Emoji {
-        Emoji { nick: config.nick.clone(), rooms: config.rooms.clone() }
-    }
-
     fn answer(word: &str) -> String {
-        if word.is_empty() {
-            return "usage: !emoji WORD lists the emoji that go by that word, with their shortcodes"
-                .to_owned();
-        }
         let wanted = word.to_lowercase().replace(' ', "_");
         let matches = |emoji: &emojis::Emoji| {
             emoji.shortcodes().any(|code| code.contains(&wanted))
@@ -194,22 +178,19 @@ impl Emoji {
 }
 
 impl Bot for Emoji {
-    fn nick(&self) -> &str {
-        &self.nick
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
-    fn rooms(&self) -> &[String] {
-        &self.rooms
-    }
-
-    fn hear(&mut self, message: &Heard<'_>) -> Vec<Action> {
-        let text = message.text.trim();
-        let word = match text.split_once(' ').unwrap_or((text, "")) {
-            ("!emoji", word) => word,
-            _ if message.place == Place::Private => text,
-            _ => return Vec::new(),
-        };
-        vec![Action::Answer(Emoji::answer(word.trim()))]
+    fn handle(&mut self, event: &Event<'_>, context: &mut Context<'_>) {
+        match event {
+            Event::Called { args, .. } => context.reply(Emoji::answer(args.get("word").unwrap_or_default())),
+            // To it alone a word is enough.
+            Event::Heard { text, .. } if matches!(context.place, Some(crate::Place::Private(_))) => {
+                context.reply(Emoji::answer(text.trim()));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -260,21 +241,5 @@ mod tests {
         ] {
             assert_eq!(rewrite(text), None, "{text:?}");
         }
-    }
-
-    #[test]
-    fn the_command_lists_matches_and_explains_itself() {
-        let mut bot = Emoji::new(&EmojiConfig::default());
-        let mut hear = |place, text| bot.hear(&Heard { from: "alice", place, text });
-        let room = Place::Room("#lobby");
-        let [Action::Answer(answer)] = &hear(room, "!emoji heart")[..] else { panic!("one answer") };
-        assert!(answer.starts_with("\u{2764}\u{fe0f} :heart:  "), "{answer}");
-        assert_eq!(hear(Place::Private, "heart"), [Action::Answer(answer.clone())]);
-        let [Action::Answer(usage)] = &hear(room, "!emoji")[..] else { panic!("one answer") };
-        assert!(usage.starts_with("usage: !emoji"));
-        let [Action::Answer(none)] = &hear(room, "!emoji qqqq")[..] else { panic!("one answer") };
-        assert_eq!(none, "no emoji goes by \u{201c}qqqq\u{201d}");
-        assert_eq!(hear(room, "!emojis heart"), []);
-        assert_eq!(hear(room, "I said !emoji heart"), []);
     }
 }

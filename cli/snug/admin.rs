@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use snug_client::{Client, Event};
-use snug_protocol::{AuditPage, Body, Command, Period, Place, ServerLine, ShutdownAt};
+use snug_protocol::{AuditPage, Body, BotOrder, Command, Period, Place, ServerLine, ShutdownAt};
 
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Part};
@@ -61,8 +61,64 @@ enum Sub {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Look after the daemon's bots
+    #[command(subcommand)]
+    Bot(AdminBot),
     /// Show the audit trail: what was done, by whom, from where
     Log(Log),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminBot {
+    /// List them, and how they are
+    List,
+    /// Start one that is disabled
+    Enable { name: String },
+    /// Stop one until the daemon ends, or `enable`
+    Disable { name: String },
+    /// Stop one and start it again
+    Restart { name: String },
+    /// What a script has written to its standard error, and what became of it
+    Logs { name: String },
+}
+
+impl AdminBot {
+    async fn run(&self, client: &Client, common: &Common) -> Result<(), Failure> {
+        let order = match self {
+            AdminBot::List => BotOrder::List,
+            AdminBot::Enable { name } => BotOrder::Enable(name),
+            AdminBot::Disable { name } => BotOrder::Disable(name),
+            AdminBot::Restart { name } => BotOrder::Restart(name),
+            AdminBot::Logs { name } => BotOrder::Logs(name),
+        };
+        for row in client.ask(Command::Bot { order }).await?.rows {
+            let line = row.line();
+            let tag = |name: &str| line.tags.get(name).unwrap_or_default().into_owned();
+            match &line.body {
+                Body::Bot { name, nick, state } => {
+                    let (kind, since, restarts) = (tag("kind"), tag("since"), tag("restarts"));
+                    let again =
+                        if restarts.is_empty() { String::new() } else { format!(", ended {restarts} times") };
+                    let shown =
+                        format!("{name:<16} {kind:<8} {state} since {}{again}", output::moment_of(&since));
+                    let fields = [
+                        ("name", *name),
+                        ("nick", nick),
+                        ("kind", &kind),
+                        ("state", state),
+                        ("since", &since),
+                        ("restarts", &restarts),
+                    ];
+                    output::row(common.json, &fields, &shown)?;
+                }
+                Body::BotLog { name, text } => {
+                    output::row(common.json, &[("name", name), ("text", text)], text)?
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Args)]
@@ -263,6 +319,7 @@ impl Sub {
                 client.ask(Command::Shutdown { at, reason }).await?;
                 Ok(())
             }
+            Sub::Bot(bot) => bot.run(client, common).await,
             Sub::Backup { file } => backup(client, file, common).await,
             Sub::Log(log) => log.run(client, common).await,
         }

@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod ask;
+mod bot;
 mod cursor_file;
 mod export;
 mod failure;
@@ -79,6 +80,9 @@ enum Sub {
     On(on::On),
     /// Ask something, and wait for the answer
     Ask(ask::Ask),
+    /// Bots of one's own: run one by hand, begin a new one, test one of the box
+    #[command(subcommand)]
+    Bot(bot::Bot),
     /// Send files to a room or a person, and fetch them
     #[command(subcommand)]
     File(file::File),
@@ -156,6 +160,7 @@ impl Sub {
             Sub::Run(run) => return run.run(common).await,
             Sub::Ask(ask) => return ask.run(common).await,
             Sub::Send(send) => send.run(common).await,
+            Sub::Bot(bot) => return bot.run(common).await,
             Sub::On(on) => on.run(common).await,
             Sub::File(file) => file.run(common).await,
             Sub::Tail(tail) => tail.run(common).await,

@@ -2,6 +2,7 @@
 //! environment, print, log, take signals, exit.
 
 mod files;
+mod guard;
 mod signals;
 
 use std::io::{self, Write};
@@ -52,6 +53,8 @@ enum Sub {
     ///
     /// Exits with 0 if all is well, and with 1 and a line for each thing that is not.
     CheckData,
+    #[command(hide = true)]
+    Guard(guard::Guard),
     /// Make a pre-shared key that hides this server from strangers
     #[command(subcommand)]
     Psk(PskSub),
@@ -72,6 +75,9 @@ type LogLevel = reload::Handle<LevelFilter, tracing_subscriber::Registry>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Sub::Guard(guard)) = &arguments.command {
+        return guard.run();
+    }
     if let Some(file) = &arguments.check_config {
         return match files::read_config(file) {
             Ok(_) => ExitCode::SUCCESS,
@@ -86,7 +92,7 @@ fn main() -> ExitCode {
         Some(Sub::Fingerprint) => return finish(fingerprint(&config)),
         Some(Sub::CheckData) => return finish(check_data(&config)),
         Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
-        None => {}
+        Some(Sub::Guard(_)) | None => {}
     }
     let log_level = match start_log(&config.logging) {
         Ok(log_level) => log_level,
@@ -183,6 +189,7 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
         config.listen.unix = Fallback::Set(files::socket_path(&data));
     }
     let places = (config.data.clone(), config.listen.unix.clone());
+    set_up_scripts(&mut config);
 
     let daemon = match smol::block_on(Daemon::bind(config.clone())) {
         Err(error @ StartError::Unix { .. }) if chose_socket => {
@@ -214,6 +221,14 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
         counts.commits
     );
     Ok(())
+}
+
+/// Says what programs of one's own find in their environment, and what stands between them and the daemon.
+fn set_up_scripts(config: &mut Config) {
+    config.guard = std::env::current_exe().ok();
+    let passed_on = ["PATH", "LANG", "LC_ALL", "TZ", "HOME"];
+    let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    config.script_env = passed_on.into_iter().filter_map(value).collect();
 }
 
 /// Says on stdout where the daemon listens. A closed stdout is nothing to a daemon.
@@ -248,6 +263,7 @@ fn reload(
     if config.listen.unix == Fallback::Auto {
         config.listen.unix = socket.clone();
     }
+    set_up_scripts(&mut config);
     let _ = log_level.modify(|filter| *filter = filter_of(config.logging.level));
     let fixed = handle.reconfigure(config);
     if fixed.is_empty() {

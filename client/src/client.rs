@@ -9,7 +9,8 @@ use async_channel::{Receiver, Sender};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::envelope::{Fingerprint, HandshakeError};
 use snug_protocol::{
-    Command, Cursor, FileCommand, FileOffer, LogName, NameError, Nick, RoomName, ServerLine, Timestamp,
+    BotOrder, Command, Cursor, FileCommand, FileOffer, LogName, NameError, Nick, RoomName, ServerLine,
+    Timestamp,
 };
 
 use crate::driver::{Driver, Job, Reply};
@@ -489,6 +490,7 @@ fn is_repeatable(command: &Command<'_>) -> bool {
         | Command::Nick { .. }
         | Command::Leave { .. }
         | Command::Unreact { .. }
+        | Command::Bot { order: BotOrder::Restart(_) }
         | Command::File(FileCommand::Offer(FileOffer { key: None, .. }) | FileCommand::Cancel { .. })
         | Command::Backup { .. } => false,
         _ => true,

@@ -11,10 +11,12 @@ use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 
+use crate::bots::Roster;
 use crate::config::Config;
 use crate::control::Control;
 use crate::deliver::Reply;
 use crate::files::Files;
+use crate::filters::Filters;
 use crate::log::{
     Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, NewEntry, Outcome, Place, Refusal, Store,
     TokenHash, View,
@@ -39,7 +41,8 @@ pub(crate) struct Core {
     pub(crate) queue: Queue,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
-    pub(crate) filters: Vec<Box<dyn Filter>>,
+    pub(crate) filters: RwLock<Arc<Filters>>,
+    pub(crate) roster: Roster,
     /// The log's random name.
     pub(crate) log_name: LogName,
     /// Where the log is.
@@ -180,7 +183,8 @@ impl Core {
             queue: Queue::new(Arc::clone(&environment.clock)),
             environment,
             counters: Counters::default(),
-            filters,
+            filters: RwLock::new(Arc::new(Filters::new(filters))),
+            roster: Roster::default(),
             log_name,
             place,
             reads: Reads::default(),
@@ -211,6 +215,16 @@ impl Core {
         self.budget.set(&new.limits);
         *config = Arc::new(config.reloaded(new));
         fixed
+    }
+
+    /// The filters in force.
+    pub(crate) fn filters(&self) -> Arc<Filters> {
+        Arc::clone(&self.filters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over other filters.
+    pub(crate) fn set_filters(&self, filters: Vec<Box<dyn Filter>>) {
+        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Filters::new(filters));
     }
 
     /// Milliseconds since some fixed moment.

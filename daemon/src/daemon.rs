@@ -13,7 +13,6 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use ring::rand::SystemRandom;
 use smol::{Executor, Timer};
-use snug_bots::Bot;
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, ContentHash, RoomName};
 
@@ -34,7 +33,6 @@ pub struct Daemon {
     executor: Arc<Executor<'static>>,
     listeners: Listeners,
     log: Log,
-    bots: Vec<Box<dyn Bot>>,
     handle: Handle,
     stopped: Receiver<()>,
     _lock: Option<FolderLock>,
@@ -163,7 +161,7 @@ impl Daemon {
         };
         let mut log = Log::open(place, environment.log_name(), limits)?;
         let files = open_files(&log)?;
-        let loaded = snug_bots::load(&config.bots);
+        let loaded = snug_bots::load(&config.bots, &[]);
         let seal = seal(&config)?;
         let fingerprint = seal.key.public_key().fingerprint();
         let core = Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), seal);
@@ -184,7 +182,7 @@ impl Daemon {
             socket: listeners.unix.as_ref().map(|socket| Arc::new(socket.path.clone())),
             fingerprint,
         };
-        Ok(Daemon { runtime, executor, listeners, log, bots: loaded.bots, handle, stopped, _lock: lock })
+        Ok(Daemon { runtime, executor, listeners, log, handle, stopped, _lock: lock })
     }
 
     /// A handle on this daemon, for before and while it runs.
@@ -197,7 +195,7 @@ impl Daemon {
     ///
     /// Dropping the future ends the daemon at once; what was acknowledged stays committed.
     pub async fn run(self) {
-        let Daemon { runtime, executor, listeners, log, bots, stopped, _lock, .. } = self;
+        let Daemon { runtime, executor, listeners, log, stopped, _lock, .. } = self;
         let core = &runtime.core;
         let (alive, reading) = async_channel::bounded(1);
         if let Place::Folder { folder, .. } = &core.place
@@ -210,8 +208,7 @@ impl Daemon {
         let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
         let helpers = Helpers::start(&executor, core.config().threads.clamp(1, 256) - 1);
         // Bots come first, so that nobody takes their names.
-        let bots: Vec<_> =
-            bots.into_iter().map(|bot| executor.spawn(bots::host(Arc::clone(&runtime), bot))).collect();
+        bots::apply(&runtime, &core.config());
         let mut acceptors: Vec<_> = Vec::new();
         for listener in listeners.tcp {
             acceptors.push(executor.spawn(listen::accept_tcp(Arc::clone(&runtime), listener)));
@@ -248,8 +245,8 @@ impl Daemon {
                     "the daemon is stopping; connect again later".to_owned(),
                 )
             };
+            bots::stop(core);
             core.registry.for_each_peer(|peer| peer.end(end()));
-            drop(bots);
             let grace = core.config().shutdown.grace.duration();
             let overdue = async {
                 Timer::after(grace).await;
@@ -483,7 +480,17 @@ impl Handle {
     /// Takes over the settings of `config` that a running daemon can change, and names those that differ and that
     /// it cannot.
     pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
-        self.runtime.core.reconfigure(config)
+        let core = &self.runtime.core;
+        let filters_differ = core.config().bots.emoji != config.bots.emoji;
+        let fixed = core.reconfigure(config);
+        let config = core.config();
+        if filters_differ {
+            core.set_filters(snug_bots::load(&config.bots, &[]).filters);
+        }
+        if core.roster.has_started() {
+            bots::apply(&self.runtime, &config);
+        }
+        fixed
     }
 
     /// Says how the settings are read again when an operator asks for it (RELOAD): `reload` does it, and gives the names

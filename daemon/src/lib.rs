@@ -52,6 +52,7 @@ mod control;
 mod core;
 mod deliver;
 mod files;
+mod filters;
 mod flow;
 mod listen;
 mod passwords;

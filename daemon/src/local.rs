@@ -83,6 +83,11 @@ impl Hearer {
 pub struct Sayer(piper::Writer);
 
 impl Sayer {
+    /// Says lines that are written already, with their ends.
+    pub(crate) async fn raw(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.0.write_all(lines).await
+    }
+
     /// Says a command.
     ///
     /// # Errors

@@ -39,6 +39,13 @@ impl Runtime {
             .detach();
     }
 
+    /// Runs something that goes with the daemon: it is dropped in the end, in the middle of what it does.
+    pub(crate) fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.spawn(task).detach();
+        }
+    }
+
     /// Takes no more connections, and waits until those that are there have ended.
     pub(crate) async fn wind_up(&self) {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -63,6 +63,7 @@ codes! {
     NoSuchEntry = "no-such-entry": "There is no entry with this id that you may see in this conversation.",
     NoSuchFile = "no-such-file": "There is no such upload of yours, or no file with this entry that is kept and that you may fetch. FILE LIST shows them.",
     OverQuota = "over-quota": "The file is larger than may be sent here, or what may be kept is used up. The text says which; take files back (FILE CANCEL), or ask the operator.",
+    NoSuchBot = "no-such-bot": "The daemon has no bot of this name. BOT LIST lists them.",
     BadQuery = "bad-query": "The query does not follow the query language of SEARCH. The text says what is wrong.",
     Denied = "denied": "You may not do this: it is another's entry or room, or takes a higher role. PROTOCOL.md has the table of who may what.",
     NotInRoom = "not-in-room": "You are not in this room. JOIN it first.",

@@ -208,6 +208,23 @@ pub enum Command<'a> {
         path: Cow<'a, str>,
     },
     File(FileCommand<'a>),
+    Commands {
+        room: Option<RoomName<'a>>,
+    },
+    Bot {
+        order: BotOrder<'a>,
+    },
+}
+
+/// What BOT is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum BotOrder<'a> {
+    List,
+    Enable(&'a str),
+    Disable(&'a str),
+    Restart(&'a str),
+    Logs(&'a str),
 }
 
 /// A password or token: `Debug` shows nothing of it.
@@ -623,6 +640,10 @@ impl<'a> Reader<'a> {
             }
             Verb::Backup => Command::Backup { path: self.text()? },
             Verb::File => Command::File(self.file()?),
+            Verb::Commands => {
+                Command::Commands { room: if self.params.is_empty() { None } else { Some(self.room()?) } }
+            }
+            Verb::Bot => Command::Bot { order: self.bot_order()? },
         };
         if !self.params.is_empty() {
             return Err(self.misuse(Code::SurplusParameter, "there is more on the line than it takes"));
@@ -785,6 +806,18 @@ impl<'a> Reader<'a> {
                 Err(self
                     .misuse(Code::BadParameter, "the page is LATEST, BEFORE, AFTER, SINCE, FOLLOW or VERIFY"))
             }
+        }
+    }
+
+    fn bot_order(&mut self) -> Parsed<BotOrder<'a>> {
+        let word = self.word()?;
+        match word.to_ascii_uppercase().as_str() {
+            "LIST" => Ok(BotOrder::List),
+            "ENABLE" => self.word().map(BotOrder::Enable),
+            "DISABLE" => self.word().map(BotOrder::Disable),
+            "RESTART" => self.word().map(BotOrder::Restart),
+            "LOGS" => self.word().map(BotOrder::Logs),
+            _ => Err(self.misuse(Code::BadParameter, "it is one of LIST, ENABLE, DISABLE, RESTART and LOGS")),
         }
     }
 
@@ -1091,6 +1124,8 @@ impl Command<'_> {
             Command::Shutdown { .. } => Verb::Shutdown,
             Command::Backup { .. } => Verb::Backup,
             Command::File(_) => Verb::File,
+            Command::Commands { .. } => Verb::Commands,
+            Command::Bot { .. } => Verb::Bot,
         }
     }
 
@@ -1293,6 +1328,14 @@ impl Command<'_> {
             }
             Command::Backup { path } => words(&[], Some(path)),
             Command::File(file) => file.words(tags),
+            Command::Commands { room } => room.iter().map(|room| room.as_str().into()).collect(),
+            Command::Bot { order } => match order {
+                BotOrder::List => words(&["LIST"], None),
+                BotOrder::Enable(name) => words(&["ENABLE", name], None),
+                BotOrder::Disable(name) => words(&["DISABLE", name], None),
+                BotOrder::Restart(name) => words(&["RESTART", name], None),
+                BotOrder::Logs(name) => words(&["LOGS", name], None),
+            },
         }
     }
 }

@@ -59,9 +59,9 @@ pub use file::{ContentHash, FileName, FileNameError, HashError, UploadHandle};
 
 mod command;
 pub use command::{
-    AuditPage, Command, CommandError, Credential, Entrance, FileCommand, FileOffer, FileRef, KeyChange,
-    MessageTags, Page, Place, Presence, ProfileChange, Request, Secret, ShutdownAt, Switch, TokenChange,
-    TopicChange, announced_bytes, is_media_type,
+    AuditPage, BotOrder, Command, CommandError, Credential, Entrance, FileCommand, FileOffer, FileRef,
+    KeyChange, MessageTags, Page, Place, Presence, ProfileChange, Request, Secret, ShutdownAt, Switch,
+    TokenChange, TopicChange, announced_bytes, is_media_type,
 };
 
 mod reply;

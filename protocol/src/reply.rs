@@ -267,6 +267,29 @@ pub enum Body<'a> {
         /// When.
         time: &'a str,
     },
+    /// A row of COMMANDS.
+    BotCommand {
+        /// The bot's nick.
+        bot: &'a str,
+        /// How it is typed.
+        usage: &'a str,
+    },
+    /// A row of BOT LIST.
+    Bot {
+        /// Its name in the settings.
+        name: &'a str,
+        /// Its nick.
+        nick: &'a str,
+        /// How it is.
+        state: &'a str,
+    },
+    /// A row of BOT LOGS.
+    BotLog {
+        /// The bot.
+        name: &'a str,
+        /// The line.
+        text: Cow<'a, str>,
+    },
     /// A row of INFO.
     Info {
         /// `name=value`.
@@ -545,6 +568,15 @@ impl<'a> Body<'a> {
                 let (event, who, whom) = (params.word()?, params.word()?, params.word()?);
                 return Some(Body::Audit { event, who, whom, detail: params.rest().map(unescape_text) });
             }
+            "COMMAND" => {
+                let bot = params.word()?;
+                return Some(Body::BotCommand { bot, usage: params.rest()? });
+            }
+            "BOT" => Body::Bot { name: params.word()?, nick: params.word()?, state: params.word()? },
+            "BOTLOG" => {
+                let name = params.word()?;
+                return Some(Body::BotLog { name, text: unescape_text(params.rest()?) });
+            }
             "INFO" => return Some(Body::Info { item: params.rest()? }),
             "HELP" => return Some(Body::Help { text: params.rest()? }),
             "PING" => Body::Ping { label: params.word() },
@@ -615,6 +647,9 @@ impl<'a> Body<'a> {
                 let detail = detail.as_deref().map(escape_text);
                 words(out, &["AUDIT", event, who, whom], detail.as_deref());
             }
+            Body::BotCommand { bot, usage } => words(out, &["COMMAND", bot], Some(*usage)),
+            Body::Bot { name, nick, state } => words(out, &["BOT", name, nick, state], None),
+            Body::BotLog { name, text } => words(out, &["BOTLOG", name], Some(&*escape_text(text))),
             Body::Info { item } => words(out, &["INFO"], Some(*item)),
             Body::Help { text } => words(out, &["HELP"], Some(*text)),
             Body::Ping { label } => words(out, &["PING"], *label),
@@ -736,6 +771,9 @@ mod tests {
                 target: "#ops",
                 id: "7"
             }),
+            Just(Body::BotCommand { bot: "roll", usage: "!roll [dice]" }),
+            Just(Body::Bot { name: "roll", nick: "roll", state: "running" }),
+            Just(Body::BotLog { name: "roll", text: Cow::Borrowed("two  words") }),
             Just(Body::FileUpload { handle: "u1", target: "#ops", name: "two words" }),
             Just(Body::FileState { id: "7", nick: "bob", state: FileState::Done, time: "t" }),
             Just(Body::Unknown { verb: "WAVE", rest: None }),

@@ -151,6 +151,8 @@ actions! {
     Reload = Reload, Operator, "";
     Shutdown = Shutdown, Operator, "";
     Backup = Backup, Operator, "";
+    Commands = Commands, Guest, "";
+    Bot = Bot, Operator, "";
 }
 
 /// The table of roles in PROTOCOL.md, in Markdown.

@@ -49,6 +49,7 @@ const GROUPS: [(&str, &[Verb]); 3] = [
             Verb::Read,
             Verb::Inbox,
             Verb::File,
+            Verb::Commands,
         ],
     ),
     ("edit", &[Verb::Edit, Verb::Delete, Verb::React, Verb::Unreact]),

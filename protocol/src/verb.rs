@@ -57,6 +57,8 @@ pub enum Verb {
     Reload,
     Shutdown,
     Backup,
+    Commands,
+    Bot,
 }
 
 /// What there is to say about a verb.
@@ -724,6 +726,31 @@ pub const VERBS: &[Spec] = &[
                  is put into place whole, and is of the moment at which the command began. Files that were sent are not in it. A daemon that is started \
                  with it gives its log a new name.",
         example: "> BACKUP /var/backups/snug.db\n< OK BACKUP /var/backups/snug.db",
+    },
+    Spec {
+        verb: Verb::Commands,
+        word: "COMMANDS",
+        params: "[room]",
+        tags: "",
+        before_name: false,
+        summary: "lists what bots can be asked",
+        detail: "Rows are `COMMAND bot usage`, with the tags `help` and `params`: a list of `name:kind`, with a `?` behind what may be left \
+                 out; kinds are `word`, `text`, `int`, `duration`, `user`, `room` and `a|b|c`. In a room a command is said as a message, \
+                 `!roll 2d6` or `/roll 2d6`; to the bot alone also without its sign.",
+        example: "> COMMANDS #lobby\n< @help=rolls\\sdice;params=dice:word? COMMAND roll !roll [dice]\n< OK COMMANDS 1",
+    },
+    Spec {
+        verb: Verb::Bot,
+        word: "BOT",
+        params: "<LIST|ENABLE|DISABLE|RESTART|LOGS> [name]",
+        tags: "",
+        before_name: false,
+        summary: "looks after the daemon's bots",
+        detail: "Rows of LIST are `BOT name nick state`, with the tags `kind` (`box`, `script`, `command`), `since` and `restarts`; the state is \
+                 `running`, `waiting` (it ended, and is started again soon), `disabled` or `failed` (it ended too often: RESTART). DISABLE holds \
+                 until the daemon ends or ENABLE. Rows of LOGS are `BOTLOG name line`: what a script has written to its standard error, and what \
+                 became of it, the newest last.",
+        example: "> BOT LIST\n< @kind=script;since=2026-11-21T10:15:02.113Z BOT weather weather running\n< OK BOT LIST 1",
     },
 ];
 

@@ -3,6 +3,9 @@
 //! Every setting has a default, and `config.toml` in the repository's root shows each with it; a test holds the two
 //! together.
 
+mod scripts;
+pub use scripts::{ScriptBot, ScriptCommand, ScriptLimits};
+
 mod values;
 pub(crate) use values::SOCKET_PATH;
 pub use values::{Fallback, Plaintext, Size, Span};
@@ -46,8 +49,20 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What the daemon tells about itself.
     pub logging: Logging,
-    /// The bots.
+    /// The bots of the box.
     pub bots: BotsConfig,
+    /// Programs of one's own that take part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bot: Vec<ScriptBot>,
+    /// Programs of one's own that run for a command.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<ScriptCommand>,
+    /// The program that stands between the daemon and those, `snugd`; without it they have no limits.
+    #[serde(skip)]
+    pub guard: Option<PathBuf>,
+    /// What those find in their environment.
+    #[serde(skip)]
+    pub script_env: BTreeMap<String, String>,
 }
 
 impl Default for Config {
@@ -65,6 +80,10 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             logging: Logging::default(),
             bots: BotsConfig::default(),
+            bot: Vec::new(),
+            command: Vec::new(),
+            guard: None,
+            script_env: BTreeMap::new(),
         }
     }
 }
@@ -462,6 +481,18 @@ impl Config {
             let message = "[listen] psk_file hides the server from strangers, and plaintext = \"anywhere\" lets them in";
             return Err(ConfigError { position: (1, 1), message: message.to_owned() });
         }
+        let mut names: Vec<&str> = config.bot.iter().map(|bot| bot.name.as_str()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        let failed = |message| Err(ConfigError { position: (1, 1), message });
+        if let Some(name) = twice {
+            return failed(format!("[[bot]] {name} is there twice"));
+        }
+        for command in &config.command {
+            if let Err(error) = command.spec() {
+                return failed(format!("[[command]] {}: {error}", command.name));
+            }
+        }
         Ok(config)
     }
 
@@ -479,7 +510,6 @@ impl Config {
             ("log.key_window", self.log.key_window != new.log.key_window),
             ("logging.format", self.logging.format != new.logging.format),
             ("logging.to", self.logging.to != new.logging.to),
-            ("bots", self.bots != new.bots),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -501,7 +531,6 @@ impl Config {
                 ..self.log.clone()
             },
             logging: Logging { level: new.logging.level, ..self.logging },
-            bots: self.bots.clone(),
             ..new
         }
     }

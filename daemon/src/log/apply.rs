@@ -65,6 +65,10 @@ pub(super) fn apply(
         Act::Forget => people::forget(tx, author.number)?,
         Act::Leave { room } => rooms::leave(tx, *room, author.number)?,
         Act::Account(act) => accounts::decide(tx, meta, ends, author, act)?,
+        Act::Bot(step) => {
+            people::step(tx, step)?;
+            Outcome::Done
+        }
         Act::File(act) => files::decide(tx, meta, ends, author, act)?,
         Act::Rule(rule) => authority::rule(tx, meta, ends, author, rule)?,
         Act::Audit(note) => {

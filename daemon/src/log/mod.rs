@@ -102,6 +102,15 @@ pub(crate) struct Newcomer {
     pub(crate) bot: bool,
 }
 
+/// What a bot has done about what it was told: committed together, so that nothing is done twice or forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BotStep {
+    pub(crate) bot: String,
+    pub(crate) cursor: u64,
+    /// Names with their values; `None` for what is kept no longer.
+    pub(crate) changes: Vec<(String, Option<String>)>,
+}
+
 /// What can become of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -121,6 +130,8 @@ pub(crate) enum Act {
     Leave { room: u64 },
     /// Something about an account.
     Account(Box<AccountAct>),
+    /// A bot has dealt with everything up to an entry, and keeps this from now on.
+    Bot(BotStep),
     /// Something about a file.
     File(FileAct),
     /// Something that holds on the whole server.

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// Each step takes a log from one version to the next; the version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -369,6 +369,22 @@ const VERSION_3: &str = "
         INSERT OR IGNORE INTO unstored (hash) VALUES (old.hash);
         DELETE FROM taken WHERE entry = old.entry;
     END;
+";
+
+const VERSION_4: &str = "
+    -- Up to where a bot of the daemon's own has dealt with what was said.
+    CREATE TABLE bot (
+        name   TEXT PRIMARY KEY,
+        cursor INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- What such a bot keeps.
+    CREATE TABLE bot_state (
+        bot   TEXT NOT NULL,
+        name  TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (bot, name)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Why a log cannot be brought to this version.

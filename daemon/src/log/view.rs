@@ -106,6 +106,19 @@ impl<'c> View<'c> {
         identities.collect()
     }
 
+    /// Up to where a bot has dealt with what was said, if it ever has, and what it keeps.
+    pub(crate) fn bot(&self, name: &str) -> rusqlite::Result<(Option<u64>, Vec<(String, String)>)> {
+        let cursor = self
+            .database
+            .prepare_cached("SELECT cursor FROM bot WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        let mut statement =
+            self.database.prepare_cached("SELECT name, value FROM bot_state WHERE bot = ?1")?;
+        let kept = statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((cursor, kept.collect::<rusqlite::Result<_>>()?))
+    }
+
     /// The ids of the oldest and the newest entry of a conversation; 0 if there is none.
     pub(crate) fn ends(&self, conversation: u64) -> rusqlite::Result<(u64, u64)> {
         let end = |sql| -> rusqlite::Result<u64> {

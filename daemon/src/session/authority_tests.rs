@@ -677,6 +677,8 @@ fn try_as(role: Role, action: Action) -> String {
     let _folder = world.keep_files();
     let line = match action {
         Action::File => "FILE LIST".to_owned(),
+        Action::Commands => "COMMANDS".to_owned(),
+        Action::Bot => "BOT LIST".to_owned(),
         Action::CancelOthers => {
             let sender = if role == Role::Owner { &mut guest } else { &mut target };
             let id = world.send_file(sender, "#room", "theirs.txt", b"theirs");

@@ -472,6 +472,8 @@ impl Session {
             Command::Shutdown { at, reason } => self.shutdown(at, reason.as_deref()),
             Command::Backup { path } => self.backup(&path, size, &mut answer),
             Command::File(file) => self.file(file, size, &mut answer),
+            Command::Commands { room } => self.commands(room.as_ref(), &mut answer),
+            Command::Bot { order } => self.bot(order, &mut answer),
         };
         match answered {
             Ok(Answered::Ok(params)) => self.answer(&answer.ok(params.as_deref())),

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use snug_protocol::{
-    AuditPage, Body, Code, Role, ServerLine, ShutdownAt, TagBuilder, Timestamp, escape_text,
+    AuditPage, Body, BotOrder, Code, Role, RoomName, ServerLine, ShutdownAt, TagBuilder, Timestamp,
+    escape_text,
 };
 
 use super::{Answer, Answered, Origin, Session, refusal};
+use crate::bots::Order;
 use crate::core::Core;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, AuditRow, Place, Refusal, Whole};
 
@@ -47,6 +49,64 @@ impl Session {
             }
             Ok(items.len().to_string())
         })
+    }
+
+    pub(super) fn bot(&self, order: BotOrder<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
+        self.must_be_operator()?;
+        let roster = &self.core.roster;
+        let unknown =
+            |name: &str| refusal(Code::NoSuchBot, &format!("there is no bot {name}; BOT LIST lists them"));
+        let (name, order, word) = match order {
+            BotOrder::List => {
+                let all = roster.list();
+                for bot in &all {
+                    let mut tags = TagBuilder::default();
+                    tags.value("kind", Some(bot.kind));
+                    tags.display("since", Some(bot.since));
+                    tags.display("restarts", Some(bot.restarts).filter(|restarts| *restarts > 0));
+                    let body = Body::Bot { name: &bot.name, nick: &bot.nick, state: bot.state.word() };
+                    answer.row(tags, ServerLine::new(body));
+                }
+                return Ok(Answered::Ok(Some(format!("LIST {}", all.len()))));
+            }
+            BotOrder::Logs(name) => {
+                let lines = roster.log_of(name).ok_or_else(|| unknown(name))?;
+                for line in &lines {
+                    let text: String = line.chars().filter(|c| *c == '\t' || !c.is_control()).collect();
+                    let body = Body::BotLog { name, text: text.into() };
+                    answer.row(TagBuilder::default(), ServerLine::new(body));
+                }
+                return Ok(Answered::Ok(Some(format!("LOGS {}", lines.len()))));
+            }
+            BotOrder::Enable(name) => (name, Order::Enable, "ENABLE"),
+            BotOrder::Disable(name) => (name, Order::Disable, "DISABLE"),
+            BotOrder::Restart(name) => (name, Order::Restart, "RESTART"),
+        };
+        if !roster.order(name, order) {
+            return Err(unknown(name));
+        }
+        self.note_act("bot", format!("{} {name}", word.to_lowercase()))?;
+        Ok(Answered::Ok(Some(format!("{word} {name}"))))
+    }
+
+    /// COMMANDS: what bots can be asked.
+    pub(super) fn commands(
+        &mut self,
+        room: Option<&RoomName<'_>>,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        if let Some(room) = room {
+            self.find_room(room)?;
+        }
+        let commands = self.core.roster.commands(room);
+        for (bot, command) in &commands {
+            let mut tags = TagBuilder::default();
+            tags.value("help", Some(command.help.as_str()).filter(|help| !help.is_empty()));
+            let params: Vec<String> = command.params.iter().map(ToString::to_string).collect();
+            tags.value("params", Some(params.join(" ")).as_deref().filter(|params| !params.is_empty()));
+            answer.row(tags, ServerLine::new(Body::BotCommand { bot, usage: &command.usage() }));
+        }
+        Ok(Answered::Ok(Some(commands.len().to_string())))
     }
 
     pub(super) fn sessions(&self, answer: &mut Answer) -> Result<Answered, Refusal> {

@@ -135,6 +135,7 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::Join { room }
         | Command::Leave { room, .. }
         | Command::Topic { room, .. }
+        | Command::Commands { room: Some(room) }
         | Command::Set { room, .. }
         | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
         Command::Typing { target, .. }
@@ -169,6 +170,8 @@ fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
         | Command::Audit { .. }
         | Command::Reload
         | Command::Shutdown { .. }
+        | Command::Commands { room: None }
+        | Command::Bot { .. }
         | Command::Backup { .. } => Aim::Everything,
         Command::Hello
         | Command::Nick { .. }

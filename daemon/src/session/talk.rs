@@ -195,14 +195,9 @@ impl Session {
 
     /// What the filters make of a text; `None` if they leave it. A result that is over the limit is not taken.
     fn filter(&self, text: &str) -> Option<String> {
-        let mut filtered: Option<String> = None;
-        for filter in &self.core.filters {
-            let rewritten = filter.rewrite(filtered.as_deref().unwrap_or(text));
-            let limit = self.core.config().limits.text;
-            let fits = |text: &String| escaped_text_len(text) as u64 <= limit && !text.is_empty();
-            filtered = rewritten.filter(fits).or(filtered);
-        }
-        filtered
+        let limit = self.core.config().limits.text;
+        let fits = |text: &String| escaped_text_len(text) as u64 <= limit && !text.is_empty();
+        self.core.filters().rewrite(&self.core, text, fits)
     }
 
     fn within_limit<'t>(&self, text: Cow<'t, str>) -> Result<Cow<'t, str>, Refusal> {

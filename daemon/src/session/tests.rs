@@ -67,7 +67,7 @@ impl World {
         let config = Config::from_toml(toml).expect("a configuration");
         let clock = Arc::new(TestClock::default());
         let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
-        let filters = snug_bots::load(&config.bots).filters;
+        let filters = snug_bots::load(&config.bots, &[]).filters;
         let limits = LogLimits { entries: 5_000, key_window: 60_000 };
         let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");

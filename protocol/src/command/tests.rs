@@ -199,6 +199,15 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         about_accounts(),
         authority(),
         files(),
+        prop::option::of(room()).prop_map(|room| Command::Commands { room }),
+        prop::sample::select(vec![
+            BotOrder::List,
+            BotOrder::Enable("roll"),
+            BotOrder::Disable("roll"),
+            BotOrder::Restart("roll"),
+            BotOrder::Logs("roll"),
+        ])
+        .prop_map(|order| Command::Bot { order }),
     ]
 }
 

@@ -5,7 +5,7 @@ use snug_protocol::Code;
 
 use super::{party, refuse};
 use crate::log::transaction::Transaction;
-use crate::log::{Access, Author, Conversation, Newcomer, Outcome};
+use crate::log::{Access, Author, BotStep, Conversation, Newcomer, Outcome};
 
 pub(super) fn read(
     tx: &Transaction<'_>,
@@ -117,4 +117,24 @@ pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outc
         tx.prepare_cached(sql)?.execute([number])?;
     }
     Ok(Outcome::Done)
+}
+
+/// Notes what a bot has dealt with, and what it keeps.
+pub(super) fn step(tx: &Transaction<'_>, step: &BotStep) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO bot (name, cursor) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET cursor = max(cursor, excluded.cursor)",
+    )?
+    .execute(params![step.bot, step.cursor])?;
+    for (name, value) in &step.changes {
+        match value {
+            Some(value) => tx
+                .prepare_cached("INSERT OR REPLACE INTO bot_state (bot, name, value) VALUES (?1, ?2, ?3)")?
+                .execute(params![step.bot, name, value])?,
+            None => tx
+                .prepare_cached("DELETE FROM bot_state WHERE bot = ?1 AND name = ?2")?
+                .execute(params![step.bot, name])?,
+        };
+    }
+    Ok(())
 }

@@ -1,0 +1,279 @@
+//! What a bot can be asked: its commands, with typed arguments. Usage, help and checks are made from it.
+
+use std::fmt;
+
+use snug_protocol::{Nick, Period, RoomName};
+
+/// What a bot says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// What it is for, in one line.
+    pub help: String,
+    /// What it can be asked.
+    pub commands: Vec<CommandSpec>,
+    /// Whether it is handed every message, and not only commands.
+    pub listens: bool,
+}
+
+/// A command: `!roll 2d6`, `/roll 2d6`, or the same without its sign in a private message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Its word, in lower case.
+    pub name: String,
+    /// What it takes, in order.
+    pub params: Vec<Param>,
+    /// What it does, in one line.
+    pub help: String,
+}
+
+/// Something that a command takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// What it is called in the usage.
+    pub name: String,
+    /// What it may be.
+    pub kind: Kind,
+    /// Whether it may be left out, as may all behind it.
+    pub is_optional: bool,
+}
+
+/// What an argument may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A word.
+    Word,
+    /// All that is left.
+    Text,
+    /// A whole number.
+    Int,
+    /// A time such as `10m`.
+    Duration,
+    /// Somebody's nick.
+    User,
+    /// A room.
+    Room,
+    /// One of these words.
+    Choice(Vec<String>),
+}
+
+/// Why a description of a command is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// The command's name.
+    #[error("{0:?} is no name of a command: it has letters, digits and -")]
+    Name(String),
+    /// A parameter.
+    #[error(
+        "{0:?} is no parameter: it is name:kind, with a ? behind it if it may be left out, and the kind is word, text, int, \
+             duration, user, room or a|b|c"
+    )]
+    Param(String),
+    /// A text that is not the last, or something needed behind something optional.
+    #[error("{0:?} cannot stand there: a text comes last, and what may be left out behind what may not")]
+    Place(String),
+}
+
+/// The arguments of a command that fit its description, in the order of its parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Args(Vec<(String, String)>);
+
+impl CommandSpec {
+    /// Reads a description: a name, and parameters such as `env:dev|prod version:word? note:text?`.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub fn parse(name: &str, params: &str, help: &str) -> Result<CommandSpec, SpecError> {
+        let is_name = |name: &str| {
+            (1..=32).contains(&name.len())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        };
+        if !is_name(name) {
+            return Err(SpecError::Name(name.to_owned()));
+        }
+        let mut read: Vec<Param> = Vec::new();
+        for word in params.split_whitespace() {
+            let wrong = || SpecError::Param(word.to_owned());
+            let (bare, is_optional) = word.strip_suffix('?').map_or((word, false), |bare| (bare, true));
+            let (name, kind) = bare.split_once(':').ok_or_else(wrong)?;
+            if !is_name(name) {
+                return Err(wrong());
+            }
+            let kind = match kind {
+                "word" => Kind::Word,
+                "text" => Kind::Text,
+                "int" => Kind::Int,
+                "duration" => Kind::Duration,
+                "user" => Kind::User,
+                "room" => Kind::Room,
+                choices if choices.contains('|') && choices.split('|').all(|choice| !choice.is_empty()) => {
+                    Kind::Choice(choices.split('|').map(str::to_owned).collect())
+                }
+                _ => return Err(wrong()),
+            };
+            let is_misplaced =
+                read.last().is_some_and(|last| last.kind == Kind::Text || last.is_optional && !is_optional);
+            if is_misplaced {
+                return Err(SpecError::Place(word.to_owned()));
+            }
+            read.push(Param { name: name.to_owned(), kind, is_optional });
+        }
+        Ok(CommandSpec { name: name.to_owned(), params: read, help: help.to_owned() })
+    }
+
+    /// How it is typed: `!roll [dice]`.
+    pub fn usage(&self) -> String {
+        let mut usage = format!("!{}", self.name);
+        for param in &self.params {
+            let shown = match &param.kind {
+                Kind::Choice(choices) => choices.join("|"),
+                _ => param.name.clone(),
+            };
+            usage.push_str(&if param.is_optional { format!(" [{shown}]") } else { format!(" <{shown}>") });
+        }
+        usage
+    }
+
+    /// Holds what was typed behind the command's word against the description.
+    ///
+    /// # Errors
+    /// What is wrong, with the usage: an answer for who typed it.
+    pub fn args(&self, typed: &str) -> Result<Args, String> {
+        let misuse = |what: String| format!("{what}; usage: {}", self.usage());
+        let mut rest = typed.trim();
+        let mut args = Args::default();
+        for param in &self.params {
+            if rest.is_empty() {
+                if param.is_optional {
+                    break;
+                }
+                return Err(misuse(format!("{} is missing", param.name)));
+            }
+            let (word, behind) = match param.kind {
+                Kind::Text => (rest, ""),
+                _ => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+            };
+            if let Some(wrong) = param.kind.refuses(word) {
+                return Err(misuse(format!("{word:?} is no {}: {wrong}", param.name)));
+            }
+            args.0.push((param.name.clone(), word.to_owned()));
+            rest = behind.trim_start();
+        }
+        if !rest.is_empty() {
+            return Err(misuse("there is more than it takes".to_owned()));
+        }
+        Ok(args)
+    }
+}
+
+impl Kind {
+    /// Why a word is none of this kind.
+    fn refuses(&self, word: &str) -> Option<String> {
+        match self {
+            Kind::Word | Kind::Text => None,
+            Kind::Int => word.parse::<i64>().err().map(|_| "it is a whole number".to_owned()),
+            Kind::Duration => word.parse::<Period>().err().map(|error| error.to_string()),
+            Kind::User => Nick::parse(word).err().map(|error| error.to_string()),
+            Kind::Room => RoomName::parse(word).err().map(|error| error.to_string()),
+            Kind::Choice(choices) if choices.iter().any(|choice| choice == word) => None,
+            Kind::Choice(choices) => Some(format!("it is one of {}", choices.join(", "))),
+        }
+    }
+}
+
+impl Args {
+    /// An argument by the name of its parameter, if it was given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A whole number.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// All of them, as they were typed.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, value)| value.as_str())
+    }
+}
+
+/// The command's word and what is behind it, if a text is a command. In private its sign may be left out.
+pub fn called(text: &str, is_private: bool) -> Option<(String, &str)> {
+    let text = text.trim();
+    let said = match text.strip_prefix(['!', '/']) {
+        Some(said) => said,
+        None if is_private => text,
+        None => return None,
+    };
+    let (word, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
+    (!word.is_empty()).then(|| (word.to_lowercase(), rest))
+}
+
+impl fmt::Display for Param {
+    /// As [`CommandSpec::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Word => "word",
+            Kind::Text => "text",
+            Kind::Int => "int",
+            Kind::Duration => "duration",
+            Kind::User => "user",
+            Kind::Room => "room",
+            Kind::Choice(choices) => &choices.join("|"),
+        };
+        write!(f, "{}:{kind}{}", self.name, if self.is_optional { "?" } else { "" })
+    }
+}
+
+impl fmt::Display for CommandSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.help.as_str() {
+            "" => f.write_str(&self.usage()),
+            help => write!(f, "{}: {help}", self.usage()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_held_against_their_description() {
+        let spec =
+            CommandSpec::parse("deploy", "env:dev|prod version:word? note:text?", "deploys").expect("a spec");
+        assert_eq!(spec.usage(), "!deploy <dev|prod> [version] [note]");
+        let args = spec.args(" prod  1.2 in a  hurry ").expect("arguments");
+        assert_eq!(args.values().collect::<Vec<_>>(), ["prod", "1.2", "in a  hurry"]);
+        assert_eq!(spec.args("dev").expect("arguments").get("version"), None);
+        assert_eq!(
+            spec.args("test").unwrap_err(),
+            "\"test\" is no env: it is one of dev, prod; usage: !deploy <dev|prod> [version] [note]"
+        );
+        assert!(spec.args("").unwrap_err().starts_with("env is missing"));
+        let spec = CommandSpec::parse("remind", "in:duration who:user at:room n:int", "").expect("a spec");
+        assert!(spec.args("10m bob #ops 7").is_ok());
+        for wrong in
+            ["soon bob #ops 7", "10m #bob #ops 7", "10m bob ops 7", "10m bob #ops x", "10m bob #ops 7 8"]
+        {
+            assert!(spec.args(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_description_that_cannot_be_is_refused() {
+        for params in ["env", "env:color", "a:text b:word", "a:word? b:word", "A:word", "a:x|"] {
+            assert!(CommandSpec::parse("x", params, "").is_err(), "{params}");
+        }
+        assert!(CommandSpec::parse("two words", "", "").is_err());
+    }
+
+    #[test]
+    fn a_command_has_a_sign_in_rooms() {
+        assert_eq!(called("!Roll 2d6", false), Some(("roll".to_owned(), "2d6")));
+        assert_eq!(called(" /roll", false), Some(("roll".to_owned(), "")));
+        assert_eq!(called("roll 2d6", false), None);
+        assert_eq!(called("roll 2d6", true), Some(("roll".to_owned(), "2d6")));
+        assert_eq!(called("!", false), None);
+    }
+}

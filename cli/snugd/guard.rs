@@ -1,0 +1,193 @@
+//! `snugd guard`: what stands between the daemon and a program of one's own.
+//!
+//! It sets limits, runs the program, and ends it with all that it has started: when it is told to, when the program ends,
+//! when there are too many processes, and when the daemon is gone, however that came.
+
+use std::fs;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getrlimit, getuid, kill_process, set_child_subreaper,
+    set_parent_process_death_signal, setrlimit,
+};
+
+/// Run a program of one's own within limits, and end all of it
+#[derive(clap::Args)]
+pub(crate) struct Guard {
+    /// Address space of a process in bytes
+    #[arg(long)]
+    memory: u64,
+    /// Processes
+    #[arg(long)]
+    processes: u64,
+    /// Open files of a process
+    #[arg(long)]
+    files: u64,
+    /// The largest file in bytes; 0 for no limit
+    #[arg(long)]
+    file: u64,
+    /// Seconds of processor time of a process; 0 for no limit
+    #[arg(long)]
+    cpu: u64,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    exec: Vec<String>,
+}
+
+/// How often the processes are counted.
+const EVERY: Duration = Duration::from_millis(50);
+
+impl Guard {
+    pub(crate) fn run(&self) -> ExitCode {
+        let parent = rustix::process::getppid();
+        let _ = set_parent_process_death_signal(Some(Signal::TERM));
+        // Whoever loses its parent becomes a child of this one, and is found.
+        let _ = set_child_subreaper(Some(getpid()));
+        if rustix::process::getppid() != parent {
+            return ExitCode::from(143);
+        }
+        let is_told = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP]
+        {
+            let _ = signal_hook::flag::register(signal, Arc::clone(&is_told));
+        }
+        self.set_limits();
+        let mut command = Command::new(&self.exec[0]);
+        command.args(&self.exec[1..]).process_group(0);
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                complain(&format!("{} cannot be run: {error}", self.exec[0]));
+                return ExitCode::from(126);
+            }
+        };
+        // Others have the processor first.
+        let _ = rustix::process::nice(5);
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => {
+                    end_all();
+                    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+                    return ExitCode::from(u8::try_from(code).unwrap_or(1));
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    end_all();
+                    return ExitCode::FAILURE;
+                }
+            }
+            if is_told.load(SeqCst) {
+                end_all();
+                return ExitCode::from(143);
+            }
+            let count = descendants().len() as u64;
+            if count > self.processes {
+                end_all();
+                complain(&format!(
+                    "it had {count} processes, and may have {}; all were ended",
+                    self.processes
+                ));
+                return ExitCode::from(137);
+            }
+            reap(child.id());
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    /// What a program may use. It, and all that it starts, inherit it.
+    fn set_limits(&self) {
+        let set = |resource, most: u64| {
+            if most == 0 {
+                return;
+            }
+            let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+            let _ = setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) });
+        };
+        set(Resource::As, self.memory);
+        set(Resource::Nofile, self.files);
+        set(Resource::Fsize, self.file);
+        set(Resource::Cpu, self.cpu);
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        if !getuid().is_root() {
+            // The kernel counts all of the user's: so many more. Root has no such limit, and is counted here alone.
+            set(Resource::Nproc, own_processes() + self.processes);
+        }
+    }
+}
+
+fn complain(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "guard: {text}");
+}
+
+/// The processes of this user.
+fn own_processes() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let own = getuid().as_raw();
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let is_own = |entry: &fs::DirEntry| {
+        entry.file_name().to_string_lossy().parse::<i32>().is_ok()
+            && entry.metadata().is_ok_and(|metadata| metadata.uid() == own)
+    };
+    entries.filter(is_own).count() as u64
+}
+
+/// Everything that this process, or what it has started, has started, and what of it has ended and was not asked for.
+fn descendants() -> Vec<Pid> {
+    let mut found = Vec::new();
+    let mut next = vec![getpid().as_raw_nonzero().get()];
+    while let Some(pid) = next.pop() {
+        for child in children(pid) {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            let has_ended = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+            if !has_ended {
+                found.extend(Pid::from_raw(child));
+            }
+            next.push(child);
+        }
+    }
+    found
+}
+
+/// The children of a process (proc(5): the list of each of its threads).
+fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Takes what has lost its parent and ended; the program itself is asked for elsewhere.
+fn reap(program: u32) {
+    for child in children(getpid().as_raw_nonzero().get()) {
+        if u32::try_from(child) != Ok(program)
+            && let Some(pid) = Pid::from_raw(child)
+        {
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+        }
+    }
+}
+
+/// Ends everything: those that are stopped start nothing more, so that one is not faster at starting than this at ending.
+fn end_all() {
+    for _ in 0..200 {
+        let all = descendants();
+        if all.is_empty() {
+            return;
+        }
+        for pid in &all {
+            let _ = kill_process(*pid, Signal::STOP);
+        }
+        for pid in &all {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        // Take what has ended, so that it goes.
+        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,269 @@
+//! Programs that run when somebody says a command: one run for each time it is said.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Sender;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use smol::Timer;
+use snug_bots::{CommandSpec, called};
+use snug_protocol::{
+    Body, Command, Cursor, EntryKind, MessageTags, Nick, Request, Role, RoomName, ServerLine, Switch, Target,
+};
+
+use super::host::cut;
+use super::process::{Process, Program};
+use super::{Ended, Task};
+use crate::config::ScriptCommand;
+use crate::core::Core;
+use crate::local::LocalSession;
+use crate::session::Origin;
+
+/// How many run at a time for one nick, and what is said beyond that.
+const AT_ONCE: usize = 4;
+
+/// An answer that takes longer shows as working.
+const WORKING: Duration = Duration::from_secs(1);
+
+/// The most bytes of its output that are read.
+const OUTPUT: u64 = 64 << 10;
+
+/// A command that is said.
+#[derive(Clone)]
+struct Call {
+    id: u64,
+    from: String,
+    place: Target<'static>,
+    args: Vec<String>,
+    text: String,
+}
+
+/// Runs programs for their commands until it is to stop.
+pub(super) async fn run(task: &Task, commands: &[ScriptCommand]) {
+    task.attend(|| async {
+        match take_part(task, commands).await {
+            Ok(ended) => ended,
+            Err(error) => Ended::Because(format!("its session broke: {error}")),
+        }
+    })
+    .await;
+}
+
+async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<Ended> {
+    let nick = &commands[0].nick;
+    let specs: HashMap<String, (&ScriptCommand, CommandSpec)> = commands
+        .iter()
+        .filter_map(|command| Some((command.name.clone(), (command, command.spec().ok()?))))
+        .collect();
+    let mut session = LocalSession::open(&task.runtime, Origin::Bot);
+    session.say(&format!("@quiet NICK {nick}")).await?;
+    let mut rooms: Vec<&String> = commands.iter().flat_map(|command| &command.rooms).collect();
+    rooms.sort();
+    rooms.dedup();
+    for room in rooms {
+        session.say(&format!("JOIN {room}")).await?;
+    }
+    let (mut hearer, mut sayer) = session.split();
+    let (lines, waiting) = async_channel::bounded::<Vec<u8>>(64);
+    // Dropped with this future: what runs ends with it.
+    let jobs = smol::Executor::new();
+    let running = Arc::new(());
+    let hear = async {
+        while let Some(line) = hearer.hear().await? {
+            let Some(line) = ServerLine::parse(&line) else { continue };
+            if let Body::Err { verb: "NICK", code, text } = line.body {
+                return Ok(Ended::Because(format!("NICK was refused: {code} {text}")));
+            }
+            let Some((command, call)) = call_of(&line, &specs, task.core(), &lines) else { continue };
+            if Arc::strong_count(&running) > AT_ONCE {
+                answer(&lines, &call, "busy; try again in a moment");
+                continue;
+            }
+            let (count, lines, task) = (Arc::clone(&running), lines.clone(), &*task);
+            jobs.spawn(async move {
+                work(task, command, call, &lines).await;
+                drop(count);
+            })
+            .detach();
+        }
+        Ok(Ended::Because("its session is over".to_owned()))
+    };
+    let say = async {
+        while let Ok(line) = waiting.recv().await {
+            sayer.raw(&line).await?;
+        }
+        futures_lite::future::pending().await
+    };
+    jobs.run(hear.or(say)).await
+}
+
+/// The command that a line is, if it is one that may be said; else who says it is told why not.
+fn call_of<'c>(
+    line: &ServerLine<'_>,
+    specs: &HashMap<String, (&'c ScriptCommand, CommandSpec)>,
+    core: &Core,
+    lines: &Sender<Vec<u8>>,
+) -> Option<(&'c ScriptCommand, Call)> {
+    if line.tags.has("bot") {
+        return None;
+    }
+    let (from, id) = (line.from?, line.id()?);
+    let Body::Entry { kind, target, text: Some(text), .. } = &line.body else { return None };
+    let (place, is_private) = match kind {
+        EntryKind::Msg => (Target::Room(RoomName::parse(target).ok()?.into_owned()), false),
+        EntryKind::Priv => (Target::Nick(Nick::parse(from).ok()?.into_owned()), true),
+        _ => return None,
+    };
+    let (word, rest) = called(text, is_private)?;
+    let (command, spec) = specs.get(&word)?;
+    let mut call = Call { id, from: from.to_owned(), place, args: Vec::new(), text: rest.trim().to_owned() };
+    if let Target::Room(room) = &call.place {
+        let is_it = |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
+        if !command.rooms.iter().any(is_it) {
+            return None;
+        }
+    }
+    if !may_call(core, from, &command.who) {
+        answer(lines, &call, &format!("!{} is not for you", command.name));
+        return None;
+    }
+    match spec.args(rest) {
+        Ok(args) => {
+            call.args = args.values().map(str::to_owned).collect();
+            Some((command, call))
+        }
+        Err(misuse) => {
+            answer(lines, &call, &misuse);
+            None
+        }
+    }
+}
+
+/// Whether somebody is among those who may.
+fn may_call(core: &Core, from: &str, who: &[String]) -> bool {
+    let Ok(nick) = Nick::parse(from) else { return false };
+    let known = core.registry.known(&nick).map(|(identity, _)| identity);
+    let role = known.as_ref().map_or(Role::Guest, |identity| identity.role());
+    who.iter().any(|word| match word.as_str() {
+        "all" => true,
+        "accounts" => known.as_ref().is_some_and(|identity| identity.is_account()),
+        "operators" => role == Role::Operator,
+        // A name is somebody's only if it is an account's, or a user's of this machine.
+        name => {
+            Nick::parse(name).is_ok_and(|name| name.fold() == nick.fold())
+                && (known.as_ref().is_some_and(|identity| identity.is_account()) || role > Role::Guest)
+        }
+    })
+}
+
+async fn work(task: &Task, command: &ScriptCommand, call: Call, lines: &Sender<Vec<u8>>) {
+    let deadline = command.deadline.duration();
+    let (room, id) = (call.place.as_str().to_owned(), call.id.to_string());
+    let mut exec = command.exec.clone();
+    exec.extend(call.args.iter().cloned());
+    let program =
+        Program { exec: &exec, folder: &command.folder, env: &command.env, limits: &command.limits };
+    let more = [("SNUG_USER", call.from.as_str()), ("SNUG_ROOM", &room), ("SNUG_ID", &id)];
+    let mut process = match Process::start(task.core(), &program, &more) {
+        Ok(process) => process,
+        Err(error) => {
+            task.tell(&format!("{} cannot be run: {error}", exec[0]));
+            return answer(lines, &call, "failed: it cannot be run; its operator has the reason");
+        }
+    };
+    let begun = task.core().environment.clock.elapsed();
+    let output = collect(&mut process, &call.text);
+    let told = async {
+        Timer::after(WORKING).await;
+        typing(lines, &call, Switch::On);
+        Timer::after(deadline.saturating_sub(WORKING)).await;
+        answer(lines, &call, &format!("!{} takes its time; the answer comes when it is there", command.name));
+        Timer::after(deadline * 9).await;
+        None
+    };
+    let ended = async { Some(output.await) }.or(told).await;
+    let took = task.core().environment.clock.elapsed().saturating_sub(begun);
+    if took >= WORKING {
+        typing(lines, &call, Switch::Off);
+    }
+    let late = if took >= deadline { "(late) " } else { "" };
+    let text = match ended {
+        None => format!("stopped after {} s", took.as_secs()),
+        Some(Err(error)) => {
+            task.tell(&format!("!{}: {error}", command.name));
+            "failed".to_owned()
+        }
+        Some(Ok((code, stdout, stderr))) => {
+            if !stderr.trim().is_empty() {
+                task.core().roster.write(&task.name, &format!("!{}: {}", command.name, stderr.trim()));
+            }
+            match code {
+                Some(0) if stdout.trim().is_empty() => "done".to_owned(),
+                Some(0) => stdout.trim_end().to_owned(),
+                Some(1) => match stderr.trim() {
+                    "" => "refused".to_owned(),
+                    said => said.to_owned(),
+                },
+                Some(75) => "not now; try again".to_owned(),
+                Some(code) => format!("failed with {code}"),
+                None => "failed: it was killed".to_owned(),
+            }
+        }
+    };
+    answer(lines, &call, &format!("{late}{text}"));
+}
+
+/// Feeds a program, and gives its exit code and both outputs.
+async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i32>, String, String)> {
+    let pipes = (process.child.stdin.take(), process.child.stdout.take(), process.child.stderr.take());
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(std::io::Error::other("it has no pipes"));
+    };
+    let feed = async {
+        // One that does not read it is no error.
+        let _ = stdin.write_all(format!("{text}\n").as_bytes()).await;
+        drop(stdin);
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let read = async {
+        let (mut stdout, mut stderr) = (stdout, stderr);
+        let first = async {
+            let _ = (&mut stdout).take(OUTPUT).read_to_end(&mut out).await;
+            // What is over the limit is passed over: a full pipe would stop it.
+            let _ = futures_lite::io::copy(&mut stdout, &mut futures_lite::io::sink()).await;
+        };
+        let second = async {
+            let _ = (&mut stderr).take(OUTPUT).read_to_end(&mut err).await;
+            let _ = futures_lite::io::copy(&mut stderr, &mut futures_lite::io::sink()).await;
+        };
+        futures_lite::future::zip(first, second).await;
+    };
+    futures_lite::future::zip(feed, read).await;
+    let status = process.child.status().await?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((status.code(), text(&out), text(&err)))
+}
+
+/// Answers where it was said.
+fn answer(lines: &Sender<Vec<u8>>, call: &Call, text: &str) {
+    let text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
+    let tags = MessageTags { re: Some(Cursor::at(call.id)), verbatim: true, ..MessageTags::default() };
+    let text = cut(text).into();
+    let command = match call.place.clone() {
+        Target::Room(room) => Command::Msg { room, text, tags },
+        Target::Nick(nick) => Command::Priv { nick, text, tags },
+    };
+    put(lines, command);
+}
+
+fn typing(lines: &Sender<Vec<u8>>, call: &Call, switch: Switch) {
+    put(lines, Command::Typing { target: call.place.clone(), switch });
+}
+
+fn put(lines: &Sender<Vec<u8>>, command: Command<'_>) {
+    let mut line = Vec::new();
+    Request { label: None, command }.write(&mut line);
+    // What nobody can say any more is nobody's loss.
+    let _ = lines.try_send(line);
+}

@@ -1,0 +1,494 @@
+//! Gives a bot of the box a session, and carries events and actions between the two.
+//!
+//! What a bot is told is dealt with when its answers are in the log; then what it keeps, and up to where it has come, is
+//! committed. An answer has a key that comes from what it answers, so that one that is dealt with again after a crash is
+//! not said twice.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Receiver;
+use chrono::{DateTime, FixedOffset, Local, TimeZone};
+use futures_lite::FutureExt;
+use smol::Timer;
+use snug_bots::{Action, Context, Event, Hosted, Manifest, Place, State, called};
+use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, RoomName, ServerLine, Target};
+
+use super::{Ended, Task, watch};
+use crate::core::Core;
+use crate::local::LocalSession;
+use crate::log::{Act, Author, BotStep};
+use crate::session::Origin;
+
+/// How many requests of a bot may wait to be said. What comes on top is dropped: it is asked more than it can say.
+const WAITING: usize = 64;
+
+/// What was said so long ago is answered as late, in milliseconds.
+const LATE: i64 = 30_000;
+
+/// Messages under a word that a bot hears reactions to.
+const POSTS: usize = 200;
+
+/// What a bot keeps of its posts begins so.
+const POST: &str = "post:";
+
+/// Panics after which a bot is given up.
+const PANICS: u32 = 3;
+
+/// Lets a bot take part until it is to stop.
+pub(super) async fn run(task: &Task, hosted: Hosted) {
+    let hosted = smol::lock::Mutex::new(hosted);
+    task.attend(|| async {
+        let mut hosted = hosted.lock().await;
+        match take_part(task, &mut hosted).await {
+            Ok(ended) => ended,
+            Err(error) => Ended::Because(format!("its session broke: {error}")),
+        }
+    })
+    .await;
+}
+
+/// What is told to a bot.
+enum Happening {
+    Line(String),
+    Watched(String, String),
+    Due,
+}
+
+/// What waits for its answers before it is committed.
+struct Step {
+    last_label: u64,
+    cursor: u64,
+    changes: Vec<(String, Option<String>)>,
+}
+
+/// A bot at work.
+struct Host<'h> {
+    task: &'h Task,
+    hosted: &'h mut Hosted,
+    manifest: Manifest,
+    state: State,
+    /// Up to where it has dealt with what was said.
+    cursor: u64,
+    timers: BTreeMap<String, i64>,
+    /// Its posts by their entries, and those whose entries are still to come, by label.
+    posts: HashMap<u64, String>,
+    posting: HashMap<u64, String>,
+    steps: VecDeque<Step>,
+    /// The newest label that was said, that is in a step, and that was answered.
+    last_label: u64,
+    stepped: u64,
+    answered: u64,
+    requests: async_channel::Sender<Vec<u8>>,
+    panics: u32,
+}
+
+async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
+    let core = Arc::clone(task.core());
+    let Some((cursor, kept)) = remembered(&core, hosted.name).await else {
+        return Ok(Ended::Because("what it keeps cannot be read".to_owned()));
+    };
+    let mut session = LocalSession::open(&task.runtime, Origin::Bot);
+    let since = cursor.map(|cursor| format!(";since={cursor}")).unwrap_or_default();
+    session.say(&format!("@quiet{since} NICK {}", hosted.nick)).await?;
+    for room in hosted.rooms.clone() {
+        session.say(&format!("JOIN {room}")).await?;
+    }
+    if let Some(cursor) = cursor {
+        session.say(&format!("SYNC {cursor} 500")).await?;
+    }
+    let (lines, watched) = async_channel::bounded(256);
+    let mut watching = Vec::new();
+    for (path, room) in hosted.watches.clone() {
+        watching.push(smol::spawn(watch::watch(path, room, lines.clone())));
+    }
+    drop(lines);
+    let (mut hearer, mut sayer) = session.split();
+    let (requests, waiting) = async_channel::bounded::<Vec<u8>>(WAITING);
+    let manifest = hosted.bot.manifest().clone();
+    let state = State::new(kept);
+    let posts = state
+        .with_prefix(POST)
+        .filter_map(|(name, post)| Some((name.strip_prefix(POST)?.parse().ok()?, post.to_owned())))
+        .collect();
+    let cursor = cursor.unwrap_or_else(|| core.delivered.load(std::sync::atomic::Ordering::Relaxed));
+    let mut host = Host {
+        task,
+        hosted,
+        manifest,
+        state,
+        cursor,
+        timers: BTreeMap::new(),
+        posts,
+        posting: HashMap::new(),
+        steps: VecDeque::new(),
+        last_label: 0,
+        stepped: 0,
+        answered: 0,
+        requests,
+        panics: 0,
+    };
+    host.tell(&Event::Started, None, None);
+    let hear = async {
+        loop {
+            let happening = host.next(&mut hearer, &watched).await?;
+            let Some(happening) = happening else {
+                return Ok(Ended::Because("its session is over".to_owned()));
+            };
+            match happening {
+                Happening::Line(line) => {
+                    if let Some(ended) = host.line(&line) {
+                        return Ok(ended);
+                    }
+                }
+                Happening::Watched(room, text) => {
+                    host.tell(&Event::Line { room: &room, text: &text }, None, None);
+                }
+                Happening::Due => host.due(),
+            }
+            if host.panics >= PANICS {
+                return Ok(Ended::ForGood("it panics again and again".to_owned()));
+            }
+        }
+    };
+    let say = async {
+        while let Ok(request) = waiting.recv().await {
+            sayer.raw(&request).await?;
+        }
+        futures_lite::future::pending().await
+    };
+    hear.or(say).await
+}
+
+/// Up to where a bot has come, and what it keeps; `None` if that cannot be read.
+async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<(Option<u64>, Vec<(String, String)>)> {
+    let (answer, read) = async_channel::bounded(1);
+    let accepted = core.look(Box::new(move |_, view| {
+        let _ = answer.try_send(view.and_then(|view| view.bot(name).ok()));
+    }));
+    if accepted { read.recv().await.ok().flatten() } else { None }
+}
+
+impl Host<'_> {
+    async fn next(
+        &mut self,
+        hearer: &mut crate::local::Hearer,
+        watched: &Receiver<(String, String)>,
+    ) -> std::io::Result<Option<Happening>> {
+        let line = async { Ok(hearer.hear().await?.map(Happening::Line)) };
+        let watching = async {
+            match watched.recv().await {
+                Ok((room, text)) => Ok(Some(Happening::Watched(room, text))),
+                Err(_) => futures_lite::future::pending().await,
+            }
+        };
+        let now = self.task.core().environment.clock.now().millis();
+        let next = self.timers.values().min().copied();
+        let due = async {
+            let Some(next) = next else { return futures_lite::future::pending().await };
+            let wait = u64::try_from(next.saturating_sub(now)).unwrap_or(0);
+            // Clocks are set: it is looked again at least each minute.
+            Timer::after(Duration::from_millis(wait.min(60_000))).await;
+            Ok(Some(Happening::Due))
+        };
+        // A timer that is due is not kept waiting by those who talk.
+        if next.is_some_and(|next| next <= now) {
+            return Ok(Some(Happening::Due));
+        }
+        line.or(watching).or(due).await
+    }
+
+    /// Deals with a line of the daemon.
+    fn line(&mut self, text: &str) -> Option<Ended> {
+        let line = ServerLine::parse(text)?;
+        let label: Option<u64> = line.tags.get("ref").and_then(|label| label.parse().ok());
+        match (&line.body, label) {
+            (Body::Ok { verb: "SYNC", params: Some(params) }, None) => {
+                if let Some(cursor) = params.strip_suffix(" more") {
+                    self.send(None, format!("SYNC {cursor} 500\n").into_bytes());
+                }
+                return None;
+            }
+            (Body::Err { verb: verb @ ("NICK" | "JOIN" | "SYNC"), code, text }, None) => {
+                let what = format!("{verb} was refused: {code} {text}");
+                // Without its name it is nobody.
+                return match *verb {
+                    "NICK" => Some(Ended::Because(what)),
+                    _ => {
+                        self.task.tell(&what);
+                        None
+                    }
+                };
+            }
+            (Body::Ok { .. } | Body::Err { .. }, Some(label)) => {
+                self.answered(label, &line);
+                return None;
+            }
+            _ => {}
+        }
+        let (Some(id), Some(from)) = (line.id(), line.from) else { return None };
+        let Body::Entry { kind, target, about, text } = &line.body else { return None };
+        if id <= self.cursor {
+            return None;
+        }
+        // Bots do not hear bots, least of all themselves.
+        if line.tags.has("bot") {
+            return None;
+        }
+        let place = match kind {
+            EntryKind::Priv => Place::Private(from),
+            _ => Place::Room(target),
+        };
+        let time = line.time().map(snug_protocol::Timestamp::millis);
+        match (kind, about, text) {
+            (EntryKind::Msg | EntryKind::Priv, _, Some(text)) => {
+                self.said(text, from, place, (id, time));
+            }
+            (EntryKind::React | EntryKind::Unreact, Some(about), Some(reaction)) => {
+                let Some(post) = self.posts.get(about).cloned() else { return None };
+                let is_there = *kind == EntryKind::React;
+                let event = Event::Reacted { post: &post, from, reaction, is_there };
+                self.tell(&event, Some(place), Some((id, None)));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Somebody said something: a command, or what a bot that listens hears.
+    fn said(&mut self, text: &str, from: &str, place: Place<'_>, (id, time): (u64, Option<i64>)) {
+        let is_private = matches!(place, Place::Private(_));
+        let manifest = self.manifest.clone();
+        let command = called(text, is_private)
+            .and_then(|(word, rest)| Some((manifest.commands.iter().find(|spec| spec.name == word)?, rest)));
+        match command {
+            Some((spec, rest)) => match spec.args(rest) {
+                Ok(args) => {
+                    let event = Event::Called { command: &spec.name, args: &args, from };
+                    self.tell(&event, Some(place), Some((id, time)));
+                }
+                Err(misuse) => {
+                    let action = Action::Say { to: place.name().to_owned(), text: misuse };
+                    self.act(vec![action], Some(place), Some((id, time)));
+                    self.step(id);
+                }
+            },
+            None if self.manifest.listens => {
+                self.tell(&Event::Heard { from, text }, Some(place), Some((id, time)));
+            }
+            None => {}
+        }
+    }
+
+    /// Tells the bot of something, and does what it says about it. `cause` is the entry, and when it was said.
+    fn tell(&mut self, event: &Event<'_>, place: Option<Place<'_>>, cause: Option<(u64, Option<i64>)>) {
+        let core = Arc::clone(self.task.core());
+        let now = moment(core.environment.clock.now().millis());
+        let mut random = || {
+            let mut bytes = [0; 8];
+            core.environment.random.fill(&mut bytes);
+            u64::from_le_bytes(bytes)
+        };
+        let before = self.state.clone();
+        let begun = core.environment.clock.elapsed();
+        let handled = catch_unwind(AssertUnwindSafe(|| {
+            let mut context = Context::new(now, place, &mut self.state, &mut random);
+            self.hosted.bot.handle(event, &mut context);
+            context.into_actions()
+        }));
+        let took = core.environment.clock.elapsed().saturating_sub(begun);
+        if took > Duration::from_secs(1) {
+            self.task.tell(&format!("it took {} ms for one event", took.as_millis()));
+        }
+        match handled {
+            Ok(actions) => self.act(actions, place, cause),
+            Err(_) => {
+                // What it was about to keep is not kept.
+                self.state = before;
+                self.panics += 1;
+                self.task.tell("it panicked; what it was told goes without an answer");
+            }
+        }
+        self.step(cause.map_or(self.cursor, |(id, _)| id));
+    }
+
+    fn due(&mut self) {
+        let now = self.task.core().environment.clock.now().millis();
+        let due: Vec<String> =
+            self.timers.iter().filter(|(_, at)| **at <= now).map(|(timer, _)| timer.clone()).collect();
+        for timer in due {
+            self.timers.remove(&timer);
+            self.tell(&Event::Due { timer: &timer }, None, None);
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>, place: Option<Place<'_>>, cause: Option<(u64, Option<i64>)>) {
+        let now = self.task.core().environment.clock.now().millis();
+        let is_late = cause.and_then(|(_, time)| time).is_some_and(|time| now - time > LATE);
+        for (number, action) in actions.into_iter().enumerate() {
+            let (to, post, text) = match action {
+                Action::Say { to, text } => (to, None, text),
+                Action::Post { to, post, text } => (to, Some(post), text),
+                Action::React { reaction } => {
+                    self.react(reaction, place, cause.map(|(id, _)| id));
+                    continue;
+                }
+                Action::Wait { timer, at: Some(at) } => {
+                    self.timers.insert(timer, at);
+                    continue;
+                }
+                Action::Wait { timer, at: None } => {
+                    self.timers.remove(&timer);
+                    continue;
+                }
+            };
+            let text = if is_late && post.is_none() { format!("(late) {text}") } else { text };
+            self.say(&to, post, text, cause.map(|(id, _)| format!("{id}-{number}")));
+        }
+    }
+
+    /// Says something where it may: in its rooms, and to people.
+    fn say(&mut self, to: &str, post: Option<String>, text: String, key: Option<String>) {
+        let text: String = text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect();
+        let text = cut(text);
+        let tags = MessageTags {
+            key: key.map(Into::into),
+            replace: post.clone().map(Into::into),
+            verbatim: true,
+            ..MessageTags::default()
+        };
+        let command = match Target::parse(to) {
+            Ok(Target::Room(room)) => {
+                let is_own = |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
+                if !self.hosted.rooms.iter().any(is_own) {
+                    return self.task.tell(&format!("it would speak in {to}, which is none of its rooms"));
+                }
+                Command::Msg { room: room.into_owned(), text: text.into(), tags }
+            }
+            Ok(Target::Nick(nick)) => Command::Priv {
+                nick: nick.into_owned(),
+                text: text.into(),
+                tags: MessageTags { replace: None, ..tags },
+            },
+            Err(error) => return self.task.tell(&format!("{to:?} is nobody it could speak to: {error}")),
+        };
+        self.request(command, post);
+    }
+
+    fn react(&mut self, reaction: String, place: Option<Place<'_>>, cause: Option<u64>) {
+        let (Some(place), Some(id)) = (place, cause) else { return };
+        let Ok(target) = Target::parse(place.name()) else { return };
+        let command = Command::React { target, id: Cursor::at(id), reaction: &reaction };
+        let label = self.last_label + 1;
+        let mut line = Vec::new();
+        Request { label: Some(label.to_string().into()), command }.write(&mut line);
+        self.send(Some(label), line);
+    }
+
+    fn request(&mut self, command: Command<'static>, post: Option<String>) {
+        let label = self.last_label + 1;
+        let mut line = Vec::new();
+        Request { label: Some(label.to_string().into()), command }.write(&mut line);
+        if self.send(Some(label), line)
+            && let Some(post) = post
+        {
+            self.posting.insert(label, post);
+        }
+    }
+
+    /// Hands a line to be said, if not too many wait, and says whether it did.
+    fn send(&mut self, label: Option<u64>, line: Vec<u8>) -> bool {
+        let is_sent = self.requests.try_send(line).is_ok();
+        match (is_sent, label) {
+            (true, Some(label)) => self.last_label = label,
+            (true, None) => {}
+            (false, _) => self.task.tell("it is asked more than it can say; some of it is dropped"),
+        }
+        is_sent
+    }
+
+    /// Notes that everything up to an entry is dealt with, when all that was said about it is answered.
+    fn step(&mut self, cursor: u64) {
+        self.cursor = self.cursor.max(cursor);
+        let changes = self.state.take_changes();
+        if changes.is_empty() && self.last_label == self.stepped {
+            // Nothing was done: it makes no difference whether it is looked at again.
+            return;
+        }
+        self.stepped = self.last_label;
+        self.steps.push_back(Step { last_label: self.last_label, cursor: self.cursor, changes });
+        self.commit();
+    }
+
+    fn answered(&mut self, label: u64, line: &ServerLine<'_>) {
+        match (&line.body, self.posting.remove(&label)) {
+            (Body::Ok { .. }, Some(post)) => {
+                let id = line.tags.get("replaced").and_then(|id| id.parse().ok()).or(line.id());
+                if let Some(id) = id
+                    && self.posts.insert(id, post.clone()).is_none()
+                {
+                    self.state.set(&format!("{POST}{id}"), post);
+                    self.forget_posts();
+                }
+            }
+            // The same again after a crash, with another text: it was said before.
+            (Body::Err { code: "key-reused", .. }, _) => {}
+            (Body::Err { code, text, .. }, _) => {
+                self.task.tell(&format!("it could not say something: {code} {text}"));
+            }
+            _ => {}
+        }
+        self.answered = label;
+        let kept = self.state.take_changes();
+        match self.steps.front_mut() {
+            Some(step) => step.changes.extend(kept),
+            None if !kept.is_empty() => {
+                self.steps.push_back(Step { last_label: label, cursor: self.cursor, changes: kept });
+            }
+            None => {}
+        }
+        self.commit();
+    }
+
+    fn forget_posts(&mut self) {
+        while self.posts.len() > POSTS {
+            let Some(oldest) = self.posts.keys().min().copied() else { return };
+            self.posts.remove(&oldest);
+            self.state.remove(&format!("{POST}{oldest}"));
+        }
+    }
+
+    /// Commits the steps of which all is answered.
+    fn commit(&mut self) {
+        while self.steps.front().is_some_and(|step| step.last_label <= self.answered) {
+            let Some(step) = self.steps.pop_front() else { return };
+            let act =
+                BotStep { bot: self.hosted.name.to_owned(), cursor: step.cursor, changes: step.changes };
+            self.task.core().note(Author::default(), Act::Bot(act));
+        }
+    }
+}
+
+/// A moment on the clock of this machine.
+pub(super) fn moment(millis: i64) -> DateTime<FixedOffset> {
+    match Local.timestamp_millis_opt(millis).single() {
+        Some(local) => local.fixed_offset(),
+        None => DateTime::from_timestamp_millis(millis).unwrap_or_default().fixed_offset(),
+    }
+}
+
+/// A text that fits a message.
+pub(super) fn cut(mut text: String) -> String {
+    const MOST: usize = 4_000;
+    if text.len() > MOST {
+        let mut end = MOST;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('\u{2026}');
+    }
+    text
+}

@@ -1,0 +1,416 @@
+//! Bots: those in the box, programs that speak the protocol, and programs that run for a command.
+//!
+//! Each has a session like anybody else, and a task of its own that gives it one, starts it again when it ends, and stops it
+//! when the settings say so. The roster knows how they are.
+
+mod commands;
+mod host;
+mod process;
+mod script;
+mod watch;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::FutureExt;
+use smol::Timer;
+use snug_bots::{CommandSpec, Manifest};
+use snug_protocol::{RoomName, Timestamp};
+
+use crate::Config;
+use crate::core::Core;
+use crate::log::{AuditNote, Author};
+use crate::runtime::Runtime;
+
+/// Who the bots are, and how they are.
+#[derive(Default)]
+pub(crate) struct Roster {
+    entries: Mutex<Vec<Entry>>,
+    has_started: AtomicBool,
+}
+
+/// A bot.
+struct Entry {
+    name: String,
+    nick: String,
+    kind: &'static str,
+    /// Its settings, to see whether they have changed.
+    settings: String,
+    rooms: Vec<String>,
+    commands: Vec<CommandSpec>,
+    state: State,
+    since: Timestamp,
+    restarts: u64,
+    log: VecDeque<String>,
+    orders: Sender<Order>,
+}
+
+/// How a bot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    Waiting,
+    Disabled,
+    Failed,
+}
+
+impl State {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Waiting => "waiting",
+            State::Disabled => "disabled",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// What somebody wants of a bot's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Enable,
+    Disable,
+    Restart,
+    /// It is not in the settings any more.
+    Stop,
+}
+
+/// A row of the list.
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) nick: String,
+    pub(crate) kind: &'static str,
+    pub(crate) state: State,
+    pub(crate) since: Timestamp,
+    pub(crate) restarts: u64,
+}
+
+/// Lines of a bot's log that are kept.
+const LOG: usize = 200;
+
+/// How often a bot may end soon after it was started before it is given up.
+const TRIES: u32 = 8;
+
+/// One that has run so long is well.
+const WELL: Duration = Duration::from_secs(60);
+
+/// The waits before it is started again: twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl Roster {
+    /// Whether bots were started, so that changed settings are for them as well.
+    pub(crate) fn has_started(&self) -> bool {
+        self.has_started.load(Relaxed)
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<Shown> {
+        let shown = |entry: &Entry| Shown {
+            name: entry.name.clone(),
+            nick: entry.nick.clone(),
+            kind: entry.kind,
+            state: entry.state,
+            since: entry.since,
+            restarts: entry.restarts,
+        };
+        self.entries().iter().map(shown).collect()
+    }
+
+    /// Gives a bot's task an order, and says whether there is such a bot.
+    pub(crate) fn order(&self, name: &str, order: Order) -> bool {
+        let entries = self.entries();
+        let found = entries.iter().find(|entry| entry.name == name);
+        found.is_some_and(|entry| {
+            let _ = entry.orders.try_send(order);
+            true
+        })
+    }
+
+    /// The log of a bot, if there is such a bot.
+    pub(crate) fn log_of(&self, name: &str) -> Option<Vec<String>> {
+        let entries = self.entries();
+        let entry = entries.iter().find(|entry| entry.name == name)?;
+        Some(entry.log.iter().cloned().collect())
+    }
+
+    /// What can be asked, in a room or everywhere: the bot's nick, and the command.
+    pub(crate) fn commands(&self, room: Option<&RoomName<'_>>) -> Vec<(String, CommandSpec)> {
+        let is_there = |entry: &Entry| {
+            entry.state == State::Running
+                && room.is_none_or(|room| {
+                    let is_it =
+                        |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
+                    entry.rooms.iter().any(is_it)
+                })
+        };
+        let mut found = Vec::new();
+        for entry in self.entries().iter().filter(|entry| is_there(entry)) {
+            found.extend(entry.commands.iter().map(|command| (entry.nick.clone(), command.clone())));
+        }
+        found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        found
+    }
+
+    /// Writes a line into a bot's log.
+    pub(crate) fn write(&self, name: &str, line: &str) {
+        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
+            if entry.log.len() == LOG {
+                entry.log.pop_front();
+            }
+            entry.log.push_back(line.chars().take(1_000).collect());
+        }
+    }
+
+    fn set_state(&self, core: &Core, name: &str, state: State) {
+        let now = core.environment.clock.now();
+        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
+            if state == State::Waiting {
+                entry.restarts += 1;
+            }
+            if entry.state != state {
+                (entry.state, entry.since) = (state, now);
+            }
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bot that the settings ask for.
+struct Wanted {
+    name: String,
+    nick: String,
+    kind: &'static str,
+    settings: String,
+    rooms: Vec<String>,
+    commands: Vec<CommandSpec>,
+    start: Start,
+}
+
+enum Start {
+    Box(snug_bots::Hosted),
+    Script(crate::config::ScriptBot),
+    Commands(Vec<crate::config::ScriptCommand>),
+}
+
+/// Everything that the settings ask for.
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    let mut others = Vec::new();
+    for script in &config.bot {
+        others.push(Manifest { commands: script.specs(), ..Manifest::default() });
+        all.push(Wanted {
+            name: script.name.clone(),
+            nick: script.name.clone(),
+            kind: "script",
+            settings: format!("{script:?}"),
+            rooms: script.rooms.clone(),
+            commands: script.specs(),
+            start: Start::Script(script.clone()),
+        });
+    }
+    let mut nicks: Vec<&str> = config.command.iter().map(|command| command.nick.as_str()).collect();
+    nicks.sort_unstable();
+    nicks.dedup();
+    for nick in nicks {
+        let own: Vec<_> = config.command.iter().filter(|command| command.nick == nick).cloned().collect();
+        let mut rooms: Vec<String> = own.iter().flat_map(|command| command.rooms.clone()).collect();
+        rooms.sort();
+        rooms.dedup();
+        let commands: Vec<CommandSpec> = own.iter().filter_map(|command| command.spec().ok()).collect();
+        others.push(Manifest { commands: commands.clone(), ..Manifest::default() });
+        all.push(Wanted {
+            name: nick.to_owned(),
+            nick: nick.to_owned(),
+            kind: "command",
+            settings: format!("{own:?}"),
+            rooms,
+            commands,
+            start: Start::Commands(own),
+        });
+    }
+    let table = toml::Table::try_from(&config.bots).unwrap_or_default();
+    for hosted in snug_bots::load(&config.bots, &others).bots {
+        let own = table.get(hosted.name).map(ToString::to_string).unwrap_or_default();
+        // The help knows all the others.
+        let rest = if hosted.name == "help" { format!("{table}{others:?}") } else { String::new() };
+        all.push(Wanted {
+            name: hosted.name.to_owned(),
+            nick: hosted.nick.clone(),
+            kind: "box",
+            settings: own + &rest,
+            rooms: hosted.rooms.clone(),
+            commands: hosted.bot.manifest().commands.clone(),
+            start: Start::Box(hosted),
+        });
+    }
+    all
+}
+
+/// Starts the bots that the settings ask for, and stops those that they do not ask for any more. Whose settings have not changed
+/// notices nothing.
+pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) {
+    let core = &runtime.core;
+    core.roster.has_started.store(true, Relaxed);
+    let wanted = wanted(config);
+    core.roster.entries().retain(|entry| {
+        let stays = wanted.iter().any(|wanted| {
+            wanted.name == entry.name && wanted.kind == entry.kind && wanted.settings == entry.settings
+        });
+        if !stays {
+            let _ = entry.orders.try_send(Order::Stop);
+        }
+        stays
+    });
+    for wanted in wanted {
+        let mut entries = core.roster.entries();
+        if entries.iter().any(|entry| entry.name == wanted.name) {
+            continue;
+        }
+        let (orders, waiting) = async_channel::bounded(16);
+        let Wanted { name, nick, kind, settings, rooms, commands, start } = wanted;
+        let since = core.environment.clock.now();
+        entries.push(Entry {
+            name: name.clone(),
+            nick,
+            kind,
+            settings,
+            rooms,
+            commands,
+            state: State::Running,
+            since,
+            restarts: 0,
+            log: VecDeque::new(),
+            orders,
+        });
+        drop(entries);
+        let task = Task { runtime: Arc::clone(runtime), name, orders: waiting };
+        runtime.spawn_task(async move {
+            match start {
+                Start::Box(hosted) => host::run(&task, hosted).await,
+                Start::Script(script) => script::run(&task, &script).await,
+                Start::Commands(commands) => commands::run(&task, &commands).await,
+            }
+        });
+    }
+}
+
+/// Stops all bots: the daemon ends.
+pub(crate) fn stop(core: &Core) {
+    core.roster.has_started.store(false, Relaxed);
+    for entry in core.roster.entries().drain(..) {
+        let _ = entry.orders.try_send(Order::Stop);
+    }
+}
+
+/// What a bot's task has.
+struct Task {
+    runtime: Arc<Runtime>,
+    name: String,
+    orders: Receiver<Order>,
+}
+
+/// How a bot's session, or its program, has ended.
+enum Ended {
+    /// In a way that may happen; what is said about it.
+    Because(String),
+    /// It is of no use to start it again.
+    ForGood(String),
+}
+
+impl Task {
+    fn core(&self) -> &Arc<Core> {
+        &self.runtime.core
+    }
+
+    /// Says something in the bot's log and the daemon's.
+    fn tell(&self, text: &str) {
+        tracing::info!(bot = self.name, "{text}");
+        self.core().roster.write(&self.name, text);
+    }
+
+    /// Runs something until the bot is to stop: again when it ends, later and later; not while it is disabled.
+    async fn attend<F: Future<Output = Ended>>(&self, mut run: impl FnMut() -> F) {
+        let core = self.core();
+        let mut tries = 0;
+        let mut wait = FIRST_WAIT;
+        let mut is_on = true;
+        loop {
+            if !is_on {
+                match self.orders.recv().await {
+                    Ok(Order::Enable | Order::Restart) => (is_on, tries, wait) = (true, 0, FIRST_WAIT),
+                    Ok(Order::Disable) => core.roster.set_state(core, &self.name, State::Disabled),
+                    Ok(Order::Stop) | Err(_) => return,
+                }
+                continue;
+            }
+            core.roster.set_state(core, &self.name, State::Running);
+            let begun = core.environment.clock.elapsed();
+            let ran = async { Ok(run().await) };
+            let ordered = async { Err(self.orders.recv().await) };
+            match ran.or(ordered).await {
+                Err(Ok(Order::Enable)) => {}
+                Err(Ok(Order::Restart)) => {
+                    self.tell("restarted");
+                    (tries, wait) = (0, FIRST_WAIT);
+                }
+                Err(Ok(Order::Disable)) => {
+                    self.tell("disabled");
+                    core.roster.set_state(core, &self.name, State::Disabled);
+                    is_on = false;
+                }
+                Err(Ok(Order::Stop) | Err(_)) => return,
+                // The daemon ends, and with it everybody's session.
+                Ok(_) if !core.roster.has_started() => return,
+                Ok(ended) => {
+                    if core.environment.clock.elapsed().saturating_sub(begun) >= WELL {
+                        (tries, wait) = (0, FIRST_WAIT);
+                    }
+                    tries += 1;
+                    let (why, is_final) = match ended {
+                        Ended::Because(why) => (why, tries >= TRIES),
+                        Ended::ForGood(why) => (why, true),
+                    };
+                    if is_final {
+                        let text = format!(
+                            "{why}; given up: `snug admin bot restart {}` starts it again",
+                            self.name
+                        );
+                        tracing::error!(bot = self.name, "{text}");
+                        core.roster.write(&self.name, &text);
+                        core.audit(Author::default(), AuditNote::new("bot", &self.name, "given up"));
+                        core.roster.set_state(core, &self.name, State::Failed);
+                        is_on = false;
+                        continue;
+                    }
+                    self.tell(&format!("{why}; started again in {} ms", wait.as_millis()));
+                    core.roster.set_state(core, &self.name, State::Waiting);
+                    // Some more or less, so that not all come back at the same moment.
+                    let mut byte = [0];
+                    core.environment.random.fill(&mut byte);
+                    let pause = wait.mul_f64(0.75 + f64::from(byte[0]) / 512.0);
+                    let waited = async {
+                        Timer::after(pause).await;
+                        None
+                    };
+                    let order = waited.or(async { Some(self.orders.recv().await) }).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                    match order {
+                        None | Some(Ok(Order::Enable | Order::Restart)) => {}
+                        Some(Ok(Order::Disable)) => {
+                            core.roster.set_state(core, &self.name, State::Disabled);
+                            is_on = false;
+                        }
+                        Some(Ok(Order::Stop) | Err(_)) => return,
+                    }
+                }
+            }
+        }
+    }
+}
