@@ -60,12 +60,12 @@ pub fn load(config: &BotsConfig, others: &[Manifest]) -> Loaded {
         }
     };
     if config.emoji.command {
-        seat("emoji", &config.emoji.nick, &config.emoji.rooms, Box::new(Emoji::default()));
+        seat("emoji", &config.emoji.nick, &config.emoji.rooms, Box::<Emoji>::default());
     }
     seat("roll", &config.roll.nick, &config.roll.rooms, Box::new(Roll::new(&config.roll)));
-    seat("poll", &config.poll.nick, &config.poll.rooms, Box::new(Poll::default()));
+    seat("poll", &config.poll.nick, &config.poll.rooms, Box::<Poll>::default());
     seat("remind", &config.remind.nick, &config.remind.rooms, Box::new(Remind::new(&config.remind)));
-    seat("seen", &config.seen.nick, &config.seen.rooms, Box::new(Seen::default()));
+    seat("seen", &config.seen.nick, &config.seen.rooms, Box::<Seen>::default());
     seat("echo", &config.echo.nick, &config.echo.rooms, Box::new(Echo::new(&config.echo)));
     let mut manifests: Vec<Manifest> =
         loaded.bots.iter().map(|hosted| hosted.bot.manifest().clone()).collect();

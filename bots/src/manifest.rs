@@ -247,10 +247,10 @@ mod tests {
         assert_eq!(args.values().collect::<Vec<_>>(), ["prod", "1.2", "in a  hurry"]);
         assert_eq!(spec.args("dev").expect("arguments").get("version"), None);
         assert_eq!(
-            spec.args("test").unwrap_err(),
+            spec.args("test").expect_err("no env"),
             "\"test\" is no env: it is one of dev, prod; usage: !deploy <dev|prod> [version] [note]"
         );
-        assert!(spec.args("").unwrap_err().starts_with("env is missing"));
+        assert!(spec.args("").expect_err("no args").starts_with("env is missing"));
         let spec = CommandSpec::parse("remind", "in:duration who:user at:room n:int", "").expect("a spec");
         assert!(spec.args("10m bob #ops 7").is_ok());
         for wrong in
@@ -275,5 +275,31 @@ mod tests {
         assert_eq!(called("roll 2d6", false), None);
         assert_eq!(called("roll 2d6", true), Some(("roll".to_owned(), "2d6")));
         assert_eq!(called("!", false), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arguments_are_those_that_were_said_or_a_reason(text in "\\PC{0,60}") {
+            let spec = CommandSpec::parse("x", "n:int? w:word? rest:text?", "").expect("a spec");
+            match spec.args(&text) {
+                Ok(args) => {
+                    let joined: Vec<&str> = args.values().flat_map(str::split_whitespace).collect();
+                    proptest::prop_assert_eq!(joined, text.split_whitespace().collect::<Vec<_>>());
+                }
+                Err(why) => proptest::prop_assert!(why.contains("usage: !x [n] [w] [rest]"), "{}", why),
+            }
+        }
+
+        #[test]
+        fn a_description_is_read_or_refused(name in "\\PC{0,8}", params in "[a-z:?|<> ]{0,30}", text in "\\PC{0,30}") {
+            if let Ok(spec) = CommandSpec::parse(&name, &params, "") {
+                let named = spec.usage().strip_prefix('!').is_some_and(|usage| usage.starts_with(&name));
+                proptest::prop_assert!(named);
+                let _ = spec.args(&text);
+            }
+            if let Some((word, rest)) = called(&text, true) {
+                proptest::prop_assert!(text.to_lowercase().contains(&word) && text.contains(rest));
+            }
+        }
     }
 }

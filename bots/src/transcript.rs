@@ -314,4 +314,29 @@ mod tests {
         assert!(failed("bot nobody\nalice> hi\n").what.contains("nobody"));
         assert!(failed("bot echo\nalice waves\n").what.contains("no line of a transcript"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_said_to_a_bot_it_goes_on(
+            bot in "echo|emoji|feed|help|poll|remind|roll|seen",
+            command in "echo|emoji|help|poll|remind|reminders|roll|seen|[a-z]{1,6}",
+            text in "(in|at|every)? ?[0-9dmh:+-]{0,8} \\PC{0,40}",
+            free in "\\PC{0,40}",
+        ) {
+            let said = |who: &str, text: &str| format!("bot {bot}\n{who}> {text}\n");
+            for text in [format!("!{command} {text}"), format!("!{command}{free}"), free] {
+                // What it answers is not known here; that it is asked and comes back is all.
+                let _ = play(&said("alice", &text), &make);
+                let _ = play(&said("alice (private)", &text), &make);
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_transcript_or_says_where_it_is_none(text in "(\\PC{0,20}\n){0,6}") {
+            let lines = text.lines().count();
+            if let Err(mismatch) = play(&text, &make) {
+                proptest::prop_assert!(mismatch.line <= lines.max(1));
+            }
+        }
+    }
 }

@@ -62,7 +62,9 @@ impl Failure {
     /// What the server's code means for a script.
     fn refused(code: String, text: String) -> Failure {
         let exit = match code.parse() {
-            Ok(Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry | Code::NoSuchFile) => Exit::NotFound,
+            Ok(
+                Code::NoSuchRoom | Code::NoSuchNick | Code::NoSuchEntry | Code::NoSuchFile | Code::NoSuchBot,
+            ) => Exit::NotFound,
             Ok(
                 Code::NickTaken
                 | Code::LooksAlike

@@ -38,8 +38,9 @@ pub(crate) struct Guard {
     exec: Vec<String>,
 }
 
-/// How often the processes are counted.
-const EVERY: Duration = Duration::from_millis(50);
+/// How often the processes are counted: often when something has changed, and less so while nothing does.
+const OFTEN: Duration = Duration::from_millis(5);
+const SELDOM: Duration = Duration::from_millis(100);
 
 impl Guard {
     pub(crate) fn run(&self) -> ExitCode {
@@ -56,8 +57,21 @@ impl Guard {
             let _ = signal_hook::flag::register(signal, Arc::clone(&is_told));
         }
         self.set_limits();
-        let mut command = Command::new(&self.exec[0]);
-        command.args(&self.exec[1..]).process_group(0);
+        // Others have the processor first, this process above all.
+        let nice = std::path::Path::new("/usr/bin/nice");
+        let mut command = match nice.exists() {
+            true => {
+                let mut command = Command::new(nice);
+                command.args(["-n", "10", "--"]).args(&self.exec);
+                command
+            }
+            false => {
+                let mut command = Command::new(&self.exec[0]);
+                command.args(&self.exec[1..]);
+                command
+            }
+        };
+        command.process_group(0);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -65,8 +79,9 @@ impl Guard {
                 return ExitCode::from(126);
             }
         };
-        // Others have the processor first.
-        let _ = rustix::process::nice(5);
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let end_all = || end_all(group);
+        let (mut wait, mut before) = (OFTEN, 0);
         loop {
             match child.try_wait() {
                 Ok(Some(status)) => {
@@ -94,7 +109,9 @@ impl Guard {
                 return ExitCode::from(137);
             }
             reap(child.id());
-            std::thread::sleep(EVERY);
+            wait = if count == before { (wait * 2).min(SELDOM) } else { OFTEN };
+            before = count;
+            std::thread::sleep(wait);
         }
     }
 
@@ -173,8 +190,12 @@ fn reap(program: u32) {
     }
 }
 
-/// Ends everything: those that are stopped start nothing more, so that one is not faster at starting than this at ending.
-fn end_all() {
+/// Ends everything: the program's group at once, which leaves nobody the time to start more; then who has left it. Those that
+/// are stopped start nothing, so that one is not faster at starting than this at ending.
+fn end_all(group: Option<Pid>) {
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
     for _ in 0..200 {
         let all = descendants();
         if all.is_empty() {

@@ -207,8 +207,8 @@ impl Daemon {
         drop(alive);
         let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
         let helpers = Helpers::start(&executor, core.config().threads.clamp(1, 256) - 1);
-        // Bots come first, so that nobody takes their names.
-        bots::apply(&runtime, &core.config());
+        // Bots come first, so that nobody takes their names, and are there for the first who comes.
+        executor.run(bots::arrive(bots::apply(&runtime, &core.config()))).await;
         let mut acceptors: Vec<_> = Vec::new();
         for listener in listeners.tcp {
             acceptors.push(executor.spawn(listen::accept_tcp(Arc::clone(&runtime), listener)));
@@ -488,7 +488,7 @@ impl Handle {
             core.set_filters(snug_bots::load(&config.bots, &[]).filters);
         }
         if core.roster.has_started() {
-            bots::apply(&self.runtime, &config);
+            drop(bots::apply(&self.runtime, &config));
         }
         fixed
     }

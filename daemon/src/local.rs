@@ -1,5 +1,6 @@
 //! Sessions without a socket, for the program around the daemon and for its bots.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const PIPE: usize = 64 << 10;
 ///
 /// Dropping it ends the session as closing a socket does.
 pub struct LocalSession {
-    reader: BufReader<piper::Reader>,
+    hearer: Hearer,
     writer: piper::Writer,
 }
 
@@ -30,12 +31,13 @@ impl LocalSession {
         let (daemon_reader, writer) = piper::pipe(PIPE);
         let (reader, daemon_writer) = piper::pipe(PIPE);
         listen::serve(runtime, Duplex { reader: daemon_reader, writer: daemon_writer }, origin);
-        LocalSession { reader: BufReader::new(reader), writer }
+        let hearer = Hearer { put_back: VecDeque::new(), begun: Vec::new(), reader: BufReader::new(reader) };
+        LocalSession { hearer, writer }
     }
 
     /// The two halves, for two tasks: one that hears, and one that says.
     pub fn split(self) -> (Hearer, Sayer) {
-        (Hearer(self.reader), Sayer(self.writer))
+        (self.hearer, Sayer(self.writer))
     }
 
     /// Says a line, given without its end.
@@ -62,20 +64,41 @@ impl LocalSession {
     /// # Errors
     /// The line is not UTF-8, which the daemon never sends.
     pub async fn hear(&mut self) -> io::Result<Option<String>> {
-        hear(&mut self.reader).await
+        self.hearer.hear().await
+    }
+
+    /// Lines that were heard and are to be heard again, before all others.
+    pub(crate) fn put_back(&mut self, lines: impl IntoIterator<Item = String>) {
+        self.hearer.put_back.extend(lines);
     }
 }
 
 /// The half of a local session that hears.
-pub struct Hearer(BufReader<piper::Reader>);
+pub struct Hearer {
+    put_back: VecDeque<String>,
+    begun: Vec<u8>,
+    reader: BufReader<piper::Reader>,
+}
 
 impl Hearer {
-    /// The next line of the daemon, without its end; `None` when the session is over.
+    /// The next line of the daemon, without its end; `None` when the session is over. Nothing is lost if the future is dropped.
     ///
     /// # Errors
     /// The line is not UTF-8, which the daemon never sends.
     pub async fn hear(&mut self) -> io::Result<Option<String>> {
-        hear(&mut self.0).await
+        if let Some(line) = self.put_back.pop_front() {
+            return Ok(Some(line));
+        }
+        // What has come of a line stays, should nobody wait for the rest just now.
+        self.reader.read_until(b'\n', &mut self.begun).await?;
+        if self.begun.is_empty() {
+            return Ok(None);
+        }
+        let mut line = std::mem::take(&mut self.begun);
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        String::from_utf8(line).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
@@ -97,15 +120,6 @@ impl Sayer {
         request.write(&mut line);
         self.0.write_all(&line).await
     }
-}
-
-async fn hear(reader: &mut BufReader<piper::Reader>) -> io::Result<Option<String>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line).await? == 0 {
-        return Ok(None);
-    }
-    line.truncate(line.trim_end_matches('\n').len());
-    Ok(Some(line))
 }
 
 /// The daemon's end of a local session: what it reads, and the pipe it writes.

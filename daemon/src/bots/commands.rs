@@ -17,8 +17,6 @@ use super::process::{Process, Program};
 use super::{Ended, Task};
 use crate::config::ScriptCommand;
 use crate::core::Core;
-use crate::local::LocalSession;
-use crate::session::Origin;
 
 /// How many run at a time for one nick, and what is said beyond that.
 const AT_ONCE: usize = 4;
@@ -56,14 +54,13 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
         .iter()
         .filter_map(|command| Some((command.name.clone(), (command, command.spec().ok()?))))
         .collect();
-    let mut session = LocalSession::open(&task.runtime, Origin::Bot);
-    session.say(&format!("@quiet NICK {nick}")).await?;
-    let mut rooms: Vec<&String> = commands.iter().flat_map(|command| &command.rooms).collect();
+    let mut rooms: Vec<String> = commands.iter().flat_map(|command| command.rooms.clone()).collect();
     rooms.sort();
     rooms.dedup();
-    for room in rooms {
-        session.say(&format!("JOIN {room}")).await?;
-    }
+    let session = match task.enter(nick, &rooms, None).await? {
+        Ok(session) => session,
+        Err(ended) => return Ok(ended),
+    };
     let (mut hearer, mut sayer) = session.split();
     let (lines, waiting) = async_channel::bounded::<Vec<u8>>(64);
     // Dropped with this future: what runs ends with it.
@@ -72,9 +69,6 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     let hear = async {
         while let Some(line) = hearer.hear().await? {
             let Some(line) = ServerLine::parse(&line) else { continue };
-            if let Body::Err { verb: "NICK", code, text } = line.body {
-                return Ok(Ended::Because(format!("NICK was refused: {code} {text}")));
-            }
             let Some((command, call)) = call_of(&line, &specs, task.core(), &lines) else { continue };
             if Arc::strong_count(&running) > AT_ONCE {
                 answer(&lines, &call, "busy; try again in a moment");

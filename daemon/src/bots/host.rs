@@ -18,9 +18,7 @@ use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, Room
 
 use super::{Ended, Task, watch};
 use crate::core::Core;
-use crate::local::LocalSession;
-use crate::log::{Act, Author, BotStep};
-use crate::session::Origin;
+use crate::log::{Act, Author, BotStep, Remembered};
 
 /// How many requests of a bot may wait to be said. What comes on top is dropped: it is asked more than it can say.
 const WAITING: usize = 64;
@@ -76,6 +74,8 @@ struct Host<'h> {
     /// Its posts by their entries, and those whose entries are still to come, by label.
     posts: HashMap<u64, String>,
     posting: HashMap<u64, String>,
+    /// Reactions to what may be one of those.
+    early: Vec<String>,
     steps: VecDeque<Step>,
     /// The newest label that was said, that is in a step, and that was answered.
     last_label: u64,
@@ -87,18 +87,13 @@ struct Host<'h> {
 
 async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
     let core = Arc::clone(task.core());
-    let Some((cursor, kept)) = remembered(&core, hosted.name).await else {
+    let Some(Remembered { cursor, kept }) = remembered(&core, hosted.name).await else {
         return Ok(Ended::Because("what it keeps cannot be read".to_owned()));
     };
-    let mut session = LocalSession::open(&task.runtime, Origin::Bot);
-    let since = cursor.map(|cursor| format!(";since={cursor}")).unwrap_or_default();
-    session.say(&format!("@quiet{since} NICK {}", hosted.nick)).await?;
-    for room in hosted.rooms.clone() {
-        session.say(&format!("JOIN {room}")).await?;
-    }
-    if let Some(cursor) = cursor {
-        session.say(&format!("SYNC {cursor} 500")).await?;
-    }
+    let session = match task.enter(&hosted.nick, &hosted.rooms, cursor).await? {
+        Ok(session) => session,
+        Err(ended) => return Ok(ended),
+    };
     let (lines, watched) = async_channel::bounded(256);
     let mut watching = Vec::new();
     for (path, room) in hosted.watches.clone() {
@@ -113,7 +108,13 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
         .with_prefix(POST)
         .filter_map(|(name, post)| Some((name.strip_prefix(POST)?.parse().ok()?, post.to_owned())))
         .collect();
-    let cursor = cursor.unwrap_or_else(|| core.delivered.load(std::sync::atomic::Ordering::Relaxed));
+    let cursor = cursor.unwrap_or_else(|| {
+        // From here on nothing is missed, whatever happens before the first thing is done.
+        let cursor = core.delivered.load(std::sync::atomic::Ordering::Relaxed);
+        let act = BotStep { bot: hosted.name.to_owned(), cursor, changes: Vec::new() };
+        core.note(Author::default(), Act::Bot(act));
+        cursor
+    });
     let mut host = Host {
         task,
         hosted,
@@ -123,6 +124,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
         timers: BTreeMap::new(),
         posts,
         posting: HashMap::new(),
+        early: Vec::new(),
         steps: VecDeque::new(),
         last_label: 0,
         stepped: 0,
@@ -139,9 +141,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
             };
             match happening {
                 Happening::Line(line) => {
-                    if let Some(ended) = host.line(&line) {
-                        return Ok(ended);
-                    }
+                    host.line(&line);
                 }
                 Happening::Watched(room, text) => {
                     host.tell(&Event::Line { room: &room, text: &text }, None, None);
@@ -163,7 +163,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
 }
 
 /// Up to where a bot has come, and what it keeps; `None` if that cannot be read.
-async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<(Option<u64>, Vec<(String, String)>)> {
+async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> {
     let (answer, read) = async_channel::bounded(1);
     let accepted = core.look(Box::new(move |_, view| {
         let _ = answer.try_send(view.and_then(|view| view.bot(name).ok()));
@@ -201,41 +201,39 @@ impl Host<'_> {
     }
 
     /// Deals with a line of the daemon.
-    fn line(&mut self, text: &str) -> Option<Ended> {
-        let line = ServerLine::parse(text)?;
+    fn line(&mut self, whole: &str) {
+        let Some(line) = ServerLine::parse(whole) else { return };
         let label: Option<u64> = line.tags.get("ref").and_then(|label| label.parse().ok());
         match (&line.body, label) {
             (Body::Ok { verb: "SYNC", params: Some(params) }, None) => {
                 if let Some(cursor) = params.strip_suffix(" more") {
                     self.send(None, format!("SYNC {cursor} 500\n").into_bytes());
                 }
-                return None;
+                return;
             }
-            (Body::Err { verb: verb @ ("NICK" | "JOIN" | "SYNC"), code, text }, None) => {
-                let what = format!("{verb} was refused: {code} {text}");
-                // Without its name it is nobody.
-                return match *verb {
-                    "NICK" => Some(Ended::Because(what)),
-                    _ => {
-                        self.task.tell(&what);
-                        None
-                    }
-                };
+            (Body::Err { verb: "SYNC", code, text }, None) => {
+                self.task.tell(&format!("SYNC was refused: {code} {text}"));
+                return;
             }
             (Body::Ok { .. } | Body::Err { .. }, Some(label)) => {
                 self.answered(label, &line);
-                return None;
+                if self.posting.is_empty() {
+                    for early in std::mem::take(&mut self.early) {
+                        self.line(&early);
+                    }
+                }
+                return;
             }
             _ => {}
         }
-        let (Some(id), Some(from)) = (line.id(), line.from) else { return None };
-        let Body::Entry { kind, target, about, text } = &line.body else { return None };
+        let (Some(id), Some(from)) = (line.id(), line.from) else { return };
+        let Body::Entry { kind, target, about, text } = &line.body else { return };
         if id <= self.cursor {
-            return None;
+            return;
         }
         // Bots do not hear bots, least of all themselves.
         if line.tags.has("bot") {
-            return None;
+            return;
         }
         let place = match kind {
             EntryKind::Priv => Place::Private(from),
@@ -247,14 +245,19 @@ impl Host<'_> {
                 self.said(text, from, place, (id, time));
             }
             (EntryKind::React | EntryKind::Unreact, Some(about), Some(reaction)) => {
-                let Some(post) = self.posts.get(about).cloned() else { return None };
+                let Some(post) = self.posts.get(about).cloned() else {
+                    if !self.posting.is_empty() {
+                        // It may be about one whose answer is still to come, said again after a crash.
+                        self.early.push(whole.to_owned());
+                    }
+                    return;
+                };
                 let is_there = *kind == EntryKind::React;
                 let event = Event::Reacted { post: &post, from, reaction, is_there };
                 self.tell(&event, Some(place), Some((id, None)));
             }
             _ => {}
         }
-        None
     }
 
     /// Somebody said something: a command, or what a bot that listens hears.

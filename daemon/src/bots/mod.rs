@@ -18,12 +18,14 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::Timer;
 use snug_bots::{CommandSpec, Manifest};
-use snug_protocol::{RoomName, Timestamp};
+use snug_protocol::{Body, RoomName, ServerLine, Timestamp};
 
 use crate::Config;
 use crate::core::Core;
+use crate::local::LocalSession;
 use crate::log::{AuditNote, Author};
 use crate::runtime::Runtime;
+use crate::session::Origin;
 
 /// Who the bots are, and how they are.
 #[derive(Default)]
@@ -100,6 +102,9 @@ const WELL: Duration = Duration::from_secs(60);
 /// The waits before it is started again: twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How long the daemon waits for its bots before it lets people in.
+const ARRIVAL: Duration = Duration::from_secs(2);
 
 impl Roster {
     /// Whether bots were started, so that changed settings are for them as well.
@@ -254,9 +259,10 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 }
 
 /// Starts the bots that the settings ask for, and stops those that they do not ask for any more. Whose settings have not changed
-/// notices nothing.
-pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) {
+/// notices nothing. What is given is closed when those that were started are in their rooms, or could not get there.
+pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
     let core = &runtime.core;
+    let (arriving, arrived) = async_channel::bounded(1);
     core.roster.has_started.store(true, Relaxed);
     let wanted = wanted(config);
     core.roster.entries().retain(|entry| {
@@ -290,7 +296,8 @@ pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) {
             orders,
         });
         drop(entries);
-        let task = Task { runtime: Arc::clone(runtime), name, orders: waiting };
+        let arriving = Mutex::new(Some(arriving.clone()));
+        let task = Task { runtime: Arc::clone(runtime), name, orders: waiting, arriving };
         runtime.spawn_task(async move {
             match start {
                 Start::Box(hosted) => host::run(&task, hosted).await,
@@ -299,6 +306,19 @@ pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) {
             }
         });
     }
+    arrived
+}
+
+/// Waits for bots to be in their rooms, but not for long: nobody waits for a bot that is broken.
+pub(crate) async fn arrive(arrived: Receiver<()>) {
+    let all = async {
+        let _ = arrived.recv().await;
+    };
+    let long = async {
+        Timer::after(ARRIVAL).await;
+        tracing::warn!("bots are not in their rooms yet; the daemon goes on without them");
+    };
+    all.or(long).await;
 }
 
 /// Stops all bots: the daemon ends.
@@ -314,6 +334,8 @@ struct Task {
     runtime: Arc<Runtime>,
     name: String,
     orders: Receiver<Order>,
+    /// Dropped when it is in its rooms for the first time, or could not get there.
+    arriving: Mutex<Option<Sender<()>>>,
 }
 
 /// How a bot's session, or its program, has ended.
@@ -335,6 +357,52 @@ impl Task {
         self.core().roster.write(&self.name, text);
     }
 
+    /// Opens a session, gives it a nick, and has it join rooms. `Err` inside says why it has no nick. That this
+    /// was done is not heard again.
+    async fn enter(
+        &self,
+        nick: &str,
+        rooms: &[String],
+        since: Option<u64>,
+    ) -> std::io::Result<Result<LocalSession, Ended>> {
+        let mut session = LocalSession::open(&self.runtime, Origin::Bot);
+        let tag = since.map(|since| format!(";since={since}")).unwrap_or_default();
+        session.say(&format!("@quiet{tag} NICK {nick}")).await?;
+        for room in rooms {
+            session.say(&format!("JOIN {room}")).await?;
+        }
+        if let Some(since) = since {
+            session.say(&format!("SYNC {since} 500")).await?;
+        }
+        let mut heard = Vec::new();
+        let mut answers = 0;
+        while answers <= rooms.len() {
+            let Some(whole) = session.hear().await? else {
+                return Ok(Err(Ended::Because("its session is over".to_owned())));
+            };
+            match ServerLine::parse(&whole).map(|line| line.body) {
+                Some(Body::Err { verb: verb @ ("NICK" | "JOIN"), code, text }) => {
+                    let what = format!("{verb} was refused: {code} {text}");
+                    // Without its name it is nobody.
+                    if verb == "NICK" {
+                        return Ok(Err(Ended::Because(what)));
+                    }
+                    self.tell(&what);
+                    answers += 1;
+                }
+                Some(Body::Ok { verb: "NICK" | "JOIN", .. }) => answers += 1,
+                _ => heard.push(whole),
+            }
+        }
+        session.put_back(heard);
+        self.has_arrived();
+        Ok(Ok(session))
+    }
+
+    fn has_arrived(&self) {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// Runs something until the bot is to stop: again when it ends, later and later; not while it is disabled.
     async fn attend<F: Future<Output = Ended>>(&self, mut run: impl FnMut() -> F) {
         let core = self.core();
@@ -354,7 +422,9 @@ impl Task {
             let begun = core.environment.clock.elapsed();
             let ran = async { Ok(run().await) };
             let ordered = async { Err(self.orders.recv().await) };
-            match ran.or(ordered).await {
+            let over = ran.or(ordered).await;
+            self.has_arrived();
+            match over {
                 Err(Ok(Order::Enable)) => {}
                 Err(Ok(Order::Restart)) => {
                     self.tell("restarted");

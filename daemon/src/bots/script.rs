@@ -11,8 +11,6 @@ use snug_protocol::{ServerLine, limits};
 use super::process::{Process, Program};
 use super::{Ended, Task};
 use crate::config::ScriptBot;
-use crate::local::LocalSession;
-use crate::session::Origin;
 use crate::throttle::{Quota, Throttle};
 
 /// How long a program may leave what it is told unread.
@@ -31,11 +29,10 @@ pub(super) async fn run(task: &Task, script: &ScriptBot) {
 
 async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     let core = Arc::clone(task.core());
-    let mut session = LocalSession::open(&task.runtime, Origin::Bot);
-    session.say(&format!("@quiet NICK {}", script.name)).await?;
-    for room in &script.rooms {
-        session.say(&format!("JOIN {room}")).await?;
-    }
+    let session = match task.enter(&script.name, &script.rooms, None).await? {
+        Ok(session) => session,
+        Err(ended) => return Ok(ended),
+    };
     let program =
         Program { exec: &script.exec, folder: &script.folder, env: &script.env, limits: &script.limits };
     let started = Process::start(&core, &program, &[("SNUG_NICK", &script.name)]);

@@ -36,7 +36,7 @@ mod transaction;
 use transaction::Transaction;
 
 mod view;
-pub(crate) use view::{Part, Row, Rows, View};
+pub(crate) use view::{Part, Remembered, Row, Rows, View};
 
 mod accounts;
 pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};

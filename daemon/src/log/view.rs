@@ -36,6 +36,14 @@ pub(crate) enum Row {
     Gap(Gap),
 }
 
+/// What a bot of the box finds when it begins.
+pub(crate) struct Remembered {
+    /// Up to where it has dealt with what was said; `None` if it has never begun.
+    pub cursor: Option<u64>,
+    /// What it keeps: names and values.
+    pub kept: Vec<(String, String)>,
+}
+
 /// Entries that are not there any more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
@@ -107,7 +115,7 @@ impl<'c> View<'c> {
     }
 
     /// Up to where a bot has dealt with what was said, if it ever has, and what it keeps.
-    pub(crate) fn bot(&self, name: &str) -> rusqlite::Result<(Option<u64>, Vec<(String, String)>)> {
+    pub(crate) fn bot(&self, name: &str) -> rusqlite::Result<Remembered> {
         let cursor = self
             .database
             .prepare_cached("SELECT cursor FROM bot WHERE name = ?1")?
@@ -116,7 +124,7 @@ impl<'c> View<'c> {
         let mut statement =
             self.database.prepare_cached("SELECT name, value FROM bot_state WHERE bot = ?1")?;
         let kept = statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok((cursor, kept.collect::<rusqlite::Result<_>>()?))
+        Ok(Remembered { cursor, kept: kept.collect::<rusqlite::Result<_>>()? })
     }
 
     /// The ids of the oldest and the newest entry of a conversation; 0 if there is none.

@@ -1,0 +1,302 @@
+//! Bots: those in the box, programs by hand and by the daemon, commands, and those that mean no good.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::{Daemon, PATIENCE, Raw, write_config};
+
+/// Writes a program.
+fn script(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// The first lines of `COMMANDS`, until there are so many: the bots are there.
+fn bots_are_there(daemon: &Daemon, count: usize) {
+    let mut raw = Raw::enter(daemon, "waiter");
+    until("the bots come", || {
+        raw.say("COMMANDS #lobby");
+        raw.wait_for("OK COMMANDS").ends_with(&format!(" {count}"))
+    });
+}
+
+/// Waits until `nick` is in the lobby.
+fn is_there(raw: &mut Raw, nick: &str) {
+    until("it comes", || {
+        raw.say("WHO #lobby");
+        let mut is_there = false;
+        loop {
+            let line = raw.hear();
+            is_there |= line.contains(&format!("USER {nick} "));
+            if line.contains("OK WHO") {
+                return is_there;
+            }
+        }
+    });
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn bots_of_the_box_answer_keep_and_change_while_they_run() {
+    let settings = "[bots.roll]\nrooms = [\"#lobby\"]\ndice = \"1d2\"\n[bots.seen]\nrooms = [\"#lobby\"]\n\
+                    [bots.poll]\nrooms = [\"#lobby\"]\n[bots.help]\nrooms = [\"#lobby\"]\n";
+    let mut daemon = Daemon::with(settings);
+    bots_are_there(&daemon, 5);
+    let mut alice = Raw::enter(&daemon, "alice");
+    is_there(&mut alice, "roll");
+    alice.say("MSG #lobby !roll d6 d6");
+    assert!(alice.wait_for(":roll MSG").contains("usage: !roll [dice]"));
+    alice.say("MSG #lobby !roll 3d1000000");
+    assert!(alice.wait_for(":roll MSG").contains("alice rolled "));
+    alice.say("MSG #lobby !help roll");
+    assert!(alice.wait_for(":help MSG").contains("!roll [dice]: rolls dice"));
+    alice.say("MSG #lobby !poll Tea? | yes | no");
+    let posted = alice.wait_for(":poll MSG");
+    let id = posted.strip_prefix("@id=").and_then(|rest| rest.split(';').next()).expect("an id").to_owned();
+
+    // What a bot keeps outlives the daemon, and what it has answered it does not answer again.
+    daemon = daemon.kill_and_restart(settings);
+    bots_are_there(&daemon, 5);
+    let mut alice = Raw::enter(&daemon, "alice");
+    is_there(&mut alice, "poll");
+    alice.say(&format!("REACT #lobby {id} 1\u{fe0f}\u{20e3}"));
+    assert!(alice.wait_for(":poll EDIT").contains("yes  \u{2588} 1"));
+    alice.say("MSG #lobby !seen alice");
+    assert!(alice.wait_for(":seen MSG").contains("alice last said something in #lobby"));
+    alice.say("HISTORY #lobby LATEST 100");
+    let mut rolled = 0;
+    loop {
+        let line = alice.hear();
+        rolled += usize::from(line.contains(":roll MSG"));
+        if line.starts_with("OK HISTORY") {
+            break;
+        }
+    }
+    assert_eq!(rolled, 2, "each is answered once");
+
+    // SIGHUP is for the bot whose settings have changed.
+    let before = bot_rows(&daemon);
+    let changed = settings.replace("1d2", "3d1000000");
+    write_config(daemon.folder(), &format!("[listen]\ntcp = [\"{}\"]\n{changed}", daemon.tcp));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("settings read again");
+    until("the bot is another", || row_of(&bot_rows(&daemon), "roll") != row_of(&before, "roll"));
+    assert_eq!(row_of(&bot_rows(&daemon), "seen"), row_of(&before, "seen"), "the others notice nothing");
+    daemon.stop();
+}
+
+/// `snug admin bot list`, as the daemon's own user.
+fn bot_rows(daemon: &Daemon) -> String {
+    let output = admin(daemon, &["list"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn admin(daemon: &Daemon, arguments: &[&str]) -> std::process::Output {
+    let mut command = daemon.snug();
+    command.env("SNUG_SERVER", format!("unix:{}", daemon.socket.display()));
+    command.args(["--json", "admin", "bot"]).args(arguments);
+    command.stdin(Stdio::null()).output().expect("snug runs")
+}
+
+fn row_of(rows: &str, name: &str) -> String {
+    let row = rows.lines().find(|line| line.contains(&format!("\"name\":\"{name}\"")));
+    row.unwrap_or_else(|| panic!("{name} is not in {rows}")).to_owned()
+}
+
+#[test]
+fn programs_take_part_by_hand_and_by_the_daemon() {
+    let scripts = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start();
+    for lang in ["sh", "python"] {
+        let mut new = daemon.snug();
+        new.current_dir(scripts.path()).args(["bot", "new", lang, "--lang", lang]);
+        assert!(new.output().expect("snug runs").status.success());
+    }
+    let again =
+        daemon.snug().current_dir(scripts.path()).args(["bot", "new", "sh"]).output().expect("snug runs");
+    assert_eq!(again.status.code(), Some(2), "nothing is overwritten");
+    let mut alice = Raw::enter(&daemon, "alice");
+    let mut running = Vec::new();
+    for (nick, file) in [("shy", "./sh.sh"), ("monty", "./python.py")] {
+        let mut run = daemon.snug();
+        run.current_dir(scripts.path()).args(["bot", "run", "--as", nick, "#lobby", "--", file]);
+        running.push(Running(run.stdin(Stdio::null()).spawn().expect("snug runs")));
+        is_there(&mut alice, nick);
+    }
+    alice.say("MSG #lobby !hello");
+    let (mut shy, mut monty) = (false, false);
+    while !(shy && monty) {
+        let line = alice.wait_for("MSG #lobby hello");
+        shy |= line.contains(":shy MSG #lobby hello yourself");
+        monty |= line.contains(":monty MSG #lobby hello alice");
+    }
+    drop(running);
+    drop(alice);
+    daemon.stop();
+
+    let settings = format!(
+        "[[bot]]\nname = \"shy\"\nexec = [\"{0}/sh.sh\"]\nrooms = [\"#lobby\"]\n\
+         [[bot]]\nname = \"monty\"\nexec = [\"{0}/python.py\"]\nrooms = [\"#lobby\"]\ncommands = [\"hello\"]\n",
+        scripts.path().display()
+    );
+    let daemon = Daemon::with(&settings);
+    let mut alice = Raw::enter(&daemon, "alice");
+    is_there(&mut alice, "shy");
+    is_there(&mut alice, "monty");
+    // A program reads when it has started.
+    until("it answers", || {
+        alice.say("MSG #lobby !hello");
+        alice.say("PING 1");
+        let mut heard = false;
+        loop {
+            let line = alice.hear();
+            heard |= line.contains(":monty MSG #lobby hello alice");
+            if line == "OK PING 1" {
+                return heard;
+            }
+        }
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_bot_in_bash_over_netcat_is_as_the_guide_has_it() {
+    let daemon = Daemon::start();
+    let guide =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("netcat-guide.md")).expect("the guide");
+    let text = guide.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a program");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = script(folder.path(), "dicebot.sh", text);
+    let mut bash = Command::new("bash");
+    let _bot = Running(bash.arg(path).arg(daemon.tcp.port().to_string()).spawn().expect("bash runs"));
+    let mut alice = Raw::enter(&daemon, "alice");
+    is_there(&mut alice, "dicebot");
+    alice.say("MSG #lobby !dice");
+    alice.wait_for(":dicebot MSG #lobby you rolled ");
+    daemon.stop();
+}
+
+#[test]
+fn a_command_runs_a_program_with_what_was_typed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let deploy = script(
+        folder.path(),
+        "deploy.sh",
+        "#!/bin/sh\nread -r text\ncase $1 in\n  prod) echo 'only on mondays' >&2; exit 1 ;;\n  \
+         late) exit 75 ;;\n  odd) exit 9 ;;\n  *) echo \"$1 $2 for $SNUG_USER in $SNUG_ROOM: $text\"; env | grep -c SECRET || true ;;\nesac\n",
+    );
+    let settings = format!(
+        "[[command]]\nname = \"deploy\"\nexec = [\"{deploy}\"]\nrooms = [\"#lobby\"]\nargs = \"env:dev|prod|late|odd note:text?\"\n\
+         [[command]]\nname = \"secret\"\nexec = [\"/bin/true\"]\nrooms = [\"#lobby\"]\nwho = [\"operators\"]\n"
+    );
+    let daemon = Daemon::with(&settings);
+    let mut alice = Raw::enter(&daemon, "alice");
+    is_there(&mut alice, "bot");
+    for (said, answer) in [
+        ("!deploy dev $(reboot); `x`", "dev $(reboot); `x` for alice in #lobby: dev $(reboot); `x`\\n0"),
+        ("/deploy prod", "only on mondays"),
+        ("!deploy late", "not now; try again"),
+        ("!deploy odd", "failed with 9"),
+        (
+            "!deploy test",
+            "\"test\" is no env: it is one of dev, prod, late, odd; usage: !deploy <dev|prod|late|odd> [note]",
+        ),
+        ("!secret", "!secret is not for you"),
+    ] {
+        alice.say(&format!("MSG #lobby {said}"));
+        let heard = alice.wait_for(":bot MSG #lobby ");
+        assert!(heard.ends_with(&format!(":bot MSG #lobby {answer}")), "{said}: {heard}");
+        assert!(heard.contains(";re="), "{heard}");
+    }
+    daemon.stop();
+}
+
+/// The processes whose command line has a word.
+fn processes_with(word: &str) -> usize {
+    let entries = fs::read_dir("/proc").expect("Linux").filter_map(Result::ok);
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .filter(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(word)
+        })
+        .count()
+}
+
+/// Bots that mean no good, in a folder whose name tells their processes from others.
+fn bad_company(folder: &TempDir) -> String {
+    let path = folder.path();
+    let bots = [
+        ("bomb", "#!/bin/sh\n# Fork until the end.\nboom() { sleep 60 & boom & boom; }\nboom\n"),
+        ("printer", "#!/bin/sh\nexec yes 'MSG #lobby spam'\n"),
+        ("crasher", "#!/bin/sh\nkill -SEGV $$\n"),
+        ("deaf", "#!/bin/sh\nexec sleep 600\n"),
+        (
+            "parrot",
+            "#!/bin/sh\necho 'MSG #lobby hello'\nwhile read -r line; do echo \"MSG #lobby I heard: hello\"; done\n",
+        ),
+        ("orphan", "#!/bin/sh\n(setsid sleep 600 &)\nexec sleep 600\n"),
+    ];
+    let mut settings = String::from("[limits]\nrate = 0\n");
+    for (name, text) in bots {
+        let exec = script(path, name, text);
+        settings.push_str(&format!(
+            "[[bot]]\nname = \"{name}\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\nrate = 60\nlimits = {{ processes = 20 }}\n"
+        ));
+    }
+    settings
+}
+
+#[test]
+fn bad_company_costs_a_room_nothing_and_leaves_nothing_behind() {
+    let folder = tempfile::Builder::new().prefix("badcompany").tempdir().expect("a folder");
+    let daemon = Daemon::with(&bad_company(&folder));
+    let (mut alice, mut bob) = (Raw::enter(&daemon, "alice"), Raw::enter(&daemon, "bob"));
+    is_there(&mut alice, "deaf");
+    daemon.wait_for_log("all were ended");
+    for number in 0..300 {
+        alice.say(&format!("MSG #lobby message {number}"));
+        alice.wait_for(&format!(":alice MSG #lobby message {number}"));
+        bob.wait_for(&format!(":alice MSG #lobby message {number}"));
+    }
+    let rows = bot_rows(&daemon);
+    assert!(row_of(&rows, "deaf").contains("running"), "{rows}");
+    let logs = admin(&daemon, &["logs", "printer"]);
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("lines per minute"), "{logs:?}");
+    assert!(admin(&daemon, &["disable", "printer"]).status.success());
+    until("it is disabled", || row_of(&bot_rows(&daemon), "printer").contains("disabled"));
+    until("it has ended", || processes_with(&format!("{}/printer", folder.path().display())) == 0);
+    assert_eq!(admin(&daemon, &["restart", "nobody"]).status.code(), Some(3));
+    // Whatever becomes of the daemon.
+    daemon.signal(Signal::KILL);
+    until("nothing is left", || processes_with("badcompany") == 0);
+    drop(daemon);
+}
