@@ -239,14 +239,16 @@ fn a_command_runs_a_program_with_what_was_typed() {
     daemon.stop();
 }
 
-/// The processes whose command line has a word.
+/// The processes whose command line or environment has a word.
 fn processes_with(word: &str) -> usize {
     let entries = fs::read_dir("/proc").expect("Linux").filter_map(Result::ok);
     entries
         .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
         .filter(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(word)
+            ["cmdline", "environ"].iter().any(|file| {
+                let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).contains(word)
+            })
         })
         .count()
 }
@@ -269,7 +271,9 @@ fn bad_company(folder: &TempDir) -> String {
     for (name, text) in bots {
         let exec = script(path, name, text);
         settings.push_str(&format!(
-            "[[bot]]\nname = \"{name}\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\nrate = 60\nlimits = {{ processes = 20 }}\n"
+            "[[bot]]\nname = \"{name}\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\nrate = 60\nlimits = {{ processes = 20 }}\n\
+             env = {{ MARK = \"{}\" }}\n",
+            path.display()
         ));
     }
     settings
@@ -282,6 +286,8 @@ fn bad_company_costs_a_room_nothing_and_leaves_nothing_behind() {
     let (mut alice, mut bob) = (Raw::enter(&daemon, "alice"), Raw::enter(&daemon, "bob"));
     is_there(&mut alice, "deaf");
     daemon.wait_for_log("all were ended");
+    let mark = format!("MARK={}", folder.path().display());
+    assert!(processes_with(&mark) > 0, "they run");
     for number in 0..300 {
         alice.say(&format!("MSG #lobby message {number}"));
         alice.wait_for(&format!(":alice MSG #lobby message {number}"));
@@ -297,6 +303,7 @@ fn bad_company_costs_a_room_nothing_and_leaves_nothing_behind() {
     assert_eq!(admin(&daemon, &["restart", "nobody"]).status.code(), Some(3));
     // Whatever becomes of the daemon.
     daemon.signal(Signal::KILL);
-    until("nothing is left", || processes_with("badcompany") == 0);
+    let mark = folder.path().display().to_string();
+    until("nothing is left", || processes_with(&mark) == 0);
     drop(daemon);
 }

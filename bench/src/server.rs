@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// snugd's data folder, which stays; by default a fresh one that goes
     #[arg(long, global = true)]
     pub(crate) data: Option<PathBuf>,
+    /// Settings for snugd beside those of bench/snug.toml
+    #[arg(long, global = true)]
+    pub(crate) settings: Option<PathBuf>,
     /// The server's program, where it is not the one in PATH, or beside this program
     #[arg(long, global = true)]
     pub(crate) program: Option<PathBuf>,
@@ -86,6 +89,9 @@ impl Options {
         }
         if self.durability != "process" {
             word.push_str(&format!(", {}", self.durability));
+        }
+        if let Some(name) = self.settings.as_ref().and_then(|path| path.file_stem()) {
+            word.push_str(&format!(", {}", name.to_string_lossy()));
         }
         word
     }
@@ -138,9 +144,15 @@ impl Server {
         let connections = format!("connections = {}", options.pace);
         let settings = include_str!("../snug.toml").replace("connections = 0", &connections);
         let durability = &options.durability;
+        let others = match &options.settings {
+            Some(path) => {
+                fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            None => String::new(),
+        };
         fs::write(
             &config,
-            format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n"),
+            format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n{others}"),
         )?;
         let begun = Instant::now();
         let mut child = spawn(Command::new(program).arg("--config").arg(&config))?;

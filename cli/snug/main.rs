@@ -72,13 +72,10 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Sub {
-    /// Say something in a room or to a person
+    // What has no text here has it at its type.
     Send(send::Send),
-    /// Run a command, and say in a room what became of it
     Run(run::Run),
-    /// Run a command for each message
     On(on::On),
-    /// Ask something, and wait for the answer
     Ask(ask::Ask),
     /// Bots of one's own: run one by hand, begin a new one, test one of the box
     #[command(subcommand)]
@@ -86,11 +83,8 @@ enum Sub {
     /// Send files to a room or a person, and fetch them
     #[command(subcommand)]
     File(file::File),
-    /// Print what is said, as it is said
     Tail(tail::Tail),
-    /// Print what was said in a room or with a person
     History(history::History),
-    /// Find messages by their words
     Search(history::Search),
     /// Write everything that was said in a room or with a person
     Export(export::Export),
