@@ -98,10 +98,10 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
     };
     Some(match &line.body {
         Body::Entry { kind: EntryKind::Msg, target, text, .. } => {
-            format!("{} <{from}> {}{}", name(target), shown(text), fate(line))
+            format!("{} <{from}> {}{}{}", name(target), heading(line), shown(text), fate(line))
         }
         Body::Entry { kind: EntryKind::Priv, target, text, .. } => {
-            format!("{from} -> {}: {}{}", name(target), shown(text), fate(line))
+            format!("{from} -> {}: {}{}{}", name(target), heading(line), shown(text), fate(line))
         }
         Body::Entry { kind: EntryKind::Topic, target, text: None, .. } => {
             format!("{} * {from} cleared the topic", name(target))
@@ -161,6 +161,19 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
     })
 }
 
+/// What stands before a message: how important it is, and its title.
+fn heading(line: &ServerLine<'_>) -> String {
+    let priority = match line.tags.get("priority").as_deref() {
+        Some("urgent") => "!!! ",
+        Some("high") => "! ",
+        _ => "",
+    };
+    match line.tags.get("title") {
+        Some(title) if !line.tags.has("deleted") => format!("{priority}[{}] ", output::visible(&title)),
+        _ => priority.to_owned(),
+    }
+}
+
 /// What became of a message since.
 pub(crate) fn fate(line: &ServerLine<'_>) -> String {
     if line.tags.has("deleted") {
@@ -196,15 +209,15 @@ mod tests {
     #[test]
     fn people_read_lines() {
         for (line, shown) in [
-            (":alice MSG #lobby two\\nlines", "#lobby <alice> two\n    lines"),
-            (":alice PRIV bob psst", "alice -> bob: psst"),
+            (":alice MSG #lobby two\\nlines", "#lobby <alice> [a b] two\n    lines"),
+            (":alice PRIV bob psst", "alice -> bob: [a b] psst"),
             (":alice TOPIC #lobby news", "#lobby * alice set the topic: news"),
             (":alice TOPIC #lobby", "#lobby * alice cleared the topic"),
             (":alice QUIT good night", "* alice quit (good night)"),
             (":alice EDIT #lobby 7 better", "#lobby * alice edited 7: better"),
             (":alice DELETE #lobby 7", "#lobby * alice deleted 7"),
             (":alice REACT #lobby 7 \u{1f44d}", "#lobby * alice reacted to 7 with \u{1f44d}"),
-            (":alice MSG #lobby a\u{202e}b", "#lobby <alice> a<U+202E>b"),
+            (":alice MSG #lobby a\u{202e}b", "#lobby <alice> [a b] a<U+202E>b"),
         ] {
             assert_eq!(text(&format!("{TAGS} {line}")).as_deref(), Some(shown));
         }
