@@ -188,6 +188,21 @@ fn programs_take_part_by_hand_and_by_the_daemon() {
 }
 
 #[test]
+fn a_program_may_do_what_its_table_grants() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "#!/bin/sh\necho '@ref=7 JOIN #other'\nwhile read -r line; do case $line in\n  \
+                '@ref=7 ERR JOIN out-of-scope '*) echo 'MSG #lobby I may not' ;;\nesac; done\n";
+    let exec = script(folder.path(), "curious.sh", text);
+    let daemon = Daemon::start();
+    let mut alice = Raw::enter(&daemon, "alice");
+    let settings = format!("[[bot]]\nname = \"curious\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\n");
+    write_config(daemon.folder(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", daemon.tcp));
+    daemon.signal(Signal::HUP);
+    alice.wait_for(":curious MSG #lobby I may not");
+    daemon.stop();
+}
+
+#[test]
 fn a_bot_in_bash_over_netcat_is_as_the_guide_has_it() {
     let daemon = Daemon::start();
     let guide =

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};
-use snug_protocol::{ServerLine, limits};
+use snug_protocol::{Code, Line, Request, Scope, ServerLine, TagBuilder, Verb, limits};
 
 use super::process::{Process, Program};
 use super::{Ended, Task};
 use crate::config::ScriptBot;
+use crate::session::is_in_rooms;
 use crate::throttle::{Quota, Throttle};
 
 /// How long a program may leave what it is told unread.
@@ -46,9 +47,13 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
         return Ok(Ended::Because("it has no pipes".to_owned()));
     };
     let (mut hearer, mut sayer) = session.split();
+    let (refuse, refused) = async_channel::bounded::<String>(64);
     let hear = async {
-        while let Some(line) = hearer.hear().await? {
-            if !is_for_script(&line) {
+        let mut circles = Circles { nick: &script.name, hears_bots: script.hears_bots, bots: 0 };
+        loop {
+            let said = async { Ok(refused.recv().await.ok()) };
+            let Some(line) = hearer.hear().or(said).await? else { break };
+            if !circles.lets_through(&line) {
                 continue;
             }
             let told = async { stdin.write_all(format!("{line}\n").as_bytes()).await };
@@ -64,6 +69,7 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
         burst: script.rate,
         interval: Duration::from_secs(60) / u32::try_from(script.rate).unwrap_or(1),
     };
+    let scope = script.scope();
     let say = async {
         let throttle = Throttle::default();
         let mut dropped = 0u64;
@@ -90,6 +96,12 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
                 }
                 // Also what is dropped costs time: others are to have theirs.
                 smol::Timer::after(Duration::from_millis(5)).await;
+                continue;
+            }
+            if let Some(refusal) = refusal(&scope, &text) {
+                task.tell(&format!("it may not say this: {refusal}"));
+                // Who does not read what it is told need not be told more.
+                let _ = refuse.try_send(refusal);
                 continue;
             }
             sayer.raw(format!("{text}\n").as_bytes()).await?;
@@ -119,9 +131,85 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     hear.or(say).or(complain).or(ended).await
 }
 
-/// Whether a line of the daemon is for a program: not what bots say, itself among them, so that it talks to nobody in circles.
-fn is_for_script(text: &str) -> bool {
-    let Some(line) = ServerLine::parse(text) else { return false };
-    let is_event = line.from.is_some() && !line.tags.has("ref");
-    !(is_event && line.tags.has("bot"))
+/// The answer to a command that its table does not grant. What is no command is for the session to answer.
+fn refusal(scope: &Scope, text: &str) -> Option<String> {
+    let line = Line::parse(text).ok()?;
+    let verb = Verb::find(line.verb)?;
+    let request = Request::parse(&line).ok();
+    let why = if !scope.has_verb(verb) {
+        format!("its settings let it do {}, and not this", scope.may())
+    } else if request.as_ref().is_some_and(|request| !is_in_rooms(scope, &request.command)) {
+        format!("its settings are for {}, and no other room", scope.rooms())
+    } else {
+        return None;
+    };
+    let mut tags = TagBuilder::default();
+    tags.value("ref", line.tags.get("ref").as_deref());
+    let mut written = Vec::new();
+    ServerLine::err(verb.word(), Code::OutOfScope, &why).with_tags(tags.tags()).write(&mut written);
+    Some(String::from_utf8_lossy(&written).trim_end().to_owned())
+}
+
+/// Keeps bots from talking to each other for ever.
+struct Circles<'b> {
+    nick: &'b str,
+    hears_bots: bool,
+    /// Messages of bots since somebody else has said something.
+    bots: u32,
+}
+
+/// Messages of bots that a program hears in turn.
+const HOPS: u32 = 8;
+
+impl Circles<'_> {
+    /// Whether a line of the daemon is for the program: never what it has said itself, and of other bots what it asks for.
+    fn lets_through(&mut self, text: &str) -> bool {
+        let Some(line) = ServerLine::parse(text) else { return false };
+        let Some(from) = line.from.filter(|_| !line.tags.has("ref")) else { return true };
+        if !line.tags.has("bot") {
+            if line.id().is_some() {
+                self.bots = 0;
+            }
+            return true;
+        }
+        if !self.hears_bots || from == self.nick {
+            return false;
+        }
+        self.bots += u32::from(line.id().is_some());
+        self.bots <= HOPS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bots_hear_each_other_if_they_want_to_and_not_for_ever() {
+        let (person, bot) = ("@id=1 :alice MSG #ops hi", "@id=2;bot :roll MSG #ops 4");
+        let mut deaf = Circles { nick: "own", hears_bots: false, bots: 0 };
+        assert!(deaf.lets_through(person) && !deaf.lets_through(bot));
+        let mut open = Circles { nick: "own", hears_bots: true, bots: 0 };
+        assert!(!open.lets_through("@id=3;bot :own MSG #ops me"));
+        for _ in 0..HOPS {
+            assert!(open.lets_through(bot));
+        }
+        assert!(!open.lets_through(bot));
+        assert!(open.lets_through("OK PING 1"));
+        assert!(!open.lets_through(bot), "an answer is nobody who speaks");
+        assert!(open.lets_through(person) && open.lets_through(bot));
+    }
+
+    #[test]
+    fn what_is_not_granted_is_refused() {
+        let scope = Scope::parse("send,read", "#ops", "").expect("a scope");
+        for fine in ["MSG #ops hi", "PRIV bob hi", "JOIN #OPS", "PING 1", "", "no such verb", "MSG"] {
+            assert_eq!(refusal(&scope, fine), None, "{fine}");
+        }
+        let refused = refusal(&scope, "@ref=a\\sb MSG #lobby hi").expect("another room");
+        assert!(refused.starts_with("@ref=a\\sb ERR MSG out-of-scope "), "{refused}");
+        for wrong in ["JOIN #board", "TOPIC #ops new", "TOKEN LIST", "STATS"] {
+            assert!(refusal(&scope, wrong).is_some(), "{wrong}");
+        }
+    }
 }

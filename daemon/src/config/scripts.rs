@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use snug_bots::CommandSpec;
-use snug_protocol::{Nick, RoomName};
+use snug_protocol::{Nick, RoomName, Scope};
 
 use super::values::{Size, Span, between};
 
@@ -34,6 +34,12 @@ pub struct ScriptBot {
     /// Messages per minute that it may send; the others are dropped.
     #[serde(default = "rate", deserialize_with = "between::<_, 1, 100_000>")]
     pub rate: u64,
+    /// What it may do in its rooms and with people: verbs, `send`, `read` and `edit`, as for a token.
+    #[serde(default = "may", deserialize_with = "scope")]
+    pub may: Vec<String>,
+    /// Whether it hears other bots; a few times in turn, until somebody else says something.
+    #[serde(default)]
+    pub hears_bots: bool,
     /// What it may use.
     #[serde(default)]
     pub limits: ScriptLimits,
@@ -125,10 +131,31 @@ impl ScriptBot {
     }
 }
 
+impl ScriptBot {
+    /// What it may do, and where.
+    pub fn scope(&self) -> Scope {
+        Scope::parse(&self.may.join(","), &self.rooms.join(","), "").unwrap_or_default()
+    }
+}
+
 /// Reads `name param:kind …`.
 fn command(line: &str) -> Result<CommandSpec, snug_bots::SpecError> {
     let (name, params) = line.split_once(' ').unwrap_or((line, ""));
     CommandSpec::parse(name, params, "")
+}
+
+fn may() -> Vec<String> {
+    ["send", "read", "edit", "typing"].map(str::to_owned).to_vec()
+}
+
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let may = Vec::<String>::deserialize(deserializer)?;
+    match may.is_empty() {
+        true => {
+            Err(D::Error::custom("without anything that it may do it is of no use: [\"send\", \"read\"]"))
+        }
+        false => Scope::parse(&may.join(","), "", "").map(|_| may).map_err(D::Error::custom),
+    }
 }
 
 fn rate() -> u64 {

@@ -15,6 +15,7 @@ mod profile;
 mod rooms;
 pub(crate) use rooms::{room_tags, settings};
 mod scope;
+pub(crate) use scope::is_in_rooms;
 mod talk;
 
 use std::borrow::Cow;

@@ -200,3 +200,11 @@ fn is_within(scope: &Scope, command: &Command<'_>) -> bool {
         Some(Aim::Person | Aim::Everything) => false,
     }
 }
+
+/// Whether a command stays within the rooms of a scope as far as it is about rooms.
+pub(crate) fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
+    match target_of(command) {
+        Some(Aim::Room(room)) => scope.has_room(room),
+        None | Some(Aim::Person | Aim::Everything) => true,
+    }
+}
