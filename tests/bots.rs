@@ -135,7 +135,7 @@ fn row_of(rows: &str, name: &str) -> String {
 fn programs_take_part_by_hand_and_by_the_daemon() {
     let scripts = tempfile::tempdir().expect("a folder");
     let daemon = Daemon::start();
-    for lang in ["sh", "python"] {
+    for lang in ["sh", "python", "rust"] {
         let mut new = daemon.snug();
         new.current_dir(scripts.path()).args(["bot", "new", lang, "--lang", lang]);
         assert!(new.output().expect("snug runs").status.success());
@@ -143,20 +143,23 @@ fn programs_take_part_by_hand_and_by_the_daemon() {
     let again =
         daemon.snug().current_dir(scripts.path()).args(["bot", "new", "sh"]).output().expect("snug runs");
     assert_eq!(again.status.code(), Some(2), "nothing is overwritten");
+    let rustc = Command::new("rustc").current_dir(scripts.path()).arg("rust.rs").status();
+    assert!(rustc.expect("rustc runs").success());
     let mut alice = Raw::enter(&daemon, "alice");
     let mut running = Vec::new();
-    for (nick, file) in [("shy", "./sh.sh"), ("monty", "./python.py")] {
+    for (nick, file) in [("shy", "./sh.sh"), ("monty", "./python.py"), ("ferris", "./rust")] {
         let mut run = daemon.snug();
         run.current_dir(scripts.path()).args(["bot", "run", "--as", nick, "#lobby", "--", file]);
         running.push(Running(run.stdin(Stdio::null()).spawn().expect("snug runs")));
         is_there(&mut alice, nick);
     }
     alice.say("MSG #lobby !hello");
-    let (mut shy, mut monty) = (false, false);
-    while !(shy && monty) {
+    let (mut shy, mut monty, mut ferris) = (false, false, false);
+    while !(shy && monty && ferris) {
         let line = alice.wait_for("MSG #lobby hello");
         shy |= line.contains(":shy MSG #lobby hello yourself");
         monty |= line.contains(":monty MSG #lobby hello alice");
+        ferris |= line.contains(":ferris MSG #lobby hello alice");
     }
     drop(running);
     drop(alice);
