@@ -6,7 +6,7 @@ use clap::Args;
 use futures_lite::FutureExt;
 use serde_json::Map;
 use snug_client::Event;
-use snug_protocol::{Body, Command, EntryKind, MessageTags, Nick, Period, ServerLine, Target};
+use snug_protocol::{Body, EntryKind, MessageTags, Nick, Period, ServerLine, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Part};
@@ -62,13 +62,9 @@ impl Ask {
             true => String::new(),
             false => format!(" [{}]", self.choices.join(" / ")),
         };
-        let text = format!("{}{choices}", self.question).into();
+        let text = format!("{}{choices}", self.question);
         let tags = MessageTags { relayed: "+auto=ask".into(), ..MessageTags::default() };
-        let command = match target.clone() {
-            Target::Room(room) => Command::Msg { room, text, tags },
-            Target::Nick(nick) => Command::Priv { nick, text, tags },
-        };
-        let asking = client.ask(command);
+        let asking = client.ask(place::message(&target, text, tags));
         let id = asking.await?.id().unwrap_or_default();
         let answer = async {
             let mut reason = "the connection is closed".to_owned();

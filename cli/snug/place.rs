@@ -13,7 +13,7 @@ use snug_client::{
     KnownServers, Link, Login, MemoryKnownServers, MemoryTokens, Name, NoAccounts, OneLogin, Options, Tokens,
     Trust,
 };
-use snug_protocol::{Code, Cursor, RoomName, Target};
+use snug_protocol::{Code, Command, Cursor, MessageTags, RoomName, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::{Common, trust};
@@ -135,6 +135,14 @@ pub(crate) async fn newest(events: &Receiver<Event>) -> Cursor {
 pub(crate) fn target(word: &str) -> Result<Target<'_>, Failure> {
     Target::parse(word)
         .map_err(|error| Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}")))
+}
+
+/// What says a text to a target.
+pub(crate) fn message<'t>(target: &Target<'_>, text: String, tags: MessageTags<'t>) -> Command<'t> {
+    match target.clone().into_owned() {
+        Target::Room(room) => Command::Msg { room, text: text.into(), tags },
+        Target::Nick(nick) => Command::Priv { nick, text: text.into(), tags },
+    }
 }
 
 /// A connection that carries lines and nothing else.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use snug_client::Client;
-use snug_protocol::{Command as Said, Cursor, MessageTags, Target};
+use snug_protocol::{Cursor, MessageTags, Target};
 
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Part};
@@ -171,11 +171,7 @@ async fn said(
         relayed: "+auto=run".into(),
         ..MessageTags::default()
     };
-    let command = match target.clone() {
-        Target::Room(room) => Said::Msg { room, text: text.into(), tags },
-        Target::Nick(nick) => Said::Priv { nick, text: text.into(), tags },
-    };
-    match client.ask(command).await {
+    match client.ask(place::message(target, text, tags)).await {
         Ok(answer) => answer.id(),
         Err(error) => {
             let _ = Failure::from(error).report(common.json);

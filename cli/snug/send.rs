@@ -298,10 +298,7 @@ impl Send {
             verbatim: self.verbatim || self.code,
             re: self.re,
         };
-        Ok(match target.clone() {
-            Target::Room(room) => Command::Msg { room, text: text.into(), tags },
-            Target::Nick(nick) => Command::Priv { nick, text: text.into(), tags },
-        })
+        Ok(place::message(target, text, tags))
     }
 }
 

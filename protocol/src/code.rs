@@ -52,7 +52,7 @@ codes! {
     LoginNeeded = "login-needed": "This takes an account: AUTH, or REGISTER. Also a name that is an account's, and guests where there are none.",
     BadLogin = "bad-login": "Name, password, key or token do not go together. Which of them is not told.",
     InviteNeeded = "invite-needed": "Registration here is by invite, and this one is missing, used up or too old. Ask a member for one.",
-    OutOfScope = "out-of-scope": "The token of this session does not allow it. Make another one (TOKEN).",
+    OutOfScope = "out-of-scope": "The token of this session, or the table of a bot in the settings, does not allow it. Make another token (TOKEN), or change `may`.",
     Banned = "banned": "You are kept out of this room or server. The text says until when and why.",
     Muted = "muted": "You may hear and not speak for now. The tag `retry` has the seconds.",
     Kicked = "kicked": "An operator has ended your sessions. The connection is closed.",

@@ -12,9 +12,9 @@ use snug_protocol::{
     Body, Command, Cursor, EntryKind, MessageTags, Nick, Request, Role, RoomName, ServerLine, Switch, Target,
 };
 
-use super::host::cut;
+use super::host::sayable;
 use super::process::{Process, Program};
-use super::{Ended, Task};
+use super::{Ended, Task, has_room};
 use crate::config::ScriptCommand;
 use crate::core::Core;
 
@@ -112,11 +112,10 @@ fn call_of<'c>(
     let (word, rest) = called(text, is_private)?;
     let (command, spec) = specs.get(&word)?;
     let mut call = Call { id, from: from.to_owned(), place, args: Vec::new(), text: rest.trim().to_owned() };
-    if let Target::Room(room) = &call.place {
-        let is_it = |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
-        if !command.rooms.iter().any(is_it) {
-            return None;
-        }
+    if let Target::Room(room) = &call.place
+        && !has_room(&command.rooms, room)
+    {
+        return None;
     }
     if !may_call(core, from, &command.who) {
         answer(lines, &call, &format!("!{} is not for you", command.name));
@@ -241,9 +240,8 @@ async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i
 
 /// Answers where it was said.
 fn answer(lines: &Sender<Vec<u8>>, call: &Call, text: &str) {
-    let text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
     let tags = MessageTags { re: Some(Cursor::at(call.id)), verbatim: true, ..MessageTags::default() };
-    let text = cut(text).into();
+    let text = sayable(text).into();
     let command = match call.place.clone() {
         Target::Room(room) => Command::Msg { room, text, tags },
         Target::Nick(nick) => Command::Priv { nick, text, tags },

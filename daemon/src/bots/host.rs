@@ -14,9 +14,9 @@ use chrono::{DateTime, FixedOffset, Local, TimeZone};
 use futures_lite::FutureExt;
 use smol::Timer;
 use snug_bots::{Action, Context, Event, Hosted, Manifest, Place, State, called};
-use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, RoomName, ServerLine, Target};
+use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, ServerLine, Target};
 
-use super::{Ended, Task, watch};
+use super::{Ended, Task, has_room, watch};
 use crate::core::Core;
 use crate::log::{Act, Author, BotStep, Remembered};
 
@@ -31,6 +31,9 @@ const POSTS: usize = 200;
 
 /// What a bot keeps of its posts begins so.
 const POST: &str = "post:";
+
+/// So many entries about which nothing was done are looked at again after a restart, and no more.
+const UNNOTED: u64 = 1_000;
 
 /// Panics after which a bot is given up.
 const PANICS: u32 = 3;
@@ -80,6 +83,8 @@ struct Host<'h> {
     /// The newest label that was said, that is in a step, and that was answered.
     last_label: u64,
     stepped: u64,
+    /// The cursor of the newest step.
+    noted: u64,
     answered: u64,
     requests: async_channel::Sender<Vec<u8>>,
     panics: u32,
@@ -128,6 +133,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
         steps: VecDeque::new(),
         last_label: 0,
         stepped: 0,
+        noted: cursor,
         answered: 0,
         requests,
         panics: 0,
@@ -354,8 +360,7 @@ impl Host<'_> {
 
     /// Says something where it may: in its rooms, and to people.
     fn say(&mut self, to: &str, post: Option<String>, text: String, key: Option<String>) {
-        let text: String = text.chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect();
-        let text = cut(text);
+        let text = sayable(&text);
         let tags = MessageTags {
             key: key.map(Into::into),
             replace: post.clone().map(Into::into),
@@ -364,8 +369,7 @@ impl Host<'_> {
         };
         let command = match Target::parse(to) {
             Ok(Target::Room(room)) => {
-                let is_own = |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
-                if !self.hosted.rooms.iter().any(is_own) {
+                if !has_room(&self.hosted.rooms, &room) {
                     return self.task.tell(&format!("it would speak in {to}, which is none of its rooms"));
                 }
                 Command::Msg { room: room.into_owned(), text: text.into(), tags }
@@ -384,13 +388,10 @@ impl Host<'_> {
         let (Some(place), Some(id)) = (place, cause) else { return };
         let Ok(target) = Target::parse(place.name()) else { return };
         let command = Command::React { target, id: Cursor::at(id), reaction: &reaction };
-        let label = self.last_label + 1;
-        let mut line = Vec::new();
-        Request { label: Some(label.to_string().into()), command }.write(&mut line);
-        self.send(Some(label), line);
+        self.request(command, None);
     }
 
-    fn request(&mut self, command: Command<'static>, post: Option<String>) {
+    fn request(&mut self, command: Command<'_>, post: Option<String>) {
         let label = self.last_label + 1;
         let mut line = Vec::new();
         Request { label: Some(label.to_string().into()), command }.write(&mut line);
@@ -416,10 +417,14 @@ impl Host<'_> {
     fn step(&mut self, cursor: u64) {
         self.cursor = self.cursor.max(cursor);
         let changes = self.state.take_changes();
-        if changes.is_empty() && self.last_label == self.stepped {
+        if changes.is_empty()
+            && self.last_label == self.stepped
+            && self.cursor.saturating_sub(self.noted) < UNNOTED
+        {
             // Nothing was done: it makes no difference whether it is looked at again.
             return;
         }
+        self.noted = self.cursor;
         self.stepped = self.last_label;
         self.steps.push_back(Step { last_label: self.last_label, cursor: self.cursor, changes });
         self.commit();
@@ -482,9 +487,10 @@ pub(super) fn moment(millis: i64) -> DateTime<FixedOffset> {
     }
 }
 
-/// A text that fits a message.
-pub(super) fn cut(mut text: String) -> String {
+/// A text as a message can have it: without control characters, and cut where it is too long.
+pub(super) fn sayable(text: &str) -> String {
     const MOST: usize = 4_000;
+    let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
     if text.len() > MOST {
         let mut end = MOST;
         while !text.is_char_boundary(end) {

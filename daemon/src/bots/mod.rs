@@ -145,12 +145,7 @@ impl Roster {
     /// What can be asked, in a room or everywhere: the bot's nick, and the command.
     pub(crate) fn commands(&self, room: Option<&RoomName<'_>>) -> Vec<(String, CommandSpec)> {
         let is_there = |entry: &Entry| {
-            entry.state == State::Running
-                && room.is_none_or(|room| {
-                    let is_it =
-                        |own: &String| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold());
-                    entry.rooms.iter().any(is_it)
-                })
+            entry.state == State::Running && room.is_none_or(|room| has_room(&entry.rooms, room))
         };
         let mut found = Vec::new();
         for entry in self.entries().iter().filter(|entry| is_there(entry)) {
@@ -185,6 +180,11 @@ impl Roster {
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a room is among those of the settings.
+fn has_room(rooms: &[String], room: &RoomName<'_>) -> bool {
+    rooms.iter().any(|own| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold()))
 }
 
 /// A bot that the settings ask for.
