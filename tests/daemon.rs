@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, Lines, Raw, program, write_config};
+use crate::harness::{Daemon, Lines, Raw, Running, program, write_config};
 
 #[test]
 fn stopping_tells_every_session_and_exits_with_zero() {
@@ -111,40 +111,29 @@ fn the_user_s_configuration_is_found_and_named() {
     let user = home.path().join(".config/snug");
     fs::create_dir_all(&user).expect("a folder");
     fs::write(user.join("config.toml"), "[listen]\ntcp = [\"127.0.0.1:0\"]\n").expect("a file");
-    let mut child = program("snugd", home.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("snugd can be run");
-    let log = Lines::of(child.stderr.take().expect("a pipe"));
+    let mut snugd = program("snugd", home.path());
+    let mut snugd = Running::spawn(snugd.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let log = Lines::of(snugd.0.stderr.take().expect("a pipe"));
     log.wait_for(&format!("settings from {}", user.join("config.toml").display()));
-    // And its data is the user's as well, with the socket in it.
-    let stdout = Lines::of(child.stdout.take().expect("a pipe"));
-    let socket = home.path().join(".local/state/snug/snug.sock");
-    stdout.wait_for(&format!("listening unix {}", socket.display()));
-    child.kill().expect("it runs");
-    child.wait().expect("it was started");
+    // And its data is the user's as well, as is the socket.
+    let stdout = Lines::of(snugd.0.stdout.take().expect("a pipe"));
+    stdout.wait_for(&format!("listening unix {}", home.path().join("snug.sock").display()));
+    assert!(home.path().join(".local/state/snug/identity.key").exists());
 }
 
 #[test]
 fn a_closed_stdout_does_not_hurt() {
     let folder = tempfile::tempdir().expect("a folder");
     write_config(folder.path(), "");
-    let mut child = program("snugd", folder.path())
-        .arg("--config")
-        .arg(folder.path().join("config.toml"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("snugd can be run");
-    drop(child.stdout.take());
-    let log = Lines::of(child.stderr.take().expect("a pipe"));
+    let mut snugd = program("snugd", folder.path());
+    snugd.arg("--config").arg(folder.path().join("config.toml"));
+    let mut snugd = Running::spawn(snugd.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    drop(snugd.0.stdout.take());
+    let log = Lines::of(snugd.0.stderr.take().expect("a pipe"));
     let ready = log.wait_for("listening unix ");
     log.wait_for("ready");
     let path = ready.split("listening unix ").nth(1).expect("a path").trim().to_owned();
     assert!(UnixStream::connect(path).is_ok());
-    child.kill().expect("it runs");
-    child.wait().expect("it was started");
 }
 
 #[test]
@@ -154,7 +143,9 @@ fn a_socket_path_that_is_too_long_warns_by_default_and_fails_when_it_was_set() {
     fs::create_dir(&deep).expect("a folder");
     let listen = "[listen]\ntcp = [\"127.0.0.1:0\"]\n";
     fs::write(folder.path().join("config.toml"), format!("data = {deep:?}\n{listen}")).expect("a file");
-    let daemon = Daemon::start_in(folder).expect("it starts without the socket");
+    let mut snugd = program("snugd", folder.path());
+    snugd.env("XDG_RUNTIME_DIR", &deep);
+    let daemon = Daemon::start_by(snugd, folder).expect("it starts without the socket");
     daemon.wait_for_log("going on without it");
 
     let folder = tempfile::tempdir().expect("a folder");

@@ -142,6 +142,12 @@ fn kill_loop_every_acknowledged_message_is_there_once_and_everybody_sees_all() {
         })
         .collect();
 
+    // A name that is not there yet when the daemon is killed is another's after that.
+    let mut witness = Raw::enter(&daemon, "witness");
+    for nick in ["ann", "bob", "cat", "receiver-0", "receiver-1"] {
+        witness.wait_for_user(nick);
+    }
+    drop(witness);
     let mut acknowledged: BTreeMap<u64, String> = BTreeMap::new();
     let mut checked = 0;
     let mut in_log: Vec<(u64, String)> = Vec::new();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,7 +24,7 @@ pub(crate) const SECRETS: [&str; 3] = ["Pa55", "snugt_", "snugi_"];
 
 /// A running `snugd` in a folder of its own, on a port of its own.
 pub(crate) struct Daemon {
-    child: Child,
+    child: Running,
     folder: Option<TempDir>,
     stdout: Lines,
     log: Lines,
@@ -47,20 +47,25 @@ impl Daemon {
 
     /// Starts with the `config.toml` in `folder`.
     pub(crate) fn start_in(folder: TempDir) -> Result<Daemon, String> {
-        let mut child = program("snugd", folder.path())
-            .arg("--config")
-            .arg(folder.path().join("config.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("snugd can be run");
-        let stdout = Lines::of(child.stdout.take().expect("a pipe"));
-        let log = Lines::of(child.stderr.take().expect("a pipe"));
+        Daemon::start_by(program("snugd", folder.path()), folder)
+    }
+
+    /// The same, by a command that only lacks its arguments.
+    pub(crate) fn start_by(mut command: Command, folder: TempDir) -> Result<Daemon, String> {
+        let mut child = Running::spawn(
+            command
+                .arg("--config")
+                .arg(folder.path().join("config.toml"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
+        let stdout = Lines::of(child.0.stdout.take().expect("a pipe"));
+        let log = Lines::of(child.0.stderr.take().expect("a pipe"));
         let (mut tcp, mut socket, mut fingerprint) = (None, None, String::new());
         loop {
             let Some(line) = stdout.next() else {
-                let _ = child.wait();
+                let _ = child.0.wait();
                 return Err(log.rest());
             };
             if let Some(address) = line.strip_prefix("listening tcp ") {
@@ -102,7 +107,7 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.child.0);
         kill_process(pid, signal).expect("the daemon runs");
     }
 
@@ -111,15 +116,25 @@ impl Daemon {
         self.log.wait_for(text)
     }
 
+    /// Waits until the daemon says that one of its bots has ended.
+    pub(crate) fn wait_for_bot_end(&self, name: &str) {
+        loop {
+            let line = self.log.wait_for("it ended with");
+            if line.contains(&format!("bot=\"{name}\"")) || line.contains(&format!("bot={name}")) {
+                return;
+            }
+        }
+    }
+
     /// The number of its process.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// What the kernel says about the daemon's memory: the peak, in KiB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status =
-            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the daemon runs");
+            fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).expect("the daemon runs");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
         peak.trim().trim_end_matches(" kB").parse().expect("a number")
     }
@@ -133,7 +148,7 @@ impl Daemon {
     pub(crate) fn restart_after(mut self, settings: &str, meanwhile: impl FnOnce(&Path)) -> Daemon {
         let folder = self.folder.take().expect("it is there until the end");
         self.signal(Signal::TERM);
-        self.child.wait().expect("it was started");
+        self.child.0.wait().expect("it was started");
         meanwhile(folder.path());
         write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
         Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
@@ -143,7 +158,7 @@ impl Daemon {
     pub(crate) fn kill_and_restart(mut self, settings: &str) -> Daemon {
         let folder = self.folder.take().expect("it is there until the end");
         self.signal(Signal::KILL);
-        self.child.wait().expect("it was started");
+        self.child.0.wait().expect("it was started");
         write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
         Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
     }
@@ -151,28 +166,145 @@ impl Daemon {
     /// Stops the daemon in order, and gives its folder and how it ended.
     pub(crate) fn stop_and_keep(mut self) -> (TempDir, ExitStatus) {
         self.signal(Signal::TERM);
-        let status = self.child.wait().expect("it was started");
+        let status = self.child.0.wait().expect("it was started");
         (self.folder.take().expect("it is there until the end"), status)
     }
 
     /// Stops the daemon in order, and gives how it ended and what it still said.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
-        let status = self.child.wait().expect("it was started");
+        let status = self.child.0.wait().expect("it was started");
         assert_eq!(status.signal(), None);
         (status, self.log.rest() + &self.stdout.rest())
     }
 
     /// Waits for the daemon to end by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("it was started")
+        self.child.0.wait().expect("it was started")
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// What the kernel holds a daemon in whose bots fork without end, so that they are no load to the machine.
+pub(crate) enum Cage {
+    /// A control group that has so many processes and no more: what root can have.
+    Group(PathBuf),
+    /// A process namespace, which ends with its first process, in a user namespace, in which a user's processes are counted
+    /// anew: what ordinary users can have on most systems.
+    Namespace,
+}
+
+impl Cage {
+    /// The most processes in it.
+    const PROCESSES: usize = 150;
+
+    const UNSHARE: [&str; 7] =
+        ["--user", "--map-current-user", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
+
+    /// What there is here. If there is nothing, says so: the test is skipped.
+    pub(crate) fn new() -> Option<Cage> {
+        let number = std::process::id();
+        for root in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+            let group = Path::new(root).join(format!("snug-tests-{number}"));
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let cage = Cage::Group(group);
+            if cage.limit().is_ok() {
+                return Some(cage);
+            }
+        }
+        let mut can = Command::new("unshare");
+        can.args(Cage::UNSHARE).arg("true").stderr(Stdio::null());
+        if !rustix::process::getuid().is_root() && can.status().is_ok_and(|status| status.success()) {
+            return Some(Cage::Namespace);
+        }
+        skip("bots that fork without end", "neither a control group nor a process namespace can be had");
+        None
+    }
+
+    fn limit(&self) -> std::io::Result<()> {
+        match self {
+            Cage::Group(group) => fs::write(group.join("pids.max"), Cage::PROCESSES.to_string()),
+            Cage::Namespace => Ok(()),
+        }
+    }
+
+    /// A daemon in the cage.
+    pub(crate) fn daemon(&self, settings: &str) -> Daemon {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_config(folder.path(), settings);
+        let plain = program("snugd", folder.path());
+        let mut command = match self {
+            // It goes into the group before it is what it is to be.
+            Cage::Group(group) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.join("cgroup.procs"));
+                command
+            }
+            Cage::Namespace => {
+                let mut command = Command::new("unshare");
+                command.args(Cage::UNSHARE).arg("prlimit").arg(format!("--nproc={}", Cage::PROCESSES));
+                command
+            }
+        };
+        command.arg(plain.get_program()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Daemon::start_by(command, folder).unwrap_or_else(|failed| panic!("snugd did not start: {failed}"))
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        if let Cage::Group(group) = self {
+            // Those that were killed just now may still be counted.
+            until("the control group is empty", || match fs::remove_dir(&*group) {
+                Ok(()) => true,
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            });
+        }
+    }
+}
+
+/// Says that something is not tested here, and why.
+#[allow(clippy::print_stderr, reason = "whoever runs the tests is to read it")]
+pub(crate) fn skip(what: &str, why: &str) {
+    eprintln!("skipped: {what}: {why}");
+}
+
+/// A program that ends with the test, however that ends.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn spawn(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}")))
+    }
+
+    /// Ends it now, and waits for that.
+    pub(crate) fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end();
         let Some(folder) = &self.folder else { return };
         if thread::panicking() {
             return;
@@ -213,6 +345,8 @@ pub(crate) fn write_config(folder: &Path, settings: &str) {
 pub(crate) fn program(name: &str, home: &Path) -> Command {
     let mut command = Command::new(cargo_bin(name));
     command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // A daemon of this machine's own is not found.
+    command.env("XDG_RUNTIME_DIR", home);
     command.env("USER", "tester");
     command
 }
@@ -331,6 +465,21 @@ impl Raw {
                 return line;
             }
         }
+    }
+
+    /// Waits until somebody of that name is in the lobby.
+    pub(crate) fn wait_for_user(&mut self, nick: &str) {
+        until("they come", || {
+            self.say("WHO #lobby");
+            let mut is_there = false;
+            loop {
+                let line = self.hear();
+                is_there |= line.contains(&format!("USER {nick} "));
+                if line.contains("OK WHO") {
+                    return is_there;
+                }
+            }
+        });
     }
 
     /// Everything up to the end of the connection.

@@ -9,6 +9,7 @@ import base64, hashlib, hmac, socket, sys, threading
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 WEAK = {bytes(32), bytes([1]) + bytes(31), *(bytes([b]) + b"\xff" * 30 + b"\x7f" for b in (0xEC, 0xED, 0xEE)),
         bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
@@ -69,7 +70,8 @@ class Half:
 
 def handshake(stream, fingerprint):
     share = X25519PrivateKey.generate()
-    ch = b"HELLO snug/1 " + base64.b64encode(share.public_key().public_bytes_raw()) + b"\n"
+    public = share.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    ch = b"HELLO snug/1 " + base64.b64encode(public) + b"\n"
     stream.write(ch)
     stream.flush()
     if not stream.readline().startswith(b"SNUG/1 "):

@@ -4,6 +4,7 @@
 //! something to read was two system calls of three under load; the reactor knows without one.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -47,7 +48,7 @@ where
     }
 }
 
-impl<T> AsyncWrite for Socket<T>
+impl<T: AsFd> AsyncWrite for Socket<T>
 where
     for<'s> &'s Async<T>: AsyncWrite,
 {
@@ -59,7 +60,42 @@ where
         Pin::new(&mut &*self.inner).poll_flush(cx)
     }
 
+    /// Shuts the write side down, so that the peer hears of the end at once. `Async` itself would only flush.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self.inner).poll_close(cx)
+        ready!(Pin::new(&mut &*self.inner).poll_flush(cx))?;
+        match rustix::net::shutdown(&*self.inner, rustix::net::Shutdown::Write) {
+            // The peer has gone before.
+            Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use futures_lite::AsyncWriteExt;
+
+    use super::*;
+
+    #[test]
+    fn closing_tells_the_peer_while_the_socket_is_still_there() {
+        let (own, mut peer) = UnixStream::pair().expect("a pair");
+        // The test fails by this, and by nothing else in it.
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        let mut socket = Socket::new(Arc::new(Async::new(own).expect("a socket")));
+        smol::block_on(async {
+            socket.write_all(b"OK QUIT\n").await.expect("room");
+            socket.close().await.expect("an end");
+            socket.close().await.expect("once more does no harm");
+        });
+        let mut heard = String::new();
+        peer.read_to_string(&mut heard).expect("an end in time");
+        assert_eq!(heard, "OK QUIT\n");
+        drop(peer);
+        smol::block_on(socket.close()).expect("the peer has gone");
     }
 }
