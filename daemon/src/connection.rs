@@ -20,8 +20,9 @@ use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::flow::Flow;
+use crate::origin::Origin;
 use crate::peer::{Chunk, Chunks, Ending, Peer, Standing};
-use crate::session::{Origin, Session, Step};
+use crate::session::{Session, Step};
 
 /// What every connection is greeted with. It names what may follow.
 pub(crate) const GREETING: &str =

@@ -18,15 +18,16 @@ use crate::deliver::Reply;
 use crate::files::Files;
 use crate::filters::Filters;
 use crate::log::{
-    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, NewEntry, Outcome, Place, Refusal, Store,
-    TokenHash, View,
+    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, NewEntry, Outcome, Place, Store, TokenHash,
+    View,
 };
+use crate::origin::{Origin, Source};
 use crate::passwords::Passwords;
 use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
 use crate::reads::{Look, Reads, Search};
+use crate::refusal::Refusal;
 use crate::registry::{Registry, Room};
-use crate::session::Origin;
 use crate::stats::{Histogram, Refused};
 use crate::throttle::{Quota, Throttle};
 use crate::writer::{Queue, Submission};
@@ -79,17 +80,6 @@ struct Follower {
     is_operator: bool,
     /// The last row that it was given.
     seen: u64,
-}
-
-/// From where somebody tries something, as limits count it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Source {
-    /// An address; of IPv6 the network.
-    Network(IpAddr),
-    /// A user of this machine.
-    User(u32),
-    /// The program around the daemon, and its bots.
-    Inside,
 }
 
 /// Limits that refuse.
@@ -363,7 +353,7 @@ impl Core {
             for row in &rows {
                 follower.seen = row.id;
                 if follower.filter.has(row) {
-                    crate::session::write_audit(row, follower.label.as_deref(), &mut lines);
+                    row.write(follower.label.as_deref(), &mut lines);
                 }
             }
             if !lines.is_empty() {

@@ -21,10 +21,11 @@ use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
 use crate::log::{Act, Author, Draft, Log, LogError, LogLimits, Outcome, Place, Store};
+use crate::origin::Origin;
 use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
-use crate::session::{Origin, recall_accounts};
+use crate::session::recall_accounts;
 use crate::{Config, Environment, bots, files, keys, reads, writer};
 
 /// A daemon that is bound and not yet running.

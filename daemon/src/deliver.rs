@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
+use crate::answer::Answer;
 use crate::core::{Core, Counters};
 use crate::log::{Act, AuditNote, Draft, Entry, Measure, NewEntry, Outcome, RoomAccess, Store, Topic};
 use crate::peer::{Peer, Shared};
 use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
-use crate::session::{Answer, put_out_who_may_not_stay, room_tags, settings, take_effect};
+use crate::session::{put_out_who_may_not_stay, room_tags, settings, take_effect};
 use crate::writer::Submission;
 
 /// What is to be done when a draft is decided.
@@ -221,7 +222,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
                     settings(&room, &mut answer);
                     answer.ok(Some(&room.name))
                 }
-                outcome => answer.refused(outcome),
+                outcome => outcome.refused(answer),
             };
             sender.settle(size, &answer);
         }
@@ -237,7 +238,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
                     }
                     answer.ok(Some(&format!("{target} {id}")))
                 }
-                outcome => answer.refused(outcome),
+                outcome => outcome.refused(answer),
             };
             sender.settle(size, &answer);
         }
@@ -253,7 +254,7 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
                     }
                     answer.ok(None)
                 }
-                outcome => answer.refused(outcome),
+                outcome => outcome.refused(answer),
             };
             sender.settle(size, &answer);
         }
@@ -359,7 +360,7 @@ fn answer_to_entry(
     let (id, time, dup, edits) = match outcome {
         Outcome::Applied { id, time, edits, .. } => (id, time, false, edits),
         Outcome::Duplicate { id, time } => (id, time, true, None),
-        outcome => return answer.refused(outcome),
+        outcome => return outcome.refused(answer),
     };
     let mut tags = TagBuilder::default();
     tags.display("id", Some(id));
@@ -559,7 +560,7 @@ fn join(
     let mut answer = Answer::new("JOIN", label);
     let stored = match outcome {
         Outcome::Room(stored) => stored,
-        outcome => return answer.refused(outcome),
+        outcome => return outcome.refused(answer),
     };
     let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
     let room = RoomName::parse(&stored.name).unwrap_or_else(|_| asked.clone());

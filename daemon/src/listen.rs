@@ -15,10 +15,10 @@ use snug_protocol::ServerLine;
 
 use crate::config::SOCKET_PATH;
 use crate::connection::{Connection, GREETING, Stream};
-use crate::log::Refusal;
+use crate::origin::Origin;
 use crate::platform;
+use crate::refusal::Refusal;
 use crate::runtime::Runtime;
-use crate::session::Origin;
 use crate::socket::Socket;
 use crate::throttle::Quota;
 use crate::{StartError, core::Core};

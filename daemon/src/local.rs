@@ -11,8 +11,8 @@ use futures_lite::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt};
 use snug_protocol::Request;
 
 use crate::listen;
+use crate::origin::Origin;
 use crate::runtime::Runtime;
-use crate::session::Origin;
 
 /// How many bytes may be on their way in each direction before one side waits for the other.
 const PIPE: usize = 64 << 10;

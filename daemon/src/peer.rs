@@ -14,7 +14,7 @@ use snug_protocol::{Code, RoomName, ServerLine};
 
 use crate::config::Limits;
 use crate::log::Grant;
-use crate::session::Origin;
+use crate::origin::Origin;
 
 /// A session's shared half. Every method may be called from any thread and takes a short lock at most.
 pub(crate) struct Peer {

@@ -12,7 +12,8 @@ use snug_protocol::{Code, EntryKind};
 use crate::config::Durability;
 use crate::core::{Core, Counters};
 use crate::deliver::{self, Reply};
-use crate::log::{Act, CommitError, Draft, Outcome, Place, Refusal, Store};
+use crate::log::{Act, CommitError, Draft, Outcome, Place, Store};
+use crate::refusal::Refusal;
 use crate::{Clock, peer};
 
 /// A draft, and what is to be done when it is decided.

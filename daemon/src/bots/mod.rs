@@ -24,8 +24,8 @@ use crate::Config;
 use crate::core::Core;
 use crate::local::LocalSession;
 use crate::log::{AuditNote, Author};
+use crate::origin::Origin;
 use crate::runtime::Runtime;
-use crate::session::Origin;
 
 /// Who the bots are, and how they are.
 #[derive(Default)]

@@ -21,7 +21,8 @@ use ring::digest;
 use snug_protocol::{Code, ContentHash};
 
 use crate::core::Core;
-use crate::log::{Refusal, StoredUpload, View};
+use crate::log::{StoredUpload, View};
+use crate::refusal::Refusal;
 
 /// See the module.
 #[derive(Default)]

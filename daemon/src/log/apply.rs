@@ -23,9 +23,9 @@ pub(super) use rooms::rooms;
 use super::entry::{COLUMNS, Stored};
 use super::transaction::Transaction;
 use super::{
-    Access, Act, AuditNote, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party,
-    Refusal, audit,
+    Access, Act, AuditNote, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party, audit,
 };
+use crate::refusal::Refusal;
 
 /// Different reactions that an entry can have.
 const REACTIONS: usize = 50;

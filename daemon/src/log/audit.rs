@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
-use snug_protocol::Timestamp;
+use snug_protocol::{Body, ServerLine, TagBuilder, Timestamp};
 
 use super::transaction::Transaction;
 use super::{Author, Ends, View};
@@ -41,6 +41,25 @@ pub(crate) struct AuditRow {
     /// From where, if over a network.
     pub(crate) address: String,
     pub(crate) detail: String,
+}
+
+impl AuditRow {
+    /// Writes it as a line, with a label if it answers something.
+    pub(crate) fn write(&self, label: Option<&str>, out: &mut Vec<u8>) {
+        let mut tags = TagBuilder::default();
+        tags.display("id", Some(self.id));
+        tags.display("time", Some(self.time));
+        tags.value("address", Some(&*self.address).filter(|address| !address.is_empty()));
+        tags.value("ref", label);
+        fn or_nobody(name: &str) -> String {
+            // A name is one word; what is not one was never a name.
+            if name.is_empty() { "-".to_owned() } else { name.replace([' ', '\t'], "_") }
+        }
+        let (who, whom) = (or_nobody(&self.who), or_nobody(&self.whom));
+        let detail = (!self.detail.is_empty()).then(|| self.detail.as_str().into());
+        let body = Body::Audit { event: &self.event, who: &who, whom: &whom, detail };
+        ServerLine::new(body).with_tags(tags.tags()).write(out);
+    }
 }
 
 /// Which rows.

@@ -7,7 +7,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use snug_protocol::Code;
 
-use super::{Refusal, open};
+use super::open;
+use crate::refusal::Refusal;
 
 /// Writes what is committed now to a new file. The copy is put into place whole, and marked as one: whoever opens it
 /// gives the log another name, because entries that it lacks have been seen under this one.

@@ -12,7 +12,7 @@ mod apply;
 pub(crate) use apply::{BAD_LOGIN, NO_SUCH_FILE, token_name};
 
 mod audit;
-pub(crate) use audit::{AuditFilter, AuditNote, AuditPart, AuditRow, Whole};
+pub(crate) use audit::{AuditFilter, AuditNote, AuditPart, Whole};
 
 mod backup;
 pub(crate) use backup::back_up;
@@ -53,9 +53,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
-use snug_protocol::{Code, EntryKind, LogName, Period, Role, RoomName, Timestamp};
+use snug_protocol::{EntryKind, LogName, Period, Role, RoomName, Timestamp};
 
+use crate::answer::Answer;
 use crate::keep::Keep;
+use crate::refusal::Refusal;
 
 /// Something that somebody wants to become part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -404,6 +406,16 @@ pub(crate) enum Outcome {
     Refused(Refusal),
 }
 
+impl Outcome {
+    /// The answer to a draft that was refused. Any other outcome has none here.
+    pub(crate) fn refused(self, answer: Answer) -> Vec<u8> {
+        match self {
+            Outcome::Refused(refusal) => answer.refuse(&refusal),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A room as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredRoom {
@@ -427,33 +439,6 @@ pub(crate) struct Topic {
     pub(crate) from: String,
     /// The tags of its entry as they stand on the line.
     pub(crate) tags: String,
-}
-
-/// Why a draft may not be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) code: Code,
-    pub(crate) text: String,
-    /// After how many seconds to try again.
-    pub(crate) retry: Option<u64>,
-    /// Where in a file to go on, in bytes.
-    pub(crate) offset: Option<u64>,
-}
-
-impl Refusal {
-    pub(crate) fn new(code: Code, text: impl Into<String>) -> Refusal {
-        Refusal { code, text: text.into(), retry: None, offset: None }
-    }
-
-    /// The same, which says where in a file to go on.
-    pub(crate) fn at(self, offset: u64) -> Refusal {
-        Refusal { offset: Some(offset), ..self }
-    }
-
-    /// The same, to be tried again after so many milliseconds.
-    pub(crate) fn after(self, millis: u64) -> Refusal {
-        Refusal { retry: Some(millis.div_ceil(1_000).max(1)), ..self }
-    }
 }
 
 /// Why a pack was not committed.

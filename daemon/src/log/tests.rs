@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::schema::MIGRATIONS;
 use super::*;
 use crate::config::Durability;
+use snug_protocol::Code;
 
 const LIMITS: LogLimits = LogLimits { entries: 100, key_window: 1_000 };
 

@@ -24,8 +24,9 @@ use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, ServerLi
 
 use crate::config::Limits;
 use crate::keep::Keep;
-use crate::log::{Newcomer, Readers, Refusal, StoredRoom};
+use crate::log::{Newcomer, Readers, StoredRoom};
 use crate::peer::Peer;
+use crate::refusal::Refusal;
 
 /// What goes with a session that has ended.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! Verbs about accounts: REGISTER, AUTH, PASSWORD, UNREGISTER, KEY, TOKEN, and INVITE to the server.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,16 +13,19 @@ use snug_protocol::{
 use zeroize::Zeroizing;
 
 use super::link::{deliver_missed, leave_lobby_if_banned};
-use super::{Answer, Answered, Origin, Session, network_of, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::config::Registration;
-use crate::core::{Core, Source};
+use crate::core::Core;
 use crate::deliver::Reply;
 use crate::log::{
-    self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, Refusal, Store, StoredAccount,
-    TokenHash, View,
+    self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, Store, StoredAccount, TokenHash,
+    View,
 };
+use crate::origin::{Origin, Source, network_of};
 use crate::passwords::{self, LONGEST, SHORTEST};
 use crate::peer::{Ending, Peer};
+use crate::refusal::Refusal;
 use crate::registry::{self, Identity, Proof};
 use crate::throttle::Quota;
 use crate::writer::Submission;
@@ -785,25 +787,6 @@ fn half_hash(secret: &str) -> TokenHash {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_ref()[..16]);
     half
-}
-
-impl Origin {
-    /// The address, if it is one of a network.
-    pub(crate) fn address(self) -> Option<IpAddr> {
-        match self {
-            Origin::Tcp(address) => Some(address),
-            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
-        }
-    }
-
-    /// From where it comes, as limits count it.
-    pub(crate) fn source(self) -> Source {
-        match self {
-            Origin::Tcp(address) => Source::Network(network_of(address)),
-            Origin::Unix(user) => Source::User(user),
-            Origin::Embedder | Origin::Bot => Source::Inside,
-        }
-    }
 }
 
 /// The accounts as they are when the daemon starts, and from where they have come.

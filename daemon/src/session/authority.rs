@@ -8,14 +8,16 @@ use snug_protocol::{
 };
 
 use super::accounts::end_sessions;
-use super::{Answer, Answered, Session, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::core::Core;
 use crate::deliver::{AnswerTo, Recipients, Reply};
 use crate::log::{
-    Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Rank, Refusal, RoomAccess, Server,
+    Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Rank, RoomAccess, Server,
     token_name,
 };
 use crate::peer::Ending;
+use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
 
 impl Session {

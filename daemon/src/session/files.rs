@@ -12,15 +12,17 @@ use snug_protocol::{
 };
 
 use super::history::within_a_page;
-use super::{Answer, Answered, Lane, Session, refusal};
+use super::{Answered, Lane, Session, refusal};
+use crate::answer::Answer;
 use crate::core::Core;
 use crate::deliver::{AnswerTo, Recipients, Reply};
 use crate::files::{self, Fetching, Upload, lock};
 use crate::log::{
     Act, Author, Conversation, Draft, FileAct, Finished, NO_SUCH_FILE, NewEntry, NewUpload, Outcome, Quotas,
-    Refusal, Row, StoredFile, StoredUpload, View,
+    Row, StoredFile, StoredUpload, View,
 };
 use crate::peer::{Peer, Piece};
+use crate::refusal::Refusal;
 use crate::writer::Submission;
 
 /// A piece that is on its way in.
@@ -748,7 +750,7 @@ fn refused(core: &Core, peer: &Peer, draft: &Draft, answer: Answer, outcome: Out
     if let Outcome::Refused(refusal) = &outcome {
         core.note_refusal(peer, draft.author.clone(), "FILE", refusal.code);
     }
-    answer.refused(outcome)
+    outcome.refused(answer)
 }
 
 fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> Result<Recipients, Refusal> {

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBuilder, Target, limits};
 
-use super::{Answer, Answered, Session, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::core::Core;
 use crate::deliver::Reply;
-use crate::log::{Act, Conversation, Draft, Index, Part, Query, Refusal, Row, Rows, SearchPlace, View};
+use crate::log::{Act, Conversation, Draft, Index, Part, Query, Row, Rows, SearchPlace, View};
 use crate::peer::Peer;
+use crate::refusal::Refusal;
 
 /// What a page is about.
 pub(super) enum Place {

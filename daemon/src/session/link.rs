@@ -8,12 +8,15 @@ use snug_protocol::{
     Body, Code, Cursor, Entrance, Nick, Role, RoomName, ServerLine, TagBuilder, VERBS, Verb, limits,
 };
 
-use super::{Answer, Answered, Origin, Session, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::{Core, millis};
 use crate::deliver::Reply;
-use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Refusal, Row, Rows, View};
+use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Row, Rows, View};
+use crate::origin::Origin;
 use crate::peer::{Ending, Peer};
+use crate::refusal::Refusal;
 use crate::registry::{self, Identity, Proof};
 use crate::writer::Submission;
 

@@ -10,7 +10,6 @@ mod files;
 mod history;
 mod link;
 mod operator;
-pub(crate) use operator::write_audit;
 mod profile;
 mod rooms;
 pub(crate) use rooms::{room_tags, settings};
@@ -24,69 +23,18 @@ use std::sync::Arc;
 
 use snug_protocol::{
     Code, Command, Cursor, EntryKind, Fault, FileCommand, Line, LineError, Nick, ProfileChange, Request,
-    Role, RoomName, ServerLine, TagBuilder, Verb, announced_bytes, limits,
+    Role, RoomName, Verb, announced_bytes, limits,
 };
 
-use crate::config::Plaintext;
+use crate::answer::Answer;
 use crate::core::Core;
 use crate::deliver::Reply;
-use crate::log::{Act, AuditNote, Author, Draft, Outcome, Refusal};
+use crate::log::{Act, AuditNote, Author, Draft};
+use crate::origin::Origin;
 use crate::peer::{Ending, Peer, UnderWay};
+use crate::refusal::Refusal;
 use crate::registry::{Departure, Identity, Room};
 use crate::writer::Submission;
-
-/// From where a session comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Over TCP.
-    Tcp(IpAddr),
-    /// Over the Unix socket, from this user.
-    Unix(u32),
-    /// From the program around the daemon.
-    Embedder,
-    /// From a bot of the daemon's own.
-    Bot,
-}
-
-impl Origin {
-    /// The address whose sessions are counted; of IPv6 the network, which one person has all of (RFC 6177). Whoever
-    /// is on this machine is exempt.
-    pub(crate) fn counted_address(self) -> Option<IpAddr> {
-        match self {
-            Origin::Tcp(address) if address.is_loopback() => None,
-            Origin::Tcp(address) => Some(network_of(address)),
-            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
-        }
-    }
-
-    /// Whether it may be anybody, so that few of them are let in without a name.
-    pub(crate) fn is_tcp(self) -> bool {
-        matches!(self, Origin::Tcp(_))
-    }
-
-    /// Whether lines in the clear are not taken from there.
-    pub(crate) fn must_seal(self, plaintext: Plaintext) -> bool {
-        match plaintext {
-            Plaintext::Never => self.is_tcp(),
-            // Lines in the clear would cross a network.
-            Plaintext::Loopback => self.counted_address().is_some(),
-            Plaintext::Anywhere => false,
-        }
-    }
-
-    /// Whether its lines per second are limited.
-    pub(crate) fn is_throttled(self) -> bool {
-        matches!(self, Origin::Tcp(_) | Origin::Unix(_))
-    }
-}
-
-/// The address as limits count it: of IPv6 the network, which one person has all of.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        IpAddr::V4(_) => address,
-    }
-}
 
 /// A name that is an address could not be told from it where somebody is banned.
 fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
@@ -618,86 +566,6 @@ fn is_append(command: &Command<'_>) -> bool {
 
 fn refusal(code: Code, text: &str) -> Refusal {
     Refusal::new(code, text)
-}
-
-/// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
-pub(crate) struct Answer {
-    verb: String,
-    label: Option<String>,
-    ok_tags: TagBuilder,
-    lines: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
-        Answer { verb: verb.to_owned(), label, ok_tags: TagBuilder::default(), lines: Vec::new() }
-    }
-
-    /// The same answer, for whoever will finish it.
-    pub(crate) fn take(&mut self) -> Answer {
-        std::mem::replace(self, Answer::new("", None))
-    }
-
-    /// The verb that it answers.
-    pub(crate) fn verb(&self) -> &str {
-        &self.verb
-    }
-
-    /// The label that stands on all its lines.
-    pub(crate) fn label(&self) -> Option<&str> {
-        self.label.as_deref()
-    }
-
-    /// Adds lines that are written already, with the label on them.
-    pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
-        &mut self.lines
-    }
-
-    /// The answer to a draft that was refused. Any other outcome has none here.
-    pub(crate) fn refused(self, outcome: Outcome) -> Vec<u8> {
-        match outcome {
-            Outcome::Refused(refusal) => self.refuse(&refusal),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Sets the tags that the OK will have.
-    pub(crate) fn set_ok_tags(&mut self, tags: TagBuilder) {
-        self.ok_tags = tags;
-    }
-
-    /// Adds a row.
-    pub(crate) fn row(&mut self, mut tags: TagBuilder, line: ServerLine<'_>) {
-        tags.value("ref", self.label.as_deref());
-        line.with_tags(tags.tags()).write(&mut self.lines);
-    }
-
-    /// The whole answer, ended by an OK.
-    pub(crate) fn ok(mut self, params: Option<&str>) -> Vec<u8> {
-        let verb = std::mem::take(&mut self.verb);
-        let tags = std::mem::take(&mut self.ok_tags);
-        self.row(tags, ServerLine::ok(&verb, params));
-        self.lines
-    }
-
-    /// The whole answer: an ERR that says when to try again, if that is known.
-    pub(crate) fn refuse(mut self, refusal: &Refusal) -> Vec<u8> {
-        self.lines.clear();
-        let verb = std::mem::take(&mut self.verb);
-        let mut tags = TagBuilder::default();
-        tags.display("retry", refusal.retry);
-        tags.display("offset", refusal.offset);
-        self.row(tags, ServerLine::err(&verb, refusal.code, &refusal.text));
-        self.lines
-    }
-
-    /// The whole answer: an ERR, and no rows.
-    pub(crate) fn err(mut self, code: Code, text: &str) -> Vec<u8> {
-        self.lines.clear();
-        let verb = std::mem::take(&mut self.verb);
-        self.row(TagBuilder::default(), ServerLine::err(&verb, code, text));
-        self.lines
-    }
 }
 
 #[cfg(test)]

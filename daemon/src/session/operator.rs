@@ -10,10 +10,13 @@ use snug_protocol::{
     escape_text,
 };
 
-use super::{Answer, Answered, Origin, Session, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::bots::Order;
 use crate::core::Core;
-use crate::log::{self, AuditFilter, AuditNote, AuditPart, AuditRow, Place, Refusal, Whole};
+use crate::log::{self, AuditFilter, AuditNote, AuditPart, Place, Whole};
+use crate::origin::Origin;
+use crate::refusal::Refusal;
 
 impl Session {
     /// Refuses what takes an operator.
@@ -217,7 +220,7 @@ impl Session {
             let (rows, more) = view.audit(&filter, part, limit)?;
             let label = answer.label().map(str::to_owned);
             for row in &rows {
-                write_audit(row, label.as_deref(), answer.lines());
+                row.write(label.as_deref(), answer.lines());
             }
             answer.set_ok_tags(super::history::reduced_tag(reduced));
             Ok(if more { "more" } else { "end" }.to_owned())
@@ -360,21 +363,4 @@ impl Core {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
-}
-
-/// Writes a row of the audit trail, with a label if it answers something.
-pub(crate) fn write_audit(row: &AuditRow, label: Option<&str>, out: &mut Vec<u8>) {
-    let mut tags = TagBuilder::default();
-    tags.display("id", Some(row.id));
-    tags.display("time", Some(row.time));
-    tags.value("address", Some(&*row.address).filter(|address| !address.is_empty()));
-    tags.value("ref", label);
-    fn or_nobody(name: &str) -> String {
-        // A name is one word; what is not one was never a name.
-        if name.is_empty() { "-".to_owned() } else { name.replace([' ', '\t'], "_") }
-    }
-    let (who, whom) = (or_nobody(&row.who), or_nobody(&row.whom));
-    let detail = (!row.detail.is_empty()).then(|| row.detail.as_str().into());
-    let body = Body::Audit { event: &row.event, who: &who, whom: &whom, detail };
-    ServerLine::new(body).with_tags(tags.tags()).write(out);
 }

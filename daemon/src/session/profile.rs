@@ -7,10 +7,12 @@ use snug_protocol::{
     is_deceptive,
 };
 
-use super::{Answer, Answered, Incoming, Session, refusal};
+use super::{Answered, Incoming, Session, refusal};
+use crate::answer::Answer;
 use crate::deliver::Reply;
-use crate::log::{AccountAct, Act, Draft, Outcome, Refusal};
+use crate::log::{AccountAct, Act, Draft, Outcome};
 use crate::peer::Piece;
+use crate::refusal::Refusal;
 use crate::writer::Submission;
 
 /// Bytes of a status, and of a name to show.

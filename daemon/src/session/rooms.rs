@@ -7,11 +7,13 @@ use snug_protocol::{
 };
 
 use super::authority::rank_of;
-use super::{Answer, Answered, Session, refusal};
+use super::{Answered, Session, refusal};
 use crate::Keep;
+use crate::answer::Answer;
 use crate::config::Size;
 use crate::deliver::Reply;
-use crate::log::{Act, AuditNote, Draft, Rank, Readers, Refusal, RoomAccess, RoomSetting};
+use crate::log::{Act, AuditNote, Draft, Rank, Readers, RoomAccess, RoomSetting};
+use crate::refusal::Refusal;
 use crate::registry::{Present, Room};
 
 impl Session {

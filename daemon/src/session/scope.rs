@@ -5,7 +5,7 @@ use std::time::Duration;
 use snug_protocol::{Code, Command, FileCommand, FileOffer, FileRef, Place, RoomName, Scope, Target, Verb};
 
 use super::{Session, is_append, refusal};
-use crate::log::Refusal;
+use crate::refusal::Refusal;
 use crate::throttle::Quota;
 
 /// How often one comes in from an address.

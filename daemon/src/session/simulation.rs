@@ -19,7 +19,7 @@ use snug_protocol::{Body, EntryKind, LogName, Timestamp};
 use super::*;
 use crate::config::Config;
 use crate::core::Seal;
-use crate::log::{CommitError, Index, Log, LogError, LogLimits, Place, Store, View};
+use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Place, Store, View};
 use crate::writer::Writer;
 use crate::{Clock, Environment, Random, daemon};
 

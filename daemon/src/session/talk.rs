@@ -8,9 +8,11 @@ use snug_protocol::{
     TopicChange, escaped_text_len, limits,
 };
 
-use super::{Answer, Answered, Session, refusal};
+use super::{Answered, Session, refusal};
+use crate::answer::Answer;
 use crate::deliver::{AnswerTo, Recipients, Reply};
-use crate::log::{Act, Conversation, Draft, NewEntry, Refusal};
+use crate::log::{Act, Conversation, Draft, NewEntry};
+use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
 
 impl Session {

@@ -7,7 +7,8 @@ use super::{Ends, authority, refuse};
 use crate::config::Registration;
 use crate::log::accounts::{GRANT, account, grant_of};
 use crate::log::transaction::Transaction;
-use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, Refusal, StoredAccount};
+use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, StoredAccount};
+use crate::refusal::Refusal;
 
 /// Keys and tokens that an account can have.
 const KEYS: u64 = 32;

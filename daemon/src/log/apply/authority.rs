@@ -6,9 +6,8 @@ use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
 use super::{Ends, refuse};
 use crate::log::authority::{ban, bans};
 use crate::log::transaction::Transaction;
-use crate::log::{
-    AuditNote, Author, BanRow, Banned, Measure, Meta, NewEntry, Outcome, Rank, Refusal, Server,
-};
+use crate::log::{AuditNote, Author, BanRow, Banned, Measure, Meta, NewEntry, Outcome, Rank, Server};
+use crate::refusal::Refusal;
 
 /// What somebody is on the server.
 pub(super) fn server_role(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<Role> {

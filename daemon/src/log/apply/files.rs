@@ -10,9 +10,10 @@ use crate::keep::Keep;
 use crate::log::files::{HashColumn, UPLOAD, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewUpload, Outcome, Quotas, Refusal,
-    StoredUpload, audit,
+    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewUpload, Outcome, Quotas, StoredUpload,
+    audit,
 };
+use crate::refusal::Refusal;
 
 /// Uploads that one identity may have on their way.
 const UPLOADS: u64 = 100;

@@ -6,9 +6,10 @@ use snug_protocol::{Code, Looks, RoomName};
 use super::{authority, new_conversation, refuse};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, Refusal, RoomAccess, RoomSetting, RoomSettings,
-    StoredRoom, Topic, audit,
+    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
+    Topic, audit,
 };
+use crate::refusal::Refusal;
 use snug_protocol::{Action, Period};
 
 /// The columns that [`room_of`] reads, in its order.

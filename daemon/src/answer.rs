@@ -1,0 +1,77 @@
+//! What a command is answered with.
+
+use snug_protocol::{Code, ServerLine, TagBuilder};
+
+use crate::refusal::Refusal;
+
+/// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
+pub(crate) struct Answer {
+    verb: String,
+    pub(crate) label: Option<String>,
+    ok_tags: TagBuilder,
+    lines: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
+        Answer { verb: verb.to_owned(), label, ok_tags: TagBuilder::default(), lines: Vec::new() }
+    }
+
+    /// The same answer, for whoever will finish it.
+    pub(crate) fn take(&mut self) -> Answer {
+        std::mem::replace(self, Answer::new("", None))
+    }
+
+    /// The verb that it answers.
+    pub(crate) fn verb(&self) -> &str {
+        &self.verb
+    }
+
+    /// The label that stands on all its lines.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    /// Adds lines that are written already, with the label on them.
+    pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
+        &mut self.lines
+    }
+
+    /// Sets the tags that the OK will have.
+    pub(crate) fn set_ok_tags(&mut self, tags: TagBuilder) {
+        self.ok_tags = tags;
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, mut tags: TagBuilder, line: ServerLine<'_>) {
+        tags.value("ref", self.label.as_deref());
+        line.with_tags(tags.tags()).write(&mut self.lines);
+    }
+
+    /// The whole answer, ended by an OK.
+    pub(crate) fn ok(mut self, params: Option<&str>) -> Vec<u8> {
+        let verb = std::mem::take(&mut self.verb);
+        let tags = std::mem::take(&mut self.ok_tags);
+        self.row(tags, ServerLine::ok(&verb, params));
+        self.lines
+    }
+
+    /// The whole answer: an ERR that says when to try again, if that is known.
+    pub(crate) fn refuse(mut self, refusal: &Refusal) -> Vec<u8> {
+        self.lines.clear();
+        let verb = std::mem::take(&mut self.verb);
+        let mut tags = TagBuilder::default();
+        tags.display("retry", refusal.retry);
+        tags.display("offset", refusal.offset);
+        self.row(tags, ServerLine::err(&verb, refusal.code, &refusal.text));
+        self.lines
+    }
+
+    /// The whole answer: an ERR, and no rows.
+    pub(crate) fn err(mut self, code: Code, text: &str) -> Vec<u8> {
+        self.lines.clear();
+        let verb = std::mem::take(&mut self.verb);
+        self.row(TagBuilder::default(), ServerLine::err(&verb, code, text));
+        self.lines
+    }
+}
