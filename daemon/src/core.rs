@@ -18,14 +18,13 @@ use crate::deliver::Reply;
 use crate::files::Files;
 use crate::filters::Filters;
 use crate::log::{
-    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, NewEntry, Outcome, Place, Store, TokenHash,
-    View,
+    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, Look, NewEntry, Outcome, Place, Reads,
+    Search, Store, TokenHash, View,
 };
 use crate::origin::{Origin, Source};
 use crate::passwords::Passwords;
 use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
-use crate::reads::{Look, Reads, Search};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, Room};
 use crate::stats::{Histogram, Refused};
@@ -49,7 +48,7 @@ pub(crate) struct Core {
     /// Where the log is.
     pub(crate) place: Place,
     /// What waits to be read beside the writer, if the log can be read so.
-    pub(crate) reads: Reads,
+    pub(crate) reads: Arc<Reads>,
     /// The newest entry that was delivered, and the one that is being delivered, if that is another.
     pub(crate) delivered: AtomicU64,
     pub(crate) delivering: AtomicU64,
@@ -177,7 +176,7 @@ impl Core {
             roster: Roster::default(),
             log_name,
             place,
-            reads: Reads::default(),
+            reads: Arc::default(),
             delivered: AtomicU64::new(0),
             delivering: AtomicU64::new(0),
             operator: platform::own_user(),
@@ -417,7 +416,7 @@ impl Core {
             if !swept.is_empty() {
                 core.note(Author::default(), Act::File(FileAct::Swept(swept)));
             }
-            Files::empty(core);
+            core.files.empty();
         }));
         self.submit(Author::default(), act, expired);
     }

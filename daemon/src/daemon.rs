@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, ContentHash, RoomName};
 
 use crate::config::{Durability, History};
+use crate::content_store::ContentStore;
 use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
@@ -26,7 +27,7 @@ use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
 use crate::session::recall_accounts;
-use crate::{Config, Environment, bots, files, keys, reads, writer};
+use crate::{Config, Environment, bots, keys, log, writer};
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -200,7 +201,7 @@ impl Daemon {
         let core = &runtime.core;
         let (alive, reading) = async_channel::bounded(1);
         if let Place::Folder { folder, .. } = &core.place
-            && let Err(error) = reads::start(core, folder, &alive)
+            && let Err(error) = start_readers(core, folder, &alive)
         {
             tracing::error!(%error, "there are no threads to read the log with; history cannot be asked for");
             core.reads.close();
@@ -265,11 +266,18 @@ impl Daemon {
     }
 }
 
+/// Starts the threads that read the log. What the index has forgotten the log need not tell it again.
+fn start_readers(core: &Arc<Core>, folder: &Path, alive: &Sender<()>) -> io::Result<()> {
+    let shared = Arc::clone(core);
+    let forgotten = move |entries| shared.note(Author::default(), Act::Unindexed(entries));
+    log::start_readers(&core.reads, folder, alive, forgotten)
+}
+
 /// Where files are kept, if the log is on disk; without what nothing refers to.
-fn open_files(log: &Log) -> Result<Option<files::Store>, StartError> {
+fn open_files(log: &Log) -> Result<Option<ContentStore>, StartError> {
     let Place::Folder { folder, durability } = log.place() else { return Ok(None) };
     let failed = |error| StartError::Folder { folder: folder.join("files"), error };
-    let store = files::Store::open(folder, *durability == Durability::PowerLoss).map_err(failed)?;
+    let store = ContentStore::open(folder, *durability == Durability::PowerLoss).map_err(failed)?;
     let unreadable = |error: rusqlite::Error| failed(io::Error::other(error));
     let view = log.view();
     let kept: HashSet<ContentHash> =
@@ -372,8 +380,8 @@ async fn keep(core: Arc<Core>) {
 /// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
 /// it was changed.
 fn tell_audit_head(core: &Core) {
-    let _ = core.look(Box::new(|_, view| {
-        if let Some(Ok((id, hash))) = view.map(crate::log::View::audit_head) {
+    let _ = core.look(Box::new(|view| {
+        if let Some(Ok((id, hash))) = view.map(log::View::audit_head) {
             let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
             tracing::info!("the audit trail ends with row {id}, {hash}");
         }

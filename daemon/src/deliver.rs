@@ -11,9 +11,11 @@ use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
 
 use crate::answer::Answer;
 use crate::core::{Core, Counters};
-use crate::log::{Act, AuditNote, Draft, Entry, Measure, NewEntry, Outcome, RoomAccess, Store, Topic};
+use crate::log::{
+    Act, AuditNote, Author, Draft, Entry, Look, Measure, NewEntry, Outcome, RoomAccess, Search, Store, Topic,
+    search_in_memory,
+};
 use crate::peer::{Peer, Shared};
-use crate::reads::{self, Look, Search};
 use crate::registry::{Identity, Room};
 use crate::session::{put_out_who_may_not_stay, room_tags, settings, take_effect};
 use crate::writer::Submission;
@@ -272,10 +274,13 @@ fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply
             }
         }
         Reply::Call(call) => call(core, store, draft, outcome),
-        Reply::Look(look) => look(core, Some(&store.view())),
+        Reply::Look(look) => look(Some(&store.view())),
         Reply::Search(search) => match store.index() {
-            Some(index) => reads::search(core, &store.view(), &index, search),
-            None => search(core, None),
+            Some(index) => {
+                let forgotten = |entries| core.note(Author::default(), Act::Unindexed(entries));
+                search_in_memory(&store.view(), &index, search, &forgotten);
+            }
+            None => search(None),
         },
         Reply::Nobody => {}
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use snug_bots::Filter;
 
-use crate::core::Core;
-use crate::log::{AuditNote, Author};
+use crate::Clock;
 
 /// The filters, in order.
 #[derive(Default)]
@@ -30,23 +29,30 @@ impl Filters {
         Filters(filters.into_iter().map(slot).collect())
     }
 
-    /// What they make of a text; `None` if they leave it. A result that does not fit is not taken.
-    pub(crate) fn rewrite(&self, core: &Core, text: &str, fits: impl Fn(&String) -> bool) -> Option<String> {
+    /// What they make of a text; `None` if they leave it. A result that does not fit is not taken. A filter that panics, or is
+    /// too slow too often, is left out from then on: `left_out` hears its name and why.
+    pub(crate) fn rewrite(
+        &self,
+        clock: &dyn Clock,
+        text: &str,
+        fits: impl Fn(&String) -> bool,
+        left_out: impl Fn(&str, &str),
+    ) -> Option<String> {
         let mut filtered: Option<String> = None;
         for slot in &self.0 {
             if slot.is_off.load(Relaxed) {
                 continue;
             }
-            let begun = core.environment.clock.elapsed();
+            let begun = clock.elapsed();
             let text = filtered.as_deref().unwrap_or(text);
             let rewritten = catch_unwind(AssertUnwindSafe(|| slot.filter.rewrite(text)));
-            let took = core.environment.clock.elapsed().saturating_sub(begun);
+            let took = clock.elapsed().saturating_sub(begun);
             let Ok(rewritten) = rewritten else {
-                slot.leave_out(core, "it panicked");
+                slot.leave_out(&left_out, "it panicked");
                 continue;
             };
             if took > BUDGET && slot.overruns.fetch_add(1, Relaxed) + 1 >= OVERRUNS {
-                slot.leave_out(core, "it takes too long");
+                slot.leave_out(&left_out, "it takes too long");
             }
             filtered = rewritten.filter(|text| fits(text)).or(filtered);
         }
@@ -56,11 +62,11 @@ impl Filters {
 
 impl Slot {
     /// Leaves a filter out from now on, and says so. What it was given goes on as it is.
-    fn leave_out(&self, core: &Core, why: &str) {
+    fn leave_out(&self, left_out: &impl Fn(&str, &str), why: &str) {
         if !self.is_off.swap(true, Relaxed) {
             let name = self.filter.name();
             tracing::error!(filter = name, "{why}; it is left out until the settings are read again");
-            core.audit(Author::default(), AuditNote::new("filter", name, format!("left out: {why}")));
+            left_out(name, why);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Passwords: slow on purpose, so that they are compared on threads of their own, a few at a time.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
-use crate::core::Core;
+use crate::workers::{Job, Workers};
 
 /// Lengths of a password in bytes.
 pub(crate) const SHORTEST: usize = 8;
@@ -18,23 +18,20 @@ pub(crate) const LONGEST: usize = 512;
 const THREADS: usize = 2;
 const WAITING: usize = 64;
 
-/// Something that takes a password's time.
-pub(crate) type Work = Box<dyn FnOnce(&Arc<Core>) + Send>;
-
-/// What waits for the threads. They live while there is something to do.
-#[derive(Default)]
+/// How passwords are made and compared.
 pub(crate) struct Passwords {
-    queue: Mutex<Queue>,
+    threads: Arc<Workers>,
     /// Passwords that were made or compared.
     count: AtomicU64,
-    /// Whether all is done at once, by whoever asks: in tests.
-    is_inline: AtomicBool,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Work>,
-    threads: usize,
+impl Default for Passwords {
+    fn default() -> Passwords {
+        Passwords {
+            threads: Workers::new("snug-password", THREADS, Duration::ZERO),
+            count: AtomicU64::new(0),
+        }
+    }
 }
 
 /// Something to compare with where there is no account, so that it takes the same time.
@@ -67,55 +64,21 @@ impl Passwords {
         self.count.load(Relaxed)
     }
 
-    /// Lets whoever asks do the work.
+    /// Whether few enough wait that another one can. Asked before anything is begun, so that it is no promise.
+    #[must_use]
+    pub(crate) fn has_room(&self) -> bool {
+        self.threads.waiting() < WAITING
+    }
+
+    /// Does something that takes a password's time.
+    pub(crate) fn submit(&self, job: Job) {
+        self.threads.submit(job);
+    }
+
+    /// Does all of it on the caller's thread.
     #[cfg(test)]
     pub(crate) fn set_inline(&self) {
-        self.is_inline.store(true, Relaxed);
-    }
-}
-
-/// Whether few enough wait that another one can. Asked before anything is begun, so that it is no promise.
-#[must_use]
-pub(crate) fn has_room(core: &Core) -> bool {
-    core.passwords.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting.len() < WAITING
-}
-
-/// Does something on a thread for passwords.
-pub(crate) fn submit(core: &Arc<Core>, work: Work) {
-    let passwords = &core.passwords;
-    if passwords.is_inline.load(Relaxed) {
-        return work(core);
-    }
-    let mut queue = passwords.queue.lock().unwrap_or_else(PoisonError::into_inner);
-    queue.waiting.push_back(work);
-    if queue.threads < THREADS {
-        let shared = Arc::clone(core);
-        let spawned =
-            std::thread::Builder::new().name("snug-password".to_owned()).spawn(move || run(&shared));
-        match spawned {
-            Ok(_) => queue.threads += 1,
-            // The next one tries again.
-            Err(error) => tracing::error!(%error, "there is no thread for passwords"),
-        }
-    }
-}
-
-fn run(core: &Arc<Core>) {
-    loop {
-        let work = {
-            let mut queue = core.passwords.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            match queue.waiting.pop_front() {
-                Some(work) => work,
-                None => {
-                    queue.threads -= 1;
-                    return;
-                }
-            }
-        };
-        // What panics costs its own answer and no thread.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(core))).is_err() {
-            tracing::error!("a password could not be worked on");
-        }
+        self.threads.set_inline();
     }
 }
 

@@ -11,7 +11,7 @@ use super::open::{self, LOG_FILE, explain};
 use super::schema;
 use super::view::View;
 use super::wal;
-use crate::files;
+use crate::content_store;
 
 /// What was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,8 +115,9 @@ fn files(folder: &Path, view: &View<'_>, report: &mut Report) -> rusqlite::Resul
     for (hash, size, entry) in view.contents()? {
         report.files += 1;
         let mut found = digest::Context::new(&digest::SHA256);
-        let path = files::content_path(folder, hash);
-        let read = File::open(path).and_then(|file| files::read_all(&file, |piece| found.update(piece)));
+        let path = content_store::content_path(folder, hash);
+        let read =
+            File::open(path).and_then(|file| content_store::read_all(&file, |piece| found.update(piece)));
         let wrong = match read {
             Err(error) => Some(error.to_string()),
             Ok(length) if length != size => Some(format!("it has {length} bytes instead of {size}")),

@@ -25,7 +25,11 @@ pub(crate) use entry::Entry;
 
 mod open;
 pub use open::LogError;
-pub(crate) use open::{Place, discard_index, indexer, reader};
+pub(crate) use open::Place;
+use open::{discard_index, indexer, reader};
+
+mod readers;
+pub(crate) use readers::{Look, Reads, Search, search as search_in_memory, start as start_readers};
 
 mod schema;
 

@@ -23,7 +23,7 @@ use crate::log::{
     View,
 };
 use crate::origin::{Origin, Source, network_of};
-use crate::passwords::{self, LONGEST, SHORTEST};
+use crate::passwords::{LONGEST, SHORTEST};
 use crate::peer::{Ending, Peer};
 use crate::refusal::Refusal;
 use crate::registry::{self, Identity, Proof};
@@ -119,7 +119,8 @@ impl Session {
         };
         let password = Zeroizing::new(password.to_owned());
         let salt = self.core.environment.salt();
-        let work = move |core: &Arc<Core>| match core.passwords.hash(&password, &salt) {
+        let core = Arc::clone(&self.core);
+        let work = move || match core.passwords.hash(&password, &salt) {
             Some(hash) => {
                 let AccountAct::Register { name, key, invite, policy, user, guest, number, most, .. } = act
                 else {
@@ -128,11 +129,11 @@ impl Session {
                 let password = Some(hash);
                 let act =
                     AccountAct::Register { name, password, key, invite, policy, user, guest, number, most };
-                arrival.submit(core, author, act);
+                arrival.submit(&core, author, act);
             }
-            None => arrival.refuse(core, &no_memory()),
+            None => arrival.refuse(&core, &no_memory()),
         };
-        passwords::submit(&self.core, Box::new(work));
+        self.core.passwords.submit(Box::new(work));
         Ok(Answered::UnderWay)
     }
 
@@ -244,14 +245,15 @@ impl Session {
 
     /// Reads the PHC string of an account's password and works on it, on a thread for passwords.
     fn with_password(&mut self, name: &Nick<'_>, size: usize, work: WithStored) -> Result<Answered, Refusal> {
-        let peer = Arc::clone(&self.peer);
+        let (peer, core) = (Arc::clone(&self.peer), Arc::clone(&self.core));
         let fold = name.fold().as_str().to_owned();
-        let accepted = self.core.look(Box::new(move |core, view| {
+        let accepted = self.core.look(Box::new(move |view| {
             let stored = match view.map(|view| view.password(&fold)) {
                 Some(read) => read.map(|found| found.flatten()).map_err(Refusal::from),
                 None => Err(refusal(Code::Unavailable, "the log cannot be read now; try again later")),
             };
-            passwords::submit(core, Box::new(move |core| work(core, stored)));
+            let shared = Arc::clone(&core);
+            core.passwords.submit(Box::new(move || work(&shared, stored)));
         }));
         if !accepted {
             peer.settle(size, b"");
@@ -262,7 +264,7 @@ impl Session {
 
     /// Refuses what takes a password's time while too many others wait for theirs.
     fn passwords_must_have_room(&self) -> Result<(), Refusal> {
-        if passwords::has_room(&self.core) {
+        if self.core.passwords.has_room() {
             return Ok(());
         }
         Err(Refusal::new(Code::SlowDown, "too many log in just now; try again").after(1_000))
@@ -346,11 +348,12 @@ impl Session {
         let new = Zeroizing::new(new.to_owned());
         let salt = self.core.environment.salt();
         self.barrier = true;
-        let work = move |core: &Arc<Core>| match core.passwords.hash(&new, &salt) {
-            Some(hash) => done.submit(core, author, AccountAct::SetPassword { fold, new: hash, old }),
-            None => done.give(core, Outcome::Refused(no_memory())),
+        let core = Arc::clone(&self.core);
+        let work = move || match core.passwords.hash(&new, &salt) {
+            Some(hash) => done.submit(&core, author, AccountAct::SetPassword { fold, new: hash, old }),
+            None => done.give(&core, Outcome::Refused(no_memory())),
         };
-        passwords::submit(&self.core, Box::new(work));
+        self.core.passwords.submit(Box::new(work));
         Ok(Answered::UnderWay)
     }
 

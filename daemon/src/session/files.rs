@@ -189,7 +189,7 @@ impl Session {
                 if core.files.syncs()
                     && let Some(file) = upload.to_sync(bytes.len())
                 {
-                    files::submit_slow(core, Box::new(move |_| drop(file.sync_data())));
+                    core.files.submit_slow(Box::new(move || drop(file.sync_data())));
                 }
                 Ok(next)
             });
@@ -212,34 +212,36 @@ impl Session {
         size: usize,
         next: impl FnOnce(&Arc<Core>, Result<Found, Refusal>) + Send + 'static,
     ) {
-        let (me, peer) = (self.peer.identity(), Arc::clone(&self.peer));
+        let (me, peer, core) = (self.peer.identity(), Arc::clone(&self.peer), Arc::clone(&self.core));
         let session = peer.id;
         if let Some(upload) = self.core.files.upload(handle.0) {
-            let work = move |core: &Arc<Core>| {
+            let work = move || {
                 let is_own = {
                     let upload = lock(&upload);
-                    upload.stored.author == me && covers_upload(core, &peer, &upload.stored)
+                    upload.stored.author == me && covers_upload(&core, &peer, &upload.stored)
                 };
-                next(core, if is_own { Ok(Found::Open(upload)) } else { Err(no_such_upload()) });
+                next(&core, if is_own { Ok(Found::Open(upload)) } else { Err(no_such_upload()) });
             };
-            return files::submit(&self.core, session, Box::new(work));
+            return self.core.files.submit(session, Box::new(work));
         }
-        let accepted = self.core.look(Box::new(move |core, view| {
+        let accepted = self.core.look(Box::new(move |view| {
             let found =
-                stored_upload(core, view, &peer, handle).and_then(|stored| match (stored.entry, view) {
+                stored_upload(&core, view, &peer, handle).and_then(|stored| match (stored.entry, view) {
                     (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
                     _ => Ok((stored, None)),
                 });
             match found {
-                Err(refusal) => next(core, Err(refusal)),
-                Ok((_, Some((entry, content)))) => next(core, Ok(Found::Complete(entry, content))),
+                Err(refusal) => next(&core, Err(refusal)),
+                Ok((_, Some((entry, content)))) => next(&core, Ok(Found::Complete(entry, content))),
                 // What has come before is read again: that is as slow as it is large.
                 Ok((stored, None)) => {
-                    let open = move |core: &Arc<Core>| {
+                    let shared = Arc::clone(&core);
+                    let open = move || {
                         let opened = core.files.open(stored, core.now()).map(Found::Open);
-                        files::submit(core, session, Box::new(move |core| next(core, opened)));
+                        let shared = Arc::clone(&core);
+                        core.files.submit(session, Box::new(move || next(&shared, opened)));
                     };
-                    files::submit_slow(core, Box::new(open));
+                    shared.files.submit_slow(Box::new(open));
                 }
             }
         }));
@@ -271,7 +273,8 @@ impl Session {
                 Ok(Found::Open(upload)) => {
                     // It takes as long as the disk does.
                     let entering = Entering { handle, upload, total, hash, author, answer, peer, size };
-                    files::submit_slow(core, Box::new(move |core| entering.enter(core)));
+                    let shared = Arc::clone(core);
+                    core.files.submit_slow(Box::new(move || entering.enter(&shared)));
                 }
                 Ok(Found::Complete(_, content)) if content != Some((total, hash)) => {
                     let text =
@@ -333,11 +336,11 @@ impl Session {
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
-        let (answer, peer) = (answer.take(), Arc::clone(&self.peer));
+        let (answer, peer, core) = (answer.take(), Arc::clone(&self.peer), Arc::clone(&self.core));
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |core, view| {
-            if let Err(refusal) = stored_upload(core, view, &peer, handle) {
+        let accepted = self.core.look(Box::new(move |view| {
+            if let Err(refusal) = stored_upload(&core, view, &peer, handle) {
                 core.note_refusal(&peer, draft.author.clone(), "FILE", refusal.code);
                 return peer.settle(size, &answer.refuse(&refusal));
             }
@@ -346,7 +349,7 @@ impl Session {
                 let answer = match outcome {
                     Outcome::Done => {
                         core.files.close(handle.0);
-                        files::Files::empty(core);
+                        core.files.empty();
                         answer.ok(Some(&format!("CANCEL {handle}")))
                     }
                     outcome => refused(core, &sender, draft, answer, outcome),
@@ -418,11 +421,11 @@ impl Session {
                 return Ok(Answered::UnderWay);
             }
             fetching.in_lane.fetch_add(1, Relaxed);
-            let work = move |_: &Arc<Core>| {
+            let work = move || {
                 asked.answer(&fetching, &peer, size, answer);
                 fetching.in_lane.fetch_sub(1, Relaxed);
             };
-            files::submit(&self.core, self.peer.id, Box::new(work));
+            self.core.files.submit(self.peer.id, Box::new(work));
             return Ok(Answered::UnderWay);
         }
         let fetch = Arc::clone(&self.fetch);
@@ -434,8 +437,9 @@ impl Session {
                     return peer.settle(size, &answer.refuse(&refusal));
                 }
             };
-            let (peer, session) = (Arc::clone(peer), peer.id);
-            let open = move |core: &Arc<Core>| {
+            let (peer, session, shared) = (Arc::clone(peer), peer.id, Arc::clone(core));
+            let open = move || {
+                let core = shared;
                 let store = core.files.store();
                 let opened = store
                     .and_then(|store| store.open_content(file.hash).map_err(|error| files::trouble(&error)));
@@ -451,7 +455,7 @@ impl Session {
                     }
                 }
             };
-            files::submit(core, session, Box::new(open));
+            core.files.submit(session, Box::new(open));
         })
     }
 
@@ -474,10 +478,10 @@ impl Session {
         answer: &mut Answer,
         next: impl FnOnce(&Arc<Core>, &Arc<Peer>, Result<(StoredFile, String), Refusal>, Answer) + Send + 'static,
     ) -> Result<Answered, Refusal> {
-        let (answer, peer) = (answer.take(), Arc::clone(&self.peer));
+        let (answer, peer, core) = (answer.take(), Arc::clone(&self.peer), Arc::clone(&self.core));
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |core, view| {
+        let accepted = self.core.look(Box::new(move |view| {
             let found = match view.map(|view| view.file(peer.identity(), entry)) {
                 Some(Ok(Some(file))) if is_within_scope(&peer, file.room.as_deref()) => {
                     let name = file.room.clone().or(file.peer.as_ref().map(|(_, nick)| nick.clone()));
@@ -487,7 +491,7 @@ impl Session {
                 Some(Err(error)) => Err(error.into()),
                 None => Err(super::history::unreadable()),
             };
-            next(core, &peer, found, answer);
+            next(&core, &peer, found, answer);
         }));
         if !accepted {
             self.peer.settle(size, b"");

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::tests::{Person, World};
 use super::*;
-use crate::files::Store;
+use crate::content_store::ContentStore;
 
 /// The SHA-256 of something.
 fn hash(bytes: &[u8]) -> ContentHash {
@@ -18,7 +18,7 @@ impl World {
     /// Gives the world a place for files. It goes with what is returned.
     pub(super) fn keep_files(&self) -> TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        self.core.files.set_store(Store::open(folder.path(), false).expect("a store"));
+        self.core.files.set_store(ContentStore::open(folder.path(), false).expect("a store"));
         self.core.files.set_inline();
         folder
     }

@@ -114,7 +114,7 @@ impl Session {
             answer.set_ok_tags(reduced_tag(reduced));
             Ok(more(rows.more, "end").to_owned())
         };
-        let accepted = self.core.search(Box::new(move |_, index| {
+        let accepted = self.core.search(Box::new(move |index| {
             let found = match index {
                 Some((view, index)) => find(view, index, &mut answer),
                 None => Err(unreadable()),
@@ -142,15 +142,16 @@ impl Session {
         let mut answer = answer.take();
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |core, view| {
+        let core = Arc::clone(&self.core);
+        let accepted = self.core.look(Box::new(move |view| {
             let found = match view {
-                Some(view) => catching_up.first_page(core, view, cursor, &mut answer),
+                Some(view) => catching_up.first_page(&core, view, cursor, &mut answer),
                 None => Err(unreadable()),
             };
             match found {
-                Ok(rows) if !rows.more => catching_up.go_live(core, rows, answer),
-                Ok(rows) => catching_up.finish(core, Ok((rows.cursor, "more")), answer),
-                Err(refusal) => catching_up.finish(core, Err(refusal), answer),
+                Ok(rows) if !rows.more => catching_up.go_live(&core, rows, answer),
+                Ok(rows) => catching_up.finish(&core, Ok((rows.cursor, "more")), answer),
+                Err(refusal) => catching_up.finish(&core, Err(refusal), answer),
             }
         }));
         self.read_is(accepted, size)
@@ -236,10 +237,10 @@ impl Session {
         work: impl FnOnce(&View<'_>, &mut Answer) -> Read + Send + 'static,
     ) -> Result<Answered, Refusal> {
         let mut answer = answer.take();
-        let peer = Arc::clone(&self.peer);
+        let (peer, core) = (Arc::clone(&self.peer), Arc::clone(&self.core));
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |core, view| {
+        let accepted = self.core.look(Box::new(move |view| {
             let read = match view {
                 Some(view) => work(view, &mut answer),
                 None => Err(unreadable()),
@@ -342,8 +343,9 @@ impl CatchingUp {
     /// on the session hears what comes.
     fn go_live(self, core: &Arc<Core>, page: Rows, mut answer: Answer) {
         let (peer, size, label) = (Arc::clone(&self.peer), self.size, answer.label().map(str::to_owned));
-        let accepted = core.look_in_turn(Box::new(move |core, view| {
-            let this = self;
+        let shared = Arc::clone(core);
+        let accepted = core.look_in_turn(Box::new(move |view| {
+            let (this, core) = (self, shared);
             let now = core.delivered.load(Relaxed);
             let rest = if now <= page.cursor {
                 // A log that broke may owe what the page had already.
@@ -372,7 +374,7 @@ impl CatchingUp {
                     (rest.cursor, "live")
                 }
             });
-            this.finish(core, done, answer);
+            this.finish(&core, done, answer);
         }));
         if !accepted {
             let text = "the daemon is stopping; connect again later";

@@ -197,18 +197,25 @@ impl Session {
 
 /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if
 /// it `returns`, and lets it hear what comes after the entry `last`.
-pub(super) fn deliver_missed(core: &Core, peer: &Arc<Peer>, me: &Arc<Identity>, last: u64, returns: bool) {
+pub(super) fn deliver_missed(
+    core: &Arc<Core>,
+    peer: &Arc<Peer>,
+    me: &Arc<Identity>,
+    last: u64,
+    returns: bool,
+) {
     let (me, session) = (Arc::clone(me), peer);
     let peer = Arc::clone(session);
     session.begin(0);
-    let accepted = core.look(Box::new(move |core, view| {
+    let shared = Arc::clone(core);
+    let accepted = core.look(Box::new(move |view| {
         let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
         if !is_read {
             give_up(&peer);
             return;
         }
-        let (next, waiter) = (Arc::clone(&peer), Arc::clone(&me));
-        let accepted = core.look_in_turn(Box::new(move |core, view| {
+        let (next, waiter, core) = (Arc::clone(&peer), Arc::clone(&me), Arc::clone(&shared));
+        let accepted = shared.look_in_turn(Box::new(move |view| {
             let now = core.delivered.load(Relaxed);
             let rooms = core.registry.heard_rooms(&next);
             let mut after = last;

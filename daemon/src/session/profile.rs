@@ -215,7 +215,7 @@ impl Session {
         let (mut answer, peer) = (answer.take(), Arc::clone(&self.peer));
         self.barrier = true;
         self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |_, view| {
+        let accepted = self.core.look(Box::new(move |view| {
             let picture = view.map(|view| view.avatar(number));
             match picture {
                 Some(Ok(Some((kind, picture)))) => {

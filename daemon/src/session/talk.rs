@@ -11,7 +11,7 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::deliver::{AnswerTo, Recipients, Reply};
-use crate::log::{Act, Conversation, Draft, NewEntry};
+use crate::log::{Act, AuditNote, Author, Conversation, Draft, NewEntry};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
 
@@ -199,7 +199,10 @@ impl Session {
     fn filter(&self, text: &str) -> Option<String> {
         let limit = self.core.config().limits.text;
         let fits = |text: &String| escaped_text_len(text) as u64 <= limit && !text.is_empty();
-        self.core.filters().rewrite(&self.core, text, fits)
+        let left_out = |name: &str, why: &str| {
+            self.core.audit(Author::default(), AuditNote::new("filter", name, format!("left out: {why}")));
+        };
+        self.core.filters().rewrite(&*self.core.environment.clock, text, fits, left_out)
     }
 
     fn within_limit<'t>(&self, text: Cow<'t, str>) -> Result<Cow<'t, str>, Refusal> {

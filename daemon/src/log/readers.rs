@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-use crate::core::Core;
-use crate::log::{self, Index, View};
+use super::{Index, View, discard_index, indexer, reader};
 
 /// Something to be read from the log. It answers whoever waits for it, also if there is nothing to read from.
-pub(crate) type Look = Box<dyn FnOnce(&Arc<Core>, Option<&View<'_>>) + Send>;
+pub(crate) type Look = Box<dyn FnOnce(Option<&View<'_>>) + Send>;
 
 /// Something to be searched for, in an index that has caught up.
-pub(crate) type Search = Box<dyn FnOnce(&Arc<Core>, Option<(&View<'_>, &Index<'_>)>) + Send>;
+pub(crate) type Search = Box<dyn FnOnce(Option<(&View<'_>, &Index<'_>)>) + Send>;
 
 /// How many threads read.
 const READERS: usize = 2;
@@ -129,28 +128,30 @@ impl Reads {
     }
 }
 
-/// Starts the threads for the log in `folder`. `alive` is dropped with the last of them.
+/// Starts the threads for the log in `folder`. `alive` is dropped with the last of them. `forgotten` hears which entries the
+/// index has forgotten.
 pub(crate) fn start(
-    core: &Arc<Core>,
+    reads: &Arc<Reads>,
     folder: &Path,
     alive: &async_channel::Sender<()>,
+    forgotten: impl Fn(Vec<u64>) + Send + 'static,
 ) -> std::io::Result<()> {
     for _ in 0..READERS {
-        spawn("snug-reader", core, folder, alive, run_reader)?;
+        spawn("snug-reader", reads, folder, alive, run_reader)?;
     }
-    spawn("snug-search", core, folder, alive, run_search)
+    spawn("snug-search", reads, folder, alive, move |reads, folder| run_search(reads, folder, &forgotten))
 }
 
 fn spawn(
     name: &str,
-    core: &Arc<Core>,
+    reads: &Arc<Reads>,
     folder: &Path,
     alive: &async_channel::Sender<()>,
-    run: fn(&Arc<Core>, &Path),
+    run: impl FnOnce(&Reads, &Path) + Send + 'static,
 ) -> std::io::Result<()> {
-    let (core, folder, alive) = (Arc::clone(core), folder.to_owned(), alive.clone());
+    let (reads, folder, alive) = (Arc::clone(reads), folder.to_owned(), alive.clone());
     let work = move || {
-        run(&core, &folder);
+        run(&reads, &folder);
         drop(alive);
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
@@ -170,14 +171,14 @@ fn connection(
     kept.as_ref()
 }
 
-fn run_reader(core: &Arc<Core>, folder: &Path) {
+fn run_reader(reads: &Reads, folder: &Path) {
     let mut kept = None;
-    while let Some(look) = core.reads.next_look() {
-        let database = connection(&mut kept, || log::reader(folder));
+    while let Some(look) = reads.next_look() {
+        let database = connection(&mut kept, || reader(folder));
         // Everything that one look reads is of one moment.
         let moment = database.and_then(|database| database.unchecked_transaction().ok());
         let is_well = moment.is_some();
-        look(core, moment.as_deref().map(View::new).as_ref());
+        look(moment.as_deref().map(View::new).as_ref());
         drop(moment);
         if !is_well {
             kept = None;
@@ -185,24 +186,26 @@ fn run_reader(core: &Arc<Core>, folder: &Path) {
     }
 }
 
-fn run_search(core: &Arc<Core>, folder: &Path) {
+fn run_search(reads: &Reads, folder: &Path, forgotten: &dyn Fn(Vec<u64>)) {
     let mut kept = None;
-    while let Some(task) = core.reads.next_task() {
-        let database = connection(&mut kept, || log::indexer(folder));
+    while let Some(task) = reads.next_task() {
+        let database = connection(&mut kept, || indexer(folder));
         let (state, search) = match (task, database) {
             (Task::Search(search), None) => {
-                search(core, None);
+                search(None);
                 continue;
             }
             (Task::CatchUp, None) => continue,
-            (Task::Search(search), Some(database)) => (catch_up(core, &Index::new(database)), Some(search)),
-            (Task::CatchUp, Some(database)) => (catch_up(core, &Index::new(database)), None),
+            (Task::Search(search), Some(database)) => {
+                (catch_up(&Index::new(database), forgotten), Some(search))
+            }
+            (Task::CatchUp, Some(database)) => (catch_up(&Index::new(database), forgotten), None),
         };
         let database = kept.as_ref().filter(|_| state == State::Well);
         if let Some(search) = search {
             match database {
-                Some(database) => search(core, Some((&View::new(database), &Index::new(database)))),
-                None => search(core, None),
+                Some(database) => search(Some((&View::new(database), &Index::new(database)))),
+                None => search(None),
             }
         }
         if state != State::Well {
@@ -210,8 +213,8 @@ fn run_search(core: &Arc<Core>, folder: &Path) {
         }
         if state == State::Damaged {
             tracing::warn!("the search index is damaged and is made anew");
-            log::discard_index(folder);
-            core.reads.set_behind();
+            discard_index(folder);
+            reads.set_behind();
         }
     }
 }
@@ -226,17 +229,17 @@ enum State {
     Damaged,
 }
 
-/// Searches an index in memory, when it has caught up.
-pub(crate) fn search(core: &Arc<Core>, view: &View<'_>, index: &Index<'_>, search: Search) {
-    let is_well = catch_up(core, index) == State::Well;
-    search(core, is_well.then_some((view, index)));
+/// Searches an index in memory, when it has caught up. `forgotten` hears which entries it has forgotten.
+pub(crate) fn search(view: &View<'_>, index: &Index<'_>, search: Search, forgotten: &dyn Fn(Vec<u64>)) {
+    let is_well = catch_up(index, forgotten) == State::Well;
+    search(is_well.then_some((view, index)));
 }
 
-fn catch_up(core: &Core, index: &Index<'_>) -> State {
+fn catch_up(index: &Index<'_>, forgotten: &dyn Fn(Vec<u64>)) -> State {
     match index.catch_up() {
-        Ok(forgotten) => {
-            if !forgotten.is_empty() {
-                core.note(log::Author::default(), log::Act::Unindexed(forgotten));
+        Ok(entries) => {
+            if !entries.is_empty() {
+                forgotten(entries);
             }
             State::Well
         }

@@ -1,14 +1,8 @@
 //! Files: what comes in, what lies there, what goes out.
 //!
 //! The log knows what is offered to whom ([`crate::log::FileAct`]); here are the contents, and the uploads on their way.
-//! Pieces go to a thread of [`lanes`], in order; a content is put into its place before the log hears of it, so that an
+//! What a session asks for is done in order, on one of the threads for files; a content is put into its place before the log hears of it, so that an
 //! entry never offers what is not there.
-
-mod lanes;
-pub(crate) use lanes::{submit, submit_slow};
-
-mod store;
-pub(crate) use store::{Store, content_path, read_all};
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -16,20 +10,22 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use ring::digest;
 use snug_protocol::{Code, ContentHash};
 
-use crate::core::Core;
+use crate::content_store::{self, ContentStore, read_all};
 use crate::log::{StoredUpload, View};
 use crate::refusal::Refusal;
+use crate::workers::{Job, Workers};
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Files {
-    lanes: lanes::Lanes,
+    threads: Threads,
     /// There is none if the daemon has no folder.
-    store: OnceLock<Store>,
+    store: OnceLock<Arc<ContentStore>>,
     uploads: Mutex<HashMap<u64, Arc<Mutex<Upload>>>>,
     /// Uploads that were given up of late: nothing of them is opened any more.
     closed: Mutex<VecDeque<u64>>,
@@ -82,19 +78,46 @@ const CLOSED: usize = 1_024;
 /// How long an upload stays open that nothing comes of, in milliseconds. After that its hash is made anew when it goes on.
 const IDLE: u64 = 120_000;
 
+/// Threads that read and write, so that no connection waits for a disk but the one whose file it is.
+struct Threads {
+    /// For pieces: what one session asks for goes to one of these, by the session's number, and is done in order.
+    quick: [Arc<Workers>; 2],
+    /// For what may take seconds: what waits until all is on the disk, above all.
+    slow: Arc<Workers>,
+}
+
+impl Default for Threads {
+    fn default() -> Threads {
+        let one = || Workers::new("snug-files", 1, Duration::from_secs(1));
+        Threads { quick: [one(), one()], slow: one() }
+    }
+}
+
 impl Files {
     /// Says where contents lie.
-    pub(crate) fn set_store(&self, store: Store) {
-        let _ = self.store.set(store);
+    pub(crate) fn set_store(&self, store: ContentStore) {
+        let _ = self.store.set(Arc::new(store));
     }
 
+    /// Does something quick for a session, behind what it has asked for before.
+    pub(crate) fn submit(&self, session: u64, job: Job) {
+        let quick = &self.threads.quick;
+        quick[usize::try_from(session).unwrap_or(0) % quick.len()].submit(job);
+    }
+
+    /// Does something that may take seconds.
+    pub(crate) fn submit_slow(&self, job: Job) {
+        self.threads.slow.submit(job);
+    }
+
+    /// Does all of it on the caller's thread.
     #[cfg(test)]
     pub(crate) fn set_inline(&self) {
-        self.lanes.set_inline();
+        self.threads.quick.iter().chain([&self.threads.slow]).for_each(|workers| workers.set_inline());
     }
 
     /// Where contents lie, if there is such a place.
-    pub(crate) fn store(&self) -> Result<&Store, Refusal> {
+    pub(crate) fn store(&self) -> Result<&Arc<ContentStore>, Refusal> {
         self.store.get().ok_or_else(|| {
             Refusal::new(Code::Unavailable, "this daemon keeps nothing on disk, and so it takes no files")
         })
@@ -175,7 +198,7 @@ impl Files {
         let handle = stored.handle;
         let open = || -> io::Result<Upload> {
             let file = self.store().map_err(|refusal| io::Error::other(refusal.text))?.open_part(handle)?;
-            let is_kept = store::has_other_links(&file)?;
+            let is_kept = content_store::has_other_links(&file)?;
             let mut digest = digest::Context::new(&digest::SHA256);
             let offset = read_all(&file, |piece| digest.update(piece))?;
             Ok(Upload { stored, file, offset, digest, is_kept, touched: now })
@@ -267,20 +290,18 @@ impl Files {
     }
 
     /// Gives the room back of what was discarded.
-    pub(crate) fn empty(core: &Arc<Core>) {
-        if core.files.store().is_ok_and(Store::has_gone) {
-            let empty = |core: &Arc<Core>| {
-                if let Ok(store) = core.files.store() {
-                    store.empty();
-                }
-            };
-            submit_slow(core, Box::new(empty));
+    pub(crate) fn empty(&self) {
+        if let Ok(store) = self.store()
+            && store.has_gone()
+        {
+            let store = Arc::clone(store);
+            self.submit_slow(Box::new(move || store.empty()));
         }
     }
 
     /// Whether what has its OK survives the loss of power.
     pub(crate) fn syncs(&self) -> bool {
-        self.store.get().is_some_and(Store::syncs)
+        self.store.get().is_some_and(|store| store.syncs())
     }
 
     /// How many uploads are open.

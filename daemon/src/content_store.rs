@@ -20,7 +20,7 @@ use crate::platform;
 
 /// The folder with all of it.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct ContentStore {
     folder: PathBuf,
     /// Whether what is put into place survives the loss of power.
     syncs: bool,
@@ -28,14 +28,14 @@ pub(crate) struct Store {
     has_gone: AtomicBool,
 }
 
-impl Store {
+impl ContentStore {
     /// Opens the store in a data folder, and makes what is not there.
-    pub(crate) fn open(data: &Path, syncs: bool) -> io::Result<Store> {
+    pub(crate) fn open(data: &Path, syncs: bool) -> io::Result<ContentStore> {
         let folder = data.join("files");
         for part in ["", "part", "content", "gone"] {
             platform::make_folder(&folder.join(part))?;
         }
-        Ok(Store { folder, syncs, has_gone: AtomicBool::new(true) })
+        Ok(ContentStore { folder, syncs, has_gone: AtomicBool::new(true) })
     }
 
     /// Whether what is put into place survives the loss of power.
@@ -102,7 +102,7 @@ impl Store {
         File::open(self.content(hash))
     }
 
-    /// Takes a content out of its place, at once. [`Store::empty`] gives its room back.
+    /// Takes a content out of its place, at once. [`ContentStore::empty`] gives its room back.
     pub(crate) fn discard_content(&self, hash: ContentHash) {
         let gone = self.folder.join("gone").join(hash.to_string());
         self.has_gone.store(true, Relaxed);
