@@ -11,9 +11,10 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::sockopt;
 
-/// The user at the other end of a Unix socket.
+/// The user at the other end of a Unix socket, also if its process has no number here: it is in another namespace, as
+/// somebody outside a container is.
 pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
-    Ok(sockopt::socket_peercred(stream)?.uid.as_raw())
+    Ok(nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
 }
 
 /// The user whom this process runs as.
