@@ -7,14 +7,21 @@ use crate::refusal::Refusal;
 /// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
 pub(crate) struct Answer {
     verb: String,
-    pub(crate) label: Option<String>,
+    label: Option<String>,
+    /// What its command weighs while it is under way, in bytes.
+    pub(crate) size: usize,
     ok_tags: TagBuilder,
     lines: Vec<u8>,
 }
 
 impl Answer {
     pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
-        Answer { verb: verb.to_owned(), label, ok_tags: TagBuilder::default(), lines: Vec::new() }
+        Answer { verb: verb.to_owned(), label, size: 0, ok_tags: TagBuilder::default(), lines: Vec::new() }
+    }
+
+    /// The same, for a command of so many bytes.
+    pub(crate) fn of_size(self, size: usize) -> Answer {
+        Answer { size, ..self }
     }
 
     /// The same answer, for whoever will finish it.

@@ -14,22 +14,22 @@ use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 use crate::bots::Roster;
 use crate::config::Config;
 use crate::control::Control;
-use crate::deliver::Reply;
 use crate::files::Files;
 use crate::filters::Filters;
 use crate::log::{
     Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, Look, NewEntry, Outcome, Place, Reads,
-    Search, Store, TokenHash, View,
+    Search, Store, TokenHash, View, search_in_memory,
 };
 use crate::origin::{Origin, Source};
 use crate::passwords::Passwords;
 use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
+use crate::queue::{Queue, Submission};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, Room};
+use crate::reply::{Call, Reply};
 use crate::stats::{Histogram, Refused};
 use crate::throttle::{Quota, Throttle};
-use crate::writer::{Queue, Submission};
 use crate::{Environment, Keep};
 
 /// See the module.
@@ -68,6 +68,9 @@ pub(crate) struct Core {
     /// When it was made, in milliseconds of its clock.
     pub(crate) started: u64,
     last_session: AtomicU64,
+    /// Another core that is given what the log decides for this one.
+    #[cfg(test)]
+    pub(crate) second: std::sync::OnceLock<Arc<Core>>,
 }
 
 /// A session that follows the audit trail.
@@ -189,6 +192,8 @@ impl Core {
             control: Control::default(),
             started,
             last_session: AtomicU64::new(0),
+            #[cfg(test)]
+            second: std::sync::OnceLock::new(),
         }
     }
 
@@ -227,16 +232,30 @@ impl Core {
         Arc::new(Peer::new(id, origin, self.now(), Arc::clone(&self.budget)))
     }
 
-    /// Lets the log forget a room that nobody is in and nobody wrote in.
-    pub(crate) fn retire(&self, room: Arc<Room>) {
+    /// Lets the log forget a room that nobody is in and nobody wrote in. If it will not, the room is put back.
+    pub(crate) fn retire(self: &Arc<Core>, room: Arc<Room>) {
         let generation = room.generation.load(Relaxed);
         let act = Act::RetireRoom { room: room.number, generation };
-        self.submit(Author::default(), act, Reply::Retire { room });
+        let core = Arc::clone(self);
+        self.submit(act, move |_, outcome| {
+            let is_needed = match outcome {
+                // Whoever has come back to it has it anew, and will see to its end.
+                Outcome::Retired | Outcome::Done => false,
+                // Whether it is there nobody knows: the next JOIN asks the log.
+                Outcome::Refused(_) => room.ends().1 > 0,
+                _ => true,
+            };
+            if is_needed {
+                core.registry.restore_room(&room);
+            }
+        });
     }
 
     /// Lets the log note something that nobody waits for.
     pub(crate) fn note(&self, author: Author, act: Act) {
-        self.submit(author, act, Reply::Nobody);
+        let (draft, reply) = (Draft::new(author, act), Reply::Nobody);
+        // If the daemon is stopping, it goes with it.
+        let _ = self.queue.push(Submission { draft, size: 0, sender: None, reply });
     }
 
     /// Lets the audit trail remember something.
@@ -295,6 +314,12 @@ impl Core {
             self.throttles.rooms.take(room, quota, now).map_err(slow_down("too much is said in the room"))?;
         }
         Ok(())
+    }
+
+    /// What keeps people off the server.
+    #[cfg(test)]
+    pub(crate) fn bans(&self) -> Arc<Vec<BanRow>> {
+        Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes over what the log says about who is kept off the server.
@@ -385,7 +410,7 @@ impl Core {
     }
 
     /// Takes away what is kept no longer, beginning with the conversations behind this number.
-    pub(crate) fn purge(&self, behind: u64) {
+    pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
         let config = self.config();
         let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
         let keeps_everything = rooms == Keep::Forever
@@ -394,7 +419,12 @@ impl Core {
             && !self.registry.has_rooms_of_few_entries();
         // The writer uses the occasion to tidy, also where there is nothing to look at.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
-        self.submit(Author::default(), Act::Purge { behind, rooms, private, audit }, Reply::Purge);
+        let core = Arc::clone(self);
+        self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
+            if let Outcome::Purged { next: Some(behind), .. } = outcome {
+                core.purge(behind);
+            }
+        });
     }
 
     /// Takes away files that are kept no longer, uploads that nobody goes on with, and contents that nothing refers to.
@@ -408,7 +438,8 @@ impl Core {
         let abandoned = Timestamp::from_millis(self.environment.clock.now().millis().saturating_sub(resume));
         let alive = self.files.open_handles();
         let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned, alive });
-        let expired = Reply::Call(Box::new(|core, store, _, outcome| {
+        let core = Arc::clone(self);
+        self.submit(act, move |store, outcome| {
             if let Outcome::Expired { uploads } = outcome {
                 uploads.into_iter().for_each(|handle| core.files.close(handle));
             }
@@ -417,8 +448,7 @@ impl Core {
                 core.note(Author::default(), Act::File(FileAct::Swept(swept)));
             }
             core.files.empty();
-        }));
-        self.submit(Author::default(), act, expired);
+        });
     }
 
     /// Notes what became of a file's entry that was to be.
@@ -428,10 +458,12 @@ impl Core {
         }
     }
 
-    /// If the daemon is stopping, what is submitted now goes with it.
-    fn submit(&self, author: Author, act: Act, reply: Reply) {
-        let draft = Draft::new(author, act);
-        let _ = self.queue.push(Submission { draft, size: 0, reply });
+    /// Lets the log do something of the daemon's own, and goes on with what comes of it. If the daemon is stopping, it goes
+    /// with it.
+    fn submit(&self, act: Act, then: impl FnOnce(&dyn Store, Outcome) + Send + 'static) {
+        let reply = Reply::Call(Box::new(move |store, _, outcome| then(store, outcome)));
+        let draft = Draft::new(Author::default(), act);
+        let _ = self.queue.push(Submission { draft, size: 0, sender: None, reply });
     }
 
     /// Reads from the log: beside the writer if that can be, else in its turn. False if the daemon is stopping.
@@ -446,20 +478,29 @@ impl Core {
     /// Reads from the log on the writer's thread: between what was delivered and what will be.
     #[must_use]
     pub(crate) fn look_in_turn(&self, look: Look) -> bool {
-        let draft = Draft::new(Author::default(), Act::Pass);
-        self.queue.push(Submission { draft, size: 0, reply: Reply::Look(look) })
+        self.call_in_turn(Box::new(move |store, _, _| look(Some(&store.view()))))
     }
 
     /// Searches in the log. False if the daemon is stopping.
     #[must_use]
-    pub(crate) fn search(&self, search: Search) -> bool {
-        match self.place {
-            Place::Folder { .. } => self.reads.search(search),
-            Place::Memory => {
-                let draft = Draft::new(Author::default(), Act::Pass);
-                self.queue.push(Submission { draft, size: 0, reply: Reply::Search(search) })
-            }
+    pub(crate) fn search(self: &Arc<Core>, search: Search) -> bool {
+        if let Place::Folder { .. } = self.place {
+            return self.reads.search(search);
         }
+        let core = Arc::clone(self);
+        self.call_in_turn(Box::new(move |store, _, _| match store.index() {
+            Some(index) => {
+                let forgotten = |entries| core.note(Author::default(), Act::Unindexed(entries));
+                search_in_memory(&store.view(), &index, search, &forgotten);
+            }
+            None => search(None),
+        }))
+    }
+
+    /// Does something on the writer's thread when it is its turn.
+    fn call_in_turn(&self, call: Call) -> bool {
+        let draft = Draft::new(Author::default(), Act::Pass);
+        self.queue.push(Submission { draft, size: 0, sender: None, reply: Reply::Call(call) })
     }
 
     /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,

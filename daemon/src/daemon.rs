@@ -14,20 +14,19 @@ use futures_lite::FutureExt;
 use ring::rand::SystemRandom;
 use smol::{Executor, Timer};
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
-use snug_protocol::{Code, ContentHash, RoomName};
+use snug_protocol::{Code, ContentHash};
 
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
 use crate::core::{Core, Seal, millis};
 use crate::listen::{self, Listeners};
 use crate::local::LocalSession;
-use crate::log::{Act, Author, Draft, Log, LogError, LogLimits, Outcome, Place, Store};
+use crate::log::{Act, Author, Log, LogError, LogLimits, Place, Store};
 use crate::origin::Origin;
 use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
 use crate::runtime::Runtime;
-use crate::session::recall_accounts;
-use crate::{Config, Environment, bots, keys, log, writer};
+use crate::{Config, Environment, bots, keys, log, recall, writer};
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -167,7 +166,7 @@ impl Daemon {
         let seal = seal(&config)?;
         let fingerprint = seal.key.public_key().fingerprint();
         let core = Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), seal);
-        recall(&core, &mut log)?;
+        recall::at_start(&core, &mut log)?;
         if let Some(files) = files {
             core.files.set_store(files);
         }
@@ -306,49 +305,6 @@ fn seal(config: &Config) -> Result<Seal, StartError> {
         ),
     };
     Ok(Seal { key, options: ServerOptions { psk }, random })
-}
-
-/// Brings what the log remembers into the registry. The lobby always exists.
-pub(crate) fn recall(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
-    let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
-    let draft = Draft::new(Author::default(), lobby);
-    let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
-    match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {
-        Ok([Outcome::Room(_)]) => {}
-        other => return Err(failed(&format!("the lobby cannot be made: {other:?}"))),
-    }
-    // A room in which nobody ever wrote has lost its last member with the process.
-    let rooms = store.view().rooms().map_err(|error| failed(&error))?;
-    let lobby = RoomName::LOBBY.fold();
-    let retire =
-        rooms.iter().filter(|room| RoomName::parse(&room.name).is_ok_and(|name| name.fold() != lobby));
-    let retire: Vec<Draft> = retire
-        .map(|room| {
-            Draft::new(Author::default(), Act::RetireRoom { room: room.number, generation: room.generation })
-        })
-        .collect();
-    for drafts in retire.chunks(256) {
-        let drafts: Vec<&Draft> = drafts.iter().collect();
-        store.commit(core.environment.clock.now(), &drafts).map_err(|error| failed(&format!("{error:?}")))?;
-    }
-    let view = store.view();
-    for stored in view.rooms().map_err(|error| failed(&error))? {
-        let ends = view.ends(stored.number).map_err(|error| failed(&error))?;
-        if let Ok(name) = RoomName::parse(&stored.name) {
-            let listed = view.members(stored.number).map_err(|error| failed(&error))?;
-            core.registry.open_room(&stored, &name, ends, &listed);
-            let bans = view.bans(stored.number).map_err(|error| failed(&error))?;
-            if let Some(room) = core.registry.room(&name) {
-                room.set_has_bans(!bans.is_empty());
-            }
-        }
-    }
-    let identities = view.identities().map_err(|error| failed(&error))?;
-    core.registry.recall(identities, core.now());
-    recall_accounts(core, &view).map_err(|error| failed(&error))?;
-    core.delivered.store(store.last_id(), Relaxed);
-    core.delivering.store(store.last_id(), Relaxed);
-    Ok(())
 }
 
 /// How often is looked for what is kept no longer.

@@ -3,108 +3,18 @@
 //! Runs on the writer's thread, in log order, so that all outboxes have the entries of a conversation in the order
 //! of their ids.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use snug_protocol::{Body, EntryKind, RoomName, ServerLine, TagBuilder};
+use snug_protocol::{EntryKind, TagBuilder};
 
 use crate::answer::Answer;
 use crate::core::{Core, Counters};
-use crate::log::{
-    Act, AuditNote, Author, Draft, Entry, Look, Measure, NewEntry, Outcome, RoomAccess, Search, Store, Topic,
-    search_in_memory,
-};
+use crate::effects;
+use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Store, Topic, View};
 use crate::peer::{Peer, Shared};
-use crate::registry::{Identity, Room};
-use crate::session::{put_out_who_may_not_stay, room_tags, settings, take_effect};
-use crate::writer::Submission;
-
-/// What is to be done when a draft is decided.
-pub(crate) enum Reply {
-    /// Deliver the entry and answer its sender.
-    Entry { sender: Arc<Peer>, label: Option<String>, to: Recipients, of: AnswerTo },
-    /// Let the sender join the room that was made, and answer.
-    Join { sender: Arc<Peer>, label: Option<String> },
-    /// Nobody waits: the room has gone, or comes back.
-    Retire { room: Arc<Room> },
-    /// Answer with the room's settings.
-    Set { sender: Arc<Peer>, label: Option<String>, room: Arc<Room> },
-    /// Tell the author's other sessions of the marker, and the other one of a pair if it is meant to know.
-    Read { sender: Arc<Peer>, label: Option<String>, me: Arc<Identity>, target: String },
-    /// Tell those whose messages have arrived.
-    Acknowledge { sender: Arc<Peer>, label: Option<String> },
-    /// Nobody waits: conversations have shrunk.
-    Purge,
-    /// It is the turn of something to be read.
-    Look(Look),
-    /// It is the turn of something to be searched for.
-    Search(Search),
-    /// Whoever submitted it knows what to do.
-    Call(Call),
-    /// Nobody waits.
-    Nobody,
-}
-
-/// What an entry answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum AnswerTo {
-    /// The verb of its kind.
-    #[default]
-    Verb,
-    /// FILE DONE.
-    FileDone,
-    /// FILE CANCEL.
-    FileCancel,
-}
-
-/// What is done with what became of a draft, on the writer's thread.
-pub(crate) type Call = Box<dyn FnOnce(&Arc<Core>, &dyn Store, &Draft, Outcome) + Send>;
-
-/// Who may see an entry.
-pub(crate) enum Recipients {
-    /// Who hears the room.
-    Room(Arc<Room>),
-    /// The one it is addressed to, if the daemon knows who that is now, by the nick as it is shown; and its author.
-    Person { identity: Option<Arc<Identity>>, nick: String, author: Arc<Identity> },
-}
-
-impl Recipients {
-    /// The same, when the log has decided who the other one is: a nick may be another's by now.
-    fn of(self, core: &Core, peer: Option<u64>) -> Recipients {
-        match self {
-            Recipients::Person { identity, nick, author }
-                if identity.as_ref().map(|identity| identity.number) != peer =>
-            {
-                let identity = peer.and_then(|peer| core.registry.identity(peer));
-                Recipients::Person { identity, nick, author }
-            }
-            same => same,
-        }
-    }
-
-    /// The name on the line.
-    fn name(&self) -> &str {
-        match self {
-            Recipients::Room(room) => &room.name,
-            Recipients::Person { nick, .. } => nick,
-        }
-    }
-
-    /// Calls `each` once for every session that may see the entry.
-    fn for_each(&self, mut each: impl FnMut(&Arc<Peer>)) {
-        match self {
-            Recipients::Room(room) => room.audience.for_each(each),
-            Recipients::Person { identity, author, .. } => {
-                if let Some(identity) = identity.as_ref().filter(|identity| identity.number != author.number)
-                {
-                    identity.audience.for_each(&mut each);
-                }
-                author.audience.for_each(each);
-            }
-        }
-    }
-}
+use crate::queue::Submission;
+use crate::reply::{AnswerTo, Recipients, Reply};
 
 /// Does what decided drafts ask for, in their order.
 pub(crate) fn deliver_all(
@@ -113,185 +23,78 @@ pub(crate) fn deliver_all(
     decided: impl IntoIterator<Item = (Submission, Outcome)>,
 ) {
     let mut run = Run::default();
-    for (submission, outcome) in decided {
-        let Submission { draft, size, reply } = submission;
-        if !draft.newcomers.is_empty() && !matches!(outcome, Outcome::Refused(_)) {
-            core.registry.set_recorded(draft.newcomers.iter().map(|newcomer| newcomer.number));
-        }
-        match (reply, &draft.act, outcome) {
-            (
-                Reply::Entry { sender, label, to, of },
-                Act::Enter(new),
-                outcome @ Outcome::Applied { id, time, conversation, peer, edits },
-            ) => {
-                let entry = Entry {
-                    id,
-                    time,
-                    kind: if edits.is_some() { EntryKind::Edit } else { new.kind },
-                    conversation,
-                    author: Cow::Borrowed(&draft.author),
-                    peer: peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str()))),
-                    text: new.text.as_deref().map(Cow::Borrowed),
-                    re: new.re,
-                    about: edits.or(new.about),
-                    tags: Cow::Borrowed(&new.tags),
-                    edited: None,
-                    deleted: None,
-                    reactions: Cow::Borrowed(""),
-                };
-                let to = to.of(core, peer);
+    for (Submission { draft, size, sender, reply }, outcome) in decided {
+        let Some(entry) = draft.entry(&outcome) else {
+            run.deliver(core);
+            let afterwards = effects::take(core, store, &draft, &outcome, sender.as_ref());
+            answer(core, store, &draft, size, sender, reply, outcome);
+            effects::finish(core, afterwards);
+            continue;
+        };
+        effects::learn(core, &draft);
+        let Act::Enter(new) = &draft.act else { continue };
+        let (label, to, of) = match reply {
+            Reply::Entry { label, to, of } => {
                 core.settle_file(new, true, store);
-                let answer = answer_to_entry(new, of, label, to.name(), outcome);
-                let effect = match (&new.measure, &to) {
-                    (Some(measure), Recipients::Room(room)) => {
-                        let mut line = Vec::new();
-                        entry.line(&room.name, &entry.tags(None)).write(&mut line);
-                        Some((measure, Arc::clone(room), line))
-                    }
-                    _ => None,
-                };
-                run.take(core, &entry, new.key.as_deref(), to, Some(Saying { sender, size, answer }));
-                if let Some((measure, room, line)) = effect {
-                    // Who is put out of the room hears that, and nothing behind it.
-                    run.deliver(core);
-                    if matches!(measure, Measure::Ban { .. }) {
-                        room.set_has_bans(true);
-                    }
-                    take_effect(core, &room, measure, &line);
-                }
+                (label, Some(to.of(&core.registry, entry.peer.as_ref().map(|peer| peer.0))), of)
             }
-            (reply, _, outcome) => {
-                run.deliver(core);
-                note_refusal(core, &draft, &reply, &outcome);
-                answer(core, store, &draft, size, reply, outcome);
+            _ => (None, Recipients::of_entry(&core.registry, &entry), AnswerTo::Verb),
+        };
+        let Some(to) = to else {
+            // Nobody here hears it.
+            run.pass_over(core, entry.id);
+            continue;
+        };
+        let saying = sender.map(|sender| {
+            let answer = answer_to_entry(new, of, label, to.name(), &outcome);
+            Saying { sender, size, answer }
+        });
+        let measure = match (&new.measure, &to) {
+            (Some(measure), Recipients::Room(room)) => {
+                let mut line = Vec::new();
+                entry.line(&room.name, &entry.tags(None)).write(&mut line);
+                Some((measure, Arc::clone(room), line))
             }
+            _ => None,
+        };
+        run.take(core, &entry, new.key.as_deref(), to, saying);
+        if let Some((measure, room, line)) = measure {
+            // Who is put out of the room hears that, and nothing behind it.
+            run.deliver(core);
+            effects::measure(core, &room, measure, &line);
         }
     }
     run.deliver(core);
 }
 
-/// Counts what the log has refused to somebody, and remembers it.
-fn note_refusal(core: &Core, draft: &Draft, reply: &Reply, outcome: &Outcome) {
-    let Outcome::Refused(refusal) = outcome else { return };
-    let (sender, verb) = match (reply, &draft.act) {
-        (Reply::Entry { sender, .. }, Act::Enter(new)) => (sender, new.kind.word()),
-        (Reply::Join { sender, .. }, _) => (sender, "JOIN"),
-        (Reply::Set { sender, .. }, _) => (sender, "SET"),
-        (Reply::Read { sender, .. }, _) => (sender, "READ"),
-        (Reply::Acknowledge { sender, .. }, _) => (sender, "ACK"),
-        _ => return,
-    };
-    core.note_refusal(sender, draft.author.clone(), verb, refusal.code);
-}
-
-/// Does what a decided draft asks for, if it is no new entry.
-fn answer(core: &Arc<Core>, store: &dyn Store, draft: &Draft, size: usize, reply: Reply, outcome: Outcome) {
-    match reply {
-        Reply::Entry { sender, label, to, of } => {
-            let Act::Enter(new) = &draft.act else { return };
+/// Answers whoever submitted a draft that is no new entry.
+fn answer(
+    core: &Core,
+    store: &dyn Store,
+    draft: &Draft,
+    size: usize,
+    sender: Option<Arc<Peer>>,
+    reply: Reply,
+    outcome: Outcome,
+) {
+    match (reply, &draft.act, sender) {
+        (Reply::Call(call), ..) => call(store, draft, outcome),
+        (Reply::Entry { label, to, of }, Act::Enter(new), Some(sender)) => {
             // What was entered before is offered already.
             core.settle_file(new, matches!(outcome, Outcome::Duplicate { .. }), store);
-            sender.settle(size, &answer_to_entry(new, of, label, to.name(), outcome));
-        }
-        Reply::Join { sender, label } => {
-            let answer = join(core, store, draft, &sender, label, outcome);
-            sender.settle(size, &answer);
-        }
-        Reply::Retire { room } => {
-            let is_needed = match outcome {
-                // Whoever has come back to it has it anew, and will see to its end.
-                Outcome::Retired | Outcome::Done => false,
-                // Whether it is there nobody knows: the next JOIN asks the log.
-                Outcome::Refused(_) => room.ends().1 > 0,
-                _ => true,
-            };
-            if is_needed {
-                core.registry.restore_room(&room);
+            if let Outcome::Refused(refusal) = &outcome {
+                core.note_refusal(&sender, draft.author.clone(), new.kind.word(), refusal.code);
             }
+            sender.settle(size, &answer_to_entry(new, of, label, to.name(), &outcome));
         }
-        Reply::Set { sender, label, room } => {
-            let mut answer = Answer::new("SET", label);
-            let answer = match outcome {
-                Outcome::Set(new) => {
-                    if let Act::SetRoom { members, .. } = &draft.act
-                        && new.access != room.settings().access
-                        && new.access != RoomAccess::Public
-                    {
-                        members.iter().for_each(|member| room.admit(*member));
-                    }
-                    room.set_settings(*new);
-                    put_out_who_may_not_stay(core, &room);
-                    settings(&room, &mut answer);
-                    answer.ok(Some(&room.name))
-                }
-                outcome => outcome.refused(answer),
-            };
-            sender.settle(size, &answer);
-        }
-        Reply::Read { sender, label, me, target } => {
-            let answer = Answer::new("READ", label);
-            let answer = match outcome {
-                Outcome::Read { id, moved, told } => {
-                    if moved {
-                        tell_read(&draft.author.nick, &target, id, &me.audience, Some(&sender));
-                    }
-                    if let Some(other) = told.and_then(|other| core.registry.identity(other)) {
-                        tell_read(&draft.author.nick, &other.nick(), id, &other.audience, None);
-                    }
-                    answer.ok(Some(&format!("{target} {id}")))
-                }
-                outcome => outcome.refused(answer),
-            };
-            sender.settle(size, &answer);
-        }
-        Reply::Acknowledge { sender, label } => {
-            let answer = Answer::new("ACK", label);
-            let answer = match outcome {
-                Outcome::Acknowledged { upto, arrived } => {
-                    if let Some(me) = core.registry.identity(draft.author.number) {
-                        me.delivered.fetch_max(upto, Relaxed);
-                    }
-                    for (author, nick, id) in arrived {
-                        tell_delivered(core, author, &nick, id);
-                    }
-                    answer.ok(None)
-                }
-                outcome => outcome.refused(answer),
-            };
-            sender.settle(size, &answer);
-        }
-        Reply::Purge => {
-            if let Outcome::Purged { gone, next } = outcome {
-                if !gone.is_empty() {
-                    core.reads.set_behind();
-                }
-                for (conversation, oldest, _) in gone {
-                    core.registry.set_oldest(conversation, oldest);
-                }
-                if let Some(behind) = next {
-                    core.purge(behind);
-                }
-            }
-        }
-        Reply::Call(call) => call(core, store, draft, outcome),
-        Reply::Look(look) => look(Some(&store.view())),
-        Reply::Search(search) => match store.index() {
-            Some(index) => {
-                let forgotten = |entries| core.note(Author::default(), Act::Unindexed(entries));
-                search_in_memory(&store.view(), &index, search, &forgotten);
-            }
-            None => search(None),
-        },
-        Reply::Nobody => {}
+        _ => {}
     }
 }
 
-/// Delivers what was committed while nobody could tell: its senders were told to repeat it, and everybody else gets
-/// it once.
-pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
-    let from = core.delivered.load(Relaxed);
-    let view = store.view();
-    let entries = match view.between(from, store.last_id()) {
+/// Delivers what was committed while nobody could tell, up to the entry `last`: its senders were told to repeat it, and
+/// everybody else gets it once.
+pub(crate) fn deliver_unknown(core: &Core, view: &View<'_>, last: u64) {
+    let entries = match view.between(core.delivered.load(Relaxed), last) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::error!("what was committed last cannot be read and is not delivered: {error}");
@@ -300,57 +103,12 @@ pub(crate) fn deliver_unknown(core: &Arc<Core>, store: &dyn Store) {
     };
     let mut run = Run::default();
     for entry in entries {
-        let to = match &entry.peer {
-            None => core.registry.room_numbered(entry.conversation).map(Recipients::Room),
-            Some((peer, nick)) => {
-                let people = (core.registry.identity(*peer), core.registry.identity(entry.author.number));
-                match people {
-                    (Some(identity), Some(author)) => {
-                        Some(Recipients::Person { identity: Some(identity), nick: nick.to_string(), author })
-                    }
-                    _ => None,
-                }
-            }
-        };
-        match to {
+        match Recipients::of_entry(&core.registry, &entry) {
             Some(to) => run.take(core, &entry, None, to, None),
-            None => {
-                run.deliver(core);
-                core.delivered.store(entry.id, Relaxed);
-            }
+            None => run.pass_over(core, entry.id),
         }
     }
     run.deliver(core);
-    // What else was decided is about rooms, accounts and who is kept out.
-    if let Err(error) = crate::session::recall_accounts(core, &view) {
-        tracing::error!("accounts cannot be read: {error}");
-    }
-    for stored in view.rooms().unwrap_or_default() {
-        let known = core.registry.room_numbered(stored.number);
-        let ends = view.ends(stored.number).unwrap_or_default();
-        match (known, RoomName::parse(&stored.name)) {
-            (Some(room), _) => {
-                room.set_settings(stored.settings.clone());
-                room.set_has_bans(true);
-                room.set_persists(stored.persists);
-                if let Ok(listed) = view.members(stored.number) {
-                    room.set_roster(stored.owner, listed);
-                }
-                // Nobody stays in it whom the log has put out.
-                put_out_who_may_not_stay(core, &room);
-                for ban in view.bans(stored.number).unwrap_or_default() {
-                    if let (true, Ok(number)) = (ban.kind == "identity", ban.value.parse()) {
-                        core.registry.put_out(number, &room);
-                    }
-                }
-            }
-            (None, Ok(name)) if ends.1 > 0 || stored.persists => {
-                let listed = view.members(stored.number).unwrap_or_default();
-                core.registry.open_room(&stored, &name, ends, &listed);
-            }
-            (None, _) => {}
-        }
-    }
 }
 
 fn answer_to_entry(
@@ -358,14 +116,15 @@ fn answer_to_entry(
     of: AnswerTo,
     label: Option<String>,
     name: &str,
-    outcome: Outcome,
+    outcome: &Outcome,
 ) -> Vec<u8> {
     let verb = if of == AnswerTo::Verb { new.kind.word() } else { "FILE" };
     let mut answer = Answer::new(verb, label);
     let (id, time, dup, edits) = match outcome {
-        Outcome::Applied { id, time, edits, .. } => (id, time, false, edits),
-        Outcome::Duplicate { id, time } => (id, time, true, None),
-        outcome => return outcome.refused(answer),
+        Outcome::Applied { id, time, edits, .. } => (*id, *time, false, *edits),
+        Outcome::Duplicate { id, time } => (*id, *time, true, None),
+        Outcome::Refused(refusal) => return answer.refuse(refusal),
+        _ => return Vec::new(),
     };
     let mut tags = TagBuilder::default();
     tags.display("id", Some(id));
@@ -448,6 +207,12 @@ impl Run {
         self.said.push(Said { id, author, end, own, saying, is_heard: false });
     }
 
+    /// Delivers what there is, and notes that an entry behind it is nobody's here.
+    fn pass_over(&mut self, core: &Core, id: u64) {
+        self.deliver(core);
+        core.delivered.store(id, Relaxed);
+    }
+
     /// Puts the entries into the outbox of every session that may see them, and into their senders'; then answers
     /// those.
     fn deliver(&mut self, core: &Core) {
@@ -522,78 +287,4 @@ fn own_lines(lines: &[u8], said: &[Said], me: u64) -> Option<Vec<u8>> {
         begin = said.end;
     }
     Some(own_lines)
-}
-
-/// Tells sessions where a marker stands.
-fn tell_read(
-    from: &str,
-    target: &str,
-    id: u64,
-    audience: &crate::peer::Audience,
-    except: Option<&Arc<Peer>>,
-) {
-    let id = id.to_string();
-    let mut line = Vec::new();
-    ServerLine::new(Body::Read { target, id: &id }).with_from(from).write(&mut line);
-    audience.for_each(|peer| {
-        if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
-            peer.push(&line);
-        }
-    });
-}
-
-/// Tells the author of private messages that they have arrived.
-fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
-    let Some(author) = core.registry.identity(author) else { return };
-    let (target, id) = (author.nick(), id.to_string());
-    let mut line = Vec::new();
-    ServerLine::new(Body::Delivered { target: &target, id: &id }).with_from(nick).write(&mut line);
-    author.audience.for_each(|peer| {
-        peer.push(&line);
-    });
-}
-
-/// Brings the sender of a JOIN into the room that the log has made.
-fn join(
-    core: &Arc<Core>,
-    store: &dyn Store,
-    draft: &Draft,
-    sender: &Arc<Peer>,
-    label: Option<String>,
-    outcome: Outcome,
-) -> Vec<u8> {
-    let mut answer = Answer::new("JOIN", label);
-    let stored = match outcome {
-        Outcome::Room(stored) => stored,
-        outcome => return outcome.refused(answer),
-    };
-    let Act::MakeRoom { name: asked, .. } = &draft.act else { return Vec::new() };
-    let room = RoomName::parse(&stored.name).unwrap_or_else(|_| asked.clone());
-    let listed = store.view().members(stored.number).unwrap_or_default();
-    let ends = store.view().ends(stored.number).unwrap_or_default();
-    core.registry.open_room(&stored, &room, ends, &listed);
-    if let Some(room) = core.registry.room(&room) {
-        if stored.settings.access == RoomAccess::Hidden {
-            room.admit(draft.author.number);
-        }
-        room.set_has_bans(store.view().bans(stored.number).map_or(true, |bans| !bans.is_empty()));
-    }
-    let time = core.environment.clock.now();
-    let joined = core.registry.join(sender, &room, time, &core.config().limits);
-    if !matches!(joined, Ok(Some(_))) {
-        core.note(draft.author.clone(), Act::EndStay { room: stored.number });
-        if let Some(room) = core.registry.abandon_room(&room) {
-            core.retire(room);
-        }
-    }
-    match joined {
-        Ok(Some(room)) => {
-            core.audit(draft.author.clone(), AuditNote::new("join", &room.name, ""));
-            answer.set_ok_tags(room_tags(&room, core.config().log.keep));
-            answer.ok(Some(&room.name))
-        }
-        Err(refusal) => answer.refuse(&refusal),
-        // Whoever asked is gone.
-        Ok(None) => Vec::new(),
-    }
 }

@@ -286,6 +286,14 @@ impl Peer {
         self.grant.get().map(|grant| &**grant)
     }
 
+    /// Whether its token, if it came by one, covers a room, or, without a name, what is private.
+    pub(crate) fn is_in_scope(&self, room: Option<&str>) -> bool {
+        self.grant().is_none_or(|grant| match room {
+            None => !grant.scope.is_confined(),
+            Some(room) => RoomName::parse(room).is_ok_and(|room| grant.scope.has_room(&room)),
+        })
+    }
+
     /// Whether private messages reach it.
     pub(crate) fn hears_private(&self) -> bool {
         self.grant()

@@ -27,4 +27,9 @@ impl Refusal {
     pub(crate) fn after(self, millis: u64) -> Refusal {
         Refusal { retry: Some(millis.div_ceil(1_000).max(1)), ..self }
     }
+
+    /// The daemon takes no more work.
+    pub(crate) fn stopping() -> Refusal {
+        Refusal::new(Code::ShuttingDown, "the daemon is stopping; connect again later")
+    }
 }

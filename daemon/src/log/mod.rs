@@ -53,13 +53,13 @@ pub(crate) use files::{FileAct, Finished, NewUpload, Quotas, StoredFile, StoredU
 
 mod wal;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 use snug_protocol::{EntryKind, LogName, Period, Role, RoomName, Timestamp};
 
-use crate::answer::Answer;
 use crate::keep::Keep;
 use crate::refusal::Refusal;
 
@@ -78,6 +78,30 @@ impl Draft {
     /// A draft about nobody whom the log may not know.
     pub(crate) fn new(author: Author, act: Act) -> Draft {
         Draft { author, newcomers: Vec::new(), act }
+    }
+
+    /// The entry that it has become, if it has become one.
+    pub(crate) fn entry(&self, outcome: &Outcome) -> Option<Entry<'_>> {
+        let (Act::Enter(new), &Outcome::Applied { id, time, conversation, peer, edits }) =
+            (&self.act, outcome)
+        else {
+            return None;
+        };
+        Some(Entry {
+            id,
+            time,
+            kind: if edits.is_some() { EntryKind::Edit } else { new.kind },
+            conversation,
+            author: Cow::Borrowed(&self.author),
+            peer: peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str()))),
+            text: new.text.as_deref().map(Cow::Borrowed),
+            re: new.re,
+            about: edits.or(new.about),
+            tags: Cow::Borrowed(&new.tags),
+            edited: None,
+            deleted: None,
+            reactions: Cow::Borrowed(""),
+        })
     }
 }
 
@@ -408,16 +432,6 @@ pub(crate) enum Outcome {
     Done,
     /// It may not be; nothing has changed.
     Refused(Refusal),
-}
-
-impl Outcome {
-    /// The answer to a draft that was refused. Any other outcome has none here.
-    pub(crate) fn refused(self, answer: Answer) -> Vec<u8> {
-        match self {
-            Outcome::Refused(refusal) => answer.refuse(&refusal),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// A room as the log has it.

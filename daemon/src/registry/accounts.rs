@@ -1,8 +1,8 @@
 //! Accounts among those who are here: their names are theirs whether they are here or not.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 
 use snug_protocol::{Body, Nick, Role, Timestamp};
 
@@ -122,9 +122,7 @@ impl State {
             self.names.insert(nick.fold(), number);
         }
         let person = self.people.get_mut(&number).expect("it was found above");
-        person.nick = nick.as_str().to_owned();
-        person.fold = nick.fold();
-        *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
+        person.set_nick(nick);
         if is_here && old != nick.as_str() {
             let line = presence(Body::Nick { nick: nick.as_str() }, &old, time);
             self.tell_observers(number, &line, None, announce);

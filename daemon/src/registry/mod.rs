@@ -24,7 +24,7 @@ use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, ServerLi
 
 use crate::config::Limits;
 use crate::keep::Keep;
-use crate::log::{Newcomer, Readers, StoredRoom};
+use crate::log::{Newcomer, Rank, Readers, StoredRoom};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 
@@ -113,6 +113,8 @@ struct State {
     /// How many of those rows are still true.
     away_count: u64,
     rooms: BTreeMap<Folded, Inhabited>,
+    /// Which of them has which number.
+    room_numbers: HashMap<u64, Folded>,
 }
 
 /// The sessions of one address.
@@ -138,6 +140,8 @@ struct Person {
     away_since: Option<u64>,
     /// Whether it has a row in `away`: it will be forgotten.
     is_fading: bool,
+    /// Whether it has been here since the daemon started: then its name is decided here, and the log hears of it.
+    was_here: bool,
 }
 
 impl Person {
@@ -155,7 +159,15 @@ impl Person {
             rooms: Vec::new(),
             away_since: None,
             is_fading: false,
+            was_here: false,
         }
+    }
+
+    /// Gives it a nick, without a word to anybody.
+    fn set_nick(&mut self, nick: &Nick<'_>) {
+        self.nick = nick.as_str().to_owned();
+        self.fold = nick.fold();
+        *self.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = self.nick.clone();
     }
 
     /// Whether it stays known when it is away, because nobody else can ever be it and the log has something of it.
@@ -270,6 +282,7 @@ impl Registry {
         }
         person.sessions.push(Arc::clone(entrance.peer));
         person.away_since = None;
+        person.was_here = true;
         let was_fading = std::mem::take(&mut person.is_fading);
         if person.sessions.len() == 1 {
             person.since = entrance.time;
@@ -313,26 +326,58 @@ impl Registry {
         listed: &[(u64, Role)],
     ) {
         let mut state = self.state();
-        let inhabited = state.rooms.entry(name.fold()).or_insert_with(|| Inhabited {
-            room: Arc::new(Room::new(stored, name, ends, listed)),
-            members: HashSet::new(),
-        });
-        inhabited.room.generation.store(stored.generation, Relaxed);
+        if let Some(inhabited) = state.rooms.get(&name.fold()) {
+            inhabited.room.generation.store(stored.generation, Relaxed);
+            return;
+        }
+        state.insert_room(Arc::new(Room::new(stored, name, ends, listed)));
+    }
+
+    /// Takes a room away that the log has retired, if it is still there.
+    pub(crate) fn close_room(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(fold) = state.room_numbers.get(&number).cloned() {
+            state.remove_room(&fold);
+        }
     }
 
     /// Brings identities that the log remembers into the registry, as they were away since `now` milliseconds.
     pub(crate) fn recall(&self, identities: Vec<(Newcomer, u64)>, now: u64) {
         let mut state = self.state();
         for (known, delivered) in identities {
-            let (Some(proof), Ok(nick)) = (Proof::read(&known.proof), Nick::parse(&known.nick)) else {
-                continue;
-            };
-            let role = role_of(&proof);
-            let identity = Identity::new(known.number, &known.nick, role, delivered, true);
-            let person = Person::new(identity, &nick, proof.clone(), known.bot);
-            state.proofs.insert(proof, known.number);
-            state.people.insert(known.number, person);
-            state.fade(known.number, now);
+            state.recall(&known, delivered, now);
+        }
+    }
+
+    /// Notes that the log knows these identities; `now` is since when those are away that nobody here has seen.
+    pub(crate) fn learn(&self, records: &[Newcomer], now: u64) {
+        let mut state = self.state();
+        for record in records {
+            match state.people.get(&record.number) {
+                Some(person) => person.identity.is_recorded.store(true, Relaxed),
+                None => state.recall(record, 0, now),
+            }
+        }
+    }
+
+    /// Takes over another nick and proof of an identity, unless that was decided here.
+    pub(crate) fn take_over_name(&self, record: &Newcomer) {
+        let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
+        let mut state = self.state();
+        let Some(person) = state.people.get_mut(&record.number).filter(|person| !person.was_here) else {
+            return;
+        };
+        person.set_nick(&nick);
+        let old = std::mem::replace(&mut person.proof, proof.clone());
+        state.proofs.remove(&old);
+        state.proofs.insert(proof, record.number);
+    }
+
+    /// Forgets an identity that the log has forgotten, unless it is one that was here: of such it is decided here.
+    pub(crate) fn forget(&self, number: u64) {
+        let mut state = self.state();
+        if state.people.get(&number).is_some_and(|person| !person.was_here) {
+            state.remove_person(number);
         }
     }
 
@@ -371,26 +416,37 @@ impl Registry {
         state.people.values().filter_map(news).collect()
     }
 
-    /// Notes that the log knows these identities.
-    pub(crate) fn set_recorded(&self, numbers: impl Iterator<Item = u64>) {
-        let state = self.state();
-        for number in numbers {
-            if let Some(person) = state.people.get(&number) {
-                person.identity.is_recorded.store(true, Relaxed);
-            }
-        }
-    }
-
     /// An identity by its number.
     pub(crate) fn identity(&self, number: u64) -> Option<Arc<Identity>> {
         self.state().people.get(&number).map(|person| Arc::clone(&person.identity))
     }
 
+    /// The identities that the log knows, a line each: what of them the log decides.
+    #[cfg(test)]
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        let state = self.state();
+        let recorded = state.people.values().filter(|person| person.identity.is_recorded());
+        let line = |person: &Person| {
+            let standing = person.identity.standing();
+            let role = standing.is_account.then_some(standing.role);
+            let profile = (standing.display, standing.colour, standing.avatar);
+            format!(
+                "person {} {} {:?}, delivered {}, {role:?} {profile:?} {}",
+                person.identity.number,
+                person.nick,
+                person.proof,
+                person.identity.delivered.load(Relaxed),
+                person.bot
+            )
+        };
+        recorded.map(line).collect()
+    }
+
     /// A room by its number.
     pub(crate) fn room_numbered(&self, number: u64) -> Option<Arc<Room>> {
         let state = self.state();
-        let found = state.rooms.values().find(|inhabited| inhabited.room.number == number);
-        found.map(|inhabited| Arc::clone(&inhabited.room))
+        let fold = state.room_numbers.get(&number)?;
+        state.rooms.get(fold).map(|inhabited| Arc::clone(&inhabited.room))
     }
 
     /// Whether there are rooms with a setting of their own of how long entries are kept.
@@ -476,14 +532,26 @@ impl Registry {
         let mut state = self.state();
         if !state.rooms.contains_key(&room.fold) {
             room.gone.store(false, Relaxed);
-            let inhabited = Inhabited { room: Arc::clone(room), members: HashSet::new() };
-            state.rooms.insert(room.fold.clone(), inhabited);
+            state.insert_room(Arc::clone(room));
         }
     }
 
     /// The room of that name.
     pub(crate) fn room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
         self.state().rooms.get(&name.fold()).map(|inhabited| Arc::clone(&inhabited.room))
+    }
+
+    /// Where somebody stands in a room, as its settings see it.
+    pub(crate) fn rank_in(&self, room: &Room, number: u64) -> Rank {
+        match room.role_of(number) {
+            Some(Role::Owner) => Rank::Owner,
+            Some(Role::Moderator) => Rank::Moderators,
+            Some(_) => Rank::Members,
+            None => match self.identity(number) {
+                Some(identity) if identity.role() >= Role::Bot => Rank::Accounts,
+                _ => Rank::All,
+            },
+        }
     }
 
     /// Whoever holds that name, and the name as it is shown.
@@ -720,9 +788,7 @@ impl State {
         let is_free = self.check_free(nick, Some(number));
         let person = self.people.get_mut(&number).expect("it was found above");
         if is_free.is_ok() {
-            person.nick = nick.as_str().to_owned();
-            person.fold = nick.fold();
-            *person.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = person.nick.clone();
+            person.set_nick(nick);
         }
         let is_reserved = self.reserved.get(&person.fold) == Some(&number);
         if is_free.is_ok() || is_held {
@@ -851,9 +917,42 @@ impl State {
         if !is_over {
             return None;
         }
+        self.remove_room(fold)
+    }
+
+    /// Takes in a room that nobody is in.
+    fn insert_room(&mut self, room: Arc<Room>) {
+        self.room_numbers.insert(room.number, room.fold.clone());
+        self.rooms.insert(room.fold.clone(), Inhabited { room, members: HashSet::new() });
+    }
+
+    /// Takes a room away. A session that remembers it has to look again.
+    fn remove_room(&mut self, fold: &Folded) -> Option<Arc<Room>> {
         let room = self.rooms.remove(fold)?.room;
+        self.room_numbers.remove(&room.number);
         room.gone.store(true, Relaxed);
         Some(room)
+    }
+
+    /// Takes in an identity as the log knows it: away since `now`.
+    fn recall(&mut self, record: &Newcomer, delivered: u64, now: u64) {
+        let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
+        let identity = Identity::new(record.number, &record.nick, role_of(&proof), delivered, true);
+        let person = Person::new(identity, &nick, proof.clone(), record.bot);
+        self.proofs.insert(proof, record.number);
+        self.people.insert(record.number, person);
+        self.fade(record.number, now);
+    }
+
+    /// Takes an identity away that has no session and no name. Gives whether the log knows it.
+    fn remove_person(&mut self, number: u64) -> bool {
+        let Some(person) = self.people.remove(&number) else { return false };
+        self.away_count -= u64::from(person.is_fading);
+        // Another of the same user and name may have come after it.
+        if self.proofs.get(&person.proof) == Some(&number) {
+            self.proofs.remove(&person.proof);
+        }
+        person.identity.is_recorded()
     }
 
     /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once.
@@ -915,15 +1014,8 @@ impl State {
                 break;
             }
             self.away.pop_front();
-            if is_away && let Some(person) = self.people.remove(&number) {
-                self.away_count -= 1;
-                // Another of the same user and name may have come after it.
-                if self.proofs.get(&person.proof) == Some(&number) {
-                    self.proofs.remove(&person.proof);
-                }
-                if person.identity.is_recorded() {
-                    forgotten.push(number);
-                }
+            if is_away && self.remove_person(number) {
+                forgotten.push(number);
             }
         }
         forgotten

@@ -1,6 +1,5 @@
 //! Verbs about accounts: REGISTER, AUTH, PASSWORD, UNREGISTER, KEY, TOKEN, and INVITE to the server.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -17,18 +16,17 @@ use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::Core;
-use crate::deliver::Reply;
 use crate::log::{
-    self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, Store, StoredAccount, TokenHash,
-    View,
+    self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, StoredAccount, TokenHash,
 };
-use crate::origin::{Origin, Source, network_of};
+use crate::origin::{Origin, Source};
 use crate::passwords::{LONGEST, SHORTEST};
-use crate::peer::{Ending, Peer};
+use crate::queue::Submission;
 use crate::refusal::Refusal;
 use crate::registry::{self, Identity, Proof};
+use crate::reply::Reply;
+use crate::responder::Responder;
 use crate::throttle::Quota;
-use crate::writer::Submission;
 
 /// Tries to log in to one account from one address.
 const LOGINS: Quota = Quota { burst: 5, interval: Duration::from_secs(30) };
@@ -56,7 +54,6 @@ impl Session {
         (password, key): (Option<&str>, Option<(&str, &str)>),
         invite: Option<&str>,
         entrance: Entrance,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         self.must_not_be_overheard()?;
@@ -111,7 +108,7 @@ impl Session {
             number: self.core.environment.number(),
             most: config.accounts.most,
         };
-        let arrival = self.arrival(entrance, size, answer);
+        let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let Some(password) = password else {
             arrival.submit(&self.core, author, act);
@@ -131,7 +128,7 @@ impl Session {
                     AccountAct::Register { name, password, key, invite, policy, user, guest, number, most };
                 arrival.submit(&core, author, act);
             }
-            None => arrival.refuse(&core, &no_memory()),
+            None => arrival.refuse(&core, no_memory()),
         };
         self.core.passwords.submit(Box::new(work));
         Ok(Answered::UnderWay)
@@ -141,7 +138,6 @@ impl Session {
         &mut self,
         credential: &Credential<'_>,
         entrance: Entrance,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         if self.me.is_some() {
@@ -158,7 +154,7 @@ impl Session {
         self.core.throttles.login_addresses.look(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
         match credential {
             Credential::Password { name, password } => {
-                self.auth_by_password(name, password, entrance, size, answer)
+                self.auth_by_password(name, password, entrance, answer)
             }
             Credential::Key { name, key, signature } => {
                 let Some(binding) = self.binding() else {
@@ -182,12 +178,12 @@ impl Session {
                 };
                 let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
                 let act = AccountAct::LogIn { by: Proven::Key { fold, key: *key.as_bytes() } };
-                self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), act);
+                self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::UnderWay)
             }
             Credential::Token(token) => {
                 let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)) };
-                self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), act);
+                self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::UnderWay)
             }
         }
@@ -198,7 +194,6 @@ impl Session {
         name: &Nick<'_>,
         password: &str,
         entrance: Entrance,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         self.passwords_must_have_room()?;
@@ -218,18 +213,18 @@ impl Session {
             throttles.strangers.take(fold.clone(), STRANGERS, now).map_err(too_many_tries)?;
         }
         throttles.login_addresses.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
-        let arrival = self.arrival(entrance, size, answer);
+        let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
         let shown = name.as_str().to_owned();
         let compare = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
             let stored = match stored {
                 Ok(stored) => stored,
-                Err(refused) => return arrival.refuse(core, &refused),
+                Err(refused) => return arrival.refuse(core, refused),
             };
             if !core.passwords.verify(&password, stored.as_deref()) {
                 core.audit(author, AuditNote::new("login-failed", &shown, "password"));
-                return arrival.refuse(core, &refusal(Code::BadLogin, log::BAD_LOGIN));
+                return arrival.refuse(core, refusal(Code::BadLogin, log::BAD_LOGIN));
             }
             // That was no guess.
             core.throttles.logins.forget(&(fold.clone(), address));
@@ -240,26 +235,22 @@ impl Session {
             let with = stored.unwrap_or_default();
             arrival.submit(core, author, AccountAct::LogIn { by: Proven::Password { fold, with } });
         };
-        self.with_password(name, size, Box::new(compare))
+        self.with_password(name, Box::new(compare));
+        Ok(Answered::UnderWay)
     }
 
     /// Reads the PHC string of an account's password and works on it, on a thread for passwords.
-    fn with_password(&mut self, name: &Nick<'_>, size: usize, work: WithStored) -> Result<Answered, Refusal> {
-        let (peer, core) = (Arc::clone(&self.peer), Arc::clone(&self.core));
+    fn with_password(&self, name: &Nick<'_>, work: WithStored) {
+        let core = Arc::clone(&self.core);
         let fold = name.fold().as_str().to_owned();
-        let accepted = self.core.look(Box::new(move |view| {
+        let _ = self.core.look(Box::new(move |view| {
             let stored = match view.map(|view| view.password(&fold)) {
                 Some(read) => read.map(|found| found.flatten()).map_err(Refusal::from),
-                None => Err(refusal(Code::Unavailable, "the log cannot be read now; try again later")),
+                None => Err(super::history::unreadable()),
             };
             let shared = Arc::clone(&core);
             core.passwords.submit(Box::new(move || work(&shared, stored)));
         }));
-        if !accepted {
-            peer.settle(size, b"");
-            return Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"));
-        }
-        Ok(Answered::UnderWay)
     }
 
     /// Refuses what takes a password's time while too many others wait for theirs.
@@ -275,7 +266,6 @@ impl Session {
         new: &str,
         old: Option<&str>,
         account: Option<&Nick<'_>>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         self.must_not_be_overheard()?;
@@ -292,7 +282,7 @@ impl Session {
                     ));
                 }
                 check_password(new, other)?;
-                return self.set_password(Some(other), new, None, size, answer);
+                return self.set_password(other, new, answer);
             }
             (_, Some(own)) => own.into_owned(),
             (_, None) => return Err(login_needed()),
@@ -302,14 +292,13 @@ impl Session {
         let throttle_key = (of.fold().as_str().to_owned(), self.origin.source());
         self.core.throttles.logins.take(throttle_key.clone(), LOGINS, now).map_err(too_many_tries)?;
         let (old, new) = (old.map(str::to_owned).map(Zeroizing::new), Zeroizing::new(new.to_owned()));
-        let done = self.account_answer(size, answer, Some(of.as_str().to_owned()));
+        let change = AccountChange { responder: self.responder(answer), ok: of.as_str().to_owned() };
         let author = self.author(&me);
         let salt = self.core.environment.salt();
-        self.barrier = true;
-        let change = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
+        let compare = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
             let stored = match stored {
                 Ok(stored) => stored,
-                Err(refused) => return done.give(core, Outcome::Refused(refused)),
+                Err(refused) => return change.refuse(core, refused),
             };
             let is_right = match (&stored, &old) {
                 (None, _) => true,
@@ -318,64 +307,40 @@ impl Session {
             };
             if !is_right {
                 core.audit(author, AuditNote::new("password-failed", "", ""));
-                return done.give(
-                    core,
-                    Outcome::Refused(refusal(Code::BadLogin, "the tag old is not the password")),
-                );
+                return change.refuse(core, refusal(Code::BadLogin, "the tag old is not the password"));
             }
             core.throttles.logins.forget(&throttle_key);
             let Some(hash) = core.passwords.hash(&new, &salt) else {
-                return done.give(core, Outcome::Refused(no_memory()));
+                return change.refuse(core, no_memory());
             };
-            let act = AccountAct::SetPassword { fold: None, new: hash, old: stored };
-            done.submit(core, author, act);
+            change.submit(core, author, AccountAct::SetPassword { fold: None, new: hash, old: stored });
         };
-        self.with_password(&of, size, Box::new(change))
+        self.with_password(&of, Box::new(compare));
+        Ok(Answered::UnderWay)
     }
 
-    /// Sets a password without asking for the one before.
-    fn set_password(
-        &mut self,
-        of: Option<&Nick<'_>>,
-        new: &str,
-        old: Option<String>,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    /// Sets the password of another's account, without asking for the one before.
+    fn set_password(&mut self, of: &Nick<'_>, new: &str, answer: &mut Answer) -> Result<Answered, Refusal> {
         let author = self.author(self.me()?);
-        let fold = of.map(|of| of.fold().as_str().to_owned());
-        let done = self.account_answer(size, answer, of.map(|of| of.as_str().to_owned()));
+        let fold = of.fold().as_str().to_owned();
+        let change = AccountChange { responder: self.responder(answer), ok: of.as_str().to_owned() };
         let new = Zeroizing::new(new.to_owned());
         let salt = self.core.environment.salt();
-        self.barrier = true;
         let core = Arc::clone(&self.core);
         let work = move || match core.passwords.hash(&new, &salt) {
-            Some(hash) => done.submit(&core, author, AccountAct::SetPassword { fold, new: hash, old }),
-            None => done.give(&core, Outcome::Refused(no_memory())),
+            Some(new) => {
+                change.submit(&core, author, AccountAct::SetPassword { fold: Some(fold), new, old: None })
+            }
+            None => change.refuse(&core, no_memory()),
         };
         self.core.passwords.submit(Box::new(work));
         Ok(Answered::UnderWay)
     }
 
-    pub(super) fn unregister(
-        &mut self,
-        name: &Nick<'_>,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    pub(super) fn unregister(&mut self, name: &Nick<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let author = self.author(self.me()?);
-        let done = self.account_answer(size, answer, Some(name.as_str().to_owned()));
-        let (name, fold) = (name.clone().into_owned(), name.fold().as_str().to_owned());
-        let done = done.then(move |core, _, outcome| {
-            if matches!(outcome, Outcome::Revoked(_)) {
-                for peer in core.registry.clear_account(&name, core.now()) {
-                    peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
-                }
-            }
-        });
-        self.barrier = true;
-        done.submit(&self.core, author, AccountAct::Unregister { fold });
-        Ok(Answered::UnderWay)
+        let act = AccountAct::Unregister { fold: name.fold().as_str().to_owned() };
+        Ok(self.change_account(author, act, answer, name.as_str().to_owned()))
     }
 
     /// Who one is, if that is an account.
@@ -384,16 +349,11 @@ impl Session {
         if me.is_account() { Ok(Arc::clone(me)) } else { Err(login_needed()) }
     }
 
-    pub(super) fn key(
-        &mut self,
-        change: KeyChange<'_>,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    pub(super) fn key(&mut self, change: KeyChange<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let me = self.my_account()?;
         let act = match change {
             KeyChange::List => {
-                return self.look(size, answer, move |view, answer| {
+                return self.look(answer, move |view, answer| {
                     let keys = view.keys(me.number)?;
                     for key in &keys {
                         let fingerprint = snug_protocol::envelope::PublicKey::new(key.key)
@@ -415,21 +375,17 @@ impl Session {
             AccountAct::AddKey { label, .. } | AccountAct::RemoveKey { label } => label.clone(),
             _ => String::new(),
         };
-        let done = self.account_answer(size, answer, Some(label));
-        self.barrier = true;
-        done.submit(&self.core, self.author(&me), act);
-        Ok(Answered::UnderWay)
+        Ok(self.change_account(self.author(&me), act, answer, label))
     }
 
     pub(super) fn token(
         &mut self,
         change: TokenChange<'_>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let me = self.my_account()?;
         match change {
-            TokenChange::List => self.look(size, answer, move |view, answer| {
+            TokenChange::List => self.look(answer, move |view, answer| {
                 let tokens = view.tokens(me.number)?;
                 for token in &tokens {
                     let Grant { label, scope, expires, .. } = &token.grant;
@@ -449,28 +405,11 @@ impl Session {
                 let token = format!("{TOKEN_PREFIX}{}", self.core.environment.hex::<20>());
                 let act =
                     AccountAct::AddToken { hash: half_hash(&token), label: label.to_owned(), scope, expires };
-                let done = self.account_answer(size, answer, Some(format!("{label} {token}")));
-                self.barrier = true;
-                done.submit(&self.core, self.author(&me), act);
-                Ok(Answered::UnderWay)
+                Ok(self.change_account(self.author(&me), act, answer, format!("{label} {token}")))
             }
             TokenChange::Remove(label) => {
-                let done = self.account_answer(size, answer, Some(label.to_owned()));
-                let number = me.number;
-                let done = done.then(move |core, _, outcome| {
-                    let Outcome::Revoked(Some(hash)) = outcome else { return };
-                    let text = "the token was revoked";
-                    end_sessions(core, number, text, |peer| {
-                        peer.grant().is_some_and(|grant| grant.hash == *hash)
-                    });
-                });
-                self.barrier = true;
-                done.submit(
-                    &self.core,
-                    self.author(&me),
-                    AccountAct::RemoveToken { label: label.to_owned() },
-                );
-                Ok(Answered::UnderWay)
+                let act = AccountAct::RemoveToken { label: label.to_owned() };
+                Ok(self.change_account(self.author(&me), act, answer, label.to_owned()))
             }
         }
     }
@@ -479,7 +418,6 @@ impl Session {
     pub(super) fn invite_to_server(
         &mut self,
         expires: Option<Period>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         self.must_not_be_overheard()?;
@@ -496,10 +434,7 @@ impl Session {
             policy: config.accounts.registration,
         };
         let author = self.author(self.me()?);
-        let done = self.account_answer(size, answer, Some(token));
-        self.barrier = true;
-        done.submit(&core, author, act);
-        Ok(Answered::UnderWay)
+        Ok(self.change_account(author, act, answer, token))
     }
 
     /// NICK of somebody who may have the account of that name because of who they are on this machine.
@@ -508,7 +443,6 @@ impl Session {
         nick: &Nick<'_>,
         user: u32,
         entrance: Entrance,
-        size: usize,
         answer: &mut Answer,
     ) -> Answered {
         let fold = nick.fold().as_str().to_owned();
@@ -518,7 +452,7 @@ impl Session {
             .and_then(|name| Nick::parse(name).ok())
             .is_some_and(|name| name.fold().as_str() == fold);
         let by = Proven::User { fold, user, by_settings };
-        self.arrival(entrance, size, answer).submit(&self.core, self.stranger(), AccountAct::LogIn { by });
+        self.arrival(entrance, answer).submit(&self.core, self.stranger(), AccountAct::LogIn { by });
         Answered::UnderWay
     }
 
@@ -542,57 +476,57 @@ impl Session {
     }
 
     /// The session on its way to be an account's.
-    fn arrival(&mut self, entrance: Entrance, size: usize, answer: &mut Answer) -> Arrival {
-        self.barrier = true;
-        self.peer.begin(size);
+    fn arrival(&mut self, entrance: Entrance, answer: &mut Answer) -> Arrival {
         // Whoever has something to be told first hears nothing before that.
         if self.me.is_none() {
             self.peer.set_live(false);
         }
-        Arrival { peer: Arc::clone(&self.peer), entrance, size, answer: answer.take() }
+        Arrival { entrance, responder: self.responder(answer) }
     }
 
-    /// An answer that waits for the log. `params` is what its OK says.
-    fn account_answer(&mut self, size: usize, answer: &mut Answer, params: Option<String>) -> AccountAnswer {
-        self.peer.begin(size);
-        AccountAnswer { peer: Arc::clone(&self.peer), size, answer: answer.take(), params, then: None }
+    /// Hands a change of an account to the log. `ok` is what the OK says.
+    fn change_account(
+        &mut self,
+        author: Author,
+        act: AccountAct,
+        answer: &mut Answer,
+        ok: String,
+    ) -> Answered {
+        let change = AccountChange { responder: self.responder(answer), ok };
+        change.submit(&self.core, author, act);
+        Answered::UnderWay
     }
 }
 
 /// A session on its way to be an account's.
 struct Arrival {
-    peer: Arc<Peer>,
     entrance: Entrance,
-    size: usize,
-    answer: Answer,
+    responder: Responder,
 }
 
 impl Arrival {
     /// Lets the log decide, and comes in.
     fn submit(self, core: &Arc<Core>, author: Author, act: AccountAct) {
         let draft = Draft::new(author, Act::Account(Box::new(act)));
-        let size = self.size;
-        let peer = Arc::clone(&self.peer);
-        let reply = Reply::Call(Box::new(move |core, store, draft, outcome| {
-            self.come_in(core, store, draft, outcome)
-        }));
-        if !core.queue.push(Submission { draft, size, reply }) {
-            peer.settle(size, b"");
-        }
+        let (size, sender) = (self.responder.size(), Some(Arc::clone(self.responder.peer())));
+        let shared = Arc::clone(core);
+        let reply = Reply::Call(Box::new(move |_, draft, outcome| self.come_in(&shared, draft, outcome)));
+        let _ = core.queue.push(Submission { draft, size, sender, reply });
     }
 
-    fn refuse(self, core: &Core, refusal: &Refusal) {
-        let author = Author { address: self.peer.origin.address(), ..Author::default() };
-        core.note_refusal(&self.peer, author, self.answer.verb(), refusal.code);
-        if self.peer.identity() == 0 {
-            self.peer.set_live(true);
+    fn refuse(mut self, core: &Core, refusal: Refusal) {
+        let peer = Arc::clone(self.responder.peer());
+        let author = Author { address: peer.origin.address(), ..Author::default() };
+        core.note_refusal(&peer, author, self.responder.answer().verb(), refusal.code);
+        if peer.identity() == 0 {
+            peer.set_live(true);
         }
-        let answer = self.answer.refuse(refusal);
-        self.peer.settle(self.size, &answer);
+        self.responder.give(Err(refusal));
     }
 
-    /// On the writer's thread: nothing is delivered meanwhile.
-    fn come_in(self, core: &Arc<Core>, _: &dyn Store, draft: &Draft, outcome: Outcome) {
+    /// On the writer's thread: nothing is delivered meanwhile. The account is in the registry by now.
+    fn come_in(mut self, core: &Arc<Core>, draft: &Draft, outcome: Outcome) {
+        let peer = Arc::clone(self.responder.peer());
         let (account, grant) = match outcome {
             Outcome::Account(account, grant) => (account, grant),
             Outcome::Refused(mut refusal) => {
@@ -605,42 +539,28 @@ impl Arrival {
                     );
                     refusal = Refusal::new(Code::LoginNeeded, text);
                 }
-                let is_failed = refusal.code == Code::BadLogin;
-                if is_failed {
+                if refusal.code == Code::BadLogin {
                     let now = core.environment.clock.elapsed();
-                    let address = self.peer.origin.source();
-                    let _ = core.throttles.login_addresses.take(address, LOGIN_ADDRESSES, now);
+                    let source = peer.origin.source();
+                    let _ = core.throttles.login_addresses.take(source, LOGIN_ADDRESSES, now);
                 }
-                return self.refuse(core, &refusal);
+                return self.refuse(core, refusal);
             }
-            _ => return self.refuse(core, &refusal(Code::Unavailable, "the account is not there any more")),
+            _ => return self.refuse(core, refusal(Code::Unavailable, "the account is not there any more")),
         };
-        let config = core.config();
-        let time = core.environment.clock.now();
-        let in_the_way = core.registry.set_account(&account, time, config.limits.announce_members);
-        for peer in in_the_way {
-            let text = "the name was registered by somebody else; take another one";
-            peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
-        }
-        if matches!(&draft.act, Act::Account(act) if matches!(**act, AccountAct::Register { .. })) {
-            core.registry.keep_rooms_of(account.number);
-        }
-        if let Source::Network(network) = self.peer.origin.source() {
-            core.throttles.came_from(account.number, network);
-        }
-        if self.peer.identity() != 0 {
+        if peer.identity() != 0 {
             // A guest who has registered is here already.
-            let mut answer = self.answer;
-            answer.set_ok_tags(log_tags(core));
-            return self.peer.settle(self.size, &answer.ok(Some(&account.name)));
+            self.responder.answer().set_ok_tags(log_tags(core));
+            return self.responder.give(Ok(Some(account.name)));
         }
         self.enter(core, &account, grant);
     }
 
     fn enter(self, core: &Arc<Core>, account: &StoredAccount, grant: Option<Box<Grant>>) {
-        let Arrival { peer, entrance, size, mut answer } = self;
+        let Arrival { entrance, mut responder } = self;
+        let peer = Arc::clone(responder.peer());
         let limits = &core.config().limits;
-        let Ok(nick) = Nick::parse(&account.name) else { return peer.settle(size, b"") };
+        let Ok(nick) = Nick::parse(&account.name) else { return responder.give_nothing() };
         let quiet = entrance.quiet || grant.is_some();
         if let Some(grant) = grant {
             peer.set_grant(grant);
@@ -664,7 +584,7 @@ impl Arrival {
             Ok(entered) => entered,
             Err(refused) => {
                 peer.set_live(true);
-                return peer.settle(size, &answer.refuse(&refused));
+                return responder.give(Err(refused));
             }
         };
         peer.set_quiet(quiet);
@@ -680,10 +600,10 @@ impl Arrival {
         let returns = entrance.since.is_none() && !quiet;
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);
-        answer.set_ok_tags(log_tags(core));
+        responder.answer().set_ok_tags(log_tags(core));
         // What was missed follows the OK, and the session's next command follows that.
         peer.begin(0);
-        peer.settle(size, &answer.ok(Some(&account.name)));
+        responder.give(Ok(Some(account.name.clone())));
         if returns {
             deliver_missed(core, &peer, &entered.identity, last, true);
         }
@@ -702,55 +622,25 @@ fn log_tags(core: &Core) -> TagBuilder {
 /// What is done with the PHC string of a password, if there is one.
 type WithStored = Box<dyn FnOnce(&Arc<Core>, Result<Option<String>, Refusal>) + Send>;
 
-type Then = Box<dyn FnOnce(&Arc<Core>, &dyn Store, &Outcome) + Send>;
-
-/// An answer that waits for what becomes of something about an account.
-struct AccountAnswer {
-    peer: Arc<Peer>,
-    size: usize,
-    answer: Answer,
-    params: Option<String>,
-    /// What else is to be done, after the answer.
-    then: Option<Then>,
+/// A change of an account, on its way to the log.
+struct AccountChange {
+    responder: Responder,
+    /// What the OK says.
+    ok: String,
 }
 
-impl AccountAnswer {
-    fn then(self, then: impl FnOnce(&Arc<Core>, &dyn Store, &Outcome) + Send + 'static) -> AccountAnswer {
-        AccountAnswer { then: Some(Box::new(then)), ..self }
-    }
-
-    fn submit(mut self, core: &Arc<Core>, author: Author, act: AccountAct) {
+impl AccountChange {
+    fn submit(self, core: &Arc<Core>, author: Author, act: AccountAct) {
+        let AccountChange { responder, ok } = self;
         let draft = Draft::new(author, Act::Account(Box::new(act)));
-        let (size, peer, then) = (self.size, Arc::clone(&self.peer), self.then.take());
-        let reply = Reply::Call(Box::new(move |core, store, _, outcome| {
-            self.give(core, outcome.clone());
-            if let Some(then) = then {
-                then(core, store, &outcome);
-            }
-        }));
-        if !core.queue.push(Submission { draft, size, reply }) {
-            peer.settle(size, b"");
-        }
+        core.decide(responder, draft, move |_, _| Ok(Some(ok)));
     }
 
-    fn give(self, core: &Arc<Core>, outcome: Outcome) {
-        let answer = match outcome {
-            Outcome::Refused(refusal) => {
-                core.note_refusal(&self.peer, core.author_of(&self.peer), self.answer.verb(), refusal.code);
-                self.answer.refuse(&refusal)
-            }
-            _ => self.answer.ok(self.params.as_deref()),
-        };
-        self.peer.settle(self.size, &answer);
-    }
-}
-
-/// Ends those sessions of an identity that are meant.
-pub(super) fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -> bool) {
-    for peer in core.registry.sessions_of(number) {
-        if is_meant(&peer) {
-            peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
-        }
+    fn refuse(mut self, core: &Core, refusal: Refusal) {
+        let author = core.author_of(self.responder.peer());
+        let verb = self.responder.answer().verb().to_owned();
+        core.note_refusal(self.responder.peer(), author, &verb, refusal.code);
+        self.responder.give(Err(refusal));
     }
 }
 
@@ -790,32 +680,4 @@ fn half_hash(secret: &str) -> TokenHash {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_ref()[..16]);
     half
-}
-
-/// The accounts as they are when the daemon starts, and from where they have come.
-pub(crate) fn recall(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
-    let accounts = view.accounts()?;
-    let numbers: HashSet<u64> = accounts.iter().map(|account| account.number).collect();
-    for name in core.registry.accounts_but(&numbers) {
-        for peer in core.registry.clear_account(&name, core.now()) {
-            peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
-        }
-    }
-    for account in accounts {
-        for peer in core.registry.set_account(&account, snug_protocol::Timestamp::default(), 0) {
-            peer.end(Ending::Dismissed(Code::Kicked, "the name was registered by somebody else".to_owned()));
-        }
-    }
-    for (number, address) in view.logins(100_000)? {
-        if let Ok(address) = address.parse() {
-            core.throttles.came_from(number, network_of(address));
-        }
-    }
-    core.set_bans(view.bans(0)?);
-    core.registry.for_each_peer(|peer| {
-        if let Some(ban) = core.ban_of(peer.origin.address(), Some(peer.identity())) {
-            peer.end(Ending::Dismissed(ban.code, ban.text));
-        }
-    });
-    Ok(())
 }

@@ -7,31 +7,24 @@ use snug_protocol::{
     Action, Body, Code, EntryKind, Nick, Period, Place, Role, RoomName, ServerLine, TagBuilder,
 };
 
-use super::accounts::end_sessions;
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
-use crate::core::Core;
-use crate::deliver::{AnswerTo, Recipients, Reply};
-use crate::log::{
-    Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Outcome, Rank, RoomAccess, Server,
-    token_name,
-};
-use crate::peer::Ending;
+use crate::log::{Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Server, token_name};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
+use crate::reply::Recipients;
 
 impl Session {
     pub(super) fn invite(
         &mut self,
         room: &RoomName<'_>,
         nick: &Nick<'_>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
         let (whom, shown) = self.somebody(nick)?;
         let measure = Measure::Invite { whom: whom.number };
-        self.measure(room, EntryKind::Invite, measure, (shown, None), Some(&whom), size, answer)
+        self.measure(room, EntryKind::Invite, measure, (shown, None), Some(&whom), answer)
     }
 
     pub(super) fn kick(
@@ -39,7 +32,6 @@ impl Session {
         place: &Place<'_>,
         nick: &Nick<'_>,
         reason: Option<&str>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (whom, shown) = self.somebody(nick)?;
@@ -47,15 +39,11 @@ impl Session {
             Place::Room(room) => {
                 let room = self.find_room(room)?;
                 let measure = Measure::Kick { whom: whom.number };
-                self.measure(room, EntryKind::Kick, measure, (shown, reason), Some(&whom), size, answer)
+                self.measure(room, EntryKind::Kick, measure, (shown, reason), Some(&whom), answer)
             }
             Place::Server => {
                 let reason = reason.map(str::to_owned);
-                let rule = Server::Kick { whom: whom.number, nick: shown, reason: reason.clone() };
-                self.rule(rule, size, answer, move |core, _| {
-                    let reason = reason.unwrap_or_else(|| "an operator has ended your sessions".to_owned());
-                    end_sessions(core, whom.number, &reason, |_| true);
-                })
+                self.rule(Server::Kick { whom: whom.number, nick: shown, reason }, answer)
             }
         }
     }
@@ -65,10 +53,9 @@ impl Session {
         place: &Place<'_>,
         whom: Option<&str>,
         (reason, time): (Option<&str>, Option<Period>),
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let Some(whom) = whom else { return self.bans(place, size, answer) };
+        let Some(whom) = whom else { return self.bans(place, answer) };
         let (banned, shown, identity) = self.banned(place, whom)?;
         let reason = reason.map(str::to_owned);
         match place {
@@ -77,18 +64,9 @@ impl Session {
                 let measure =
                     Measure::Ban { whom: banned, shown: shown.clone(), reason: reason.clone(), time };
                 let text = (shown, reason.as_deref());
-                self.measure(room, EntryKind::Ban, measure, text, identity.as_ref(), size, answer)
+                self.measure(room, EntryKind::Ban, measure, text, identity.as_ref(), answer)
             }
-            Place::Server => {
-                let rule = Server::Ban { whom: banned.clone(), shown, reason, time };
-                self.rule(rule, size, answer, move |core, row| {
-                    let notice = row.map_or_else(
-                        || "you are banned from this server".to_owned(),
-                        |row| row.notice("this server"),
-                    );
-                    end_banned(core, &banned, &notice);
-                })
-            }
+            Place::Server => self.rule(Server::Ban { whom: banned, shown, reason, time }, answer),
         }
     }
 
@@ -96,7 +74,6 @@ impl Session {
         &mut self,
         place: &Place<'_>,
         whom: &str,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (banned, shown, identity) = match self.banned(place, whom) {
@@ -108,9 +85,9 @@ impl Session {
             Place::Room(room) => {
                 let room = self.find_room(room)?;
                 let measure = Measure::Unban { whom: banned, shown: shown.clone() };
-                self.measure(room, EntryKind::Unban, measure, (shown, None), identity.as_ref(), size, answer)
+                self.measure(room, EntryKind::Unban, measure, (shown, None), identity.as_ref(), answer)
             }
-            Place::Server => self.rule(Server::Unban { whom: banned, shown }, size, answer, |_, _| {}),
+            Place::Server => self.rule(Server::Unban { whom: banned, shown }, answer),
         }
     }
 
@@ -119,7 +96,6 @@ impl Session {
         place: &Place<'_>,
         nick: &Nick<'_>,
         (time, reason): (Option<Period>, Option<&str>),
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (whom, shown) = self.somebody(nick)?;
@@ -130,12 +106,11 @@ impl Session {
                 let rest = format!("{time_text} {}", reason.unwrap_or_default());
                 let measure = Measure::Mute { whom: whom.number, time };
                 let text = (shown, Some(rest.trim_end()));
-                self.measure(room, EntryKind::Mute, measure, text, Some(&whom), size, answer)
+                self.measure(room, EntryKind::Mute, measure, text, Some(&whom), answer)
             }
             Place::Server => {
                 let reason = reason.map(str::to_owned);
-                let rule = Server::Mute { whom: whom.number, nick: shown, time, reason };
-                self.rule(rule, size, answer, |_, _| {})
+                self.rule(Server::Mute { whom: whom.number, nick: shown, time, reason }, answer)
             }
         }
     }
@@ -145,7 +120,6 @@ impl Session {
         place: &Place<'_>,
         nick: Option<&Nick<'_>>,
         role: Option<Option<Role>>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let Some(role) = role else { return self.roles(place, nick, answer) };
@@ -161,14 +135,14 @@ impl Session {
                 let room = self.find_room(room)?;
                 let word = role.map_or("none", Role::word);
                 let measure = Measure::Role { whom: whom.number, role };
-                self.measure(room, EntryKind::Role, measure, (shown, Some(word)), Some(&whom), size, answer)
+                self.measure(room, EntryKind::Role, measure, (shown, Some(word)), Some(&whom), answer)
             }
             Place::Server => {
                 let Some(role @ (Role::Operator | Role::Member | Role::Bot)) = role else {
                     let text = "a role on the server is operator, member or bot";
                     return Err(refusal(Code::BadParameter, text));
                 };
-                self.rule(Server::Role { whom: whom.number, nick: shown, role }, size, answer, |_, _| {})
+                self.rule(Server::Role { whom: whom.number, nick: shown, role }, answer)
             }
         }
     }
@@ -211,7 +185,7 @@ impl Session {
     }
 
     /// Lists who is kept out.
-    fn bans(&mut self, place: &Place<'_>, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+    fn bans(&mut self, place: &Place<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let (number, name, least) = match place {
             Place::Server => (0, "*".to_owned(), Action::BanFromServer.least()),
             Place::Room(room) => {
@@ -230,7 +204,7 @@ impl Session {
             return Err(refusal(Code::Denied, &format!("this takes the role {least}")));
         }
         let now = self.core.environment.clock.now();
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let bans: Vec<BanRow> = view.bans(number)?.into_iter().filter(|ban| ban.holds(now)).collect();
             for ban in &bans {
                 let mut tags = TagBuilder::default();
@@ -301,7 +275,6 @@ impl Session {
         measure: Measure,
         (whom, rest): (String, Option<&str>),
         identity: Option<&Arc<Identity>>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let text = match rest {
@@ -319,21 +292,12 @@ impl Session {
         let newcomers = [Some(me), concerned].into_iter().flatten();
         let newcomers = newcomers.filter_map(|identity| self.core.registry.newcomer(identity)).collect();
         let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
-        let to = Recipients::Room(room);
-        let label = answer.label.clone();
-        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label, to, of: AnswerTo::Verb };
         self.barrier = true;
-        self.submit(draft, size, reply)
+        self.append(draft, answer, Recipients::Room(room))
     }
 
-    /// Hands something that holds on the whole server to the log. `then` gets the newest ban, if it was one.
-    fn rule(
-        &mut self,
-        rule: Server,
-        size: usize,
-        answer: &mut Answer,
-        then: impl FnOnce(&Arc<Core>, Option<&BanRow>) + Send + 'static,
-    ) -> Result<Answered, Refusal> {
+    /// Hands something that holds on the whole server to the log.
+    fn rule(&mut self, rule: Server, answer: &mut Answer) -> Result<Answered, Refusal> {
         if self.role_here() < Role::Operator {
             return Err(refusal(Code::Denied, "this takes an operator"));
         }
@@ -349,135 +313,7 @@ impl Session {
             }
             _ => Vec::new(),
         };
-        let is_role = matches!(rule, Server::Role { .. });
         let draft = Draft { author: self.author(me), newcomers, act: Act::Rule(rule) };
-        let (peer, answer) = (Arc::clone(&self.peer), answer.take());
-        self.barrier = true;
-        let reply = Reply::Call(Box::new(move |core, store, _, outcome| {
-            let answer = match outcome {
-                Outcome::Refused(refusal) => {
-                    core.note_refusal(&peer, core.author_of(&peer), answer.verb(), refusal.code);
-                    answer.refuse(&refusal)
-                }
-                outcome => {
-                    if let (Outcome::Account(account, _), true) = (&outcome, is_role) {
-                        let time = core.environment.clock.now();
-                        core.registry.set_account(account, time, core.config().limits.announce_members);
-                    }
-                    // If they cannot be read, those of before hold.
-                    let bans = store.view().bans(0);
-                    let row = bans.iter().flatten().find(|ban| ban.shown == shown).cloned();
-                    if let Ok(bans) = bans {
-                        core.set_bans(bans);
-                    }
-                    then(core, row.as_ref());
-                    answer.ok(Some(&format!("* {shown}")))
-                }
-            };
-            peer.settle(size, &answer);
-        }));
-        self.submit(draft, size, reply)
-    }
-}
-
-/// Ends the sessions of those who are kept off the server.
-fn end_banned(core: &Core, banned: &Banned, notice: &str) {
-    let is_meant = |peer: &crate::peer::Peer| match banned {
-        Banned::Identity(number) => peer.identity() == *number,
-        Banned::Address(network) => peer.origin.address().is_some_and(|address| network.contains(&address)),
-        Banned::Token(token) => peer.grant().is_some_and(|grant| {
-            let account = core.registry.identity(peer.identity()).map(|identity| identity.nick());
-            account.is_some_and(|account| token_name(&account, &grant.label) == *token)
-        }),
-    };
-    for row in core.registry.sessions() {
-        if is_meant(&row.peer) {
-            row.peer.end(Ending::Dismissed(Code::Banned, notice.to_owned()));
-        }
-    }
-}
-
-/// Puts somebody out of a room.
-fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
-    let departure = core.registry.put_out(number, room);
-    for stay in departure.stays {
-        let author = crate::log::Author { number, ..crate::log::Author::default() };
-        core.note(author, Act::EndStay { room: stay });
-    }
-    for gone in departure.retire {
-        core.retire(gone);
-    }
-}
-
-/// Puts those out of a room who could not JOIN it now: whoever is in it hears what is said.
-pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
-    let needed = room.settings().needed_to_join();
-    let access = room.settings().access;
-    if needed == Rank::All && access == RoomAccess::Public {
-        return;
-    }
-    for number in core.registry.members(room) {
-        let rank = rank_of(core, room, number);
-        if rank < needed || access == RoomAccess::Hidden && rank < Rank::Members {
-            put_out(core, room, number);
-        }
-    }
-}
-
-/// Where somebody stands in a room, as its settings see it.
-pub(super) fn rank_of(core: &Core, room: &Room, number: u64) -> Rank {
-    match room.role_of(number) {
-        Some(Role::Owner) => Rank::Owner,
-        Some(Role::Moderator) => Rank::Moderators,
-        Some(_) => Rank::Members,
-        None => match core.registry.identity(number) {
-            Some(identity) if identity.role() >= Role::Bot => Rank::Accounts,
-            _ => Rank::All,
-        },
-    }
-}
-
-/// Lets what the log has decided in a room take effect on who is in it.
-pub(crate) fn take_effect(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, line: &[u8]) {
-    let put_out = |number: u64| {
-        room.set_role(number, None);
-        put_out(core, room, number);
-    };
-    match measure {
-        Measure::Invite { whom } => {
-            room.admit(*whom);
-            // Who is in the room has heard it; who was invited perhaps is not.
-            if let Some(identity) = core.registry.identity(*whom) {
-                let is_in = core.registry.members(room).contains(whom);
-                if !is_in {
-                    identity.audience.for_each(|peer| {
-                        peer.push(line);
-                    });
-                }
-            }
-        }
-        Measure::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
-        Measure::Ban { whom: Banned::Identity(whom), .. } => put_out_unless_owner(room, *whom, put_out),
-        Measure::Role { whom, role } => {
-            room.set_role(*whom, *role);
-            if *role == Some(Role::Owner) {
-                let is_account = core.registry.identity(*whom).is_some_and(|identity| identity.is_account());
-                room.set_persists(is_account);
-            }
-            if room.owner() == 0 {
-                room.set_persists(false);
-            }
-            put_out_who_may_not_stay(core, room);
-        }
-        Measure::Ban { .. } | Measure::Unban { .. } | Measure::Mute { .. } => {}
-    }
-}
-
-fn put_out_unless_owner(room: &Room, whom: u64, put_out: impl Fn(u64)) {
-    let is_owner = room.owner() == whom;
-    put_out(whom);
-    if is_owner {
-        // An operator did it; it is still the owner's room.
-        room.set_role(whom, Some(Role::Owner));
+        Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(format!("* {shown}")))))
     }
 }

@@ -8,10 +8,9 @@ use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBui
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
-use crate::deliver::Reply;
-use crate::log::{Act, Conversation, Draft, Index, Part, Query, Row, Rows, SearchPlace, View};
-use crate::peer::Peer;
+use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchPlace, View};
 use crate::refusal::Refusal;
+use crate::responder::Responder;
 
 /// What a page is about.
 pub(super) enum Place {
@@ -33,7 +32,6 @@ impl Session {
         target: &Target<'_>,
         page: Page,
         limit: Option<u64>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let place = self.place(target)?;
@@ -46,7 +44,7 @@ impl Session {
             Page::Since(_) => None,
         };
         let me = self.me()?.number;
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let (conversation, name) = place.find(view, me)?;
             let part = match (part, page) {
                 (Some(part), _) => part,
@@ -66,7 +64,6 @@ impl Session {
         query: &str,
         before: Option<Cursor>,
         limit: Option<u64>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let bad = |text: String| refusal(Code::BadQuery, &format!("{text}; HELP SEARCH shows the language"));
@@ -97,10 +94,6 @@ impl Session {
             _ => None,
         };
         let me = self.me()?.number;
-        let peer = Arc::clone(&self.peer);
-        let mut answer = answer.take();
-        self.barrier = true;
-        self.peer.begin(size);
         let find = move |view: &View<'_>, index: &Index<'_>, answer: &mut Answer| -> Read {
             let within = match query.place() {
                 None => None,
@@ -114,55 +107,43 @@ impl Session {
             answer.set_ok_tags(reduced_tag(reduced));
             Ok(more(rows.more, "end").to_owned())
         };
-        let accepted = self.core.search(Box::new(move |index| {
+        let mut responder = self.responder(answer);
+        let _ = self.core.search(Box::new(move |index| {
             let found = match index {
-                Some((view, index)) => find(view, index, &mut answer),
+                Some((view, index)) => find(view, index, responder.answer()),
                 None => Err(unreadable()),
             };
-            peer.settle(size, &finished(answer, found));
+            responder.give(found.map(Some));
         }));
-        self.read_is(accepted, size)
+        Ok(Answered::UnderWay)
     }
 
     pub(super) fn sync(
         &mut self,
         cursor: Cursor,
         limit: Option<u64>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (limit, reduced) = within_a_page(limit);
-        let catching_up = CatchingUp {
-            peer: Arc::clone(&self.peer),
-            me: self.me()?.number,
-            limit,
-            size,
-            tags: reduced_tag(reduced),
-        };
-        let mut answer = answer.take();
-        self.barrier = true;
-        self.peer.begin(size);
+        answer.set_ok_tags(reduced_tag(reduced));
+        let me = self.me()?.number;
+        let mut catching_up = CatchingUp { me, limit, responder: self.responder(answer) };
         let core = Arc::clone(&self.core);
-        let accepted = self.core.look(Box::new(move |view| {
+        let _ = self.core.look(Box::new(move |view| {
             let found = match view {
-                Some(view) => catching_up.first_page(&core, view, cursor, &mut answer),
+                Some(view) => catching_up.first_page(&core, view, cursor),
                 None => Err(unreadable()),
             };
             match found {
-                Ok(rows) if !rows.more => catching_up.go_live(&core, rows, answer),
-                Ok(rows) => catching_up.finish(&core, Ok((rows.cursor, "more")), answer),
-                Err(refusal) => catching_up.finish(&core, Err(refusal), answer),
+                Ok(rows) if !rows.more => catching_up.go_live(&core, rows),
+                Ok(rows) => catching_up.finish(&core, Ok((rows.cursor, "more"))),
+                Err(refusal) => catching_up.finish(&core, Err(refusal)),
             }
         }));
-        self.read_is(accepted, size)
+        Ok(Answered::UnderWay)
     }
 
-    pub(super) fn ack(
-        &mut self,
-        cursor: Cursor,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    pub(super) fn ack(&mut self, cursor: Cursor, answer: &mut Answer) -> Result<Answered, Refusal> {
         let id = self.own_id(cursor)?;
         let me = self.me()?;
         // Nobody ever wrote to whom the log does not know.
@@ -170,9 +151,10 @@ impl Session {
             return Ok(Answered::Ok(None));
         }
         let draft = Draft::new(self.author(me), Act::Acknowledge { id });
-        let reply = Reply::Acknowledge { sender: Arc::clone(&self.peer), label: answer.label.clone() };
-        self.barrier = true;
-        self.submit(draft, size, reply)
+        Ok(self.answer_when_decided(draft, answer, |_, outcome| match outcome {
+            Outcome::Acknowledged { .. } => Ok(None),
+            _ => Err(super::unexpected()),
+        }))
     }
 
     pub(super) fn read(
@@ -180,7 +162,6 @@ impl Session {
         target: &Target<'_>,
         id: Cursor,
         receipt: bool,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let id = self.own_id(id)?;
@@ -202,16 +183,17 @@ impl Session {
             newcomers,
             act: Act::Read { of, nick: target.clone(), id, receipt },
         };
-        let (sender, label) = (Arc::clone(&self.peer), answer.label.clone());
-        self.barrier = true;
-        self.submit(draft, size, Reply::Read { sender, label, me, target })
+        Ok(self.answer_when_decided(draft, answer, move |_, outcome| match outcome {
+            Outcome::Read { id, .. } => Ok(Some(format!("{target} {id}"))),
+            _ => Err(super::unexpected()),
+        }))
     }
 
-    pub(super) fn inbox(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn inbox(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         let me = Arc::clone(self.me()?);
         let rooms = self.core.registry.joined_rooms(&self.peer);
         let name = me.nick();
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let conversations = view.inbox(me.number, |text| names(text, &name), &rooms)?;
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
@@ -232,33 +214,22 @@ impl Session {
     /// Reads from the log, and answers with what comes of it.
     pub(super) fn look(
         &mut self,
-        size: usize,
         answer: &mut Answer,
         work: impl FnOnce(&View<'_>, &mut Answer) -> Read + Send + 'static,
     ) -> Result<Answered, Refusal> {
-        let mut answer = answer.take();
-        let (peer, core) = (Arc::clone(&self.peer), Arc::clone(&self.core));
-        self.barrier = true;
-        self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |view| {
+        let mut responder = self.responder(answer);
+        let core = Arc::clone(&self.core);
+        let _ = self.core.look(Box::new(move |view| {
             let read = match view {
-                Some(view) => work(view, &mut answer),
+                Some(view) => work(view, responder.answer()),
                 None => Err(unreadable()),
             };
             if let Err(refusal) = &read {
                 core.counters.refused.count(refusal.code);
             }
-            peer.settle(size, &finished(answer, read));
+            responder.give(read.map(Some));
         }));
-        self.read_is(accepted, size)
-    }
-
-    fn read_is(&self, accepted: bool, size: usize) -> Result<Answered, Refusal> {
-        if accepted {
-            return Ok(Answered::UnderWay);
-        }
-        self.peer.settle(size, b"");
-        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+        Ok(Answered::UnderWay)
     }
 
     /// What a target is. Who is not here may still be one with whom there are private messages.
@@ -299,22 +270,14 @@ impl Place {
 
 /// A session that is brought up to date.
 struct CatchingUp {
-    peer: Arc<Peer>,
     me: u64,
     limit: u64,
-    size: usize,
-    tags: TagBuilder,
+    responder: Responder,
 }
 
 impl CatchingUp {
     /// Reads the page behind the cursor. One of another log, or of a future that this one does not have, is a gap.
-    fn first_page(
-        &self,
-        core: &Core,
-        view: &View<'_>,
-        cursor: Cursor,
-        answer: &mut Answer,
-    ) -> Result<Rows, Refusal> {
+    fn first_page(&mut self, core: &Core, view: &View<'_>, cursor: Cursor) -> Result<Rows, Refusal> {
         let last = view.last_id()?;
         let after = match cursor.within(core.log_name) {
             Some(after) if after <= last => after,
@@ -322,78 +285,59 @@ impl CatchingUp {
                 let goes_on = Cursor { log: Some(core.log_name), id: if own.is_some() { last } else { 0 } };
                 let (from, to) = (cursor.to_string(), goes_on.to_string());
                 let body = Body::Gap { target: "*", from: &from, to: &to };
-                answer.row(TagBuilder::default(), ServerLine::new(body));
+                self.responder.answer().row(TagBuilder::default(), ServerLine::new(body));
                 goes_on.id
             }
         };
         // What is committed and not delivered yet comes when it is delivered.
         let upto = last.min(core.delivered.load(Relaxed)).max(after);
-        let rows = view.missed(
-            self.me,
-            &core.registry.heard_rooms(&self.peer),
-            self.peer.hears_private(),
-            (after, upto),
-            self.limit,
-        )?;
-        write_rows(&rows, answer);
+        let peer = self.responder.peer();
+        let (rooms, private) = (core.registry.heard_rooms(peer), peer.hears_private());
+        let rows = view.missed(self.me, &rooms, private, (after, upto), self.limit)?;
+        write_rows(&rows, self.responder.answer());
         Ok(rows)
     }
 
     /// Adds what has come since the page was read, on the writer's thread, where nothing comes in between; from there
     /// on the session hears what comes.
-    fn go_live(self, core: &Arc<Core>, page: Rows, mut answer: Answer) {
-        let (peer, size, label) = (Arc::clone(&self.peer), self.size, answer.label().map(str::to_owned));
+    fn go_live(self, core: &Arc<Core>, page: Rows) {
         let shared = Arc::clone(core);
-        let accepted = core.look_in_turn(Box::new(move |view| {
-            let (this, core) = (self, shared);
+        let _ = core.look_in_turn(Box::new(move |view| {
+            let (mut this, core) = (self, shared);
+            let peer = Arc::clone(this.responder.peer());
             let now = core.delivered.load(Relaxed);
             let rest = if now <= page.cursor {
                 // A log that broke may owe what the page had already.
                 Ok(Rows { cursor: page.cursor, more: now < page.cursor, ..Rows::default() })
             } else {
-                let rooms = core.registry.heard_rooms(&this.peer);
+                let (rooms, private) = (core.registry.heard_rooms(&peer), peer.hears_private());
                 match view {
-                    Some(view) => {
-                        let private = this.peer.hears_private();
-                        view.missed(this.me, &rooms, private, (page.cursor, now), this.limit)
-                            .map_err(Refusal::from)
-                    }
+                    Some(view) => view
+                        .missed(this.me, &rooms, private, (page.cursor, now), this.limit)
+                        .map_err(Refusal::from),
                     None => Err(unreadable()),
                 }
             };
             let done = rest.map(|rest| {
-                write_rows(&rest, &mut answer);
+                write_rows(&rest, this.responder.answer());
                 if rest.more {
                     (rest.cursor, "more")
                 } else {
-                    this.peer.set_live(true);
+                    peer.set_live(true);
                     // What it has been given now, or says to have, needs not wait for it any more.
-                    if let Some(me) = core.registry.identity(this.me).filter(|_| !this.peer.is_quiet()) {
+                    if let Some(me) = core.registry.identity(this.me).filter(|_| !peer.is_quiet()) {
                         me.delivered.fetch_max(rest.cursor, Relaxed);
                     }
                     (rest.cursor, "live")
                 }
             });
-            this.finish(&core, done, answer);
+            this.finish(&core, done);
         }));
-        if !accepted {
-            let text = "the daemon is stopping; connect again later";
-            peer.settle(size, &Answer::new("SYNC", label).err(Code::ShuttingDown, text));
-        }
     }
 
-    fn finish(self, core: &Core, done: Result<(u64, &str), Refusal>, mut answer: Answer) {
-        let done = done.map(|(id, goes_on)| format!("{} {goes_on}", Cursor { log: Some(core.log_name), id }));
-        answer.set_ok_tags(self.tags);
-        self.peer.settle(self.size, &finished(answer, done));
-    }
-}
-
-/// The whole answer of something that was read.
-fn finished(answer: Answer, read: Read) -> Vec<u8> {
-    match read {
-        Ok(params) => answer.ok(Some(&params)),
-        Err(refusal) => answer.refuse(&refusal),
+    fn finish(self, core: &Core, done: Result<(u64, &str), Refusal>) {
+        let word = |(id, goes_on)| Some(format!("{} {goes_on}", Cursor { log: Some(core.log_name), id }));
+        self.responder.give(done.map(word));
     }
 }
 

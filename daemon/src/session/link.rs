@@ -12,13 +12,13 @@ use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::{Core, millis};
-use crate::deliver::Reply;
 use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Row, Rows, View};
 use crate::origin::Origin;
 use crate::peer::{Ending, Peer};
+use crate::queue::Submission;
 use crate::refusal::Refusal;
 use crate::registry::{self, Identity, Proof};
-use crate::writer::Submission;
+use crate::reply::Reply;
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
 const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";
@@ -29,7 +29,6 @@ impl Session {
         nick: &Nick<'_>,
         quiet: bool,
         (token, since): (Option<&str>, Option<Cursor>),
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let core = &self.core;
@@ -63,7 +62,7 @@ impl Session {
             return Err(ban);
         }
         if let (Origin::Unix(user), Some(_)) = (self.origin, core.registry.account(nick)) {
-            return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, size, answer));
+            return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, answer));
         }
         super::must_be_no_address(nick)?;
         self.check_entrances()?;
@@ -243,17 +242,18 @@ pub(super) fn deliver_missed(
 }
 
 /// Puts somebody who has come in out of the lobby, if they are banned from it.
-pub(super) fn leave_lobby_if_banned(core: &Core, author: Author) {
+pub(super) fn leave_lobby_if_banned(core: &Arc<Core>, author: Author) {
     let Some(lobby) = core.registry.room(&RoomName::LOBBY).filter(|lobby| lobby.has_bans()) else { return };
     let number = author.number;
     let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 });
-    let reply = Reply::Call(Box::new(move |core, _, _, outcome| {
+    let shared = Arc::clone(core);
+    let reply = Reply::Call(Box::new(move |_, _, outcome| {
         if matches!(outcome, Outcome::Refused(Refusal { code: Code::Banned, .. })) {
-            core.registry.put_out(number, &lobby);
+            shared.registry.put_out(number, &lobby);
         }
     }));
     // If the daemon is stopping, nobody hears anything there any more.
-    let _ = core.queue.push(Submission { draft, size: 0, reply });
+    let _ = core.queue.push(Submission { draft, size: 0, sender: None, reply });
 }
 
 /// Ends a session that cannot be told what it has missed: what it hears later would pass for all there was.

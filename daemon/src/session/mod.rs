@@ -3,16 +3,13 @@
 //! The handlers of the verbs are in the files below, by capability.
 
 mod accounts;
-pub(crate) use accounts::recall as recall_accounts;
 mod authority;
-pub(crate) use authority::{put_out_who_may_not_stay, take_effect};
 mod files;
 mod history;
 mod link;
 mod operator;
 mod profile;
 mod rooms;
-pub(crate) use rooms::{room_tags, settings};
 mod scope;
 pub(crate) use scope::is_in_rooms;
 mod talk;
@@ -28,13 +25,14 @@ use snug_protocol::{
 
 use crate::answer::Answer;
 use crate::core::Core;
-use crate::deliver::Reply;
-use crate::log::{Act, AuditNote, Author, Draft};
+use crate::log::{Act, AuditNote, Author, Draft, Outcome};
 use crate::origin::Origin;
 use crate::peer::{Ending, Peer, UnderWay};
+use crate::queue::Submission;
 use crate::refusal::Refusal;
 use crate::registry::{Departure, Identity, Room};
-use crate::writer::Submission;
+use crate::reply::{AnswerTo, Recipients, Reply};
+use crate::responder::Responder;
 
 /// A name that is an address could not be told from it where somebody is banned.
 fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
@@ -207,12 +205,12 @@ impl Session {
                 command: Command::Profile { nick, change: ProfileChange::Set("avatar", kind) },
                 ..
             }) if has_bytes && self.me.is_some() => {
-                let answer = Answer::new(Verb::Profile.word(), label.clone());
+                let answer = Answer::new(Verb::Profile.word(), label.clone()).of_size(text.len());
                 let count = bytes.unwrap_or(0);
                 let asked = Command::Profile { nick: nick.clone(), change: ProfileChange::Ask(None) };
                 let begun = self
                     .check_scope(Verb::Profile, Some(&asked))
-                    .and_then(|()| self.begin_upload(&nick, &kind, count, text.len(), answer));
+                    .and_then(|()| self.begin_upload(&nick, &kind, count, answer));
                 if let Err(refused) = begun {
                     self.refuse(Verb::Profile, label, &refused);
                 }
@@ -221,10 +219,10 @@ impl Session {
                 if has_bytes && self.me.is_some() =>
             {
                 let asked = Command::File(FileCommand::Put { handle, offset });
-                let answer = Answer::new(Verb::File.word(), label.clone());
-                let begun = self.check_scope(Verb::File, Some(&asked)).and_then(|()| {
-                    self.begin_piece((handle, offset), bytes.unwrap_or(0), text.len(), answer)
-                });
+                let answer = Answer::new(Verb::File.word(), label.clone()).of_size(text.len());
+                let begun = self
+                    .check_scope(Verb::File, Some(&asked))
+                    .and_then(|()| self.begin_piece((handle, offset), bytes.unwrap_or(0), answer));
                 if let Err(refused) = begun {
                     if !under_way.is_empty() {
                         // It keeps its place behind the answers that are still to come.
@@ -331,7 +329,7 @@ impl Session {
         under_way: UnderWay,
     ) -> Step {
         let verb = command.verb();
-        let mut answer = Answer::new(verb.word(), label);
+        let mut answer = Answer::new(verb.word(), label).of_size(size);
         if self.me.is_none() && !verb.spec().before_name {
             let text = "say NICK first; HELP lists what can be said before";
             self.answer(&answer.err(Code::NickNeeded, text));
@@ -342,85 +340,83 @@ impl Session {
             if !under_way.is_empty() {
                 return Step::Hold;
             }
-            self.refuse(verb, answer.label, &refused);
+            self.refuse(verb, answer.label().map(str::to_owned), &refused);
             return DONE;
         }
         let answered = match command {
             Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),
             Command::Nick { nick, quiet, token, since } => {
-                self.nick(&nick, quiet, (token.as_deref(), since), size, &mut answer)
+                self.nick(&nick, quiet, (token.as_deref(), since), &mut answer)
             }
             Command::Quit { text } => Ok(Answered::End(Ending::Quit(text.map(Cow::into_owned)))),
             Command::Ping { label } => Ok(self.ping(label)),
             Command::Pong { .. } => Ok(self.pong()),
             Command::Help { verb } => Ok(link::help(verb, &mut answer)),
             Command::Info => Ok(self.info(&mut answer)),
-            Command::Msg { room, text, tags } => self.msg(&room, text, tags, size, &mut answer),
-            Command::Priv { nick, text, tags } => self.private(&nick, text, tags, size, &mut answer),
+            Command::Msg { room, text, tags } => self.msg(&room, text, tags, &mut answer),
+            Command::Priv { nick, text, tags } => self.private(&nick, text, tags, &mut answer),
             Command::Typing { target, switch } => self.typing(&target, switch),
-            Command::Join { room } => self.join(room, size, &mut answer),
+            Command::Join { room } => self.join(room, &mut answer),
             Command::Leave { room, text } => self.leave(&room, text.as_deref()),
             Command::Rooms => Ok(self.rooms(&mut answer)),
             Command::Who { of } => self.who(of, &mut answer),
-            Command::Topic { room, change, key } => self.topic(&room, change, key, size, &mut answer),
+            Command::Topic { room, change, key } => self.topic(&room, change, key, &mut answer),
             Command::Set { room, change } => {
                 let change = change.as_ref().map(|(name, value)| (*name, &**value));
-                self.set(&room, change, size, &mut answer)
+                self.set(&room, change, &mut answer)
             }
-            Command::Edit { target, id, text, key } => self.edit((&target, id), text, key, size, &mut answer),
-            Command::Delete { target, id } => self.delete((&target, id), size, &mut answer),
+            Command::Edit { target, id, text, key } => self.edit((&target, id), text, key, &mut answer),
+            Command::Delete { target, id } => self.delete((&target, id), &mut answer),
             Command::React { target, id, reaction } => {
-                self.react(EntryKind::React, (&target, id), reaction, size, &mut answer)
+                self.react(EntryKind::React, (&target, id), reaction, &mut answer)
             }
             Command::Unreact { target, id, reaction } => {
-                self.react(EntryKind::Unreact, (&target, id), reaction, size, &mut answer)
+                self.react(EntryKind::Unreact, (&target, id), reaction, &mut answer)
             }
-            Command::History { target, page, limit } => self.history(&target, page, limit, size, &mut answer),
+            Command::History { target, page, limit } => self.history(&target, page, limit, &mut answer),
             Command::Search { target, query, before, limit } => {
-                self.search(target.as_ref(), &query, before, limit, size, &mut answer)
+                self.search(target.as_ref(), &query, before, limit, &mut answer)
             }
-            Command::Sync { cursor, limit } => self.sync(cursor, limit, size, &mut answer),
-            Command::Ack { cursor } => self.ack(cursor, size, &mut answer),
-            Command::Read { target, id, receipt } => self.read(&target, id, receipt, size, &mut answer),
-            Command::Inbox => self.inbox(size, &mut answer),
+            Command::Sync { cursor, limit } => self.sync(cursor, limit, &mut answer),
+            Command::Ack { cursor } => self.ack(cursor, &mut answer),
+            Command::Read { target, id, receipt } => self.read(&target, id, receipt, &mut answer),
+            Command::Inbox => self.inbox(&mut answer),
             Command::Register { name, password, invite, key, entrance } => {
                 let key = key.as_ref().map(|(key, label)| (&**key, &**label));
                 let secrets = (password.as_deref(), key);
-                self.register(&name, secrets, invite.as_deref(), entrance, size, &mut answer)
+                self.register(&name, secrets, invite.as_deref(), entrance, &mut answer)
             }
-            Command::Auth { credential, entrance } => self.auth(&credential, entrance, size, &mut answer),
+            Command::Auth { credential, entrance } => self.auth(&credential, entrance, &mut answer),
             Command::Password { new, old, account } => {
-                self.password(&new, old.as_deref(), account.as_ref(), size, &mut answer)
+                self.password(&new, old.as_deref(), account.as_ref(), &mut answer)
             }
-            Command::Unregister { name } => self.unregister(&name, size, &mut answer),
-            Command::Key { change } => self.key(change, size, &mut answer),
-            Command::Token { change } => self.token(change, size, &mut answer),
-            Command::Invite { to: Some((room, nick)), .. } => self.invite(&room, &nick, size, &mut answer),
-            Command::Invite { to: None, expires } => self.invite_to_server(expires, size, &mut answer),
+            Command::Unregister { name } => self.unregister(&name, &mut answer),
+            Command::Key { change } => self.key(change, &mut answer),
+            Command::Token { change } => self.token(change, &mut answer),
+            Command::Invite { to: Some((room, nick)), .. } => self.invite(&room, &nick, &mut answer),
+            Command::Invite { to: None, expires } => self.invite_to_server(expires, &mut answer),
             Command::Status { presence, text } => self.status(presence, text.as_deref()),
-            Command::Profile { nick, change } => self.profile(&nick, &change, size, &mut answer),
-            Command::Kick { place, nick, reason } => {
-                self.kick(&place, &nick, reason.as_deref(), size, &mut answer)
-            }
+            Command::Profile { nick, change } => self.profile(&nick, &change, &mut answer),
+            Command::Kick { place, nick, reason } => self.kick(&place, &nick, reason.as_deref(), &mut answer),
             Command::Ban { place, whom, reason, expires } => {
-                self.ban(&place, whom, (reason.as_deref(), expires), size, &mut answer)
+                self.ban(&place, whom, (reason.as_deref(), expires), &mut answer)
             }
-            Command::Unban { place, whom } => self.unban(&place, whom, size, &mut answer),
+            Command::Unban { place, whom } => self.unban(&place, whom, &mut answer),
             Command::Mute { place, nick, time, reason } => {
-                self.mute(&place, &nick, (time, reason.as_deref()), size, &mut answer)
+                self.mute(&place, &nick, (time, reason.as_deref()), &mut answer)
             }
-            Command::Role { place, nick, role } => self.role(&place, nick.as_ref(), role, size, &mut answer),
-            Command::Stats => self.stats(size, &mut answer),
+            Command::Role { place, nick, role } => self.role(&place, nick.as_ref(), role, &mut answer),
+            Command::Stats => self.stats(&mut answer),
             Command::Sessions => self.sessions(&mut answer),
-            Command::Accounts => self.accounts(size, &mut answer),
+            Command::Accounts => self.accounts(&mut answer),
             Command::Announce { text } => self.announce(&text),
             Command::Audit { page, limit, user, event } => {
-                self.audit(page, limit, (user.as_deref(), event.as_deref()), size, &mut answer)
+                self.audit(page, limit, (user.as_deref(), event.as_deref()), &mut answer)
             }
-            Command::Reload => self.reload(size, &mut answer),
+            Command::Reload => self.reload(&mut answer),
             Command::Shutdown { at, reason } => self.shutdown(at, reason.as_deref()),
-            Command::Backup { path } => self.backup(&path, size, &mut answer),
-            Command::File(file) => self.file(file, size, &mut answer),
+            Command::Backup { path } => self.backup(&path, &mut answer),
+            Command::File(file) => self.file(file, &mut answer),
             Command::Commands { room } => self.commands(room.as_ref(), &mut answer),
             Command::Bot { order } => self.bot(order, &mut answer),
         };
@@ -434,7 +430,7 @@ impl Session {
             // A refusal keeps its place behind the answers that are still to come.
             Err(_) if !under_way.is_empty() => return Step::Hold,
             Err(refused) => {
-                self.refuse(verb, answer.label.take(), &refused);
+                self.refuse(verb, answer.label().map(str::to_owned), &refused);
                 if verb == Verb::Hello {
                     self.peer.end(Ending::Closed);
                 }
@@ -493,14 +489,35 @@ impl Session {
         }
     }
 
-    /// Hands a draft to the log. Its answer comes from there.
-    fn submit(&self, draft: Draft, size: usize, reply: Reply) -> Result<Answered, Refusal> {
-        self.peer.begin(size);
-        if self.core.queue.push(Submission { draft, size, reply }) {
+    /// Hands an entry to the log, which answers, without waiting for what is under way.
+    fn append(&self, draft: Draft, answer: &Answer, to: Recipients) -> Result<Answered, Refusal> {
+        self.peer.begin(answer.size);
+        let reply = Reply::Entry { label: answer.label().map(str::to_owned), to, of: AnswerTo::Verb };
+        let sender = Some(Arc::clone(&self.peer));
+        if self.core.queue.push(Submission { draft, size: answer.size, sender, reply }) {
             return Ok(Answered::UnderWay);
         }
-        self.peer.settle(size, b"");
-        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+        self.peer.settle(answer.size, b"");
+        Err(Refusal::stopping())
+    }
+
+    /// Hands something else to the log; the next command waits for it. `word` puts into words what becomes of it,
+    /// unless it is refused.
+    fn answer_when_decided(
+        &mut self,
+        draft: Draft,
+        answer: &mut Answer,
+        word: impl FnOnce(&mut Answer, Outcome) -> Result<Option<String>, Refusal> + Send + 'static,
+    ) -> Answered {
+        let responder = self.responder(answer);
+        self.core.decide(responder, draft, word);
+        Answered::UnderWay
+    }
+
+    /// Whoever will answer this command from another thread. The next command waits for that.
+    fn responder(&mut self, answer: &mut Answer) -> Responder {
+        self.barrier = true;
+        Responder::new(&self.peer, answer)
     }
 
     /// The id of a cursor of this log.
@@ -562,6 +579,11 @@ fn is_append(command: &Command<'_>) -> bool {
         Command::Topic { change, .. } => *change != TopicChange::Ask,
         _ => false,
     }
+}
+
+/// The answer to an outcome that a draft never has.
+fn unexpected() -> Refusal {
+    refusal(Code::Unavailable, "the log has done something else than was asked; tell the server's operator")
 }
 
 fn refusal(code: Code, text: &str) -> Refusal {

@@ -1,8 +1,8 @@
 //! Verbs for who runs the daemon: STATS, SESSIONS, ACCOUNTS, ANNOUNCE, AUDIT, RELOAD, SHUTDOWN, BACKUP.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use snug_protocol::{
@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, Place, Whole};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
+use crate::responder::Responder;
 
 impl Session {
     /// Refuses what takes an operator.
@@ -35,14 +36,14 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn stats(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn stats(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
         // Whoever watches asks each second; that it was asked is worth one row.
         if !std::mem::replace(&mut self.has_asked_stats, true) {
             self.note_act("operator", "STATS")?;
         }
         let core = Arc::clone(&self.core);
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let mut items = core.stats();
             let (files, bytes) = view.file_totals()?;
             items.extend([("files", files), ("file-bytes", bytes)].map(|(name, value)| (name.into(), value)));
@@ -138,11 +139,11 @@ impl Session {
         Ok(Answered::Ok(Some(rows.len().to_string())))
     }
 
-    pub(super) fn accounts(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn accounts(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
         self.note_act("operator", "ACCOUNTS")?;
         let core = Arc::clone(&self.core);
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let rows = view.account_rows()?;
             for row in &rows {
                 let mut tags = TagBuilder::default();
@@ -178,7 +179,6 @@ impl Session {
         page: AuditPage,
         limit: Option<u64>,
         (user, event): (Option<&str>, Option<&str>),
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
@@ -196,7 +196,7 @@ impl Session {
             AuditPage::After(id) => AuditPart::After(id),
             AuditPage::Since(time) => AuditPart::Since(time),
             AuditPage::Verify => {
-                return self.look(size, answer, |view, _| match view.verify_audit()? {
+                return self.look(answer, |view, _| match view.verify_audit()? {
                     Whole::Yes { rows, last, hash } => {
                         Ok(format!("{rows} rows up to {last}, {}", hex(&hash)))
                     }
@@ -209,14 +209,14 @@ impl Session {
             AuditPage::Follow => {
                 let (core, peer) = (Arc::clone(&self.core), Arc::clone(&self.peer));
                 let label = answer.label().map(str::to_owned);
-                return self.look(size, answer, move |view, _| {
+                return self.look(answer, move |view, _| {
                     let (last, _) = view.audit_head()?;
                     core.follow(&peer, filter, label, last);
                     Ok("follow".to_owned())
                 });
             }
         };
-        self.look(size, answer, move |view, answer| {
+        self.look(answer, move |view, answer| {
             let (rows, more) = view.audit(&filter, part, limit)?;
             let label = answer.label().map(str::to_owned);
             for row in &rows {
@@ -227,24 +227,22 @@ impl Session {
         })
     }
 
-    pub(super) fn reload(&mut self, size: usize, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn reload(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
         self.note_act("operator", "RELOAD")?;
         let Some(reload) = self.core.control.reload() else {
             let text = "the program around this daemon does not read settings again";
             return Err(refusal(Code::Unavailable, text));
         };
-        self.on_a_thread("snug-reload", size, answer, move |mut answer| match reload() {
+        self.on_a_thread("snug-reload", answer, move |answer| match reload() {
             Ok(fixed) => {
                 for name in &fixed {
                     let item = format!("restart={name}");
                     answer.row(TagBuilder::default(), ServerLine::new(Body::Info { item: &item }));
                 }
-                answer.ok(Some(&fixed.len().to_string()))
+                Ok(fixed.len().to_string())
             }
-            Err(text) => {
-                answer.refuse(&refusal(Code::BadParameter, &format!("the settings stay as they are: {text}")))
-            }
+            Err(text) => Err(refusal(Code::BadParameter, &format!("the settings stay as they are: {text}"))),
         })
     }
 
@@ -268,12 +266,7 @@ impl Session {
         Ok(Answered::Ok(Some(seconds.to_string())))
     }
 
-    pub(super) fn backup(
-        &mut self,
-        path: &str,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    pub(super) fn backup(&mut self, path: &str, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
         let Place::Folder { folder, .. } = self.core.place.clone() else {
             let text = "the log lives in memory and has no backup; set log.history = \"disk\"";
@@ -286,34 +279,33 @@ impl Session {
         self.note_act("backup", path)?;
         let shown = escape_text(path).into_owned();
         // A large log takes its time: a thread of its own, so that it holds up no other reader.
-        self.on_a_thread("snug-backup", size, answer, move |answer| match log::back_up(&folder, &to) {
-            Ok(()) => answer.ok(Some(&shown)),
-            Err(refused) => answer.refuse(&refused),
-        })
+        self.on_a_thread("snug-backup", answer, move |_| log::back_up(&folder, &to).map(|()| shown))
     }
 
     /// Does something that takes time, and answers with what comes of it.
     fn on_a_thread(
         &mut self,
         name: &str,
-        size: usize,
         answer: &mut Answer,
-        work: impl FnOnce(Answer) -> Vec<u8> + Send + 'static,
+        work: impl FnOnce(&mut Answer) -> Result<String, Refusal> + Send + 'static,
     ) -> Result<Answered, Refusal> {
-        self.barrier = true;
-        self.peer.begin(size);
-        let (peer, answer) = (Arc::clone(&self.peer), answer.take());
-        let work = move || {
-            let answer = work(answer);
-            peer.settle(size, &answer);
+        // Should there be no thread, this is what answers.
+        let kept = Arc::new(Mutex::new(Some(self.responder(answer))));
+        let shared = Arc::clone(&kept);
+        let take =
+            |kept: &Mutex<Option<Responder>>| kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let run = move || {
+            let Some(mut responder) = take(&shared) else { return };
+            let done = work(responder.answer());
+            responder.give(done.map(Some));
         };
-        match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-            Ok(_) => Ok(Answered::UnderWay),
-            Err(error) => {
-                self.peer.settle(size, b"");
-                Err(refusal(Code::Unavailable, &format!("there is no thread for it: {error}")))
-            }
+        if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(run)
+            && let Some(responder) = take(&kept)
+        {
+            let text = format!("there is no thread for it: {error}");
+            responder.give(Err(refusal(Code::Unavailable, &text)));
         }
+        Ok(Answered::UnderWay)
     }
 }
 

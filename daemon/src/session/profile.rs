@@ -9,11 +9,8 @@ use snug_protocol::{
 
 use super::{Answered, Incoming, Session, refusal};
 use crate::answer::Answer;
-use crate::deliver::Reply;
-use crate::log::{AccountAct, Act, Draft, Outcome};
-use crate::peer::Piece;
+use crate::log::{AccountAct, Act, Draft};
 use crate::refusal::Refusal;
-use crate::writer::Submission;
 
 /// Bytes of a status, and of a name to show.
 const STATUS_TEXT: usize = 256;
@@ -27,7 +24,6 @@ pub(super) struct Upload {
     kind: String,
     bytes: Vec<u8>,
     answer: Answer,
-    size: usize,
 }
 
 impl Upload {
@@ -56,11 +52,10 @@ impl Session {
         &mut self,
         nick: &Nick<'_>,
         change: &ProfileChange<'_>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (name, value) = match change {
-            ProfileChange::Ask(part) => return self.show_profile(nick, *part, size, answer),
+            ProfileChange::Ask(part) => return self.show_profile(nick, *part, answer),
             ProfileChange::Clear(name) => (*name, None),
             ProfileChange::Set(name, value) => (*name, Some(&**value)),
         };
@@ -92,7 +87,7 @@ impl Session {
             ("avatar", None) => "avatar",
             _ => return bad("the parts of a profile are display, colour and avatar"),
         };
-        self.set_profile(name, value.map(str::to_owned), None, size, answer.take())
+        self.set_profile(name, value.map(str::to_owned), None, answer)
     }
 
     /// Gets ready for a picture of so many bytes.
@@ -101,7 +96,6 @@ impl Session {
         nick: &Nick<'_>,
         kind: &str,
         count: u64,
-        size: usize,
         answer: Answer,
     ) -> Result<(), Refusal> {
         self.must_be_own_profile(nick)?;
@@ -112,16 +106,16 @@ impl Session {
         if count == 0 {
             return Err(refusal(Code::NoText, "the picture is empty; @clear takes the avatar away"));
         }
-        let upload = Upload { kind: kind.to_owned(), bytes: Vec::new(), answer, size };
+        let upload = Upload { kind: kind.to_owned(), bytes: Vec::new(), answer };
         self.incoming = Some(Box::new(Incoming::Picture(upload)));
         Ok(())
     }
 
     /// Sets a picture of which all has come.
     pub(super) fn finish_upload(&mut self, upload: Upload) {
-        let Upload { kind, bytes, answer, size } = upload;
-        if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), size, answer) {
-            self.answer(&Answer::new("PROFILE", None).refuse(&refused));
+        let Upload { kind, bytes, mut answer } = upload;
+        if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), &mut answer) {
+            self.answer(&answer.refuse(&refused));
         }
     }
 
@@ -143,44 +137,18 @@ impl Session {
         name: &'static str,
         value: Option<String>,
         avatar: Option<Vec<u8>>,
-        size: usize,
-        answer: Answer,
+        answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let me = Arc::clone(self.me()?);
-        let act = AccountAct::SetProfile { name, value: value.clone(), avatar };
+        let act = AccountAct::SetProfile { name, value, avatar };
         let draft = Draft::new(self.author(&me), Act::Account(Box::new(act)));
-        let peer = Arc::clone(&self.peer);
-        self.barrier = true;
-        self.peer.begin(size);
-        let reply = Reply::Call(Box::new(move |core, _, _, outcome| {
-            let nick = me.nick();
-            let answer = match outcome {
-                Outcome::Refused(refusal) => answer.refuse(&refusal),
-                Outcome::Account(account, _) => {
-                    me.set_account(&account);
-                    let item = format!("{name}={}", value.as_deref().unwrap_or_default());
-                    let body = Body::Profile { nick: &nick, item: &item };
-                    let (time, announce) =
-                        (core.environment.clock.now(), core.config().limits.announce_members);
-                    core.registry.tell_about(me.number, body, time, Some(&peer), announce);
-                    answer.ok(Some(&nick))
-                }
-                _ => answer.ok(Some(&nick)),
-            };
-            peer.settle(size, &answer);
-        }));
-        if self.core.queue.push(Submission { draft, size, reply }) {
-            return Ok(Answered::UnderWay);
-        }
-        self.peer.settle(size, b"");
-        Err(refusal(Code::ShuttingDown, "the daemon is stopping; connect again later"))
+        Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(me.nick()))))
     }
 
     fn show_profile(
         &mut self,
         nick: &Nick<'_>,
         part: Option<&str>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let known = self.core.registry.known(nick);
@@ -189,7 +157,7 @@ impl Session {
         match part {
             None => {}
             Some("avatar") if standing.avatar.is_some() => {
-                return Ok(self.show_avatar(whom.number, shown, size, answer));
+                return Ok(self.show_avatar(whom.number, shown, answer));
             }
             Some("display" | "colour" | "avatar") => {}
             Some(_) => {
@@ -211,32 +179,25 @@ impl Session {
     }
 
     /// Answers with a row that has a picture's bytes behind it.
-    fn show_avatar(&mut self, number: u64, shown: String, size: usize, answer: &mut Answer) -> Answered {
-        let (mut answer, peer) = (answer.take(), Arc::clone(&self.peer));
-        self.barrier = true;
-        self.peer.begin(size);
-        let accepted = self.core.look(Box::new(move |view| {
+    fn show_avatar(&mut self, number: u64, shown: String, answer: &mut Answer) -> Answered {
+        let mut responder = self.responder(answer);
+        let _ = self.core.look(Box::new(move |view| {
             let picture = view.map(|view| view.avatar(number));
             match picture {
                 Some(Ok(Some((kind, picture)))) => {
                     let item = format!("avatar={kind}");
                     let mut tags = TagBuilder::default();
                     tags.display("bytes", Some(picture.len()));
-                    answer.row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
-                    let head = std::mem::take(answer.lines());
-                    let tail = answer.ok(Some(&shown));
-                    peer.settle_with_piece(size, Piece { head, bytes: picture, tail });
+                    responder
+                        .answer()
+                        .row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
+                    responder.give_bytes(picture, &shown);
                 }
-                Some(Ok(None)) => peer.settle(size, &answer.ok(Some(&shown))),
-                _ => {
-                    let text = "the log cannot be read now; try again later";
-                    peer.settle(size, &answer.refuse(&refusal(Code::Unavailable, text)));
-                }
+                Some(Ok(None)) => responder.give(Ok(Some(shown))),
+                Some(Err(error)) => responder.give(Err(error.into())),
+                None => responder.give(Err(super::history::unreadable())),
             }
         }));
-        if !accepted {
-            self.peer.settle(size, b"");
-        }
         Answered::UnderWay
     }
 

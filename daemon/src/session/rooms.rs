@@ -6,23 +6,20 @@ use snug_protocol::{
     Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len, is_media_type,
 };
 
-use super::authority::rank_of;
 use super::{Answered, Session, refusal};
 use crate::Keep;
 use crate::answer::Answer;
 use crate::config::Size;
-use crate::deliver::Reply;
-use crate::log::{Act, AuditNote, Draft, Rank, Readers, RoomAccess, RoomSetting};
+use crate::core::Core;
+use crate::log::{
+    Act, AuditNote, Author, Draft, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom,
+};
+use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::registry::{Present, Room};
 
 impl Session {
-    pub(super) fn join(
-        &mut self,
-        room: RoomName<'_>,
-        size: usize,
-        answer: &mut Answer,
-    ) -> Result<Answered, Refusal> {
+    pub(super) fn join(&mut self, room: RoomName<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         // Where not everybody may come, or something is to be remembered, the log decides; also where somebody is banned.
@@ -44,10 +41,12 @@ impl Session {
         // It is theirs, also after a restart.
         let newcomers = self.core.registry.newcomer(me).into_iter().collect();
         let draft = Draft { author: self.author(me), newcomers, act };
-        let reply = Reply::Join { sender: Arc::clone(&self.peer), label: answer.label.clone() };
+        let (core, peer, author) = (Arc::clone(&self.core), Arc::clone(&self.peer), draft.author.clone());
         // What is said next may be said in the new room.
-        self.barrier = true;
-        self.submit(draft, size, reply)
+        Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
+            Outcome::Room(stored) => come_into_room(&core, &peer, author, &stored, answer),
+            _ => Err(super::unexpected()),
+        }))
     }
 
     pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
@@ -74,7 +73,6 @@ impl Session {
         &mut self,
         room: &RoomName<'_>,
         change: Option<(&str, &str)>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
@@ -144,14 +142,18 @@ impl Session {
         let newcomers = newcomers.filter_map(|member| self.core.registry.newcomer(&member)).collect();
         let act = Act::SetRoom { room: room.number, setting, members };
         let draft = Draft { author: self.author(self.me()?), newcomers, act };
-        self.barrier = true;
-        let reply = Reply::Set { sender: Arc::clone(&self.peer), label: answer.label.clone(), room };
-        self.submit(draft, size, reply)
+        Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
+            Outcome::Set(_) => {
+                settings(&room, answer);
+                Ok(Some(room.name.clone()))
+            }
+            _ => Err(super::unexpected()),
+        }))
     }
 
     /// Whether somebody may see what a room is about, as far as that is known without the log.
     pub(super) fn may_read_topic(&self, room: &Room) -> bool {
-        let rank = rank_of(&self.core, room, self.peer.identity());
+        let rank = self.core.registry.rank_in(room, self.peer.identity());
         let settings = room.settings();
         rank >= settings.read && (settings.access == RoomAccess::Public || rank >= Rank::Members)
     }
@@ -213,8 +215,32 @@ impl Session {
     }
 }
 
+/// Brings whoever said JOIN into a room that the log has made or found.
+fn come_into_room(
+    core: &Arc<Core>,
+    peer: &Arc<Peer>,
+    author: Author,
+    stored: &StoredRoom,
+    answer: &mut Answer,
+) -> Result<Option<String>, Refusal> {
+    let Ok(name) = RoomName::parse(&stored.name) else { return Err(super::unexpected()) };
+    let time = core.environment.clock.now();
+    let joined = core.registry.join(peer, &name, time, &core.config().limits);
+    if let Ok(Some(room)) = joined {
+        core.audit(author, AuditNote::new("join", &room.name, ""));
+        answer.set_ok_tags(room_tags(&room, core.config().log.keep));
+        return Ok(Some(room.name.clone()));
+    }
+    core.note(author, Act::EndStay { room: stored.number });
+    if let Some(room) = core.registry.abandon_room(&name) {
+        core.retire(room);
+    }
+    // If nothing was refused, whoever asked is gone and hears no answer.
+    joined.map(|_| None)
+}
+
 /// What the OK of JOIN tells about a room; `keep` is how long entries are kept where a room does not say.
-pub(crate) fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
+fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
     let mut tags = TagBuilder::default();
     let (first, last) = room.ends();
     let settings = room.settings();
@@ -227,7 +253,7 @@ pub(crate) fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
 }
 
 /// Writes a room's settings as rows.
-pub(crate) fn settings(room: &Room, answer: &mut Answer) {
+fn settings(room: &Room, answer: &mut Answer) {
     let settings = room.settings();
     let mut items = vec![
         format!("access={}", settings.access.word()),

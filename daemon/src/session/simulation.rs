@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::core::Seal;
 use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Place, Store, View};
 use crate::writer::Writer;
-use crate::{Clock, Environment, Random, daemon};
+use crate::{Clock, Environment, Random, recall};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 struct Dice(u64);
@@ -377,7 +377,7 @@ fn core(clock: &Arc<SimulatedClock>, seed: u64, store: &mut Faulty) -> Arc<Core>
     let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
     let place = (store.log().name(), Place::Memory);
     let core = Arc::new(Core::new(Config::default(), environment, Vec::new(), place, seal));
-    daemon::recall(&core, store).expect("a lobby");
+    recall::at_start(&core, store).expect("a lobby");
     core
 }
 

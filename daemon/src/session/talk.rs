@@ -10,10 +10,10 @@ use snug_protocol::{
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
-use crate::deliver::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, AuditNote, Author, Conversation, Draft, NewEntry};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
+use crate::reply::Recipients;
 
 impl Session {
     pub(super) fn msg(
@@ -21,12 +21,11 @@ impl Session {
         room: &RoomName<'_>,
         text: Cow<'_, str>,
         tags: MessageTags<'_>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
         let entry = self.message(EntryKind::Msg, Conversation::Room(room.number), text, tags)?;
-        self.enter(entry, size, answer, Recipients::Room(room))
+        self.enter(entry, answer, Recipients::Room(room))
     }
 
     pub(super) fn private(
@@ -34,14 +33,13 @@ impl Session {
         nick: &Nick<'_>,
         text: Cow<'_, str>,
         tags: MessageTags<'_>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let found = self.core.registry.addressee(nick);
         let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
         let entry = self.message(EntryKind::Priv, Conversation::With(identity.number), text, tags)?;
         let author = Arc::clone(self.me()?);
-        self.enter(entry, size, answer, Recipients::Person { identity: Some(identity), nick, author })
+        self.enter(entry, answer, Recipients::Person { identity: Some(identity), nick, author })
     }
 
     pub(super) fn edit(
@@ -49,23 +47,21 @@ impl Session {
         about: (&Target<'_>, Cursor),
         text: Cow<'_, str>,
         key: Option<Cow<'_, str>>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (text, original) = self.filtered(text, false)?;
         let (entry, to) = self.entry_about(EntryKind::Edit, about)?;
         let key = key.map(Cow::into_owned);
-        self.enter(NewEntry { text: Some(text), original, key, ..entry }, size, answer, to)
+        self.enter(NewEntry { text: Some(text), original, key, ..entry }, answer, to)
     }
 
     pub(super) fn delete(
         &mut self,
         about: (&Target<'_>, Cursor),
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (entry, to) = self.entry_about(EntryKind::Delete, about)?;
-        self.enter(entry, size, answer, to)
+        self.enter(entry, answer, to)
     }
 
     /// REACT or UNREACT.
@@ -74,13 +70,12 @@ impl Session {
         kind: EntryKind,
         about: (&Target<'_>, Cursor),
         reaction: &str,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let filtered = self.filter(reaction).filter(|emoji| emoji.len() <= limits::REACTION);
         let text = Some(filtered.unwrap_or_else(|| reaction.to_owned()));
         let (entry, to) = self.entry_about(kind, about)?;
-        self.enter(NewEntry { text, ..entry }, size, answer, to)
+        self.enter(NewEntry { text, ..entry }, answer, to)
     }
 
     /// An entry about another one, and who may see it.
@@ -110,7 +105,6 @@ impl Session {
         room: &RoomName<'_>,
         change: TopicChange<'_>,
         key: Option<Cow<'_, str>>,
-        size: usize,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
@@ -131,7 +125,7 @@ impl Session {
             key: key.map(Cow::into_owned),
             ..NewEntry::new(EntryKind::Topic, Conversation::Room(room.number))
         };
-        self.enter(entry, size, answer, Recipients::Room(room))
+        self.enter(entry, answer, Recipients::Room(room))
     }
 
     pub(super) fn typing(&mut self, target: &Target<'_>, switch: Switch) -> Result<Answered, Refusal> {
@@ -215,13 +209,7 @@ impl Session {
         Ok(text)
     }
 
-    fn enter(
-        &self,
-        mut entry: NewEntry,
-        size: usize,
-        answer: &mut Answer,
-        to: Recipients,
-    ) -> Result<Answered, Refusal> {
+    fn enter(&self, mut entry: NewEntry, answer: &mut Answer, to: Recipients) -> Result<Answered, Refusal> {
         let me = self.me()?;
         let mut newcomers: Vec<_> = self.core.registry.newcomer(me).into_iter().collect();
         if let Recipients::Person { identity, nick, .. } = &to {
@@ -231,9 +219,7 @@ impl Session {
             }
         }
         let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
-        let label = answer.label.clone();
-        let reply = Reply::Entry { sender: Arc::clone(&self.peer), label, to, of: AnswerTo::Verb };
-        self.submit(draft, size, reply)
+        self.append(draft, answer, to)
     }
 
     fn find_person(&self, nick: &Nick<'_>) -> Result<(Arc<Identity>, String), Refusal> {

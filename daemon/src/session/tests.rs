@@ -13,7 +13,7 @@ use super::*;
 use crate::config::Config;
 use crate::core::Seal;
 use crate::log::{Log, LogLimits, Place};
-use crate::{Clock, Environment, Random, daemon, writer};
+use crate::{Clock, Environment, Random, recall, writer};
 
 const TEST_LOG: LogName = LogName(0x7e57);
 
@@ -70,11 +70,18 @@ impl World {
         let filters = snug_bots::load(&config.bots, &[]).filters;
         let limits = LogLimits { entries: 5_000, key_window: 60_000 };
         let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");
-        let key = ServerKey::from_seed(&[7; 32]).expect("a key");
-        let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
-        let core = Arc::new(Core::new(config, environment, filters, (TEST_LOG, Place::Memory), seal));
+        let seal = || Seal {
+            key: ServerKey::from_seed(&[7; 32]).expect("a key"),
+            options: ServerOptions::default(),
+            random: SystemRandom::new(),
+        };
+        let place = (TEST_LOG, Place::Memory);
+        let second = Core::new(config.clone(), environment.clone(), Vec::new(), place.clone(), seal());
+        recall::at_start(&second, &mut log).expect("a lobby");
+        let core = Arc::new(Core::new(config, environment, filters, place, seal()));
         core.passwords.set_inline();
-        daemon::recall(&core, &mut log).expect("a lobby");
+        recall::at_start(&core, &mut log).expect("a lobby");
+        let _ = core.second.set(Arc::new(second));
         World { core, log, clock }
     }
 
@@ -132,6 +139,18 @@ impl World {
     pub(super) fn pass(&self, millis: u64) {
         self.clock.0.fetch_add(millis, Relaxed);
         self.core.look_after_sessions();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.work();
+        self.core.note_delivered();
+        self.work();
+        crate::follower_tests::assert_alike(&self.core);
     }
 }
 

@@ -1,0 +1,396 @@
+//! What a decided draft changes in memory, and whom that tells.
+//!
+//! It looks at the draft and at what became of it, and not at who asked or where: the same happens on every daemon that
+//! applies the draft. What only concerns whoever asked is in the [`Reply`](crate::reply::Reply).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use snug_protocol::{Body, Code, FileState, Nick, Role, RoomName, ServerLine};
+
+use crate::core::Core;
+use crate::log::{
+    AccountAct, Act, Author, BanRow, Banned, Draft, FileAct, Measure, Outcome, Rank, RoomAccess,
+    RoomSettings, Server, Store, StoredAccount, StoredFile, StoredRoom, TokenHash, token_name,
+};
+use crate::origin::network_of;
+use crate::peer::{Audience, Ending, Peer};
+use crate::registry::Room;
+
+/// What is still to be done when whoever asked has been answered, because it may end the session that asked.
+#[derive(Default)]
+#[must_use]
+pub(crate) enum Afterwards {
+    #[default]
+    Nothing,
+    /// The account of this name, in its folded form, is gone.
+    Unregistered(String),
+    /// An account's token is good no more.
+    Revoked { account: u64, token: TokenHash },
+}
+
+/// Changes what a draft that is no new entry changes. `sender` is the session that asked, if it is one of this daemon's: it
+/// learns by its answer what its identity's other sessions are told.
+pub(crate) fn take(
+    core: &Arc<Core>,
+    store: &dyn Store,
+    draft: &Draft,
+    outcome: &Outcome,
+    sender: Option<&Arc<Peer>>,
+) -> Afterwards {
+    if matches!(outcome, Outcome::Refused(_)) {
+        return Afterwards::Nothing;
+    }
+    learn(core, draft);
+    let author = draft.author.number;
+    match &draft.act {
+        // Entries are delivered, and acts of authority among them take effect behind that ([`measure`]).
+        Act::Enter(_) => {}
+        Act::MakeRoom { .. } => {
+            if let Outcome::Room(stored) = outcome {
+                open_room(core, store, stored, author);
+            }
+        }
+        Act::RetireRoom { room, .. } => {
+            if matches!(outcome, Outcome::Retired) {
+                core.registry.close_room(*room);
+            }
+        }
+        Act::SetRoom { room, members, .. } => {
+            if let Outcome::Set(settings) = outcome {
+                set_room(core, *room, settings, members);
+            }
+        }
+        Act::Leave { room } => {
+            if let Some(room) = core.registry.room_numbered(*room)
+                && room.settings().access == RoomAccess::Hidden
+                && room.role_of(author) == Some(Role::Member)
+            {
+                room.set_role(author, None);
+            }
+        }
+        Act::Account(act) => return account(core, draft, act, outcome, sender),
+        Act::File(FileAct::Say { state, .. }) => {
+            if let Outcome::Said { file, is_new: true } = outcome {
+                tell_sender(core, file, *state, &draft.author.nick);
+            }
+        }
+        Act::Rule(rule) => hold_rule(core, store, rule, outcome),
+        Act::Read { nick: target, .. } => {
+            if let Outcome::Read { id, moved, told } = outcome {
+                read(core, &draft.author, target, (*id, *moved, *told), sender);
+            }
+        }
+        Act::Acknowledge { .. } => {
+            if let Outcome::Acknowledged { upto, arrived } = outcome {
+                if let Some(me) = core.registry.identity(author) {
+                    me.delivered.fetch_max(*upto, Relaxed);
+                }
+                for (author, nick, id) in arrived {
+                    tell_delivered(core, *author, nick, *id);
+                }
+            }
+        }
+        Act::Deliver { id } => {
+            if let Some(me) = core.registry.identity(author) {
+                me.delivered.fetch_max(*id, Relaxed);
+            }
+        }
+        Act::Rename(record) => core.registry.take_over_name(record),
+        Act::Forget => core.registry.forget(author),
+        Act::Purge { .. } => {
+            if let Outcome::Purged { gone, .. } = outcome {
+                if !gone.is_empty() {
+                    core.reads.set_behind();
+                }
+                for (conversation, oldest, _) in gone {
+                    core.registry.set_oldest(*conversation, *oldest);
+                }
+            }
+        }
+        // Only the log has these, or only who asked is concerned.
+        Act::EndStay { .. }
+        | Act::Bot(_)
+        | Act::File(
+            FileAct::Offer(_) | FileAct::Cancel { .. } | FileAct::Expire { .. } | FileAct::Swept(_),
+        )
+        | Act::Audit(_)
+        | Act::Unindexed(_)
+        | Act::Pass => {}
+    }
+    Afterwards::Nothing
+}
+
+/// Does what was left for after the answer.
+pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
+    match afterwards {
+        Afterwards::Nothing => {}
+        Afterwards::Unregistered(fold) => {
+            let Ok(name) = Nick::parse(&fold) else { return };
+            for peer in core.registry.clear_account(&name, core.now()) {
+                peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
+            }
+        }
+        Afterwards::Revoked { account, token } => {
+            end_sessions(core, account, "the token was revoked", |peer| {
+                peer.grant().is_some_and(|grant| grant.hash == token)
+            });
+        }
+    }
+}
+
+/// Notes whom the log knows by a draft that was not refused.
+pub(crate) fn learn(core: &Core, draft: &Draft) {
+    if !draft.newcomers.is_empty() {
+        core.registry.learn(&draft.newcomers, core.now());
+    }
+}
+
+fn open_room(core: &Core, store: &dyn Store, stored: &StoredRoom, author: u64) {
+    let Ok(name) = RoomName::parse(&stored.name) else { return };
+    let view = store.view();
+    let listed = view.members(stored.number).unwrap_or_default();
+    let ends = view.ends(stored.number).unwrap_or_default();
+    core.registry.open_room(stored, &name, ends, &listed);
+    let Some(room) = core.registry.room_numbered(stored.number) else { return };
+    if stored.settings.access == RoomAccess::Hidden {
+        room.admit(author);
+    }
+    room.set_has_bans(view.bans(stored.number).map_or(true, |bans| !bans.is_empty()));
+}
+
+fn set_room(core: &Arc<Core>, room: u64, settings: &RoomSettings, members: &[u64]) {
+    let Some(room) = core.registry.room_numbered(room) else { return };
+    if settings.access != room.settings().access && settings.access != RoomAccess::Public {
+        members.iter().for_each(|member| room.admit(*member));
+    }
+    room.set_settings(settings.clone());
+    put_out_who_may_not_stay(core, &room);
+}
+
+fn account(
+    core: &Core,
+    draft: &Draft,
+    act: &AccountAct,
+    outcome: &Outcome,
+    sender: Option<&Arc<Peer>>,
+) -> Afterwards {
+    match (act, outcome) {
+        (AccountAct::Register { .. } | AccountAct::LogIn { .. }, Outcome::Account(account, _)) => {
+            for peer in set_account(core, account) {
+                let text = "the name was registered by somebody else; take another one";
+                peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
+            }
+            if matches!(act, AccountAct::Register { .. }) {
+                core.registry.keep_rooms_of(account.number);
+            }
+            if let Some(address) = draft.author.address {
+                core.throttles.came_from(account.number, network_of(address));
+            }
+        }
+        (AccountAct::SetProfile { name, value, .. }, Outcome::Account(account, _)) => {
+            let Some(identity) = core.registry.identity(account.number) else { return Afterwards::Nothing };
+            identity.set_account(account);
+            let (nick, item) = (identity.nick(), format!("{name}={}", value.as_deref().unwrap_or_default()));
+            let body = Body::Profile { nick: &nick, item: &item };
+            let (time, announce) = (core.environment.clock.now(), core.config().limits.announce_members);
+            core.registry.tell_about(account.number, body, time, sender, announce);
+        }
+        (AccountAct::Unregister { fold }, _) => return Afterwards::Unregistered(fold.clone()),
+        (AccountAct::RemoveToken { .. }, Outcome::Revoked(Some(token))) => {
+            return Afterwards::Revoked { account: draft.author.number, token: *token };
+        }
+        _ => {}
+    }
+    Afterwards::Nothing
+}
+
+fn set_account(core: &Core, account: &StoredAccount) -> Vec<Arc<Peer>> {
+    let time = core.environment.clock.now();
+    core.registry.set_account(account, time, core.config().limits.announce_members)
+}
+
+/// Something holds on the whole server from now on.
+fn hold_rule(core: &Core, store: &dyn Store, rule: &Server, outcome: &Outcome) {
+    if let (Server::Role { .. }, Outcome::Account(account, _)) = (rule, outcome) {
+        set_account(core, account);
+    }
+    // If they cannot be read, those of before hold.
+    let bans: Vec<BanRow> = match store.view().bans(0) {
+        Ok(bans) => {
+            core.set_bans(bans.clone());
+            bans
+        }
+        Err(_) => Vec::new(),
+    };
+    match rule {
+        Server::Kick { whom, reason, .. } => {
+            let reason = reason.as_deref().unwrap_or("an operator has ended your sessions");
+            end_sessions(core, *whom, reason, |_| true);
+        }
+        Server::Ban { whom, shown, .. } => {
+            let notice = bans.iter().find(|ban| ban.shown == *shown).map_or_else(
+                || "you are banned from this server".to_owned(),
+                |ban| ban.notice("this server"),
+            );
+            end_banned(core, whom, &notice);
+        }
+        Server::Unban { .. } | Server::Mute { .. } | Server::Role { .. } => {}
+    }
+}
+
+/// A marker stands at an entry now: tells its owner's other sessions if it `moved`, and who is to be `told` of it.
+fn read(
+    core: &Core,
+    author: &Author,
+    target: &str,
+    (id, moved, told): (u64, bool, Option<u64>),
+    sender: Option<&Arc<Peer>>,
+) {
+    if let Some(me) = core.registry.identity(author.number).filter(|_| moved) {
+        tell_read(&author.nick, target, id, &me.audience, sender);
+    }
+    if let Some(other) = told.and_then(|other| core.registry.identity(other)) {
+        tell_read(&author.nick, &other.nick(), id, &other.audience, None);
+    }
+}
+
+/// Ends those sessions of an identity that are meant.
+fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -> bool) {
+    for peer in core.registry.sessions_of(number) {
+        if is_meant(&peer) {
+            peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
+        }
+    }
+}
+
+/// Ends the sessions of those who are kept off the server.
+fn end_banned(core: &Core, banned: &Banned, notice: &str) {
+    let is_meant = |peer: &Peer| match banned {
+        Banned::Identity(number) => peer.identity() == *number,
+        Banned::Address(network) => peer.origin.address().is_some_and(|address| network.contains(&address)),
+        Banned::Token(token) => peer.grant().is_some_and(|grant| {
+            let account = core.registry.identity(peer.identity()).map(|identity| identity.nick());
+            account.is_some_and(|account| token_name(&account, &grant.label) == *token)
+        }),
+    };
+    for row in core.registry.sessions() {
+        if is_meant(&row.peer) {
+            row.peer.end(Ending::Dismissed(Code::Banned, notice.to_owned()));
+        }
+    }
+}
+
+/// Puts somebody out of a room.
+fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
+    let departure = core.registry.put_out(number, room);
+    for stay in departure.stays {
+        let author = Author { number, ..Author::default() };
+        core.note(author, Act::EndStay { room: stay });
+    }
+    for gone in departure.retire {
+        core.retire(gone);
+    }
+}
+
+/// Puts those out of a room who could not JOIN it now: whoever is in it hears what is said.
+pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
+    let needed = room.settings().needed_to_join();
+    let access = room.settings().access;
+    if needed == Rank::All && access == RoomAccess::Public {
+        return;
+    }
+    for number in core.registry.members(room) {
+        let rank = core.registry.rank_in(room, number);
+        if rank < needed || access == RoomAccess::Hidden && rank < Rank::Members {
+            put_out(core, room, number);
+        }
+    }
+}
+
+/// What an act of authority in a room, whose line its members have heard, changes of who is in it.
+pub(crate) fn measure(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, line: &[u8]) {
+    let put_out = |number: u64| {
+        room.set_role(number, None);
+        put_out(core, room, number);
+    };
+    match measure {
+        Measure::Invite { whom } => {
+            room.admit(*whom);
+            // Who is in the room has heard it; who was invited perhaps is not.
+            if let Some(identity) = core.registry.identity(*whom) {
+                let is_in = core.registry.members(room).contains(whom);
+                if !is_in {
+                    identity.audience.for_each(|peer| {
+                        peer.push(line);
+                    });
+                }
+            }
+        }
+        Measure::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
+        Measure::Ban { whom, .. } => {
+            room.set_has_bans(true);
+            if let Banned::Identity(whom) = whom {
+                put_out_unless_owner(room, *whom, put_out);
+            }
+        }
+        Measure::Role { whom, role } => {
+            room.set_role(*whom, *role);
+            if *role == Some(Role::Owner) {
+                let is_account = core.registry.identity(*whom).is_some_and(|identity| identity.is_account());
+                room.set_persists(is_account);
+            }
+            if room.owner() == 0 {
+                room.set_persists(false);
+            }
+            put_out_who_may_not_stay(core, room);
+        }
+        Measure::Unban { .. } | Measure::Mute { .. } => {}
+    }
+}
+
+fn put_out_unless_owner(room: &Room, whom: u64, put_out: impl Fn(u64)) {
+    let is_owner = room.owner() == whom;
+    put_out(whom);
+    if is_owner {
+        // An operator did it; it is still the owner's room.
+        room.set_role(whom, Some(Role::Owner));
+    }
+}
+
+/// Tells all sessions of a file's sender what somebody has said about it.
+fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
+    let Some(sender) = core.registry.identity(file.author) else { return };
+    let (nick, id) = (sender.nick(), file.entry.to_string());
+    let target = file.room.as_deref().unwrap_or(&nick);
+    let mut line = Vec::new();
+    ServerLine::new(Body::FileTaken { what, target, id: &id }).with_from(from).write(&mut line);
+    sender.audience.for_each(|peer| {
+        if peer.is_in_scope(file.room.as_deref()) {
+            peer.push(&line);
+        }
+    });
+}
+
+/// Tells sessions where a marker stands.
+fn tell_read(from: &str, target: &str, id: u64, audience: &Audience, except: Option<&Arc<Peer>>) {
+    let id = id.to_string();
+    let mut line = Vec::new();
+    ServerLine::new(Body::Read { target, id: &id }).with_from(from).write(&mut line);
+    audience.for_each(|peer| {
+        if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
+            peer.push(&line);
+        }
+    });
+}
+
+/// Tells the author of private messages that they have arrived.
+fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
+    let Some(author) = core.registry.identity(author) else { return };
+    let (target, id) = (author.nick(), id.to_string());
+    let mut line = Vec::new();
+    ServerLine::new(Body::Delivered { target: &target, id: &id }).with_from(nick).write(&mut line);
+    author.audience.for_each(|peer| {
+        peer.push(&line);
+    });
+}

@@ -1,0 +1,117 @@
+//! What the log remembers, brought into memory: at the start, and after a commit of which nobody knows what it did.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use snug_protocol::{Code, RoomName, Timestamp};
+
+use crate::core::Core;
+use crate::effects::put_out_who_may_not_stay;
+use crate::log::{Act, Author, Draft, LogError, Outcome, Store, View};
+use crate::origin::network_of;
+use crate::peer::Ending;
+
+/// Brings what the log remembers into the registry. The lobby always exists.
+pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
+    let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
+    let draft = Draft::new(Author::default(), lobby);
+    let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
+    match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {
+        Ok([Outcome::Room(_)]) => {}
+        other => return Err(failed(&format!("the lobby cannot be made: {other:?}"))),
+    }
+    // A room in which nobody ever wrote has lost its last member with the process.
+    let rooms = store.view().rooms().map_err(|error| failed(&error))?;
+    let lobby = RoomName::LOBBY.fold();
+    let retire =
+        rooms.iter().filter(|room| RoomName::parse(&room.name).is_ok_and(|name| name.fold() != lobby));
+    let retire: Vec<Draft> = retire
+        .map(|room| {
+            Draft::new(Author::default(), Act::RetireRoom { room: room.number, generation: room.generation })
+        })
+        .collect();
+    for drafts in retire.chunks(256) {
+        let drafts: Vec<&Draft> = drafts.iter().collect();
+        store.commit(core.environment.clock.now(), &drafts).map_err(|error| failed(&format!("{error:?}")))?;
+    }
+    let view = store.view();
+    for stored in view.rooms().map_err(|error| failed(&error))? {
+        let ends = view.ends(stored.number).map_err(|error| failed(&error))?;
+        if let Ok(name) = RoomName::parse(&stored.name) {
+            let listed = view.members(stored.number).map_err(|error| failed(&error))?;
+            core.registry.open_room(&stored, &name, ends, &listed);
+            let bans = view.bans(stored.number).map_err(|error| failed(&error))?;
+            if let Some(room) = core.registry.room(&name) {
+                room.set_has_bans(!bans.is_empty());
+            }
+        }
+    }
+    let identities = view.identities().map_err(|error| failed(&error))?;
+    core.registry.recall(identities, core.now());
+    accounts(core, &view).map_err(|error| failed(&error))?;
+    core.delivered.store(store.last_id(), Relaxed);
+    core.delivering.store(store.last_id(), Relaxed);
+    Ok(())
+}
+
+/// Takes over what else may have been decided while nobody could tell: about rooms, accounts and who is kept out.
+pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
+    if let Err(error) = accounts(core, view) {
+        tracing::error!("accounts cannot be read: {error}");
+    }
+    for stored in view.rooms().unwrap_or_default() {
+        let known = core.registry.room_numbered(stored.number);
+        let ends = view.ends(stored.number).unwrap_or_default();
+        match (known, RoomName::parse(&stored.name)) {
+            (Some(room), _) => {
+                room.set_settings(stored.settings.clone());
+                room.set_has_bans(true);
+                room.set_persists(stored.persists);
+                if let Ok(listed) = view.members(stored.number) {
+                    room.set_roster(stored.owner, listed);
+                }
+                // Nobody stays in it whom the log has put out.
+                put_out_who_may_not_stay(core, &room);
+                for ban in view.bans(stored.number).unwrap_or_default() {
+                    if let (true, Ok(number)) = (ban.kind == "identity", ban.value.parse()) {
+                        core.registry.put_out(number, &room);
+                    }
+                }
+            }
+            (None, Ok(name)) if ends.1 > 0 || stored.persists => {
+                let listed = view.members(stored.number).unwrap_or_default();
+                core.registry.open_room(&stored, &name, ends, &listed);
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// The accounts as they are when the daemon starts, and from where they have come.
+fn accounts(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
+    let accounts = view.accounts()?;
+    let numbers: HashSet<u64> = accounts.iter().map(|account| account.number).collect();
+    for name in core.registry.accounts_but(&numbers) {
+        for peer in core.registry.clear_account(&name, core.now()) {
+            peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
+        }
+    }
+    for account in accounts {
+        for peer in core.registry.set_account(&account, Timestamp::default(), 0) {
+            peer.end(Ending::Dismissed(Code::Kicked, "the name was registered by somebody else".to_owned()));
+        }
+    }
+    for (number, address) in view.logins(100_000)? {
+        if let Ok(address) = address.parse() {
+            core.throttles.came_from(number, network_of(address));
+        }
+    }
+    core.set_bans(view.bans(0)?);
+    core.registry.for_each_peer(|peer| {
+        if let Some(ban) = core.ban_of(peer.origin.address(), Some(peer.identity())) {
+            peer.end(Ending::Dismissed(ban.code, ban.text));
+        }
+    });
+    Ok(())
+}

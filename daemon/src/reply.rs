@@ -1,0 +1,118 @@
+//! What is to be done for whoever submitted a draft, when it is decided. What it changes for everybody is in [`crate::effects`].
+
+use std::sync::Arc;
+
+use crate::answer::Answer;
+use crate::core::Core;
+use crate::log::{Draft, Entry, Outcome, Store};
+use crate::peer::Peer;
+use crate::queue::Submission;
+use crate::refusal::Refusal;
+use crate::registry::{Identity, Registry, Room};
+use crate::responder::Responder;
+
+/// What is to be done for whoever submitted a draft.
+pub(crate) enum Reply {
+    /// Deliver the entry, and answer its sender.
+    Entry { label: Option<String>, to: Recipients, of: AnswerTo },
+    /// Whoever submitted it knows what to do.
+    Call(Call),
+    /// Nobody waits.
+    Nobody,
+}
+
+/// What an entry answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AnswerTo {
+    /// The verb of its kind.
+    #[default]
+    Verb,
+    /// FILE DONE.
+    FileDone,
+    /// FILE CANCEL.
+    FileCancel,
+}
+
+/// What is done with what became of a draft, on the writer's thread.
+pub(crate) type Call = Box<dyn FnOnce(&dyn Store, &Draft, Outcome) + Send>;
+
+/// Who may see an entry.
+pub(crate) enum Recipients {
+    /// Who hears the room.
+    Room(Arc<Room>),
+    /// The one it is addressed to, if the daemon knows who that is now, by the nick as it is shown; and its author.
+    Person { identity: Option<Arc<Identity>>, nick: String, author: Arc<Identity> },
+}
+
+impl Recipients {
+    /// Who may see an entry of the log, as far as the daemon knows them.
+    pub(crate) fn of_entry(registry: &Registry, entry: &Entry<'_>) -> Option<Recipients> {
+        let Some((peer, nick)) = &entry.peer else {
+            return registry.room_numbered(entry.conversation).map(Recipients::Room);
+        };
+        let author = registry.identity(entry.author.number)?;
+        Some(Recipients::Person { identity: registry.identity(*peer), nick: nick.to_string(), author })
+    }
+
+    /// The same, when the log has decided who the other one is: a nick may be another's by now.
+    pub(crate) fn of(self, registry: &Registry, peer: Option<u64>) -> Recipients {
+        match self {
+            Recipients::Person { identity, nick, author }
+                if identity.as_ref().map(|identity| identity.number) != peer =>
+            {
+                let identity = peer.and_then(|peer| registry.identity(peer));
+                Recipients::Person { identity, nick, author }
+            }
+            same => same,
+        }
+    }
+
+    /// The name on the line.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Recipients::Room(room) => &room.name,
+            Recipients::Person { nick, .. } => nick,
+        }
+    }
+
+    /// Calls `each` once for every session that may see the entry.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Arc<Peer>)) {
+        match self {
+            Recipients::Room(room) => room.audience.for_each(each),
+            Recipients::Person { identity, author, .. } => {
+                if let Some(identity) = identity.as_ref().filter(|identity| identity.number != author.number)
+                {
+                    identity.audience.for_each(&mut each);
+                }
+                author.audience.for_each(each);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Lets the log decide something that a session has asked for. `answer` puts into words what became of it; if it was
+    /// refused, that is counted, noted and answered without it.
+    pub(crate) fn decide(
+        self: &Arc<Core>,
+        mut responder: Responder,
+        draft: Draft,
+        answer: impl FnOnce(&mut Answer, Outcome) -> Result<Option<String>, Refusal> + Send + 'static,
+    ) {
+        let core = Arc::clone(self);
+        let (size, sender) = (responder.size(), Some(Arc::clone(responder.peer())));
+        let call = move |_: &dyn Store, draft: &Draft, outcome| {
+            let answered = match outcome {
+                Outcome::Refused(refusal) => Err(refusal),
+                outcome => answer(responder.answer(), outcome),
+            };
+            if let Err(refusal) = &answered {
+                let verb = responder.answer().verb().to_owned();
+                core.note_refusal(responder.peer(), draft.author.clone(), &verb, refusal.code);
+            }
+            responder.give(answered);
+        };
+        // If the daemon is stopping, the responder says so.
+        let _ = self.queue.push(Submission { draft, size, sender, reply: Reply::Call(Box::new(call)) });
+    }
+}

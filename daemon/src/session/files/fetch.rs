@@ -1,0 +1,136 @@
+//! FILE GET: a file on its way out, piece by piece.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use snug_protocol::{Body, Code, Cursor, ServerLine, TagBuilder, limits};
+
+use crate::answer::Answer;
+use crate::files::{self, Fetching, lock};
+use crate::refusal::Refusal;
+use crate::responder::Responder;
+use crate::session::{Answered, Lane, Session};
+
+/// For how long a session may fetch from a file without being looked up again, in milliseconds.
+const TRUSTED: u64 = 5_000;
+
+impl Session {
+    pub(super) fn fetch(
+        &mut self,
+        id: Cursor,
+        (offset, count): (u64, u64),
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let entry = self.own_id(id)?;
+        let asked = Asked { offset, count: count.min(limits::FILE_CHUNK) };
+        answer.size += usize::try_from(asked.count).unwrap_or(0);
+        // As it was when it was decided what this may be under way with.
+        let fetching = lock(&self.fetch).clone();
+        let fetching = fetching.filter(|fetching| fetching.entry == entry && self.lane == Lane::Gets);
+        if let Some(fetching) = fetching {
+            let responder = Responder::new(&self.peer, answer);
+            // What the system has at hand needs no thread, unless pieces before it wait for one.
+            if fetching.in_lane.load(Relaxed) == 0
+                && let Some((offset, count)) = asked.part(&fetching)
+                && let Some(bytes) = files::read_piece_at_once(&fetching.file, offset, count)
+            {
+                asked.answer_with(bytes, &fetching, responder);
+                return Ok(Answered::UnderWay);
+            }
+            fetching.in_lane.fetch_add(1, Relaxed);
+            let work = move || {
+                asked.answer(&fetching, responder);
+                fetching.in_lane.fetch_sub(1, Relaxed);
+            };
+            self.core.files.submit(self.peer.id, Box::new(work));
+            return Ok(Answered::UnderWay);
+        }
+        let fetch = Arc::clone(&self.fetch);
+        Ok(self.with_file(entry, answer, move |core, responder, found| {
+            let file = match found {
+                Ok(file) => file,
+                Err(refusal) => {
+                    core.counters.refused.count(refusal.code);
+                    return responder.give(Err(refusal));
+                }
+            };
+            let (session, shared) = (responder.peer().id, Arc::clone(core));
+            let open = move || {
+                let core = shared;
+                let store = core.files.store();
+                let opened = store
+                    .and_then(|store| store.open_content(file.hash).map_err(|error| files::trouble(&error)));
+                match opened {
+                    Err(refusal) => responder.give(Err(refusal)),
+                    Ok(content) => {
+                        let (until, in_lane) = (core.now() + TRUSTED, AtomicUsize::new(0));
+                        let fetching = Fetching { entry, size: file.size, file: content, until, in_lane };
+                        let fetching = Arc::new(fetching);
+                        *lock(&fetch) = Some(Arc::clone(&fetching));
+                        core.files.watch_fetch(&fetch);
+                        asked.answer(&fetching, responder);
+                    }
+                }
+            };
+            core.files.submit(session, Box::new(open));
+        }))
+    }
+
+    /// The file that the session is fetching from, if it is this one and still trusted to be allowed.
+    pub(super) fn fetching(&self, entry: u64) -> Option<Arc<Fetching>> {
+        let now = self.core.now();
+        let mut fetch = lock(&self.fetch);
+        let is_fresh = fetch.as_ref().is_some_and(|fetching| fetching.entry == entry && now < fetching.until);
+        if !is_fresh {
+            *fetch = None;
+        }
+        fetch.clone()
+    }
+}
+
+/// What a session wants of a file.
+#[derive(Clone, Copy)]
+struct Asked {
+    offset: u64,
+    count: u64,
+}
+
+impl Asked {
+    /// Where the bytes are that are asked for, if there are some.
+    fn part(self, fetching: &Fetching) -> Option<(u64, usize)> {
+        let left = fetching.size.checked_sub(self.offset).filter(|left| *left > 0)?;
+        let count = usize::try_from(self.count.min(left)).ok().filter(|count| *count > 0)?;
+        Some((self.offset, count))
+    }
+
+    /// Answers with a piece of a file.
+    fn answer(self, fetching: &Fetching, responder: Responder) {
+        if self.offset > fetching.size {
+            let text = format!("the file ends at {}", fetching.size);
+            let refusal = Refusal::new(Code::BadOffset, text).at(fetching.size);
+            return responder.give(Err(refusal));
+        }
+        let Some((offset, count)) = self.part(fetching) else {
+            return self.answer_with(Vec::new(), fetching, responder);
+        };
+        match files::read_piece(&fetching.file, offset, count) {
+            Err(error) => responder.give(Err(files::trouble(&error))),
+            Ok(bytes) => self.answer_with(bytes, fetching, responder),
+        }
+    }
+
+    fn answer_with(self, bytes: Vec<u8>, fetching: &Fetching, mut responder: Responder) {
+        let entry = fetching.entry;
+        let next = self.offset + bytes.len() as u64;
+        let end = if next == fetching.size { "end" } else { "more" };
+        let ok = format!("GET {entry} {next} {end}");
+        if bytes.is_empty() {
+            return responder.give(Ok(Some(ok)));
+        }
+        let mut tags = TagBuilder::default();
+        tags.display("bytes", Some(bytes.len()));
+        let (id, offset) = (entry.to_string(), self.offset.to_string());
+        responder.answer().row(tags, ServerLine::new(Body::FileData { id: &id, offset: &offset }));
+        responder.give_bytes(bytes, &ok);
+    }
+}

@@ -1,0 +1,340 @@
+//! FILE OFFER, PUT, DONE and CANCEL: a file on its way in.
+
+use std::sync::{Arc, Mutex};
+
+use snug_protocol::{Code, ContentHash, EntryKind, FileOffer, TagBuilder, Target, UploadHandle};
+
+use super::{append, room_of};
+use crate::answer::Answer;
+use crate::core::Core;
+use crate::files::{Upload, lock};
+use crate::log::{
+    Act, Author, Conversation, Draft, FileAct, Finished, NewEntry, NewUpload, Outcome, Quotas, StoredUpload,
+    View,
+};
+use crate::peer::Peer;
+use crate::refusal::Refusal;
+use crate::reply::{AnswerTo, Recipients};
+use crate::responder::Responder;
+use crate::session::{self, Answered, Session, refusal};
+
+/// A piece that is on its way in.
+pub(in crate::session) struct Incoming {
+    handle: UploadHandle,
+    offset: u64,
+    bytes: Vec<u8>,
+    answer: Answer,
+}
+
+impl Incoming {
+    /// What has come so far.
+    pub(in crate::session) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Session {
+    pub(super) fn offer(&mut self, offer: FileOffer<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
+        let config = self.core.config();
+        let largest = config.files.file.bytes() as u64;
+        if offer.size.is_some_and(|size| size > largest) {
+            return Err(refusal(Code::OverQuota, &format!("a file has at most {largest} bytes here")));
+        }
+        let free = self.core.files.store()?.free();
+        let needed = offer.size.unwrap_or(0).saturating_add(config.files.reserve.bytes() as u64);
+        let me = Arc::clone(self.me()?);
+        let mut newcomers: Vec<_> = self.core.registry.newcomer(&me).into_iter().collect();
+        let (to, peer_nick) = match &offer.target {
+            Target::Room(room) => (Conversation::Room(self.find_room(room)?.number), String::new()),
+            Target::Nick(nick) => {
+                let found = self.core.registry.addressee(nick);
+                let (identity, nick) = found.ok_or_else(|| session::talk::nobody_called(nick))?;
+                if identity.number != me.number {
+                    newcomers.extend(self.core.registry.newcomer(&identity));
+                }
+                (Conversation::With(identity.number), nick)
+            }
+        };
+        if free.is_some_and(|free| free < needed) {
+            let text =
+                "the daemon has no room on its disk for this file; tell its operator, and try again later";
+            return Err(refusal(Code::StorageFull, text));
+        }
+        let new = NewUpload {
+            to,
+            peer_nick,
+            name: offer.name.as_str().to_owned(),
+            size: offer.size,
+            hash: offer.hash,
+            kind: offer.kind.map(|kind| kind.into_owned()),
+            key: offer.key.map(|key| key.into_owned()),
+            quotas: quotas(&self.core),
+        };
+        let draft = Draft { author: self.author(&me), newcomers, act: Act::File(FileAct::Offer(new)) };
+        let core = Arc::clone(&self.core);
+        Ok(self.answer_when_decided(draft, answer, move |answer, outcome| {
+            let Outcome::Upload(stored) = outcome else { return Err(session::unexpected()) };
+            let handle = UploadHandle(stored.handle);
+            let arrived = match stored.entry {
+                Some(entry) => {
+                    let mut tags = TagBuilder::default();
+                    tags.display("id", Some(entry));
+                    answer.set_ok_tags(tags);
+                    stored.size.unwrap_or(0)
+                }
+                None => core.files.arrived_of(handle.0)?,
+            };
+            Ok(Some(format!("OFFER {handle} {arrived}")))
+        }))
+    }
+
+    /// Gets ready for a piece of so many bytes.
+    pub(in crate::session) fn begin_piece(
+        &mut self,
+        (handle, offset): (UploadHandle, u64),
+        count: u64,
+        answer: Answer,
+    ) -> Result<(), Refusal> {
+        self.core.files.store()?;
+        let size = answer.size + usize::try_from(count).unwrap_or(0);
+        self.barrier = self.core.files.upload(handle.0).is_none();
+        let incoming = Incoming { handle, offset, bytes: Vec::new(), answer: answer.of_size(size) };
+        self.incoming = Some(Box::new(session::Incoming::Piece(incoming)));
+        Ok(())
+    }
+
+    /// Hands a piece that has come whole to the threads for files.
+    pub(in crate::session) fn put(&mut self, incoming: Incoming) {
+        let Incoming { handle, offset, bytes, mut answer } = incoming;
+        // Not before all of it is there: a peer that ends in the middle of it has nothing under way.
+        let responder = Responder::new(&self.peer, &mut answer);
+        self.with_upload(handle, responder, move |core, responder, found| {
+            let put = found.and_then(|found| {
+                let Found::Open(upload) = found else { return Err(no_such_upload()) };
+                let mut upload = lock(&upload);
+                let reserve = core.config().files.reserve.bytes() as u64;
+                core.files.must_have_room(bytes.len() as u64, reserve)?;
+                let next = upload.put(&core.files, offset, &bytes, core.now())?;
+                if core.files.syncs()
+                    && let Some(file) = upload.to_sync(bytes.len())
+                {
+                    core.files.submit_slow(Box::new(move || drop(file.sync_data())));
+                }
+                Ok(next)
+            });
+            if let Err(refusal) = &put {
+                core.counters.refused.count(refusal.code);
+            }
+            responder.give(put.map(|next| Some(format!("PUT {handle} {next}"))));
+        });
+    }
+
+    /// Does something with an upload of one's own, on a thread for files: also one that has to be opened first.
+    fn with_upload(
+        &self,
+        handle: UploadHandle,
+        responder: Responder,
+        next: impl FnOnce(&Arc<Core>, Responder, Result<Found, Refusal>) + Send + 'static,
+    ) {
+        let (me, core) = (self.peer.identity(), Arc::clone(&self.core));
+        let session = self.peer.id;
+        if let Some(upload) = self.core.files.upload(handle.0) {
+            let work = move || {
+                let is_own = {
+                    let upload = lock(&upload);
+                    upload.stored.author == me && covers_upload(&core, responder.peer(), &upload.stored)
+                };
+                next(&core, responder, if is_own { Ok(Found::Open(upload)) } else { Err(no_such_upload()) });
+            };
+            return self.core.files.submit(session, Box::new(work));
+        }
+        let _ = self.core.look(Box::new(move |view| {
+            let stored = stored_upload(&core, view, responder.peer(), handle);
+            let found = stored.and_then(|stored| match (stored.entry, view) {
+                (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
+                _ => Ok((stored, None)),
+            });
+            let stored = match found {
+                Err(refusal) => return next(&core, responder, Err(refusal)),
+                Ok((_, Some((entry, content)))) => {
+                    return next(&core, responder, Ok(Found::Complete(entry, content)));
+                }
+                Ok((stored, None)) => stored,
+            };
+            // What has come before is read again: that is as slow as it is large.
+            let shared = Arc::clone(&core);
+            let open = move || {
+                let opened = core.files.open(stored, core.now()).map(Found::Open);
+                let shared = Arc::clone(&core);
+                core.files.submit(session, Box::new(move || next(&shared, responder, opened)));
+            };
+            shared.files.submit_slow(Box::new(open));
+        }));
+    }
+
+    /// DONE of an upload: when all of it is there and right, it becomes an entry.
+    pub(super) fn complete(
+        &mut self,
+        handle: UploadHandle,
+        (total, hash): (u64, ContentHash),
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let author = self.author(self.me()?);
+        let responder = self.responder(answer);
+        self.with_upload(handle, responder, move |core, mut responder, found| {
+            let checked = found.and_then(|found| {
+                if let Found::Open(upload) = &found {
+                    lock(upload).check(total, hash)?;
+                }
+                Ok(found)
+            });
+            match checked {
+                Ok(Found::Open(upload)) => {
+                    // It takes as long as the disk does.
+                    let entering = Entering { handle, upload, total, hash, author, responder };
+                    let shared = Arc::clone(core);
+                    core.files.submit_slow(Box::new(move || entering.enter(&shared)));
+                }
+                Ok(Found::Complete(_, content)) if content != Some((total, hash)) => {
+                    let text =
+                        "this upload is complete, and was another file or is not kept any more; OFFER a new one";
+                    responder.give(Err(refusal(Code::KeyReused, text)));
+                }
+                // Whoever asks has not heard of it.
+                Ok(Found::Complete(entry, _)) => {
+                    let mut tags = TagBuilder::default();
+                    tags.display("id", Some(entry));
+                    tags.flag("dup", true);
+                    responder.answer().set_ok_tags(tags);
+                    responder.give(Ok(Some(format!("DONE {entry}"))));
+                }
+                Err(refusal) => {
+                    core.note_refusal(responder.peer(), author, "FILE", refusal.code);
+                    responder.give(Err(refusal));
+                }
+            }
+        });
+        Ok(Answered::UnderWay)
+    }
+
+    /// CANCEL of an upload.
+    pub(super) fn give_up(&mut self, handle: UploadHandle, answer: &mut Answer) -> Result<Answered, Refusal> {
+        let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
+        let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
+        let _ = self.core.look(Box::new(move |view| {
+            if let Err(refusal) = stored_upload(&core, view, responder.peer(), handle) {
+                core.note_refusal(responder.peer(), draft.author, "FILE", refusal.code);
+                return responder.give(Err(refusal));
+            }
+            let shared = Arc::clone(&core);
+            core.decide(responder, draft, move |_, outcome| match outcome {
+                Outcome::Done => {
+                    shared.files.close(handle.0);
+                    shared.files.empty();
+                    Ok(Some(format!("CANCEL {handle}")))
+                }
+                _ => Err(session::unexpected()),
+            });
+        }));
+        Ok(Answered::UnderWay)
+    }
+}
+
+/// What has become of an upload.
+enum Found {
+    Open(Arc<Mutex<Upload>>),
+    /// It is this entry, with this size and hash, if it is kept.
+    Complete(u64, Option<(u64, ContentHash)>),
+}
+
+/// An upload that is whole, on its way to an entry.
+struct Entering {
+    handle: UploadHandle,
+    upload: Arc<Mutex<Upload>>,
+    total: u64,
+    hash: ContentHash,
+    author: Author,
+    responder: Responder,
+}
+
+impl Entering {
+    /// Puts the content into its place, and then lets the log decide.
+    fn enter(self, core: &Core) {
+        let Entering { handle, upload, total, hash, author, responder } = self;
+        let stored = lock(&upload).stored.clone();
+        let prepared = recipients_of_upload(core, &stored, &author).and_then(|to| {
+            core.files.keep(&upload, total, hash)?;
+            Ok(to)
+        });
+        let to = match prepared {
+            Ok(to) => to,
+            Err(refusal) => {
+                core.note_refusal(responder.peer(), author, "FILE", refusal.code);
+                return responder.give(Err(refusal));
+            }
+        };
+        let mut tags = TagBuilder::default();
+        tags.display("size", Some(total));
+        tags.display("sha256", Some(hash));
+        tags.value("type", stored.kind.as_deref());
+        let finished = Finished { handle: handle.0, size: total, hash, quotas: quotas(core) };
+        let new = NewEntry {
+            peer_nick: stored.peer_nick,
+            text: Some(stored.name),
+            tags: tags.into_string(),
+            file: Some(Box::new(finished)),
+            ..NewEntry::new(EntryKind::File, stored.to)
+        };
+        append(core, responder, Draft::new(author, Act::Enter(new)), to, AnswerTo::FileDone);
+    }
+}
+
+/// An upload of the session's own identity, within what its token covers.
+fn stored_upload(
+    core: &Core,
+    view: Option<&View<'_>>,
+    peer: &Peer,
+    handle: UploadHandle,
+) -> Result<StoredUpload, Refusal> {
+    let view = view.ok_or_else(session::history::unreadable)?;
+    let stored = view.upload(peer.identity(), handle.0)?.ok_or_else(no_such_upload)?;
+    if covers_upload(core, peer, &stored) { Ok(stored) } else { Err(no_such_upload()) }
+}
+
+/// Whether the token of a session covers where an upload is for.
+fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
+    match stored.to {
+        Conversation::With(_) => peer.is_in_scope(None),
+        Conversation::Room(_) if peer.is_in_scope(None) => true,
+        Conversation::Room(room) => {
+            core.registry.room_numbered(room).is_some_and(|room| peer.is_in_scope(Some(&room.name)))
+        }
+    }
+}
+
+fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> Result<Recipients, Refusal> {
+    match stored.to {
+        Conversation::Room(room) => room_of(core, room),
+        Conversation::With(other) => {
+            let author = core.registry.identity(author.number).ok_or_else(no_such_upload)?;
+            let identity = core.registry.identity(other);
+            Ok(Recipients::Person { identity, nick: stored.peer_nick.clone(), author })
+        }
+    }
+}
+
+/// What may be sent now.
+fn quotas(core: &Core) -> Quotas {
+    let files = &core.config().files;
+    Quotas {
+        file: files.file.bytes() as u64,
+        account: files.account.bytes() as u64,
+        guest: files.guest.bytes() as u64,
+        room: files.room.bytes() as u64,
+        total: files.total.bytes() as u64,
+    }
+}
+
+fn no_such_upload() -> Refusal {
+    refusal(Code::NoSuchFile, "there is no such upload of yours on its way; FILE OFFER begins one")
+}
