@@ -11,9 +11,7 @@ use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 
-use crate::bots::Roster;
 use crate::config::Config;
-use crate::control::Control;
 use crate::files::Files;
 use crate::filters::Filters;
 use crate::log::{
@@ -28,6 +26,8 @@ use crate::queue::{Queue, Submission};
 use crate::refusal::Refusal;
 use crate::registry::{Registry, Room};
 use crate::reply::{Call, Reply};
+use crate::roster::Roster;
+use crate::shutdown::Control;
 use crate::stats::{Histogram, Refused};
 use crate::throttle::{Quota, Throttle};
 use crate::{Environment, Keep};
@@ -527,7 +527,7 @@ impl Core {
                 peer.end(Ending::Dismissed(Code::OutOfScope, text.to_owned()));
             }
         });
-        self.control.count_down(self);
+        self.count_down();
         for number in self.registry.forget_guests(now, linger, config.guests.lingering) {
             self.note(Author { number, ..Author::default() }, Act::Forget);
         }

@@ -19,7 +19,7 @@ use snug_protocol::{Code, ContentHash};
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
 use crate::core::{Core, Seal, millis};
-use crate::listen::{self, Listeners};
+use crate::listen::{self, BindError, Listeners};
 use crate::local::LocalSession;
 use crate::log::{Act, Author, Log, LogError, LogLimits, Place, Store};
 use crate::origin::Origin;
@@ -96,6 +96,15 @@ pub enum StartError {
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> StartError {
+        match error {
+            BindError::Tcp { address, error } => StartError::Tcp { address, error },
+            BindError::Unix { path, error } => StartError::Unix { path, error },
+        }
+    }
 }
 
 /// What a daemon has to do and has done.

@@ -37,7 +37,7 @@ impl<'s> Recorder<'s> {
 impl Store for Recorder<'_> {
     fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
         let outcomes = self.store.commit(now, drafts)?;
-        self.decided.extend(drafts.iter().map(|draft| Draft::clone(draft)).zip(outcomes.iter().cloned()));
+        self.decided.extend(drafts.iter().copied().cloned().zip(outcomes.iter().cloned()));
         Ok(outcomes)
     }
 

@@ -15,16 +15,23 @@ use snug_protocol::ServerLine;
 
 use crate::config::SOCKET_PATH;
 use crate::connection::{Connection, GREETING, Stream};
+use crate::core::Core;
 use crate::origin::Origin;
 use crate::platform;
 use crate::refusal::Refusal;
 use crate::runtime::Runtime;
 use crate::socket::Socket;
 use crate::throttle::Quota;
-use crate::{StartError, core::Core};
 
 /// How long to wait when the system has no room for another connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where a daemon cannot listen, and what the system says.
+#[derive(Debug)]
+pub(crate) enum BindError {
+    Tcp { address: SocketAddr, error: io::Error },
+    Unix { path: PathBuf, error: io::Error },
+}
 
 /// What a daemon listens on.
 #[derive(Default)]
@@ -41,10 +48,10 @@ pub(crate) struct UnixSocket {
 
 impl Listeners {
     /// Binds all addresses.
-    pub(crate) async fn bind(tcp: &[SocketAddr], unix: Option<&Path>) -> Result<Listeners, StartError> {
+    pub(crate) async fn bind(tcp: &[SocketAddr], unix: Option<&Path>) -> Result<Listeners, BindError> {
         let mut listeners = Listeners::default();
         for &address in tcp {
-            let failed = |error| StartError::Tcp { address, error };
+            let failed = |error| BindError::Tcp { address, error };
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             platform::widen(&listener).map_err(failed)?;
             listeners.tcp.push(listener);
@@ -62,8 +69,8 @@ impl Listeners {
 }
 
 impl UnixSocket {
-    fn bind(path: &Path) -> Result<UnixSocket, StartError> {
-        let failed = |error| StartError::Unix { path: path.to_owned(), error };
+    fn bind(path: &Path) -> Result<UnixSocket, BindError> {
+        let failed = |error| BindError::Unix { path: path.to_owned(), error };
         if path.as_os_str().len() > SOCKET_PATH {
             let text = format!("the path has more than {} bytes; choose a shorter one", SOCKET_PATH);
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, text)));

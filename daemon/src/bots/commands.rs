@@ -14,9 +14,10 @@ use snug_protocol::{
 
 use super::host::sayable;
 use super::process::{Process, Program};
-use super::{Ended, Task, has_room};
+use super::{Ended, Task};
 use crate::config::ScriptCommand;
 use crate::core::Core;
+use crate::roster::has_room;
 
 /// How many run at a time for one nick, and what is said beyond that.
 const AT_ONCE: usize = 4;

@@ -16,9 +16,10 @@ use smol::Timer;
 use snug_bots::{Action, Context, Event, Hosted, Manifest, Place, State, called};
 use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, ServerLine, Target};
 
-use super::{Ended, Task, has_room, watch};
+use super::{Ended, Task, watch};
 use crate::core::Core;
 use crate::log::{Act, Author, BotStep, Remembered};
+use crate::roster::has_room;
 
 /// How many requests of a bot may wait to be said. What comes on top is dropped: it is asked more than it can say.
 const WAITING: usize = 64;

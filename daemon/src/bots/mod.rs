@@ -10,88 +10,22 @@ mod script;
 mod watch;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::Timer;
 use snug_bots::{CommandSpec, Manifest};
-use snug_protocol::{Body, RoomName, ServerLine, Timestamp};
+use snug_protocol::{Body, ServerLine};
 
 use crate::Config;
 use crate::core::Core;
 use crate::local::LocalSession;
 use crate::log::{AuditNote, Author};
 use crate::origin::Origin;
+use crate::roster::{Entry, Order, State};
 use crate::runtime::Runtime;
-
-/// Who the bots are, and how they are.
-#[derive(Default)]
-pub(crate) struct Roster {
-    entries: Mutex<Vec<Entry>>,
-    has_started: AtomicBool,
-}
-
-/// A bot.
-struct Entry {
-    name: String,
-    nick: String,
-    kind: &'static str,
-    /// Its settings, to see whether they have changed.
-    settings: String,
-    rooms: Vec<String>,
-    commands: Vec<CommandSpec>,
-    state: State,
-    since: Timestamp,
-    restarts: u64,
-    log: VecDeque<String>,
-    orders: Sender<Order>,
-}
-
-/// How a bot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    Running,
-    Waiting,
-    Disabled,
-    Failed,
-}
-
-impl State {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            State::Running => "running",
-            State::Waiting => "waiting",
-            State::Disabled => "disabled",
-            State::Failed => "failed",
-        }
-    }
-}
-
-/// What somebody wants of a bot's task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    Enable,
-    Disable,
-    Restart,
-    /// It is not in the settings any more.
-    Stop,
-}
-
-/// A row of the list.
-pub(crate) struct Shown {
-    pub(crate) name: String,
-    pub(crate) nick: String,
-    pub(crate) kind: &'static str,
-    pub(crate) state: State,
-    pub(crate) since: Timestamp,
-    pub(crate) restarts: u64,
-}
-
-/// Lines of a bot's log that are kept.
-const LOG: usize = 200;
 
 /// How often a bot may end soon after it was started before it is given up.
 const TRIES: u32 = 8;
@@ -105,87 +39,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long the daemon waits for its bots before it lets people in.
 const ARRIVAL: Duration = Duration::from_secs(2);
-
-impl Roster {
-    /// Whether bots were started, so that changed settings are for them as well.
-    pub(crate) fn has_started(&self) -> bool {
-        self.has_started.load(Relaxed)
-    }
-
-    /// All of them.
-    pub(crate) fn list(&self) -> Vec<Shown> {
-        let shown = |entry: &Entry| Shown {
-            name: entry.name.clone(),
-            nick: entry.nick.clone(),
-            kind: entry.kind,
-            state: entry.state,
-            since: entry.since,
-            restarts: entry.restarts,
-        };
-        self.entries().iter().map(shown).collect()
-    }
-
-    /// Gives a bot's task an order, and says whether there is such a bot.
-    pub(crate) fn order(&self, name: &str, order: Order) -> bool {
-        let entries = self.entries();
-        let found = entries.iter().find(|entry| entry.name == name);
-        found.is_some_and(|entry| {
-            let _ = entry.orders.try_send(order);
-            true
-        })
-    }
-
-    /// The log of a bot, if there is such a bot.
-    pub(crate) fn log_of(&self, name: &str) -> Option<Vec<String>> {
-        let entries = self.entries();
-        let entry = entries.iter().find(|entry| entry.name == name)?;
-        Some(entry.log.iter().cloned().collect())
-    }
-
-    /// What can be asked, in a room or everywhere: the bot's nick, and the command.
-    pub(crate) fn commands(&self, room: Option<&RoomName<'_>>) -> Vec<(String, CommandSpec)> {
-        let is_there = |entry: &Entry| {
-            entry.state == State::Running && room.is_none_or(|room| has_room(&entry.rooms, room))
-        };
-        let mut found = Vec::new();
-        for entry in self.entries().iter().filter(|entry| is_there(entry)) {
-            found.extend(entry.commands.iter().map(|command| (entry.nick.clone(), command.clone())));
-        }
-        found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        found
-    }
-
-    /// Writes a line into a bot's log.
-    pub(crate) fn write(&self, name: &str, line: &str) {
-        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
-            if entry.log.len() == LOG {
-                entry.log.pop_front();
-            }
-            entry.log.push_back(line.chars().take(1_000).collect());
-        }
-    }
-
-    fn set_state(&self, core: &Core, name: &str, state: State) {
-        let now = core.environment.clock.now();
-        if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
-            if state == State::Waiting {
-                entry.restarts += 1;
-            }
-            if entry.state != state {
-                (entry.state, entry.since) = (state, now);
-            }
-        }
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a room is among those of the settings.
-fn has_room(rooms: &[String], room: &RoomName<'_>) -> bool {
-    rooms.iter().any(|own| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold()))
-}
 
 /// A bot that the settings ask for.
 struct Wanted {
@@ -263,7 +116,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
 pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
     let core = &runtime.core;
     let (arriving, arrived) = async_channel::bounded(1);
-    core.roster.has_started.store(true, Relaxed);
+    core.roster.set_started(true);
     let wanted = wanted(config);
     core.roster.entries().retain(|entry| {
         let stays = wanted.iter().any(|wanted| {
@@ -323,7 +176,7 @@ pub(crate) async fn arrive(arrived: Receiver<()>) {
 
 /// Stops all bots: the daemon ends.
 pub(crate) fn stop(core: &Core) {
-    core.roster.has_started.store(false, Relaxed);
+    core.roster.set_started(false);
     for entry in core.roster.entries().drain(..) {
         let _ = entry.orders.try_send(Order::Stop);
     }
@@ -399,6 +252,11 @@ impl Task {
         Ok(Ok(session))
     }
 
+    fn set_state(&self, state: State) {
+        let core = self.core();
+        core.roster.set_state(&self.name, state, core.environment.clock.now());
+    }
+
     fn has_arrived(&self) {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -413,12 +271,12 @@ impl Task {
             if !is_on {
                 match self.orders.recv().await {
                     Ok(Order::Enable | Order::Restart) => (is_on, tries, wait) = (true, 0, FIRST_WAIT),
-                    Ok(Order::Disable) => core.roster.set_state(core, &self.name, State::Disabled),
+                    Ok(Order::Disable) => self.set_state(State::Disabled),
                     Ok(Order::Stop) | Err(_) => return,
                 }
                 continue;
             }
-            core.roster.set_state(core, &self.name, State::Running);
+            self.set_state(State::Running);
             let begun = core.environment.clock.elapsed();
             let ran = async { Ok(run().await) };
             let ordered = async { Err(self.orders.recv().await) };
@@ -432,7 +290,7 @@ impl Task {
                 }
                 Err(Ok(Order::Disable)) => {
                     self.tell("disabled");
-                    core.roster.set_state(core, &self.name, State::Disabled);
+                    self.set_state(State::Disabled);
                     is_on = false;
                 }
                 Err(Ok(Order::Stop) | Err(_)) => return,
@@ -455,12 +313,12 @@ impl Task {
                         tracing::error!(bot = self.name, "{text}");
                         core.roster.write(&self.name, &text);
                         core.audit(Author::default(), AuditNote::new("bot", &self.name, "given up"));
-                        core.roster.set_state(core, &self.name, State::Failed);
+                        self.set_state(State::Failed);
                         is_on = false;
                         continue;
                     }
                     self.tell(&format!("{why}; started again in {} ms", wait.as_millis()));
-                    core.roster.set_state(core, &self.name, State::Waiting);
+                    self.set_state(State::Waiting);
                     // Some more or less, so that not all come back at the same moment.
                     let mut byte = [0];
                     core.environment.random.fill(&mut byte);
@@ -474,7 +332,7 @@ impl Task {
                     match order {
                         None | Some(Ok(Order::Enable | Order::Restart)) => {}
                         Some(Ok(Order::Disable)) => {
-                            core.roster.set_state(core, &self.name, State::Disabled);
+                            self.set_state(State::Disabled);
                             is_on = false;
                         }
                         Some(Ok(Order::Stop) | Err(_)) => return,

@@ -12,12 +12,12 @@ use snug_protocol::{
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
-use crate::bots::Order;
 use crate::core::Core;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, Place, Whole};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::responder::Responder;
+use crate::roster::Order;
 
 impl Session {
     /// Refuses what takes an operator.
@@ -252,7 +252,7 @@ impl Session {
         let seconds = match at {
             ShutdownAt::Cancel => {
                 self.note_act("shutdown", "cancelled")?;
-                if !self.core.control.cancel(&self.core, &from) {
+                if !self.core.cancel_stop(&from) {
                     return Err(refusal(Code::NoSuchEntry, "no shutdown is to come"));
                 }
                 return Ok(Answered::Ok(Some("off".to_owned())));
@@ -262,7 +262,7 @@ impl Session {
         };
         self.note_act("shutdown", format!("in {seconds} s {}", reason.unwrap_or_default()).trim_end())?;
         // The answer comes before the end.
-        self.core.control.shut_down(&self.core, seconds, &from, reason);
+        self.core.shut_down(seconds, &from, reason);
         Ok(Answered::Ok(Some(seconds.to_string())))
     }
 
