@@ -18,7 +18,6 @@ mod keep;
 pub(super) use keep::{forget_keys, forget_oldest};
 mod people;
 mod rooms;
-pub(super) use rooms::rooms;
 
 use super::entry::{COLUMNS, Stored};
 use super::transaction::Transaction;

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::schema::MIGRATIONS;
 use super::*;
+use crate::Keep;
 use crate::config::Durability;
-use snug_protocol::Code;
+use rusqlite::Connection;
+use snug_protocol::{Code, EntryKind, LogName, Role, RoomName, Timestamp};
 
 const LIMITS: LogLimits = LogLimits { entries: 100, key_window: 1_000 };
 

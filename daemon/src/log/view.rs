@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Timestamp;
 
 use super::entry::{COLUMNS, Stored};
-use super::{Access, Entry, Newcomer, Party, StoredRoom, apply};
+use super::{Access, Entry, Newcomer, Party, StoredRoom, rooms};
 
 /// The committed log, to read from. Everything it gives is of one moment only within one method.
 pub(crate) struct View<'c> {
@@ -93,7 +93,7 @@ impl<'c> View<'c> {
 
     /// All rooms.
     pub(crate) fn rooms(&self) -> rusqlite::Result<Vec<StoredRoom>> {
-        apply::rooms(self.database)
+        rooms::rooms(self.database)
     }
 
     /// The identities that a session can prove to be, each with the newest private message that it was given.

@@ -4,61 +4,13 @@ use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Looks, RoomName};
 
 use super::{authority, new_conversation, refuse};
+use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
-    Topic, audit,
+    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom, audit,
 };
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period};
-
-/// The columns that [`room_of`] reads, in its order.
-const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags, owner, \
-     EXISTS (SELECT 1 FROM account WHERE account.number = room.owner), access, may_join, may_read, may_send, may_invite, \
-     slow, description, file_size, file_types";
-
-fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
-    let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
-    // What cannot be read lets nobody in.
-    let rank = |at: usize| -> rusqlite::Result<Rank> {
-        let word: String = row.get(at)?;
-        Ok(Rank::of_word(&word).unwrap_or(Rank::Owner))
-    };
-    let access: String = row.get(10)?;
-    let slow: u64 = row.get(15)?;
-    let settings = RoomSettings {
-        history: Readers::of_word(&history).unwrap_or(Readers::None),
-        keep: keep.and_then(|keep| keep.parse().ok()),
-        access: RoomAccess::of_word(&access).unwrap_or(RoomAccess::Invite),
-        join: rank(11)?,
-        read: rank(12)?,
-        send: rank(13)?,
-        invite: rank(14)?,
-        slow: (slow > 0).then(|| Period::from_secs(slow / 1_000)),
-        description: row.get(16)?,
-        files: row.get(17)?,
-        file_types: row.get(18)?,
-    };
-    Ok(StoredRoom {
-        number: row.get(0)?,
-        generation: row.get(1)?,
-        name: row.get(2)?,
-        owner: row.get(8)?,
-        persists: row.get(9)?,
-        settings,
-        topic: match (row.get(5)?, row.get(6)?, row.get(7)?) {
-            (Some(text), Some(from), Some(tags)) => Some(Topic { text, from, tags }),
-            _ => None,
-        },
-    })
-}
-
-/// A room by its number.
-fn room(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Option<StoredRoom>> {
-    tx.prepare_cached(&format!("SELECT {ROOM} FROM room WHERE number = ?1"))?
-        .query_row([number], room_of)
-        .optional()
-}
 
 /// Why somebody may not enter a room.
 fn refuse_entrance(
@@ -84,13 +36,6 @@ fn refuse_entrance(
         _ => (Code::Denied, "the room is for those who run it"),
     };
     Ok(Some(Refusal::new(code, text)))
-}
-
-/// All rooms.
-pub(in crate::log) fn rooms(database: &rusqlite::Connection) -> rusqlite::Result<Vec<StoredRoom>> {
-    let mut statement = database.prepare(&format!("SELECT {ROOM} FROM room"))?;
-    let rooms = statement.query_map([], room_of)?;
-    rooms.collect()
 }
 
 pub(super) fn make_room(

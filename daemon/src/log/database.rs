@@ -1,0 +1,198 @@
+//! The log as a [`Store`]: a database, commits into it, and the write-ahead log kept short.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+use snug_protocol::{LogName, Timestamp};
+
+use super::{
+    CommitError, Draft, Ends, Index, LogError, Meta, Outcome, Place, Store, Transaction, View, apply, open,
+};
+
+/// The database and what is to be known of its end.
+pub(crate) struct Log {
+    pub(super) place: Place,
+    pub(super) database: Connection,
+    pub(super) name: LogName,
+    pub(super) ends: Ends,
+    pub(super) last_time: Timestamp,
+    pub(super) limits: LogLimits,
+    /// How often it was to be kept short.
+    pub(super) looks: u64,
+    /// The length in bytes from which on the write-ahead log is to be emptied.
+    pub(super) longest_wal: u64,
+}
+
+/// How long it is waited until those leave the write-ahead log who read.
+const READERS_LEAVE: Duration = Duration::from_millis(200);
+
+/// How often is looked for keys whose time is over, in milliseconds.
+const FORGET_KEYS: i64 = 10;
+
+/// What the log keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogLimits {
+    /// Entries, if the log lives in memory.
+    pub(crate) entries: u64,
+    /// Milliseconds for which a key is remembered.
+    pub(crate) key_window: i64,
+}
+
+impl Log {
+    /// The log's random name.
+    pub(crate) fn name(&self) -> LogName {
+        self.name
+    }
+
+    /// Changes the database behind the log's back.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, sql: &str) {
+        self.database.execute_batch(sql).expect("a change");
+    }
+
+    /// Where the database is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Applies a pack and leaves the transaction to be committed.
+    fn apply(
+        &mut self,
+        meta: &Meta,
+        drafts: &[&Draft],
+    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, Ends)> {
+        let mut ends = self.ends;
+        let transaction = Transaction::begin(&self.database)?;
+        let outcomes = drafts
+            .iter()
+            .map(|draft| apply::apply(&transaction, meta, &mut ends, draft))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        if matches!(self.place, Place::Memory) {
+            apply::forget_oldest(&transaction, &ends, self.limits.entries)?;
+        }
+        if meta.time.millis() / FORGET_KEYS != self.last_time.millis() / FORGET_KEYS {
+            apply::forget_keys(&transaction, meta)?;
+        }
+        // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
+        if ends != self.ends {
+            transaction
+                .prepare_cached(
+                    "UPDATE state SET last_id = ?1, last_time = ?2, audit_id = ?3, audit_hash = ?4",
+                )?
+                .execute((ends.last_id, meta.time.millis(), ends.audit_id, ends.audit_hash))?;
+        }
+        Ok((outcomes, transaction.commit(), ends))
+    }
+}
+
+impl Log {
+    /// Empties the write-ahead log when it has become long. SQLite begins it anew by itself as long as nobody reads just
+    /// then; under load somebody always does, the search index above all, so that they are waited for once in a while.
+    fn keep_wal_short(&mut self) {
+        self.looks += 1;
+        let Place::Folder { folder, .. } = &self.place else { return };
+        // Its length is asked for with every 64th pack.
+        if !self.looks.is_multiple_of(64) {
+            return;
+        }
+        let length = std::fs::metadata(folder.join(open::WAL_FILE)).map_or(0, |file| file.len());
+        if length >= self.longest_wal {
+            let is_empty = self.empty_wal(READERS_LEAVE);
+            self.longest_wal = if is_empty { open::LONG_WAL } else { length + open::LONG_WAL };
+        }
+    }
+
+    /// Moves everything from the write-ahead log into the database and cuts it to nothing, if readers leave it in time.
+    fn empty_wal(&self, patience: Duration) -> bool {
+        let done = self.database.busy_timeout(patience).and_then(|()| {
+            self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        });
+        let restored = self.database.busy_timeout(open::BUSY);
+        matches!((done, restored), (Ok(0), Ok(())))
+    }
+}
+
+impl Store for Log {
+    fn commit(&mut self, now: Timestamp, drafts: &[&Draft]) -> Result<Vec<Outcome>, CommitError> {
+        let meta = Meta { time: now.max(self.last_time), key_window: self.limits.key_window };
+        let place = self.place.clone();
+        let (outcomes, committed, ends) =
+            self.apply(&meta, drafts).map_err(|error| match trouble(&error, &place) {
+                Trouble::Full => CommitError::Full(error),
+                Trouble::Draft => CommitError::Failed(error),
+                Trouble::Database => CommitError::Broken(error),
+            })?;
+        committed.map_err(|error| match trouble(&error, &self.place) {
+            Trouble::Full => CommitError::Full(error),
+            // An error of the commit itself, fsync's above all, leaves open what is on the disk.
+            Trouble::Draft | Trouble::Database => CommitError::Broken(error),
+        })?;
+        if ends != self.ends {
+            self.ends = ends;
+            self.last_time = meta.time;
+        }
+        Ok(outcomes)
+    }
+
+    fn keep_short(&mut self) {
+        self.keep_wal_short();
+    }
+
+    fn reopen(&mut self) -> Result<(), LogError> {
+        if matches!(self.place, Place::Memory) {
+            return Ok(());
+        }
+        // The old connection goes first: it may hold locks.
+        self.database = Connection::open_in_memory().map_err(|error| LogError::of(&self.place, &error))?;
+        *self = Log::reopen_at(self.place.clone(), self.limits)?;
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> bool {
+        // The write-ahead log still has the pages of before, until it is emptied. Whoever reads just now is not waited
+        // for: meanwhile nothing could be said.
+        self.empty_wal(Duration::ZERO)
+    }
+
+    fn last_id(&self) -> u64 {
+        self.ends.last_id
+    }
+
+    fn view(&self) -> View<'_> {
+        View::new(&self.database)
+    }
+
+    fn index(&self) -> Option<Index<'_>> {
+        matches!(self.place, Place::Memory).then(|| Index::new(&self.database))
+    }
+}
+
+/// What an error of the database means for those who wait.
+enum Trouble {
+    Full,
+    Draft,
+    Database,
+}
+
+fn trouble(error: &rusqlite::Error, place: &Place) -> Trouble {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        // SQLite says so only of ENOSPC; a quota that is used up is an error of writing to it.
+        Some(ErrorCode::SystemIoFailure) if is_write(error) && place.has_no_room() => Trouble::Full,
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Trouble::Database,
+        _ => Trouble::Draft,
+    }
+}
+
+/// Whether it was a write that failed, of which nothing counts (`SQLITE_IOERR_WRITE`).
+fn is_write(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
+}

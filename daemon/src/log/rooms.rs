@@ -1,0 +1,241 @@
+//! Rooms: what of them is stored, asked for and read.
+
+use rusqlite::{Connection, OptionalExtension};
+use snug_protocol::Period;
+
+use crate::keep::Keep;
+
+/// A room as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRoom {
+    pub(crate) number: u64,
+    pub(crate) generation: u64,
+    pub(crate) name: String,
+    /// Whose room it is; 0 for nobody's.
+    pub(crate) owner: u64,
+    /// Whether it stays when everybody has left: it is an account's.
+    pub(crate) persists: bool,
+    pub(crate) settings: RoomSettings,
+    pub(crate) topic: Option<Topic>,
+}
+
+/// What a room is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Topic {
+    /// The text.
+    pub(crate) text: String,
+    /// Who set it.
+    pub(crate) from: String,
+    /// The tags of its entry as they stand on the line.
+    pub(crate) tags: String,
+}
+
+/// A change of a room's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RoomSetting {
+    History(Readers),
+    /// How long entries are kept; `None` is the daemon's own setting.
+    Keep(Option<Keep>),
+    Access(RoomAccess),
+    Join(Rank),
+    Read(Rank),
+    Send(Rank),
+    Invite(Rank),
+    /// The time between two messages of one sender.
+    Slow(Option<Period>),
+    /// The largest file in bytes; 0 for none at all, `None` for the daemon's own limit.
+    Files(Option<u64>),
+    /// A comma list of media types; `None` for all.
+    FileTypes(Option<String>),
+    Description(Option<String>),
+}
+
+/// A room's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoomSettings {
+    pub(crate) history: Readers,
+    pub(crate) keep: Option<Keep>,
+    pub(crate) access: RoomAccess,
+    pub(crate) join: Rank,
+    pub(crate) read: Rank,
+    pub(crate) send: Rank,
+    pub(crate) invite: Rank,
+    pub(crate) slow: Option<Period>,
+    pub(crate) files: Option<u64>,
+    pub(crate) file_types: Option<String>,
+    pub(crate) description: Option<String>,
+}
+
+impl Default for RoomSettings {
+    fn default() -> RoomSettings {
+        RoomSettings {
+            history: Readers::All,
+            keep: None,
+            access: RoomAccess::Public,
+            join: Rank::All,
+            read: Rank::All,
+            send: Rank::All,
+            invite: Rank::Members,
+            slow: None,
+            files: None,
+            file_types: None,
+            description: None,
+        }
+    }
+}
+
+impl RoomSettings {
+    /// Whether anybody may JOIN without the log being asked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.access == RoomAccess::Public
+            && self.needed_to_join() == Rank::All
+            && self.history != Readers::Joined
+    }
+
+    /// From whom on one may JOIN: whoever is in a room reads what is said.
+    pub(crate) fn needed_to_join(&self) -> Rank {
+        let listed = if self.access == RoomAccess::Invite { Rank::Members } else { Rank::All };
+        self.join.max(self.read).max(listed)
+    }
+}
+
+/// How a room is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RoomAccess {
+    /// It is listed.
+    #[default]
+    Public,
+    /// Who knows its name finds it.
+    Hidden,
+    /// Who is on its list finds it.
+    Invite,
+}
+
+impl RoomAccess {
+    const ALL: [RoomAccess; 3] = [RoomAccess::Public, RoomAccess::Hidden, RoomAccess::Invite];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            RoomAccess::Public => "public",
+            RoomAccess::Hidden => "hidden",
+            RoomAccess::Invite => "invite",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<RoomAccess> {
+        RoomAccess::ALL.into_iter().find(|access| access.word() == word)
+    }
+}
+
+/// From whom on something may be done in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    #[default]
+    All,
+    /// Who has an account, or is a user of this machine.
+    Accounts,
+    /// Who is on the room's list.
+    Members,
+    Moderators,
+    Owner,
+}
+
+impl Rank {
+    const ALL: [Rank; 5] = [Rank::All, Rank::Accounts, Rank::Members, Rank::Moderators, Rank::Owner];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Rank::All => "all",
+            Rank::Accounts => "accounts",
+            Rank::Members => "members",
+            Rank::Moderators => "moderators",
+            Rank::Owner => "owner",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Rank> {
+        Rank::ALL.into_iter().find(|rank| rank.word() == word)
+    }
+}
+
+/// Who may read what was said in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Who may join.
+    #[default]
+    All,
+    /// Who was there.
+    Joined,
+    /// Nobody.
+    None,
+}
+
+impl Readers {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Readers::All => "all",
+            Readers::Joined => "joined",
+            Readers::None => "none",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Readers> {
+        [Readers::All, Readers::Joined, Readers::None].into_iter().find(|readers| readers.word() == word)
+    }
+}
+
+/// The columns that [`room_of`] reads, in its order.
+pub(super) const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags, owner, \
+     EXISTS (SELECT 1 FROM account WHERE account.number = room.owner), access, may_join, may_read, may_send, may_invite, \
+     slow, description, file_size, file_types";
+
+pub(super) fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
+    let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    // What cannot be read lets nobody in.
+    let rank = |at: usize| -> rusqlite::Result<Rank> {
+        let word: String = row.get(at)?;
+        Ok(Rank::of_word(&word).unwrap_or(Rank::Owner))
+    };
+    let access: String = row.get(10)?;
+    let slow: u64 = row.get(15)?;
+    let settings = RoomSettings {
+        history: Readers::of_word(&history).unwrap_or(Readers::None),
+        keep: keep.and_then(|keep| keep.parse().ok()),
+        access: RoomAccess::of_word(&access).unwrap_or(RoomAccess::Invite),
+        join: rank(11)?,
+        read: rank(12)?,
+        send: rank(13)?,
+        invite: rank(14)?,
+        slow: (slow > 0).then(|| Period::from_secs(slow / 1_000)),
+        description: row.get(16)?,
+        files: row.get(17)?,
+        file_types: row.get(18)?,
+    };
+    Ok(StoredRoom {
+        number: row.get(0)?,
+        generation: row.get(1)?,
+        name: row.get(2)?,
+        owner: row.get(8)?,
+        persists: row.get(9)?,
+        settings,
+        topic: match (row.get(5)?, row.get(6)?, row.get(7)?) {
+            (Some(text), Some(from), Some(tags)) => Some(Topic { text, from, tags }),
+            _ => None,
+        },
+    })
+}
+
+/// A room by its number.
+pub(super) fn room(database: &Connection, number: u64) -> rusqlite::Result<Option<StoredRoom>> {
+    database
+        .prepare_cached(&format!("SELECT {ROOM} FROM room WHERE number = ?1"))?
+        .query_row([number], room_of)
+        .optional()
+}
+
+/// All rooms.
+pub(super) fn rooms(database: &Connection) -> rusqlite::Result<Vec<StoredRoom>> {
+    let mut statement = database.prepare(&format!("SELECT {ROOM} FROM room"))?;
+    let rooms = statement.query_map([], room_of)?;
+    rooms.collect()
+}
