@@ -16,17 +16,23 @@ use smol::{Executor, Timer};
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, ContentHash};
 
+use crate::Config;
+use crate::Environment;
+use crate::bots;
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
+use crate::core::recall;
+use crate::core::writer;
 use crate::core::{Core, Seal, millis};
-use crate::listen::{self, BindError, Listeners};
-use crate::local::LocalSession;
+use crate::keys;
+use crate::log;
 use crate::log::{Act, Author, Log, LogError, LogLimits, Place, Store};
+use crate::net::listen::{self, BindError, Listeners};
+use crate::net::local::LocalSession;
+use crate::net::runtime::Runtime;
 use crate::origin::Origin;
-use crate::peer::Ending;
 use crate::platform::{self, FolderLock};
-use crate::runtime::Runtime;
-use crate::{Config, Environment, bots, keys, log, recall, writer};
+use crate::registry::peer::Ending;
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {

@@ -37,44 +37,23 @@ pub use environment::{Clock, Environment, Random};
 
 pub mod keys;
 
-mod keep;
-pub use keep::{Keep, KeepError};
+mod retention;
+pub use retention::{Keep, KeepError};
 
-mod local;
-pub use local::{Hearer, LocalSession, Sayer};
+mod net;
+pub use net::local::{Hearer, LocalSession, Sayer};
 
 mod log;
 pub use log::{Finding, LogError, Report, check_data};
 
 mod answer;
 mod bots;
-mod connection;
 mod content_store;
 mod core;
-mod deliver;
-mod effects;
-mod files;
-mod filters;
-mod flow;
-#[cfg(test)]
-mod follower_tests;
-mod listen;
 mod origin;
-mod passwords;
-mod peer;
 mod platform;
-mod queue;
-mod recall;
 mod refusal;
 mod registry;
-mod reply;
-mod responder;
-mod roster;
-mod runtime;
 mod session;
-mod shutdown;
-mod socket;
-mod stats;
 mod throttle;
 mod workers;
-mod writer;

@@ -17,7 +17,7 @@ use super::process::{Process, Program};
 use super::{Ended, Task};
 use crate::config::ScriptCommand;
 use crate::core::Core;
-use crate::roster::has_room;
+use crate::core::roster::has_room;
 
 /// How many run at a time for one nick, and what is said beyond that.
 const AT_ONCE: usize = 4;

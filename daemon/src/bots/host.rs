@@ -18,8 +18,8 @@ use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, Serv
 
 use super::{Ended, Task, watch};
 use crate::core::Core;
+use crate::core::roster::has_room;
 use crate::log::{Act, Author, BotStep, Remembered};
-use crate::roster::has_room;
 
 /// How many requests of a bot may wait to be said. What comes on top is dropped: it is asked more than it can say.
 const WAITING: usize = 64;
@@ -181,7 +181,7 @@ async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> 
 impl Host<'_> {
     async fn next(
         &mut self,
-        hearer: &mut crate::local::Hearer,
+        hearer: &mut crate::net::local::Hearer,
         watched: &Receiver<(String, String)>,
     ) -> std::io::Result<Option<Happening>> {
         let line = async { Ok(hearer.hear().await?.map(Happening::Line)) };

@@ -21,11 +21,11 @@ use snug_protocol::{Body, ServerLine};
 
 use crate::Config;
 use crate::core::Core;
-use crate::local::LocalSession;
+use crate::core::roster::{Entry, Order, State};
 use crate::log::{AuditNote, Author};
+use crate::net::local::LocalSession;
+use crate::net::runtime::Runtime;
 use crate::origin::Origin;
-use crate::roster::{Entry, Order, State};
-use crate::runtime::Runtime;
 
 /// How often a bot may end soon after it was started before it is given up.
 const TRIES: u32 = 8;

@@ -8,8 +8,8 @@ use super::{
     AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, Measure, Newcomer,
     RoomSetting, RoomSettings, Server, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
 };
-use crate::keep::Keep;
 use crate::refusal::Refusal;
+use crate::retention::Keep;
 
 /// Something that somebody wants to become part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

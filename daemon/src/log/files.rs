@@ -6,7 +6,7 @@ use snug_protocol::{ContentHash, FileState, Timestamp};
 
 use super::view::{Row, View};
 use super::{Access, Conversation};
-use crate::keep::Keep;
+use crate::retention::Keep;
 
 /// Something about files.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Period;
 
-use crate::keep::Keep;
+use crate::retention::Keep;
 
 /// A room as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use snug_protocol::{Body, Nick, Role, Timestamp};
 
 use super::{Identity, Person, Proof, Registry, State, presence};
 use crate::log::StoredAccount;
-use crate::peer::Peer;
+use crate::registry::peer::Peer;
 
 impl Registry {
     /// Takes an account into the registry, or over what has changed of it. A guest who became it keeps everything. Gives

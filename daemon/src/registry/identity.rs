@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use snug_protocol::{Folded, Nick, Presence, Role};
 
 use crate::log::StoredAccount;
-use crate::peer::Audience;
+use crate::registry::peer::Audience;
 
 /// Somebody, whatever the nick and however many the sessions.
 pub(crate) struct Identity {

@@ -6,6 +6,10 @@
 
 mod accounts;
 
+pub(crate) mod peer;
+
+pub(crate) mod responder;
+
 mod identity;
 pub(crate) use identity::{Identity, Proof, Standing};
 
@@ -23,10 +27,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, ServerLine, TagBuilder, Timestamp};
 
 use crate::config::Limits;
-use crate::keep::Keep;
 use crate::log::{Newcomer, Rank, Readers, StoredRoom};
-use crate::peer::Peer;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
+use crate::retention::Keep;
 
 /// What goes with a session that has ended.
 #[derive(Default)]

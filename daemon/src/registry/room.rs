@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use snug_protocol::{Folded, Role, RoomName};
 
 use crate::log::{RoomAccess, RoomSettings, StoredRoom, Topic};
-use crate::peer::Audience;
+use crate::registry::peer::Audience;
 
 /// A room.
 pub(crate) struct Room {

@@ -16,16 +16,16 @@ use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::Core;
+use crate::core::passwords::{LONGEST, SHORTEST};
+use crate::core::queue::Submission;
+use crate::core::reply::Reply;
 use crate::log::{
     self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, StoredAccount, TokenHash,
 };
 use crate::origin::{Origin, Source};
-use crate::passwords::{LONGEST, SHORTEST};
-use crate::queue::Submission;
 use crate::refusal::Refusal;
+use crate::registry::responder::Responder;
 use crate::registry::{self, Identity, Proof};
-use crate::reply::Reply;
-use crate::responder::Responder;
 use crate::throttle::Quota;
 
 /// Tries to log in to one account from one address.

@@ -10,7 +10,7 @@ use crate::answer::Answer;
 use crate::core::Core;
 use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchPlace, View};
 use crate::refusal::Refusal;
-use crate::responder::Responder;
+use crate::registry::responder::Responder;
 
 /// What a page is about.
 pub(super) enum Place {

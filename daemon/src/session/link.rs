@@ -11,14 +11,14 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
+use crate::core::queue::Submission;
+use crate::core::reply::Reply;
 use crate::core::{Core, millis};
 use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Row, Rows, View};
 use crate::origin::Origin;
-use crate::peer::{Ending, Peer};
-use crate::queue::Submission;
 use crate::refusal::Refusal;
+use crate::registry::peer::{Ending, Peer};
 use crate::registry::{self, Identity, Proof};
-use crate::reply::Reply;
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
 const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";

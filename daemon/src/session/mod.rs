@@ -25,14 +25,14 @@ use snug_protocol::{
 
 use crate::answer::Answer;
 use crate::core::Core;
+use crate::core::queue::Submission;
+use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, AuditNote, Author, Draft, Outcome};
 use crate::origin::Origin;
-use crate::peer::{Ending, Peer, UnderWay};
-use crate::queue::Submission;
 use crate::refusal::Refusal;
+use crate::registry::peer::{Ending, Peer, UnderWay};
+use crate::registry::responder::Responder;
 use crate::registry::{Departure, Identity, Room};
-use crate::reply::{AnswerTo, Recipients, Reply};
-use crate::responder::Responder;
 
 /// A name that is an address could not be told from it where somebody is banned.
 fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
@@ -74,7 +74,7 @@ pub(crate) struct Session {
     /// What announced bytes are for.
     incoming: Option<Box<Incoming>>,
     /// The file that it is fetching.
-    fetch: crate::files::Fetch,
+    fetch: crate::core::files::Fetch,
     /// What it has under way, if that is anything.
     lane: Lane,
 }
@@ -112,7 +112,7 @@ impl Session {
             binding: None,
             has_asked_stats: false,
             incoming: None,
-            fetch: crate::files::Fetch::default(),
+            fetch: crate::core::files::Fetch::default(),
             lane: Lane::default(),
         }
     }

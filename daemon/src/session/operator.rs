@@ -13,11 +13,11 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
+use crate::core::roster::Order;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, Place, Whole};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
-use crate::responder::Responder;
-use crate::roster::Order;
+use crate::registry::responder::Responder;
 
 impl Session {
     /// Refuses what takes an operator.

@@ -14,8 +14,8 @@ use crate::core::Core;
 use crate::log::{
     Act, AuditNote, Author, Draft, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom,
 };
-use crate::peer::Peer;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
 use crate::registry::{Present, Room};
 
 impl Session {

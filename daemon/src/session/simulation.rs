@@ -17,11 +17,14 @@ use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Body, EntryKind, LogName, Timestamp};
 
 use super::*;
+use crate::Clock;
+use crate::Environment;
+use crate::Random;
 use crate::config::Config;
 use crate::core::Seal;
+use crate::core::recall;
+use crate::core::writer::Writer;
 use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Place, Store, View};
-use crate::writer::Writer;
-use crate::{Clock, Environment, Random, recall};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 struct Dice(u64);

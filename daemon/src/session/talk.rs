@@ -10,10 +10,10 @@ use snug_protocol::{
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
+use crate::core::reply::Recipients;
 use crate::log::{Act, AuditNote, Author, Conversation, Draft, NewEntry};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
-use crate::reply::Recipients;
 
 impl Session {
     pub(super) fn msg(

@@ -10,10 +10,14 @@ use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{LogName, Timestamp};
 
 use super::*;
+use crate::Clock;
+use crate::Environment;
+use crate::Random;
 use crate::config::Config;
 use crate::core::Seal;
+use crate::core::recall;
+use crate::core::writer;
 use crate::log::{Log, LogLimits, Place};
-use crate::{Clock, Environment, Random, recall, writer};
 
 const TEST_LOG: LogName = LogName(0x7e57);
 
@@ -150,7 +154,7 @@ impl Drop for World {
         self.work();
         self.core.note_delivered();
         self.work();
-        crate::follower_tests::assert_alike(&self.core);
+        crate::core::follower_tests::assert_alike(&self.core);
     }
 }
 

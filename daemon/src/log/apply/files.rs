@@ -6,7 +6,6 @@ use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, ContentHash, EntryKind, FileState, Role, Timestamp};
 
 use super::{authority, refuse};
-use crate::keep::Keep;
 use crate::log::files::{HashColumn, UPLOAD, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
@@ -14,6 +13,7 @@ use crate::log::{
     audit,
 };
 use crate::refusal::Refusal;
+use crate::retention::Keep;
 
 /// Uploads that one identity may have on their way.
 const UPLOADS: u64 = 100;

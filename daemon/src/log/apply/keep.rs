@@ -2,9 +2,9 @@
 
 use rusqlite::OptionalExtension;
 
-use crate::keep::Keep;
 use crate::log::transaction::Transaction;
 use crate::log::{AuditNote, Author, Ends, Meta, Outcome, audit};
+use crate::retention::Keep;
 
 /// Entries that one purge takes away, and conversations that it looks at.
 const PURGED_AT_ONCE: u64 = 200;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use snug_protocol::{Body, Code, Cursor, ServerLine, TagBuilder, limits};
 
 use crate::answer::Answer;
-use crate::files::{self, Fetching, lock};
+use crate::core::files::{self, Fetching, lock};
 use crate::refusal::Refusal;
-use crate::responder::Responder;
+use crate::registry::responder::Responder;
 use crate::session::{Answered, Lane, Session};
 
 /// For how long a session may fetch from a file without being looked up again, in milliseconds.

@@ -7,8 +7,8 @@ use snug_protocol::{Body, Code, Cursor, FileState, ServerLine, TagBuilder, Targe
 use super::no_such_file;
 use crate::answer::Answer;
 use crate::log::{Row, View};
-use crate::peer::Peer;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
 use crate::session::history::{reduced_tag, within_a_page};
 use crate::session::{Answered, Session, refusal};
 

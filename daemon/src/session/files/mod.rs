@@ -16,12 +16,12 @@ use snug_protocol::{ContentHash, Cursor, EntryKind, FileCommand, FileRef, FileSt
 use super::{Answered, Lane, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
+use crate::core::queue::Submission;
+use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, Conversation, Draft, FileAct, NO_SUCH_FILE, NewEntry, Outcome, StoredFile};
-use crate::queue::Submission;
 use crate::refusal::Refusal;
 use crate::registry::Identity;
-use crate::reply::{AnswerTo, Recipients, Reply};
-use crate::responder::Responder;
+use crate::registry::responder::Responder;
 use snug_protocol::Code;
 
 /// A piece of so many bytes costs no line of flood control: it is not lines that it costs.

@@ -7,15 +7,15 @@ use snug_protocol::{Code, ContentHash, EntryKind, FileOffer, TagBuilder, Target,
 use super::{append, room_of};
 use crate::answer::Answer;
 use crate::core::Core;
-use crate::files::{Upload, lock};
+use crate::core::files::{Upload, lock};
+use crate::core::reply::{AnswerTo, Recipients};
 use crate::log::{
     Act, Author, Conversation, Draft, FileAct, Finished, NewEntry, NewUpload, Outcome, Quotas, StoredUpload,
     View,
 };
-use crate::peer::Peer;
 use crate::refusal::Refusal;
-use crate::reply::{AnswerTo, Recipients};
-use crate::responder::Responder;
+use crate::registry::peer::Peer;
+use crate::registry::responder::Responder;
 use crate::session::{self, Answered, Session, refusal};
 
 /// A piece that is on its way in.

@@ -10,9 +10,9 @@ use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt};
 use snug_protocol::Request;
 
-use crate::listen;
+use crate::net::listen;
+use crate::net::runtime::Runtime;
 use crate::origin::Origin;
-use crate::runtime::Runtime;
 
 /// How many bytes may be on their way in each direction before one side waits for the other.
 const PIPE: usize = 64 << 10;

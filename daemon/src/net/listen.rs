@@ -14,13 +14,13 @@ use smol::{Async, Timer};
 use snug_protocol::ServerLine;
 
 use crate::config::SOCKET_PATH;
-use crate::connection::{Connection, GREETING, Stream};
 use crate::core::Core;
+use crate::net::connection::{Connection, GREETING, Stream};
+use crate::net::runtime::Runtime;
+use crate::net::socket::Socket;
 use crate::origin::Origin;
 use crate::platform;
 use crate::refusal::Refusal;
-use crate::runtime::Runtime;
-use crate::socket::Socket;
 use crate::throttle::Quota;
 
 /// How long to wait when the system has no room for another connection.

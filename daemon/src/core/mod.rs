@@ -1,5 +1,32 @@
 //! What all parts of a running daemon share.
 
+pub(crate) mod queue;
+
+pub(crate) mod reply;
+
+pub(crate) mod writer;
+
+pub(crate) mod deliver;
+
+pub(crate) mod effects;
+
+pub(crate) mod recall;
+
+pub(crate) mod files;
+
+pub(crate) mod filters;
+
+pub(crate) mod passwords;
+
+pub(crate) mod roster;
+
+pub(crate) mod shutdown;
+
+pub(crate) mod stats;
+
+#[cfg(test)]
+pub(crate) mod follower_tests;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,26 +38,27 @@ use snug_bots::Filter;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
 use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 
+use crate::Environment;
+use crate::Keep;
 use crate::config::Config;
-use crate::files::Files;
-use crate::filters::Filters;
+use crate::core::files::Files;
+use crate::core::filters::Filters;
+use crate::core::passwords::Passwords;
+use crate::core::queue::{Queue, Submission};
+use crate::core::reply::{Call, Reply};
+use crate::core::roster::Roster;
+use crate::core::shutdown::Control;
+use crate::core::stats::{Histogram, Refused};
 use crate::log::{
     Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, Look, NewEntry, Outcome, Place, Reads,
     Search, Store, TokenHash, View, search_in_memory,
 };
 use crate::origin::{Origin, Source};
-use crate::passwords::Passwords;
-use crate::peer::{Budget, Ending, Peer};
 use crate::platform;
-use crate::queue::{Queue, Submission};
 use crate::refusal::Refusal;
+use crate::registry::peer::{Budget, Ending, Peer};
 use crate::registry::{Registry, Room};
-use crate::reply::{Call, Reply};
-use crate::roster::Roster;
-use crate::shutdown::Control;
-use crate::stats::{Histogram, Refused};
 use crate::throttle::{Quota, Throttle};
-use crate::{Environment, Keep};
 
 /// See the module.
 pub(crate) struct Core {

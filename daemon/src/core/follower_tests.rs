@@ -8,10 +8,10 @@ use std::sync::Arc;
 use snug_protocol::Timestamp;
 
 use crate::core::Core;
-use crate::deliver;
+use crate::core::deliver;
+use crate::core::queue::Submission;
+use crate::core::reply::Reply;
 use crate::log::{CommitError, Draft, Index, LogError, Outcome, Store, View};
-use crate::queue::Submission;
-use crate::reply::Reply;
 
 /// A store that remembers what it has decided.
 pub(crate) struct Recorder<'s> {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Clock;
+use crate::core::reply::Reply;
 use crate::log::Draft;
-use crate::peer::Peer;
-use crate::reply::Reply;
+use crate::registry::peer::Peer;
 
 /// A draft, and what is to be done when it is decided.
 pub(crate) struct Submission {

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use snug_protocol::{Code, RoomName, Timestamp};
 
 use crate::core::Core;
-use crate::effects::put_out_who_may_not_stay;
+use crate::core::effects::put_out_who_may_not_stay;
 use crate::log::{Act, Author, Draft, LogError, Outcome, Store, View};
 use crate::origin::network_of;
-use crate::peer::Ending;
+use crate::registry::peer::Ending;
 
 /// Brings what the log remembers into the registry. The lobby always exists.
 pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {

@@ -19,9 +19,9 @@ use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
-use crate::flow::Flow;
+use crate::net::flow::Flow;
 use crate::origin::Origin;
-use crate::peer::{Chunk, Chunks, Ending, Peer, Standing};
+use crate::registry::peer::{Chunk, Chunks, Ending, Peer, Standing};
 use crate::session::{Session, Step};
 
 /// What every connection is greeted with. It names what may follow.
@@ -611,8 +611,8 @@ mod tests {
     use crate::Environment;
     use crate::config::Config;
     use crate::core::Seal;
-    use crate::local::Duplex;
     use crate::log::Place;
+    use crate::net::local::Duplex;
 
     type Piped = Connection<Duplex<Cursor<Vec<u8>>>>;
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use snug_protocol::{Code, EntryKind};
 
 use crate::config::Durability;
+use crate::core::deliver;
+use crate::core::queue::{Queue, Submission};
+use crate::core::recall;
 use crate::core::{Core, Counters};
 use crate::log::{Act, CommitError, Draft, Outcome, Place, Store};
-use crate::peer;
-use crate::queue::{Queue, Submission};
 use crate::refusal::Refusal;
-use crate::{deliver, recall};
+use crate::registry::peer;
 
 /// Works until the queue is closed and empty.
 pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
@@ -69,7 +70,7 @@ impl Writer {
     #[cfg(test)]
     pub(crate) fn work(&mut self, core: &Arc<Core>, store: &mut dyn Store, most: usize) {
         let pack = core.queue.take_some(most);
-        let mut recorder = crate::follower_tests::Recorder::new(store);
+        let mut recorder = crate::core::follower_tests::Recorder::new(store);
         self.work_off(core, &mut recorder, pack);
         recorder.follow(core);
         core.tell_followers(&store.view());

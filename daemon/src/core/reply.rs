@@ -1,15 +1,15 @@
-//! What is to be done for whoever submitted a draft, when it is decided. What it changes for everybody is in [`crate::effects`].
+//! What is to be done for whoever submitted a draft, when it is decided. What it changes for everybody is in [`crate::core::effects`].
 
 use std::sync::Arc;
 
 use crate::answer::Answer;
 use crate::core::Core;
+use crate::core::queue::Submission;
 use crate::log::{Draft, Entry, Outcome, Store};
-use crate::peer::Peer;
-use crate::queue::Submission;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
+use crate::registry::responder::Responder;
 use crate::registry::{Identity, Registry, Room};
-use crate::responder::Responder;
 
 /// What is to be done for whoever submitted a draft.
 pub(crate) enum Reply {

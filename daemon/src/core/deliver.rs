@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use snug_protocol::{EntryKind, TagBuilder};
 
 use crate::answer::Answer;
+use crate::core::effects;
+use crate::core::queue::Submission;
+use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::core::{Core, Counters};
-use crate::effects;
 use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Store, Topic, View};
-use crate::peer::{Peer, Shared};
-use crate::queue::Submission;
-use crate::reply::{AnswerTo, Recipients, Reply};
+use crate::registry::peer::{Peer, Shared};
 
 /// Does what decided drafts ask for, in their order.
 pub(crate) fn deliver_all(

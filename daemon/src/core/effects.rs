@@ -1,7 +1,7 @@
 //! What a decided draft changes in memory, and whom that tells.
 //!
 //! It looks at the draft and at what became of it, and not at who asked or where: the same happens on every daemon that
-//! applies the draft. What only concerns whoever asked is in the [`Reply`](crate::reply::Reply).
+//! applies the draft. What only concerns whoever asked is in the [`Reply`](crate::core::reply::Reply).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,8 @@ use crate::log::{
     RoomSettings, Server, Store, StoredAccount, StoredFile, StoredRoom, TokenHash, token_name,
 };
 use crate::origin::network_of;
-use crate::peer::{Audience, Ending, Peer};
 use crate::registry::Room;
+use crate::registry::peer::{Audience, Ending, Peer};
 
 /// What is still to be done when whoever asked has been answered, because it may end the session that asked.
 #[derive(Default)]
