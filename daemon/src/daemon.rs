@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
@@ -21,9 +20,9 @@ use crate::Environment;
 use crate::bots;
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
-use crate::core::recall;
 use crate::core::writer;
 use crate::core::{Core, Seal, millis};
+use crate::core::{recall, upkeep};
 use crate::keys;
 use crate::log;
 use crate::log::{Act, Author, Log, LogError, LogLimits, Place, Store};
@@ -232,7 +231,7 @@ impl Daemon {
         if let Some(socket) = listeners.unix {
             acceptors.push(executor.spawn(listen::accept_unix(Arc::clone(&runtime), socket)));
         }
-        let keeper = executor.spawn(keep(Arc::clone(core)));
+        let keeper = executor.spawn(upkeep::keep_up(Arc::clone(core)));
 
         let life = async {
             // Nothing is ever sent: this ends when the channel is closed. A daemon whose log has gone is of no use, either.
@@ -320,43 +319,6 @@ fn seal(config: &Config) -> Result<Seal, StartError> {
         ),
     };
     Ok(Seal { key, options: ServerOptions { psk }, random })
-}
-
-/// How often is looked for what is kept no longer.
-const PURGE: Duration = Duration::from_secs(10);
-
-/// Looks after the sessions, as often as the shortest time in the configuration asks for.
-async fn keep(core: Arc<Core>) {
-    let mut purged = core.now();
-    let mut day = String::new();
-    loop {
-        let config = core.config();
-        let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
-        Timer::after((shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
-        core.look_after_sessions();
-        if core.now().saturating_sub(purged) >= millis(PURGE) {
-            purged = core.now();
-            core.note_delivered();
-            core.purge(0);
-            core.look_after_files();
-            let today = core.environment.clock.now().to_string()[..10].to_owned();
-            if today != day {
-                day = today;
-                tell_audit_head(&core);
-            }
-        }
-    }
-}
-
-/// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
-/// it was changed.
-fn tell_audit_head(core: &Core) {
-    let _ = core.look(Box::new(|view| {
-        if let Some(Ok((id, hash))) = view.map(log::View::audit_head) {
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            tracing::info!("the audit trail ends with row {id}, {hash}");
-        }
-    }));
 }
 
 /// Threads that serve connections beside the caller's. Dropping them ends them.

@@ -57,3 +57,6 @@ mod registry;
 mod session;
 mod throttle;
 mod workers;
+
+#[cfg(test)]
+mod layers;

@@ -12,6 +12,12 @@ pub(crate) mod effects;
 
 pub(crate) mod recall;
 
+pub(crate) mod limits;
+
+mod audit_feed;
+
+pub(crate) mod upkeep;
+
 pub(crate) mod files;
 
 pub(crate) mod filters;
@@ -27,19 +33,16 @@ pub(crate) mod stats;
 #[cfg(test)]
 pub(crate) mod follower_tests;
 
-use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ring::rand::SystemRandom;
 use snug_bots::Filter;
+use snug_protocol::LogName;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
-use snug_protocol::{Code, LogName, Role, Timestamp, Verb};
 
 use crate::Environment;
-use crate::Keep;
 use crate::config::Config;
 use crate::core::files::Files;
 use crate::core::filters::Filters;
@@ -50,15 +53,13 @@ use crate::core::roster::Roster;
 use crate::core::shutdown::Control;
 use crate::core::stats::{Histogram, Refused};
 use crate::log::{
-    Act, AuditFilter, AuditNote, Author, BanRow, Draft, FileAct, Look, NewEntry, Outcome, Place, Reads,
-    Search, Store, TokenHash, View, search_in_memory,
+    Act, AuditNote, Author, BanRow, Draft, Look, NewEntry, Outcome, Place, Reads, Search, Store,
+    search_in_memory,
 };
-use crate::origin::{Origin, Source};
+use crate::origin::Origin;
 use crate::platform;
-use crate::refusal::Refusal;
-use crate::registry::peer::{Budget, Ending, Peer};
+use crate::registry::peer::{Budget, Peer};
 use crate::registry::{Registry, Room};
-use crate::throttle::{Quota, Throttle};
 
 /// See the module.
 pub(crate) struct Core {
@@ -86,11 +87,11 @@ pub(crate) struct Core {
     pub(crate) seal: Seal,
     pub(crate) passwords: Passwords,
     pub(crate) files: Files,
-    pub(crate) throttles: Throttles,
+    pub(crate) throttles: limits::Throttles,
     /// What keeps people off the server, as the log has it.
     bans: RwLock<Arc<Vec<BanRow>>>,
     /// Operators' sessions that hear the audit trail as it grows, with what they want of it and the label of the command.
-    followers: Mutex<Vec<Follower>>,
+    followers: Mutex<Vec<audit_feed::Follower>>,
     /// How the daemon is stopped, and how its settings are read again.
     pub(crate) control: Control,
     /// When it was made, in milliseconds of its clock.
@@ -99,64 +100,6 @@ pub(crate) struct Core {
     /// Another core that is given what the log decides for this one.
     #[cfg(test)]
     pub(crate) second: std::sync::OnceLock<Arc<Core>>,
-}
-
-/// A session that follows the audit trail.
-struct Follower {
-    peer: std::sync::Weak<Peer>,
-    filter: AuditFilter,
-    label: Option<String>,
-    /// Whether it is an operator's by the way it came, whatever becomes of its account.
-    is_operator: bool,
-    /// The last row that it was given.
-    seen: u64,
-}
-
-/// Limits that refuse.
-#[derive(Debug, Default)]
-pub(crate) struct Throttles {
-    accounts: Throttle<u64>,
-    addresses: Throttle<IpAddr>,
-    rooms: Throttle<u64>,
-    pub(crate) tokens: Throttle<TokenHash>,
-    pub(crate) connections: Throttle<()>,
-    /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
-    /// an address to whatever account.
-    pub(crate) logins: Throttle<(String, Source)>,
-    pub(crate) strangers: Throttle<String>,
-    pub(crate) login_addresses: Throttle<Source>,
-    pub(crate) registrations: Throttle<Source>,
-    /// Who comes in, by address.
-    pub(crate) entrances: Throttle<IpAddr>,
-    /// Who enters and leaves rooms, by identity.
-    pub(crate) moves: Throttle<u64>,
-    /// What those without a name do wrong.
-    strangers_noise: Throttle<()>,
-    /// From where accounts have come.
-    known: Mutex<HashSet<(u64, IpAddr)>>,
-}
-
-/// Rows of the audit trail about what those without a name do wrong.
-const NOISE: Quota = Quota { burst: 100, interval: Duration::from_secs(1) };
-
-/// How many addresses from which accounts have come are remembered.
-const KNOWN: usize = 100_000;
-
-impl Throttles {
-    /// Notes that an account has come from an address.
-    pub(crate) fn came_from(&self, account: u64, address: IpAddr) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= KNOWN {
-            // Whoever comes again is noted again.
-            known.clear();
-        }
-        known.insert((account, address));
-    }
-
-    /// Whether an account has ever come from an address.
-    pub(crate) fn is_known(&self, account: u64, address: IpAddr) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&(account, address))
-    }
 }
 
 /// The daemon's identity, and what it asks of those who seal.
@@ -214,7 +157,7 @@ impl Core {
             seal,
             passwords: Passwords::default(),
             files: Files::default(),
-            throttles: Throttles::default(),
+            throttles: limits::Throttles::default(),
             bans: RwLock::default(),
             followers: Mutex::default(),
             control: Control::default(),
@@ -291,129 +234,6 @@ impl Core {
         self.note(author, Act::Audit(note));
     }
 
-    /// Whether what a session does wrong is written down: of those without a name only so much, all together. They could
-    /// fill a disk with it.
-    pub(crate) fn is_noted(&self, peer: &Peer) -> bool {
-        let now = self.environment.clock.elapsed();
-        peer.identity() != 0 || self.throttles.strangers_noise.take((), NOISE, now).is_ok()
-    }
-
-    /// Counts what was refused, and lets the audit trail remember it unless it is one of too many.
-    pub(crate) fn note_refusal(&self, peer: &Peer, author: Author, verb: &str, code: Code) {
-        self.counters.refused.count(code);
-        if !self.is_noted(peer) {
-            return;
-        }
-        if let Some(passed_over) = peer.notes_error(self.now()) {
-            let more = if passed_over > 0 { format!(", {passed_over} more before") } else { String::new() };
-            // What is no verb may be something that was typed into the wrong window.
-            let verb = Verb::find(verb).map_or("-", Verb::word);
-            self.audit(author, AuditNote::new("error", "", format!("{verb} {code}{more}")));
-        }
-    }
-
-    /// Whether somebody may send something now: an identity in all its sessions, an address, and a room have their limits.
-    pub(crate) fn check_rates(&self, peer: &Peer, room: Option<u64>) -> Result<(), Refusal> {
-        if !peer.origin.is_throttled() {
-            return Ok(());
-        }
-        let config = self.config();
-        let limits = &config.limits;
-        let now = self.environment.clock.elapsed();
-        let slow_down = |what: &str| {
-            let text = format!("{what} at once; wait, and send it again");
-            move |wait| Refusal::new(Code::SlowDown, text).after(wait)
-        };
-        if let Some(quota) = Quota::per_second(limits.account_rate, limits.account_burst) {
-            self.throttles
-                .accounts
-                .take(peer.identity(), quota, now)
-                .map_err(slow_down("you send too much"))?;
-        }
-        if let (Some(address), Some(quota)) =
-            (peer.origin.counted_address(), Quota::per_second(limits.address_rate, limits.address_burst))
-        {
-            self.throttles
-                .addresses
-                .take(address, quota, now)
-                .map_err(slow_down("too much is sent from your address"))?;
-        }
-        if let (Some(room), Some(quota)) = (room, Quota::per_second(limits.room_rate, limits.room_burst)) {
-            self.throttles.rooms.take(room, quota, now).map_err(slow_down("too much is said in the room"))?;
-        }
-        Ok(())
-    }
-
-    /// What keeps people off the server.
-    #[cfg(test)]
-    pub(crate) fn bans(&self) -> Arc<Vec<BanRow>> {
-        Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes over what the log says about who is kept off the server.
-    pub(crate) fn set_bans(&self, bans: Vec<BanRow>) {
-        *self.bans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bans);
-    }
-
-    /// The ban that keeps an address, or an identity, off the server.
-    pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<u64>) -> Option<Refusal> {
-        let bans = Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner));
-        if bans.is_empty() {
-            return None;
-        }
-        let now = self.environment.clock.now();
-        let concerns = |ban: &&BanRow| {
-            ban.holds(now)
-                && match ban.network() {
-                    Some(network) => address.is_some_and(|address| network.contains(&address)),
-                    None => {
-                        ban.kind == "identity"
-                            && identity.is_some_and(|number| number.to_string() == ban.value)
-                    }
-                }
-        };
-        bans.iter().find(concerns).map(|ban| Refusal::new(Code::Banned, ban.notice("this server")))
-    }
-
-    /// Lets a session hear the audit trail as it grows, from behind a row on.
-    pub(crate) fn follow(&self, peer: &Arc<Peer>, filter: AuditFilter, label: Option<String>, seen: u64) {
-        let is_operator = match peer.origin {
-            Origin::Unix(user) => user == self.operator,
-            Origin::Embedder => true,
-            Origin::Tcp(_) | Origin::Bot => false,
-        };
-        let peer = Arc::downgrade(peer);
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        followers.retain(|other| !other.peer.ptr_eq(&peer));
-        followers.push(Follower { peer, filter, label, is_operator, seen });
-    }
-
-    /// Tells those who follow the audit trail what is new in it. On the writer's thread.
-    pub(crate) fn tell_followers(&self, view: &View<'_>) {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        followers.retain(|follower| follower.peer.strong_count() > 0);
-        for follower in followers.iter_mut() {
-            let Some(peer) = follower.peer.upgrade() else { continue };
-            if !follower.is_operator && !self.is_operator(&peer) {
-                // Not any more: the weak reference goes with the next look.
-                follower.peer = std::sync::Weak::new();
-                continue;
-            }
-            let part = crate::log::AuditPart::After(follower.seen);
-            let Ok((rows, _)) = view.audit(&AuditFilter::default(), part, 1_000) else { continue };
-            let mut lines = Vec::new();
-            for row in &rows {
-                follower.seen = row.id;
-                if follower.filter.has(row) {
-                    row.write(follower.label.as_deref(), &mut lines);
-                }
-            }
-            if !lines.is_empty() {
-                peer.push(&lines);
-            }
-        }
-    }
-
     /// Whoever a session speaks for, for what is written down.
     pub(crate) fn author_of(&self, peer: &Peer) -> Author {
         let identity = self.registry.identity(peer.identity());
@@ -423,60 +243,6 @@ impl Core {
             address: peer.origin.address(),
             ..Author::default()
         }
-    }
-
-    /// Whether the identity of a session is an operator's.
-    fn is_operator(&self, peer: &Peer) -> bool {
-        self.registry.identity(peer.identity()).is_some_and(|identity| identity.role() == Role::Operator)
-    }
-
-    /// Lets the log know which private messages have been given to whom since the last time.
-    pub(crate) fn note_delivered(&self) {
-        for (number, id) in self.registry.newly_delivered() {
-            self.note(Author { number, ..Author::default() }, Act::Deliver { id });
-        }
-    }
-
-    /// Takes away what is kept no longer, beginning with the conversations behind this number.
-    pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
-        let config = self.config();
-        let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
-        let keeps_everything = rooms == Keep::Forever
-            && private == Keep::Forever
-            && audit == Keep::Forever
-            && !self.registry.has_rooms_of_few_entries();
-        // The writer uses the occasion to tidy, also where there is nothing to look at.
-        let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
-        let core = Arc::clone(self);
-        self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
-            if let Outcome::Purged { next: Some(behind), .. } = outcome {
-                core.purge(behind);
-            }
-        });
-    }
-
-    /// Takes away files that are kept no longer, uploads that nobody goes on with, and contents that nothing refers to.
-    pub(crate) fn look_after_files(self: &Arc<Core>) {
-        if self.files.store().is_err() {
-            return;
-        }
-        let config = self.config();
-        self.files.close_idle(self.now());
-        let resume = i64::try_from(millis(config.files.resume.duration())).unwrap_or(i64::MAX);
-        let abandoned = Timestamp::from_millis(self.environment.clock.now().millis().saturating_sub(resume));
-        let alive = self.files.open_handles();
-        let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned, alive });
-        let core = Arc::clone(self);
-        self.submit(act, move |store, outcome| {
-            if let Outcome::Expired { uploads } = outcome {
-                uploads.into_iter().for_each(|handle| core.files.close(handle));
-            }
-            let swept = core.files.sweep(&store.view());
-            if !swept.is_empty() {
-                core.note(Author::default(), Act::File(FileAct::Swept(swept)));
-            }
-            core.files.empty();
-        });
     }
 
     /// Notes what became of a file's entry that was to be.
@@ -529,54 +295,6 @@ impl Core {
     fn call_in_turn(&self, call: Call) -> bool {
         let draft = Draft::new(Author::default(), Act::Pass);
         self.queue.push(Submission { draft, size: 0, sender: None, reply: Reply::Call(call) })
-    }
-
-    /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
-    /// forgets guests, and closes the slowest readers when all outboxes together hold too much.
-    pub(crate) fn look_after_sessions(&self) {
-        let config = self.config();
-        let now = self.now();
-        let time = self.environment.clock.now();
-        let [ping, dead, handshake, registration, linger] = [
-            config.heartbeat.ping.duration(),
-            config.heartbeat.dead.duration(),
-            config.limits.handshake.duration(),
-            config.limits.registration.duration(),
-            config.guests.linger.duration(),
-        ]
-        .map(millis);
-        self.registry.for_each_peer(|peer| {
-            let must_seal = peer.origin.must_seal(config.listen.plaintext);
-            peer.check_entrance(now, must_seal, handshake, registration);
-            peer.check_pulse(now, ping, dead);
-            let expires = peer.grant().and_then(|grant| grant.expires);
-            if expires.is_some_and(|expires| expires <= time) {
-                let text = "the token's time is over; make another one";
-                peer.end(Ending::Dismissed(Code::OutOfScope, text.to_owned()));
-            }
-        });
-        self.count_down();
-        for number in self.registry.forget_guests(now, linger, config.guests.lingering) {
-            self.note(Author { number, ..Author::default() }, Act::Forget);
-        }
-        self.shed();
-    }
-
-    /// Ends the sessions with the fullest outboxes until all together are within their limit again.
-    fn shed(&self) {
-        if self.budget.excess() == 0 {
-            return;
-        }
-        let mut peers = Vec::new();
-        self.registry.for_each_peer(|peer| peers.push((peer.weight(), Arc::clone(peer))));
-        peers.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
-        for (weight, peer) in peers {
-            if self.budget.excess() == 0 || weight == 0 {
-                return;
-            }
-            let text = "the daemon is short of memory and you read slowly; connect again and resume";
-            peer.end(Ending::Dismissed(Code::TooSlow, text.to_owned()));
-        }
     }
 }
 

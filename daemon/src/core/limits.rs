@@ -1,0 +1,147 @@
+//! Limits that refuse: rates, bans, and what is written down of those who were refused.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::core::Core;
+use crate::log::{AuditNote, Author, BanRow, TokenHash};
+use crate::origin::Source;
+use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
+use crate::throttle::{Quota, Throttle};
+use snug_protocol::{Code, Verb};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Limits that refuse.
+#[derive(Debug, Default)]
+pub(crate) struct Throttles {
+    accounts: Throttle<u64>,
+    addresses: Throttle<IpAddr>,
+    rooms: Throttle<u64>,
+    pub(crate) tokens: Throttle<TokenHash>,
+    pub(crate) connections: Throttle<()>,
+    /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
+    /// an address to whatever account.
+    pub(crate) logins: Throttle<(String, Source)>,
+    pub(crate) strangers: Throttle<String>,
+    pub(crate) login_addresses: Throttle<Source>,
+    pub(crate) registrations: Throttle<Source>,
+    /// Who comes in, by address.
+    pub(crate) entrances: Throttle<IpAddr>,
+    /// Who enters and leaves rooms, by identity.
+    pub(crate) moves: Throttle<u64>,
+    /// What those without a name do wrong.
+    strangers_noise: Throttle<()>,
+    /// From where accounts have come.
+    known: Mutex<HashSet<(u64, IpAddr)>>,
+}
+
+/// Rows of the audit trail about what those without a name do wrong.
+const NOISE: Quota = Quota { burst: 100, interval: Duration::from_secs(1) };
+
+/// How many addresses from which accounts have come are remembered.
+const KNOWN: usize = 100_000;
+
+impl Throttles {
+    /// Notes that an account has come from an address.
+    pub(crate) fn came_from(&self, account: u64, address: IpAddr) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN {
+            // Whoever comes again is noted again.
+            known.clear();
+        }
+        known.insert((account, address));
+    }
+
+    /// Whether an account has ever come from an address.
+    pub(crate) fn is_known(&self, account: u64, address: IpAddr) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&(account, address))
+    }
+}
+
+impl Core {
+    /// Whether what a session does wrong is written down: of those without a name only so much, all together. They could
+    /// fill a disk with it.
+    pub(crate) fn is_noted(&self, peer: &Peer) -> bool {
+        let now = self.environment.clock.elapsed();
+        peer.identity() != 0 || self.throttles.strangers_noise.take((), NOISE, now).is_ok()
+    }
+
+    /// Counts what was refused, and lets the audit trail remember it unless it is one of too many.
+    pub(crate) fn note_refusal(&self, peer: &Peer, author: Author, verb: &str, code: Code) {
+        self.counters.refused.count(code);
+        if !self.is_noted(peer) {
+            return;
+        }
+        if let Some(passed_over) = peer.notes_error(self.now()) {
+            let more = if passed_over > 0 { format!(", {passed_over} more before") } else { String::new() };
+            // What is no verb may be something that was typed into the wrong window.
+            let verb = Verb::find(verb).map_or("-", Verb::word);
+            self.audit(author, AuditNote::new("error", "", format!("{verb} {code}{more}")));
+        }
+    }
+
+    /// Whether somebody may send something now: an identity in all its sessions, an address, and a room have their limits.
+    pub(crate) fn check_rates(&self, peer: &Peer, room: Option<u64>) -> Result<(), Refusal> {
+        if !peer.origin.is_throttled() {
+            return Ok(());
+        }
+        let config = self.config();
+        let limits = &config.limits;
+        let now = self.environment.clock.elapsed();
+        let slow_down = |what: &str| {
+            let text = format!("{what} at once; wait, and send it again");
+            move |wait| Refusal::new(Code::SlowDown, text).after(wait)
+        };
+        if let Some(quota) = Quota::per_second(limits.account_rate, limits.account_burst) {
+            self.throttles
+                .accounts
+                .take(peer.identity(), quota, now)
+                .map_err(slow_down("you send too much"))?;
+        }
+        if let (Some(address), Some(quota)) =
+            (peer.origin.counted_address(), Quota::per_second(limits.address_rate, limits.address_burst))
+        {
+            self.throttles
+                .addresses
+                .take(address, quota, now)
+                .map_err(slow_down("too much is sent from your address"))?;
+        }
+        if let (Some(room), Some(quota)) = (room, Quota::per_second(limits.room_rate, limits.room_burst)) {
+            self.throttles.rooms.take(room, quota, now).map_err(slow_down("too much is said in the room"))?;
+        }
+        Ok(())
+    }
+
+    /// What keeps people off the server.
+    #[cfg(test)]
+    pub(crate) fn bans(&self) -> Arc<Vec<BanRow>> {
+        Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what the log says about who is kept off the server.
+    pub(crate) fn set_bans(&self, bans: Vec<BanRow>) {
+        *self.bans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bans);
+    }
+
+    /// The ban that keeps an address, or an identity, off the server.
+    pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<u64>) -> Option<Refusal> {
+        let bans = Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner));
+        if bans.is_empty() {
+            return None;
+        }
+        let now = self.environment.clock.now();
+        let concerns = |ban: &&BanRow| {
+            ban.holds(now)
+                && match ban.network() {
+                    Some(network) => address.is_some_and(|address| network.contains(&address)),
+                    None => {
+                        ban.kind == "identity"
+                            && identity.is_some_and(|number| number.to_string() == ban.value)
+                    }
+                }
+        };
+        bans.iter().find(concerns).map(|ban| Refusal::new(Code::Banned, ban.notice("this server")))
+    }
+}

@@ -1,0 +1,147 @@
+//! What is done from time to time: for sessions, for what is kept, for files.
+
+use std::time::Duration;
+
+use crate::core::{Core, millis};
+use crate::log::{Act, Author, FileAct, Outcome, View};
+use crate::registry::peer::Ending;
+use crate::retention::Keep;
+use smol::Timer;
+use snug_protocol::{Code, Timestamp};
+use std::sync::Arc;
+
+/// How often is looked for what is kept no longer.
+const PURGE: Duration = Duration::from_secs(10);
+
+/// Looks after the sessions, as often as the shortest time in the configuration asks for.
+pub(crate) async fn keep_up(core: Arc<Core>) {
+    let mut purged = core.now();
+    let mut day = String::new();
+    loop {
+        let config = core.config();
+        let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
+        Timer::after((shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
+        core.look_after_sessions();
+        if core.now().saturating_sub(purged) >= millis(PURGE) {
+            purged = core.now();
+            core.note_delivered();
+            core.purge(0);
+            core.look_after_files();
+            let today = core.environment.clock.now().to_string()[..10].to_owned();
+            if today != day {
+                day = today;
+                core.tell_audit_head();
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Lets the log know which private messages have been given to whom since the last time.
+    pub(crate) fn note_delivered(&self) {
+        for (number, id) in self.registry.newly_delivered() {
+            self.note(Author { number, ..Author::default() }, Act::Deliver { id });
+        }
+    }
+
+    /// Takes away what is kept no longer, beginning with the conversations behind this number.
+    pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
+        let config = self.config();
+        let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
+        let keeps_everything = rooms == Keep::Forever
+            && private == Keep::Forever
+            && audit == Keep::Forever
+            && !self.registry.has_rooms_of_few_entries();
+        // The writer uses the occasion to tidy, also where there is nothing to look at.
+        let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
+        let core = Arc::clone(self);
+        self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
+            if let Outcome::Purged { next: Some(behind), .. } = outcome {
+                core.purge(behind);
+            }
+        });
+    }
+
+    /// Takes away files that are kept no longer, uploads that nobody goes on with, and contents that nothing refers to.
+    pub(crate) fn look_after_files(self: &Arc<Core>) {
+        if self.files.store().is_err() {
+            return;
+        }
+        let config = self.config();
+        self.files.close_idle(self.now());
+        let resume = i64::try_from(millis(config.files.resume.duration())).unwrap_or(i64::MAX);
+        let abandoned = Timestamp::from_millis(self.environment.clock.now().millis().saturating_sub(resume));
+        let alive = self.files.open_handles();
+        let act = Act::File(FileAct::Expire { keep: config.files.keep, abandoned, alive });
+        let core = Arc::clone(self);
+        self.submit(act, move |store, outcome| {
+            if let Outcome::Expired { uploads } = outcome {
+                uploads.into_iter().for_each(|handle| core.files.close(handle));
+            }
+            let swept = core.files.sweep(&store.view());
+            if !swept.is_empty() {
+                core.note(Author::default(), Act::File(FileAct::Swept(swept)));
+            }
+            core.files.empty();
+        });
+    }
+
+    /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
+    /// forgets guests, and closes the slowest readers when all outboxes together hold too much.
+    pub(crate) fn look_after_sessions(&self) {
+        let config = self.config();
+        let now = self.now();
+        let time = self.environment.clock.now();
+        let [ping, dead, handshake, registration, linger] = [
+            config.heartbeat.ping.duration(),
+            config.heartbeat.dead.duration(),
+            config.limits.handshake.duration(),
+            config.limits.registration.duration(),
+            config.guests.linger.duration(),
+        ]
+        .map(millis);
+        self.registry.for_each_peer(|peer| {
+            let must_seal = peer.origin.must_seal(config.listen.plaintext);
+            peer.check_entrance(now, must_seal, handshake, registration);
+            peer.check_pulse(now, ping, dead);
+            let expires = peer.grant().and_then(|grant| grant.expires);
+            if expires.is_some_and(|expires| expires <= time) {
+                let text = "the token's time is over; make another one";
+                peer.end(Ending::Dismissed(Code::OutOfScope, text.to_owned()));
+            }
+        });
+        self.count_down();
+        for number in self.registry.forget_guests(now, linger, config.guests.lingering) {
+            self.note(Author { number, ..Author::default() }, Act::Forget);
+        }
+        self.shed();
+    }
+
+    /// Ends the sessions with the fullest outboxes until all together are within their limit again.
+    fn shed(&self) {
+        if self.budget.excess() == 0 {
+            return;
+        }
+        let mut peers = Vec::new();
+        self.registry.for_each_peer(|peer| peers.push((peer.weight(), Arc::clone(peer))));
+        peers.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        for (weight, peer) in peers {
+            if self.budget.excess() == 0 || weight == 0 {
+                return;
+            }
+            let text = "the daemon is short of memory and you read slowly; connect again and resume";
+            peer.end(Ending::Dismissed(Code::TooSlow, text.to_owned()));
+        }
+    }
+
+    /// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
+    /// it was changed.
+    fn tell_audit_head(&self) {
+        let _ = self.look(Box::new(|view| {
+            if let Some(Ok((id, hash))) = view.map(View::audit_head) {
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                tracing::info!("the audit trail ends with row {id}, {hash}");
+            }
+        }));
+    }
+}
