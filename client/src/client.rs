@@ -8,10 +8,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::envelope::{Fingerprint, HandshakeError};
-use snug_protocol::{
-    BotOrder, Command, Cursor, FileCommand, FileOffer, LogName, NameError, Nick, RoomName, ServerLine,
-    Timestamp,
-};
+use snug_protocol::{Command, Cursor, LogName, NameError, Nick, RoomName, ServerLine, Timestamp};
 
 use crate::driver::{Driver, Job, Reply};
 use crate::{Accounts, Address, MemoryTokens, NoAccounts, Tokens, Trust};
@@ -391,7 +388,7 @@ impl Client {
                 request
             }
         };
-        let job = Job { request, bytes, is_repeatable: is_repeatable(&command), reply };
+        let job = Job { request, bytes, is_repeatable: command.is_repeatable(), reply };
         // If the driver is gone, so is the reply's sender: the answer says so.
         let _ = self.jobs.send(job).await;
         Pending { answer, answered }
@@ -461,38 +458,4 @@ fn write(command: &Command<'_>) -> Vec<u8> {
     let mut line = Vec::new();
     snug_protocol::Request { label: None, command: command.clone() }.write(&mut line);
     line
-}
-
-/// Whether doing it twice is the same as doing it once.
-fn is_repeatable(command: &Command<'_>) -> bool {
-    match command {
-        Command::Msg { tags, .. } | Command::Priv { tags, .. } => tags.key.is_some(),
-        Command::Topic { change, key, .. } => key.is_some() || *change == snug_protocol::TopicChange::Ask,
-        Command::Edit { key, .. } => key.is_some(),
-        // Twice is not the same as once, or says that it is there already.
-        Command::Register { .. }
-        | Command::Auth { .. }
-        | Command::Password { .. }
-        | Command::Unregister { .. }
-        | Command::Invite { .. }
-        | Command::Kick { .. }
-        | Command::Ban { .. }
-        | Command::Unban { .. }
-        | Command::Mute { .. }
-        | Command::Announce { .. }
-        | Command::Shutdown { .. }
-        | Command::Key { change: snug_protocol::KeyChange::Add(..) | snug_protocol::KeyChange::Remove(_) }
-        | Command::Token {
-            change: snug_protocol::TokenChange::Add { .. } | snug_protocol::TokenChange::Remove(_),
-        }
-        | Command::Role { role: Some(_), .. }
-        | Command::Quit { .. }
-        | Command::Nick { .. }
-        | Command::Leave { .. }
-        | Command::Unreact { .. }
-        | Command::Bot { order: BotOrder::Restart(_) }
-        | Command::File(FileCommand::Offer(FileOffer { key: None, .. }) | FileCommand::Cancel { .. })
-        | Command::Backup { .. } => false,
-        _ => true,
-    }
 }

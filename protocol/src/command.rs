@@ -1,5 +1,8 @@
 //! What a client says: a line with the meaning its verb gives it.
 
+mod facts;
+pub use facts::Aim;
+
 mod file;
 pub use file::{FileCommand, FileOffer, FileRef, is_media_type};
 

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};
-use snug_protocol::{Code, Line, Request, Scope, ServerLine, TagBuilder, Verb, limits};
+use snug_protocol::{Aim, Code, Command, Line, Request, Scope, ServerLine, TagBuilder, Verb, limits};
 
 use super::process::{Process, Program};
 use super::{Ended, Task};
 use crate::config::ScriptBot;
-use crate::session::is_in_rooms;
 use crate::throttle::{Quota, Throttle};
 
 /// How long a program may leave what it is told unread.
@@ -148,6 +147,14 @@ fn refusal(scope: &Scope, text: &str) -> Option<String> {
     let mut written = Vec::new();
     ServerLine::err(verb.word(), Code::OutOfScope, &why).with_tags(tags.tags()).write(&mut written);
     Some(String::from_utf8_lossy(&written).trim_end().to_owned())
+}
+
+/// Whether a command stays within the rooms of a scope as far as it is about rooms.
+fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
+    match command.aim() {
+        Some(Aim::Room(room)) => scope.has_room(room),
+        None | Some(Aim::Person | Aim::Everything) => true,
+    }
 }
 
 /// Keeps bots from talking to each other for ever.

@@ -11,7 +11,6 @@ mod operator;
 mod profile;
 mod rooms;
 mod scope;
-pub(crate) use scope::is_in_rooms;
 mod talk;
 
 use std::borrow::Cow;
@@ -180,7 +179,7 @@ impl Session {
         let announced = announced_bytes(line.tags);
         let (lane, is_piece) = match &request {
             Ok(Request { command: Command::File(file), .. }) => self.lane_of(file, announced.ok().flatten()),
-            Ok(request) if is_append(&request.command) && !has_bytes => (Lane::Log, false),
+            Ok(request) if request.command.is_append() && !has_bytes => (Lane::Log, false),
             _ => (Lane::Alone, false),
         };
         let follows = lane != Lane::Alone && lane == self.lane && !self.barrier;
@@ -564,21 +563,6 @@ enum Answered {
     Silently,
     /// Done, and the session is over.
     End(Ending),
-}
-
-/// Whether a command is handed to the log without waiting for those before it.
-fn is_append(command: &Command<'_>) -> bool {
-    use snug_protocol::TopicChange;
-    match command {
-        Command::Msg { .. }
-        | Command::Priv { .. }
-        | Command::Edit { .. }
-        | Command::Delete { .. }
-        | Command::React { .. }
-        | Command::Unreact { .. } => true,
-        Command::Topic { change, .. } => *change != TopicChange::Ask,
-        _ => false,
-    }
 }
 
 /// The answer to an outcome that a draft never has.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use snug_protocol::{Code, Command, FileCommand, FileOffer, FileRef, Place, RoomName, Scope, Target, Verb};
+use snug_protocol::{Aim, Code, Command, FileCommand, FileRef, Scope, Verb};
 
-use super::{Session, is_append, refusal};
+use super::{Session, refusal};
 use crate::refusal::Refusal;
 use crate::throttle::Quota;
 
@@ -81,26 +81,10 @@ impl Session {
 
     /// Refuses what is too much of an identity, an address or a room.
     pub(super) fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
-        let is_measure = matches!(
-            command,
-            Command::Invite { .. }
-                | Command::Kick { .. }
-                | Command::Ban { whom: Some(_), .. }
-                | Command::Unban { .. }
-                | Command::Mute { .. }
-                | Command::Role { role: Some(_), .. }
-                | Command::File(
-                    FileCommand::Offer(_)
-                        | FileCommand::Done { .. }
-                        | FileCommand::Accept { .. }
-                        | FileCommand::Decline { .. }
-                        | FileCommand::Cancel { .. }
-                )
-        );
-        if !is_append(command) && !is_measure {
+        if !command.is_append() && !command.is_act() {
             return Ok(());
         }
-        let room = match target_of(command) {
+        let room = match command.aim() {
             Some(Aim::Room(room)) => self.find_room(room).ok().map(|room| room.number),
             _ => None,
         };
@@ -108,103 +92,11 @@ impl Session {
     }
 }
 
-/// What a command is addressed to.
-enum Aim<'c> {
-    Room(&'c RoomName<'c>),
-    Person,
-    /// Everything that one may see.
-    Everything,
-}
-
-/// What a command is addressed to; `None` if to nothing in particular.
-fn target_of<'c>(command: &'c Command<'c>) -> Option<Aim<'c>> {
-    fn of<'c>(target: &'c Target<'c>) -> Aim<'c> {
-        match target {
-            Target::Room(room) => Aim::Room(room),
-            Target::Nick(_) => Aim::Person,
-        }
-    }
-    fn at<'c>(place: &'c Place<'c>) -> Aim<'c> {
-        match place {
-            Place::Room(room) => Aim::Room(room),
-            Place::Server => Aim::Everything,
-        }
-    }
-    Some(match command {
-        Command::Msg { room, .. }
-        | Command::Join { room }
-        | Command::Leave { room, .. }
-        | Command::Topic { room, .. }
-        | Command::Commands { room: Some(room) }
-        | Command::Set { room, .. }
-        | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
-        Command::Typing { target, .. }
-        | Command::Edit { target, .. }
-        | Command::Delete { target, .. }
-        | Command::React { target, .. }
-        | Command::Unreact { target, .. }
-        | Command::History { target, .. }
-        | Command::Read { target, .. }
-        | Command::Search { target: Some(target), .. }
-        | Command::Who { of: Some(target) }
-        | Command::File(
-            FileCommand::Offer(FileOffer { target, .. }) | FileCommand::List { of: Some(target), .. },
-        ) => of(target),
-        Command::Kick { place, .. }
-        | Command::Ban { place, .. }
-        | Command::Unban { place, .. }
-        | Command::Mute { place, .. }
-        | Command::Role { place, .. } => at(place),
-        Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
-        Command::Search { target: None, .. }
-        | Command::Ack { .. }
-        | Command::Who { of: None }
-        | Command::Rooms
-        | Command::Inbox
-        | Command::Invite { to: None, .. }
-        | Command::Status { .. }
-        | Command::Stats
-        | Command::Sessions
-        | Command::Accounts
-        | Command::Announce { .. }
-        | Command::Audit { .. }
-        | Command::Reload
-        | Command::Shutdown { .. }
-        | Command::Commands { room: None }
-        | Command::Bot { .. }
-        | Command::Backup { .. } => Aim::Everything,
-        Command::Hello
-        | Command::Nick { .. }
-        | Command::Quit { .. }
-        | Command::Ping { .. }
-        | Command::Pong { .. }
-        | Command::Help { .. }
-        | Command::Info
-        | Command::Sync { .. }
-        | Command::Register { .. }
-        | Command::Auth { .. }
-        | Command::Password { .. }
-        | Command::Unregister { .. }
-        | Command::Key { .. }
-        | Command::Token { .. }
-        // Of those that name an upload or an entry it is looked up where that belongs.
-        | Command::File(_) => return None,
-    })
-}
-
 /// Whether a command stays within the rooms of a scope that has some.
 fn is_within(scope: &Scope, command: &Command<'_>) -> bool {
-    match target_of(command) {
+    match command.aim() {
         None => true,
         Some(Aim::Room(room)) => scope.has_room(room),
         Some(Aim::Person | Aim::Everything) => false,
-    }
-}
-
-/// Whether a command stays within the rooms of a scope as far as it is about rooms.
-pub(crate) fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
-    match target_of(command) {
-        Some(Aim::Room(room)) => scope.has_room(room),
-        None | Some(Aim::Person | Aim::Everything) => true,
     }
 }
