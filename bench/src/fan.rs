@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, marked};
 use crate::figures::{micros, round};
-use crate::server::{Kind, Options, Server};
+use crate::options::{Kind, Options};
+use crate::server::Server;
 
 /// What can be said of a room that is talked in. Each scenario has its own defaults.
 #[derive(Args, Clone, Copy, Debug, Default)]

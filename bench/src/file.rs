@@ -13,7 +13,8 @@ use snug_client::{Address, Client, Hasher, Link, Name, Trust};
 use snug_protocol::{Command, Cursor, FileName, FileOffer, MessageTags, RoomName, Target};
 
 use crate::figures::{millis, quantile, round};
-use crate::server::{Options, Server};
+use crate::options::Options;
+use crate::server::Server;
 
 /// A file up and down, sealed
 #[derive(Args)]

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::crowd::Crowd;
 use crate::fan::{Fan, Room};
 use crate::figures::{micros, millis};
-use crate::server::{Options, Server, size_of};
+use crate::options::Options;
+use crate::server::{Server, size_of};
 use crate::wire::Wire;
 
 /// What a delivery costs with more of everything; --data names a large log, if history is to be among it: it is added to

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::crowd::{BATCH, enter};
 use crate::figures::micros;
-use crate::server::{Options, Server};
+use crate::options::Options;
+use crate::server::Server;
 
 /// Many connections that say nothing
 #[derive(Args)]

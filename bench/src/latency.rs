@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, marked};
 use crate::figures::{quantile, round};
-use crate::server::{Options, Server};
+use crate::options::Options;
+use crate::server::Server;
 
 /// How long it takes to reach everyone
 #[derive(Args)]

@@ -10,7 +10,8 @@ use rustix::event::epoll;
 use serde_json::{Value, json};
 
 use crate::figures::{micros, round};
-use crate::server::{Options, Server};
+use crate::options::Options;
+use crate::server::Server;
 use crate::wire::Wire;
 
 /// Many senders, each with some messages under way, and nobody else

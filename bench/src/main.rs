@@ -14,6 +14,7 @@ mod idle;
 mod latency;
 mod load;
 mod mixed;
+mod options;
 mod pages;
 mod peers;
 mod report;
@@ -25,7 +26,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fan::{Fan, Room};
-use server::Options;
+
+use crate::options::Options;
 
 /// Measure what a chat server costs.
 #[derive(Parser)]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, marked};
 use crate::figures::{micros, round};
-use crate::server::{Options, Server};
+use crate::options::Options;
+use crate::server::Server;
 
 /// Many rooms of all sizes
 #[derive(Args)]

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::figures::{millis, round};
 use crate::growth::last_id;
 use crate::mixed::Dice;
-use crate::server::{Options, Server, size_of};
+use crate::options::Options;
+use crate::server::{Server, size_of};
 use crate::wire::Wire;
 
 /// The words of messages: half of all are the first, one of so many is the last.

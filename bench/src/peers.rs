@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 
-use crate::server::{Kind, Options};
+use crate::options::{Kind, Options};
 use crate::wire::Dialect;
 
 /// An address that nobody listens on now.

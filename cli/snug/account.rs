@@ -9,9 +9,10 @@ use snug_protocol::envelope::{decode_public_key, encode_public_key};
 use snug_protocol::{Body, Code, Command, KeyChange, Nick, Period};
 use zeroize::Zeroizing;
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::{environment, output};
 
 /// Make an account on the server, with a key of this machine; from then on `snug` is that account there
 ///
@@ -85,7 +86,7 @@ impl Join {
             .map_err(|error: snug_client::InviteError| Failure::new(Exit::Usage, error.to_string()))?;
         let name = match self.name {
             Some(name) => name,
-            None => place::wanted_name(common).ok_or_else(|| {
+            None => environment::wanted_name(common).ok_or_else(|| {
                 Failure::new(Exit::Usage, "say how you want to be called: snug join --name NAME <invite>")
             })?,
         };
@@ -93,16 +94,16 @@ impl Join {
         let Address::Tcp { pin: Some(pin), .. } = &address else {
             return Err(Failure::new(Exit::Usage, "the invite names no fingerprint"));
         };
-        let trust = place::trust(common)?;
+        let trust = environment::trust(common)?;
         let server = address.to_string();
         if let Some(known) = trust.known.find(&server)?
             && known != *pin
         {
-            return Err(crate::trust::changed(&address, known, *pin));
+            return Err(Failure::changed(&address, known, *pin));
         }
         make_account(common, &address, &name, Some(&token), password, &self.label.get()).await?;
         // It has shown the key that the invite names.
-        crate::trust::remember(&*trust.known, &address, *pin)?;
+        connect::remember(&*trust.known, &address, *pin)?;
         Ok(output::print(&format!("from now on: snug --server {server} tail '#lobby'"))?)
     }
 }
@@ -124,13 +125,14 @@ async fn make_account(
         return Err(Failure::new(Exit::Identity, text));
     }
     let key = accounts.key().map_err(|error| key_failure(&accounts, &error))?;
-    let trust = place::trust(common)?;
+    let trust = environment::trust(common)?;
     let secrets = (password.as_ref().map(|password| password.as_str()), Some((&key, label)));
-    place::asking(&*trust.known, || snug_client::register(address, &trust, (&nick, invite), secrets)).await?;
+    connect::asking(&*trust.known, || snug_client::register(address, &trust, (&nick, invite), secrets))
+        .await?;
     remember(&accounts, address, Some(nick.as_str()))?;
     output::print(&format!("you are {nick} on {address}"))?;
-    if let Some(other) =
-        place::named(common).filter(|other| Nick::parse(other).is_ok_and(|other| other.fold() != nick.fold()))
+    if let Some(other) = environment::named(common)
+        .filter(|other| Nick::parse(other).is_ok_and(|other| other.fold() != nick.fold()))
     {
         let _ = writeln!(
             io::stderr(),
@@ -228,9 +230,9 @@ impl LogIn {
         let key = Arc::new(accounts.key().map_err(|error| key_failure(&accounts, &error))?);
         // The key may be in the account already: added from another machine, or from the time before a logout.
         let login = Login::Key { account: self.name.clone(), key: Arc::clone(&key) };
-        match place::connect_as(common, &address, login).await {
+        match connect::connect_as(common, &address, login).await {
             Ok((_client, events)) => {
-                let account = place::own_nick(&events).await.unwrap_or(self.name);
+                let account = connect::own_nick(&events).await.unwrap_or(self.name);
                 remember(&accounts, &address, Some(&account))?;
                 return Ok(output::print(&format!("you are {account} on {address}, by this machine's key"))?);
             }
@@ -239,8 +241,8 @@ impl LogIn {
         }
         let password = password_from(&format!("Password of {}: ", self.name))?;
         let login = Login::Password { account: self.name.clone(), password };
-        let (client, events) = place::connect_as(common, &address, login).await?;
-        let account = place::own_nick(&events).await.unwrap_or(self.name);
+        let (client, events) = connect::connect_as(common, &address, login).await?;
+        let account = connect::own_nick(&events).await.unwrap_or(self.name);
         drop(events);
         let public = encode_public_key(&key.public_key());
         let label = self.label.get();
@@ -316,7 +318,7 @@ impl Unregister {
             .map_err(|error| Failure::new(Exit::Usage, format!("{:?} is no name: {error}", self.name)))?;
         let client = client(common).await?;
         client.ask(Command::Unregister { name: name.clone() }).await?;
-        for address in place::addresses(common)? {
+        for address in environment::addresses(common)? {
             if let Ok(accounts) = accounts()
                 && account_on(&accounts, &address)?
                     .is_some_and(|account| Nick::parse(&account).is_ok_and(|own| own.fold() == name.fold()))
@@ -382,7 +384,7 @@ impl Key {
 
 /// A connection that asks and does not listen.
 pub(crate) async fn client(common: &Common) -> Result<Client, Failure> {
-    let (client, events) = place::connect(common, Part::Asker).await?;
+    let (client, events) = connect::connect(common, Part::Asker).await?;
     drop(events);
     Ok(client)
 }
@@ -394,13 +396,13 @@ fn first_address(common: &Common) -> Result<Address, Failure> {
         Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
         Address::Tcp { .. } => true,
     };
-    let addresses = place::addresses(common)?;
+    let addresses = environment::addresses(common)?;
     let found = addresses.iter().find(|address| answers(address)).or(addresses.first());
     found.cloned().ok_or_else(|| Failure::new(Exit::NoServer, "no server is named"))
 }
 
 fn accounts() -> Result<FileAccounts, Failure> {
-    place::accounts()
+    environment::accounts()
         .ok_or_else(|| Failure::new(Exit::Identity, "there is no home to keep a key in; set HOME"))
 }
 

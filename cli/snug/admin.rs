@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand};
 use snug_client::{Client, Event};
 use snug_protocol::{AuditPage, Body, BotOrder, Command, Period, Place, ServerLine, ShutdownAt};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
 use crate::room::{self, Order};
-use crate::{Common, output, since};
+use crate::{output, since};
 
 /// Run the daemon: its own user over the Unix socket, and accounts with the role operator
 ///
@@ -169,7 +170,7 @@ enum PromptCommand {
 
 impl Admin {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         match self.command {
             Some(Sub::Log(log)) if log.follow => log.follow(&client, events, common).await,
             Some(command) => {
@@ -465,7 +466,7 @@ impl Log {
     ) -> Result<(), Failure> {
         // Events are taken from the connection at once, however long it takes to print what was before.
         let (waiting, coming) = async_channel::unbounded();
-        place::TASKS
+        connect::TASKS
             .spawn(async move {
                 while let Ok(event) = events.recv().await {
                     if waiting.send(event).await.is_err() {

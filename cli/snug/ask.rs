@@ -8,9 +8,10 @@ use serde_json::Map;
 use snug_client::Event;
 use snug_protocol::{Body, EntryKind, MessageTags, Nick, Period, ServerLine, Target};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// Ask something, and wait for a reply or a reaction
 ///
@@ -47,7 +48,7 @@ struct Answered {
 impl Ask {
     /// Gives the exit code.
     pub(crate) async fn run(self, common: &Common) -> Result<u8, Failure> {
-        let target = place::target(&self.target)?.into_owned();
+        let target = connect::target(&self.target)?.into_owned();
         for nick in &self.from {
             Nick::parse(nick)
                 .map_err(|error| Failure::new(Exit::Usage, format!("{nick:?} is no name: {error}")))?;
@@ -57,14 +58,14 @@ impl Ask {
             Target::Nick(_) => Vec::new(),
         };
         let part = Part::Listener { rooms, since: None, follows: true };
-        let (client, events) = place::connect(common, part).await?;
+        let (client, events) = connect::connect(common, part).await?;
         let choices = match self.choices.is_empty() {
             true => String::new(),
             false => format!(" [{}]", self.choices.join(" / ")),
         };
         let text = format!("{}{choices}", self.question);
         let tags = MessageTags { relayed: "+auto=ask".into(), ..MessageTags::default() };
-        let asking = client.ask(place::message(&target, text, tags));
+        let asking = client.ask(connect::message(&target, text, tags));
         let id = asking.await?.id().unwrap_or_default();
         let answer = async {
             let mut reason = "the connection is closed".to_owned();

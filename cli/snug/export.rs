@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use snug_protocol::{Body, Command, Cursor, EntryKind, Page, ServerLine, Target, Timestamp};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::Failure;
 use crate::history::{ask, id_of, next};
-use crate::place::{self, Part};
-use crate::{Common, output, show};
+use crate::{output, show};
 
 /// Write everything that was said in a room or with a person
 #[derive(Args)]
@@ -38,8 +39,8 @@ enum Format {
 
 impl Export {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let target = place::target(&self.target)?.into_owned();
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let target = connect::target(&self.target)?.into_owned();
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         // Only what there is now: a busy room would never come to an end.
         let last = ask(&client, &target, Page::Latest, 1).await?;

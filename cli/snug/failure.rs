@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use snug_client::{ConnectError, RequestError, TransferError};
+use snug_client::{Address, ConnectError, RequestError, TransferError};
 use snug_protocol::Code;
-use snug_protocol::envelope::HandshakeError;
+use snug_protocol::envelope::{Fingerprint, HandshakeError};
 
-use crate::{output, trust};
+use crate::output;
 
 /// Why a command failed. The numbers are sysexits.h's where it has one.
 #[derive(Debug)]
@@ -36,6 +36,16 @@ pub(crate) enum Exit {
 impl Failure {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, code: None, text: text.into(), is_said: false }
+    }
+
+    /// What is said about a server whose key is another one.
+    pub(crate) fn changed(address: &Address, expected: Fingerprint, offered: Fingerprint) -> Failure {
+        let text = format!(
+            "THE KEY OF {address} HAS CHANGED. Somebody may be in the middle, reading along; or the server has a new key. \
+             Nothing was said to it.\n  known:   {expected}\n  offered: {offered}\nAsk whoever runs the server. If the \
+             new one is right: snug trust {address} {offered}"
+        );
+        Failure::new(Exit::Identity, text)
     }
 
     /// Whether the server refused with this code.
@@ -149,7 +159,7 @@ impl From<&ConnectError> for Failure {
                 ),
             ),
             ConnectError::Changed { address, expected, offered } => {
-                trust::changed(address, *expected, *offered)
+                Failure::changed(address, *expected, *offered)
             }
             ConnectError::Handshake { error: HandshakeError::Refused { code, .. }, .. }
                 if matches!(code.as_str(), "busy" | "too-many" | "shutting-down" | "timeout") =>

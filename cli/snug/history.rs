@@ -4,11 +4,12 @@ use clap::Args;
 use snug_client::{Answer, Client, Received};
 use snug_protocol::{Body, Command, Cursor, Page, Target};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::Failure;
-use crate::place::{self, Part};
 use crate::since::Since;
 use crate::tail::tell_gap;
-use crate::{Common, output, show};
+use crate::{output, show};
 
 /// Most rows that are asked for at once.
 const PAGE: u64 = 1_000;
@@ -39,8 +40,8 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let target = place::target(&self.target)?.into_owned();
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let target = connect::target(&self.target)?.into_owned();
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         if let Some(since) = self.since {
             let mut page = since.page();
@@ -105,7 +106,7 @@ impl Search {
         {
             words = rest;
             if first != "*" {
-                target = Some(place::target(first)?.into_owned());
+                target = Some(connect::target(first)?.into_owned());
             }
         }
         // A word with spaces in it was quoted for the shell, and is meant as a phrase.
@@ -114,7 +115,7 @@ impl Search {
             false => word.clone(),
         };
         let query = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         let mut before = self.before;
         let mut left = self.count;

@@ -4,7 +4,9 @@ mod account;
 mod admin;
 mod ask;
 mod bot;
+mod connect;
 mod cursor_file;
+mod environment;
 mod export;
 mod failure;
 mod file;
@@ -12,7 +14,6 @@ mod history;
 mod on;
 mod output;
 mod pipe;
-mod place;
 mod profile;
 mod room;
 mod rooms;
@@ -29,7 +30,9 @@ mod who;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+
+use crate::environment::Common;
 
 /// Talk through a snug daemon, from the shell.
 ///
@@ -42,32 +45,6 @@ struct Arguments {
     common: Common,
     #[command(subcommand)]
     command: Sub,
-}
-
-/// What every command takes.
-#[derive(Args)]
-struct Common {
-    /// The server: host[:port], snug://host[:port][/#SHA256:…] or unix:/path [default: $SNUG_SERVER, then the Unix
-    /// socket, then 127.0.0.1:7684]
-    #[arg(long, short, global = true, value_name = "ADDRESS")]
-    server: Option<snug_client::Address>,
-
-    /// The name to go by [default: $SNUG_NICK, then $USER, or $USER-2 and so on if that is taken]
-    #[arg(long, short, global = true, value_name = "NAME")]
-    nick: Option<String>,
-
-    /// The file with the server's pre-shared key [default: $SNUG_PSK_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    psk_file: Option<std::path::PathBuf>,
-
-    /// A file with a token, to be who made it as far as the token allows [default: $SNUG_TOKEN_FILE, or the token itself
-    /// in $SNUG_TOKEN]
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
-
-    /// Print JSON, one object per line, also for errors
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -136,9 +113,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return misuse(&error),
     };
-    let done = smol::block_on(place::TASKS.run(async {
+    let done = smol::block_on(connect::TASKS.run(async {
         let done = command.run(&common).await;
-        place::say_goodbye().await;
+        connect::say_goodbye().await;
         done
     }));
     match done {

@@ -11,11 +11,12 @@ use regex_lite::Regex;
 use snug_client::{Client, Event, Received};
 use snug_protocol::{Body, Command as Said, Cursor, EntryKind, MessageTags, Nick, RoomName};
 
+use crate::connect::{self, Part};
 use crate::cursor_file::CursorFile;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
+use crate::output;
 use crate::run::exit_code;
-use crate::{Common, output};
 
 /// Run a command for each message: in order, each at least once
 ///
@@ -82,7 +83,7 @@ impl On {
         let mut file = self.cursor.as_deref().map(CursorFile::open).transpose()?;
         let since = file.as_ref().and_then(CursorFile::read);
         let (client, events) =
-            place::connect(common, Part::Listener { rooms: rooms.clone(), since, follows: true }).await?;
+            connect::connect(common, Part::Listener { rooms: rooms.clone(), since, follows: true }).await?;
         let mut jobs: VecDeque<Job> = VecDeque::new();
         let mut begun = 0;
         let mut reason = "the connection is closed".to_owned();
@@ -121,7 +122,7 @@ impl On {
                     if let Some(mut command) = self.wanted(&received, &rooms, pattern.as_ref()) {
                         begun += 1;
                         let (client, reply) = (client.clone(), self.reply);
-                        let task = place::TASKS.spawn(async move {
+                        let task = connect::TASKS.spawn(async move {
                             let text = command.text.clone();
                             let ran =
                                 smol::unblock(move || execute(&mut command.command, &command.text)).await;

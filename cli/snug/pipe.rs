@@ -7,8 +7,9 @@ use futures_lite::{AsyncReadExt, FutureExt};
 use smol::Timer;
 use snug_protocol::limits;
 
+use crate::connect;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::{Common, place};
 
 /// How many bytes may wait to be written before stdin is read on.
 const QUEUED: usize = 64 << 10;
@@ -44,7 +45,7 @@ fn checked(lines: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// Carries lines both ways until the server closes. The end of stdin is passed on.
 pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
-    let mut link = place::link(common).await?;
+    let mut link = connect::link(common).await?;
     link.prove();
     let mut stdin = smol::Unblock::new(io::stdin());
     let mut buffer = vec![0; 16 << 10];

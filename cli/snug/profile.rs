@@ -9,9 +9,10 @@ use snug_client::Client;
 use snug_protocol::{Body, Command, Nick, Presence, ProfileChange};
 
 use crate::account::client;
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum How {
@@ -67,8 +68,8 @@ pub(crate) struct Profile {
 
 impl Profile {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let (client, events) = place::connect(common, Part::Asker).await?;
-        let own = place::own_nick(&events).await.unwrap_or_default();
+        let (client, events) = connect::connect(common, Part::Asker).await?;
+        let own = connect::own_nick(&events).await.unwrap_or_default();
         drop(events);
         let name = self.whom.clone().unwrap_or(own);
         let nick = Nick::parse(&name)

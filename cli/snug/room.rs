@@ -4,9 +4,10 @@ use clap::Subcommand;
 use snug_client::Client;
 use snug_protocol::{Body, Command, Nick, Period, Place, Role, RoomName, escape_text, unescape_text};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// Rooms: their settings, who is what, and keeping order
 #[derive(Subcommand)]
@@ -100,7 +101,7 @@ impl Placed {
 
 impl Room {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         match self {
             Room::Order(order) => order.run(&client, None, common).await,

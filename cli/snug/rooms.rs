@@ -3,12 +3,13 @@
 use serde_json::Map;
 use snug_protocol::{Body, Command};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::Failure;
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
-    let (client, events) = place::connect(common, Part::Asker).await?;
+    let (client, events) = connect::connect(common, Part::Asker).await?;
     drop(events);
     for row in client.ask(Command::Rooms).await?.rows {
         let line = row.line();

@@ -14,9 +14,10 @@ use signal_hook::iterator::Signals;
 use snug_client::Client;
 use snug_protocol::{Cursor, MessageTags, Target};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// Run a command, and say when it starts, how it ends, how long it took, and its last lines
 ///
@@ -49,11 +50,11 @@ type Tail = Arc<Mutex<VecDeque<String>>>;
 impl Run {
     /// Gives the command's exit code.
     pub(crate) async fn run(self, common: &Common) -> Result<u8, Failure> {
-        let target = place::target(&self.target)?.into_owned();
+        let target = connect::target(&self.target)?.into_owned();
         // The command matters more than that somebody hears of it.
-        let client = match place::connect(common, Part::Carrier).await {
+        let client = match connect::connect(common, Part::Carrier).await {
             Ok((client, events)) => {
-                place::tell_breaks(events);
+                connect::tell_breaks(events);
                 Some(client)
             }
             Err(failure) => {
@@ -171,7 +172,7 @@ async fn said(
         relayed: "+auto=run".into(),
         ..MessageTags::default()
     };
-    match client.ask(place::message(target, text, tags)).await {
+    match client.ask(connect::message(target, text, tags)).await {
         Ok(answer) => answer.id(),
         Err(error) => {
             let _ = Failure::from(error).report(common.json);

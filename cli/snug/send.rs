@@ -12,11 +12,12 @@ use futures_lite::{AsyncBufReadExt, AsyncReadExt, FutureExt};
 use snug_client::{Client, Event, Pending};
 use snug_protocol::{Command, Cursor, MessageTags, Period, TagBuilder, Target};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
 use crate::file::send_paths;
-use crate::place::{self, Part};
+use crate::output;
 use crate::spool::Spool;
-use crate::{Common, output};
 
 /// Say something in a room or to a person
 ///
@@ -93,7 +94,7 @@ const WINDOW: usize = 256;
 
 impl Send {
     pub(crate) async fn run(mut self, common: &Common) -> Result<(), Failure> {
-        let target = place::target(&self.target)?.into_owned();
+        let target = connect::target(&self.target)?.into_owned();
         if self.key.is_some() && !self.whole && self.is_from_stdin() {
             return Err(Failure::new(Exit::Usage, "--key is for one message: give a TEXT, or --whole"));
         }
@@ -115,7 +116,7 @@ impl Send {
         }
         let part = if self.file.is_empty() { Part::Sender } else { Part::Carrier };
         let (client, events) = self.connect(common, part).await?;
-        place::tell_breaks(events);
+        connect::tell_breaks(events);
         if !self.file.is_empty() {
             let ids = send_paths(&client, &target, &self.file, common).await?;
             if self.text.is_empty() {
@@ -147,7 +148,7 @@ impl Send {
         let begun = Instant::now();
         let patience = self.retry.map_or(Duration::ZERO, |retry| Duration::from_millis(retry.millis()));
         loop {
-            match place::connect(common, part.clone()).await {
+            match connect::connect(common, part.clone()).await {
                 Err(failure) if failure.is_passing() && begun.elapsed() < patience => {
                     smol::Timer::after(RETRY.min(patience)).await;
                 }
@@ -178,7 +179,7 @@ impl Send {
         for command in commands {
             spool.put(command)?;
         }
-        let (client, events) = match place::connect(common, Part::Sender).await {
+        let (client, events) = match connect::connect(common, Part::Sender).await {
             Ok(connected) => connected,
             Err(failure) if failure.is_passing() => {
                 let kept = spool.count()?;
@@ -188,7 +189,7 @@ impl Send {
             }
             Err(failure) => return Err(failure),
         };
-        place::tell_breaks(events);
+        connect::tell_breaks(events);
         spool.send_all(&client, |id| report(id, common)).await
     }
 
@@ -298,7 +299,7 @@ impl Send {
             verbatim: self.verbatim || self.code,
             re: self.re,
         };
-        Ok(place::message(target, text, tags))
+        Ok(connect::message(target, text, tags))
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use snug_client::Client;
 use snug_protocol::{Body, Command, Cursor, Page, Target, Timestamp};
 
-use crate::Common;
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::Failure;
-use crate::place::{self, Part};
 
 /// An entry, or a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl Since {
             Since::Entry(cursor) => return Ok(cursor),
             Since::Moment(time) => time,
         };
-        let (client, events) = place::connect(common, Part::Asker).await?;
-        let newest = place::newest(&events).await;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
+        let newest = connect::newest(&events).await;
         let targets = if targets.is_empty() { conversations(&client).await? } else { targets.to_vec() };
         let mut first: Option<u64> = None;
         for target in targets {

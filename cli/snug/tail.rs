@@ -8,11 +8,12 @@ use serde_json::Map;
 use snug_client::Event;
 use snug_protocol::{Body, EntryKind, Folded, ServerLine, Target};
 
+use crate::connect::{self, Part};
 use crate::cursor_file::CursorFile;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
 use crate::since::Since;
-use crate::{Common, output, show};
+use crate::{output, show};
 
 /// Print what is said, as it is said
 ///
@@ -55,7 +56,7 @@ impl Tail {
         let mut names = Vec::new();
         let mut targets = Vec::new();
         for word in &self.targets {
-            let target = place::target(word)?;
+            let target = connect::target(word)?;
             match &target {
                 Target::Room(room) => {
                     names.push(room.fold());
@@ -75,7 +76,7 @@ impl Tail {
         let follows = self.follow || self.since.is_none();
         let reader = file.as_ref().map(|_| output::Reader::new());
         // The client is kept: without it the connection would end.
-        let (_client, events) = place::connect(common, Part::Listener { rooms, since, follows }).await?;
+        let (_client, events) = connect::connect(common, Part::Listener { rooms, since, follows }).await?;
         let mut reason = "the connection is closed".to_owned();
         while let Ok(event) = events.recv().await {
             match event {

@@ -4,8 +4,9 @@ use clap::Subcommand;
 use snug_protocol::{Body, Command, Period, Scope, TokenChange};
 
 use crate::account::client;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::{Common, output};
+use crate::output;
 
 /// Tokens, with which scripts do one thing and nothing else
 #[derive(Subcommand)]

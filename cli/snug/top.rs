@@ -16,9 +16,10 @@ use smol::Timer;
 use snug_client::Client;
 use snug_protocol::{Body, Command};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// Show how the daemon is doing, live: users, rooms, rates
 ///
@@ -198,7 +199,7 @@ impl Top {
             let text = "top is for a terminal; `snug admin stats` prints the numbers";
             return Err(Failure::new(Exit::Usage, text));
         }
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         let first = Look::take(&client).await?;
         let mut screen = Screen::default();

@@ -4,9 +4,10 @@ use clap::Args;
 use serde_json::{Map, Value};
 use snug_protocol::{Body, Command, Target, Timestamp};
 
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// List who is here, or in a room
 #[derive(Args)]
@@ -24,7 +25,7 @@ impl Who {
                 Failure::new(Exit::Usage, format!("{word:?} is no room or person: {error}"))
             })?),
         };
-        let (client, events) = place::connect(common, Part::Asker).await?;
+        let (client, events) = connect::connect(common, Part::Asker).await?;
         drop(events);
         for row in client.ask(Command::Who { of }).await?.rows {
             let line = row.line();

@@ -13,10 +13,11 @@ use smol::process::Command;
 use snug_bots::{BotsConfig, transcript};
 use snug_protocol::{Body, RoomName, ServerLine, limits};
 
+use crate::connect;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place;
+use crate::output;
 use crate::run::exit_code;
-use crate::{Common, output};
 
 /// Bots of one's own
 #[derive(Subcommand)]
@@ -89,7 +90,7 @@ impl Run {
     async fn run(self, common: &Common) -> Result<u8, Failure> {
         let usage = |text: String| Failure::new(Exit::Usage, text);
         snug_protocol::Nick::parse(&self.name).map_err(|error| usage(format!("--as: {error}")))?;
-        let mut link = place::link(common).await?;
+        let mut link = connect::link(common).await?;
         let mut entry = format!("@quiet NICK {}\n", self.name);
         for room in &self.rooms {
             RoomName::parse(room).map_err(|error| usage(format!("{room:?} is no room: {error}")))?;

@@ -9,9 +9,10 @@ use snug_client::{Client, FileInfo, Hasher, TransferError};
 use snug_protocol::Cursor;
 
 use super::Progress;
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::output;
 
 /// Fetch a file; goes on where an earlier try broke off
 ///
@@ -32,8 +33,8 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let (client, events) = place::connect(common, Part::Carrier).await?;
-        place::tell_breaks(events);
+        let (client, events) = connect::connect(common, Part::Carrier).await?;
+        connect::tell_breaks(events);
         let info = client.accept_file(self.id).await?;
         let mut progress = Progress::new(info.name.as_str(), Some(info.size), common.json);
         if self.output.as_deref() == Some(Path::new("-")) {

@@ -13,8 +13,9 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use snug_protocol::{Body, Command, Cursor, EntryKind, FileCommand, FileRef, ServerLine, Target};
 
 use crate::account::client;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::{Common, output, place};
+use crate::{connect, output};
 
 /// Send files to a room or a person, and fetch them
 #[derive(Subcommand)]
@@ -89,7 +90,7 @@ async fn say(command: FileCommand<'_>, common: &Common) -> Result<(), Failure> {
 
 impl List {
     async fn run(self, common: &Common) -> Result<(), Failure> {
-        let of = self.target.as_deref().map(place::target).transpose()?.map(Target::into_owned);
+        let of = self.target.as_deref().map(connect::target).transpose()?.map(Target::into_owned);
         let client = client(common).await?;
         let mut rows = Vec::new();
         let mut before = None;

@@ -12,9 +12,10 @@ use snug_protocol::{Code, Command, FileCommand, FileName, FileOffer, FileRef, Ta
 
 use super::Progress;
 use super::archive::Archive;
+use crate::connect::{self, Part};
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Part};
-use crate::{Common, output};
+use crate::{environment, output};
 
 /// Send files or folders; prints the id of each, under which it is fetched
 ///
@@ -40,14 +41,14 @@ pub(crate) struct Send {
 
 impl Send {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
-        let target = place::target(&self.target)?.into_owned();
+        let target = connect::target(&self.target)?.into_owned();
         if (self.name.is_some() || self.key.is_some()) && self.paths.len() > 1 {
             return Err(Failure::new(Exit::Usage, "--name and --key are for one file: give one path"));
         }
         // What is wrong with a path is said before anything is sent.
         let sources = sources(&self.paths, self.name.as_deref())?;
-        let (client, events) = place::connect(common, Part::Carrier).await?;
-        place::tell_breaks(events);
+        let (client, events) = connect::connect(common, Part::Carrier).await?;
+        connect::tell_breaks(events);
         for source in sources {
             let sent = send(&client, &target, source, self.key.as_deref(), common).await?;
             report(&sent, common)?;
@@ -167,7 +168,7 @@ impl Source {
         let changed = fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
         let server =
             common.server.as_ref().map(ToString::to_string).or_else(|| std::env::var("SNUG_SERVER").ok());
-        let nick = place::wanted_name(common);
+        let nick = environment::wanted_name(common);
         let mut hasher = Hasher::default();
         let all =
             format!("{path:?}\n{size}\n{changed}\n{}\n{server:?}\n{nick:?}\n{}", target.as_str(), self.name);
@@ -263,7 +264,7 @@ struct Kept {
 impl Kept {
     /// The key that is kept under a mark, or a new one. There is none without a place to keep it.
     fn of(mark: &str) -> Option<Kept> {
-        let folder = place::state_folder()?.join("uploads");
+        let folder = environment::state_folder()?.join("uploads");
         fs::create_dir_all(&folder).ok()?;
         let path = folder.join(&mark[..32]);
         if let Ok(key) = fs::read_to_string(&path)

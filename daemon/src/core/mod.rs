@@ -43,6 +43,7 @@ use snug_protocol::LogName;
 use snug_protocol::envelope::{ServerKey, ServerOptions};
 
 use crate::Environment;
+use crate::answer::Answer;
 use crate::config::Config;
 use crate::core::files::Files;
 use crate::core::filters::Filters;
@@ -58,7 +59,9 @@ use crate::log::{
 };
 use crate::origin::Origin;
 use crate::platform;
+use crate::refusal::Refusal;
 use crate::registry::peer::{Budget, Peer};
+use crate::registry::responder::Responder;
 use crate::registry::{Registry, Room};
 
 /// See the module.
@@ -250,6 +253,31 @@ impl Core {
         if let Some(finished) = &new.file {
             self.files.settled(finished.handle, finished.hash, is_offered, &store.view());
         }
+    }
+
+    /// Lets the log decide something that a session has asked for. `answer` puts into words what became of it; if it was
+    /// refused, that is counted, noted and answered without it.
+    pub(crate) fn decide(
+        self: &Arc<Core>,
+        mut responder: Responder,
+        draft: Draft,
+        answer: impl FnOnce(&mut Answer, Outcome) -> Result<Option<String>, Refusal> + Send + 'static,
+    ) {
+        let core = Arc::clone(self);
+        let (size, sender) = (responder.size(), Some(Arc::clone(responder.peer())));
+        let call = move |_: &dyn Store, draft: &Draft, outcome| {
+            let answered = match outcome {
+                Outcome::Refused(refusal) => Err(refusal),
+                outcome => answer(responder.answer(), outcome),
+            };
+            if let Err(refusal) = &answered {
+                let verb = responder.answer().verb().to_owned();
+                core.note_refusal(responder.peer(), draft.author.clone(), &verb, refusal.code);
+            }
+            responder.give(answered);
+        };
+        // If the daemon is stopping, the responder says so.
+        let _ = self.queue.push(Submission { draft, size, sender, reply: Reply::Call(Box::new(call)) });
     }
 
     /// Lets the log do something of the daemon's own, and goes on with what comes of it. If the daemon is stopping, it goes

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::answer::Answer;
-use crate::core::Core;
-use crate::core::queue::Submission;
 use crate::log::{Draft, Entry, Outcome, Store};
-use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
-use crate::registry::responder::Responder;
 use crate::registry::{Identity, Registry, Room};
 
 /// What is to be done for whoever submitted a draft.
@@ -87,32 +82,5 @@ impl Recipients {
                 author.audience.for_each(each);
             }
         }
-    }
-}
-
-impl Core {
-    /// Lets the log decide something that a session has asked for. `answer` puts into words what became of it; if it was
-    /// refused, that is counted, noted and answered without it.
-    pub(crate) fn decide(
-        self: &Arc<Core>,
-        mut responder: Responder,
-        draft: Draft,
-        answer: impl FnOnce(&mut Answer, Outcome) -> Result<Option<String>, Refusal> + Send + 'static,
-    ) {
-        let core = Arc::clone(self);
-        let (size, sender) = (responder.size(), Some(Arc::clone(responder.peer())));
-        let call = move |_: &dyn Store, draft: &Draft, outcome| {
-            let answered = match outcome {
-                Outcome::Refused(refusal) => Err(refusal),
-                outcome => answer(responder.answer(), outcome),
-            };
-            if let Err(refusal) = &answered {
-                let verb = responder.answer().verb().to_owned();
-                core.note_refusal(responder.peer(), draft.author.clone(), &verb, refusal.code);
-            }
-            responder.give(answered);
-        };
-        // If the daemon is stopping, the responder says so.
-        let _ = self.queue.push(Submission { draft, size, sender, reply: Reply::Call(Box::new(call)) });
     }
 }

@@ -1,22 +1,19 @@
-//! Where the server is and who one is: flags, then the environment, then what is there.
+//! Connections: how a command takes part, and what is said when one cannot be made.
 
-use std::env;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_channel::Receiver;
 use futures_lite::FutureExt;
-use snug_client::{
-    Accounts, Address, Client, ConnectError, DEFAULT_PORT, Event, FileAccounts, FileKnownServers, FileTokens,
-    KnownServers, Link, Login, MemoryKnownServers, MemoryTokens, Name, NoAccounts, OneLogin, Options, Tokens,
-    Trust,
-};
+use snug_client::{Address, Client, ConnectError, Event, KnownServers, Link, Login, OneLogin, Options};
 use snug_protocol::{Code, Command, Cursor, MessageTags, RoomName, Target};
 
+use crate::environment;
+use crate::environment::Common;
 use crate::failure::{Exit, Failure};
-use crate::{Common, trust};
+use snug_protocol::envelope::Fingerprint;
+use std::fs::OpenOptions;
 
 /// How a command takes part.
 #[derive(Clone)]
@@ -38,8 +35,8 @@ const LONG_BREAK: Duration = Duration::from_secs(600);
 
 /// Connects as the flags and the environment say. The driver runs by itself.
 pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
-    let mut options = Options::new(addresses(common)?, name(common)?);
-    options.accounts = logins(common)?;
+    let mut options = Options::new(environment::addresses(common)?, environment::name(common)?);
+    options.accounts = environment::logins(common)?;
     begin(options, common, part).await
 }
 
@@ -49,7 +46,7 @@ pub(crate) async fn connect_as(
     address: &Address,
     login: Login,
 ) -> Result<(Client, Receiver<Event>), Failure> {
-    let mut options = Options::new([address.clone()], name(common)?);
+    let mut options = Options::new([address.clone()], environment::name(common)?);
     options.accounts = Arc::new(OneLogin(login));
     begin(options, common, Part::Asker).await
 }
@@ -59,8 +56,8 @@ async fn begin(
     common: &Common,
     part: Part,
 ) -> Result<(Client, Receiver<Event>), Failure> {
-    options.tokens = tokens();
-    options.trust = trust(common)?;
+    options.tokens = environment::tokens();
+    options.trust = environment::trust(common)?;
     // Most commands look at no messages.
     options.acknowledge = false;
     match part {
@@ -91,7 +88,7 @@ fn explain_login(failure: Failure, common: &Common) -> Failure {
         return failure;
     }
     let by_token = common.token_file.is_some()
-        || ["SNUG_TOKEN", "SNUG_TOKEN_FILE"].iter().any(|name| variable(name).is_some());
+        || ["SNUG_TOKEN", "SNUG_TOKEN_FILE"].iter().any(|name| environment::variable(name).is_some());
     failure.and(match by_token {
         true => "the token (--token-file, SNUG_TOKEN) was revoked, has ended or is none",
         false => {
@@ -147,7 +144,7 @@ pub(crate) fn message<'t>(target: &Target<'_>, text: String, tags: MessageTags<'
 
 /// A connection that carries lines and nothing else.
 pub(crate) async fn link(common: &Common) -> Result<Link, Failure> {
-    let (addresses, trust) = (addresses(common)?, trust(common)?);
+    let (addresses, trust) = (environment::addresses(common)?, environment::trust(common)?);
     asking(&*trust.known, || async { Link::reach(&addresses, &trust).await.map(|(_, link)| link) }).await
 }
 
@@ -168,8 +165,8 @@ pub(crate) async fn asking<T, F: Future<Output = Result<T, ConnectError>>>(
     connect: impl Fn() -> F,
 ) -> Result<T, Failure> {
     match connect().await {
-        Err(ConnectError::Unknown { address, offered }) if trust::ask(&address, offered) => {
-            trust::remember(known, &address, offered)?;
+        Err(ConnectError::Unknown { address, offered }) if ask(&address, offered) => {
+            remember(known, &address, offered)?;
             Ok(connect().await?)
         }
         connected => Ok(connected?),
@@ -198,131 +195,32 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "snug: {}", crate::output::visible(text));
 }
 
-/// The server that was named, or the places where one is by default.
-pub(crate) fn addresses(common: &Common) -> Result<Vec<Address>, Failure> {
-    if let Some(address) = &common.server {
-        return Ok(vec![address.clone()]);
+/// Writes down that a server is trusted.
+pub(crate) fn remember(
+    known: &dyn KnownServers,
+    address: &Address,
+    fingerprint: Fingerprint,
+) -> Result<(), Failure> {
+    let failed =
+        |error| Failure::new(Exit::Identity, format!("cannot write down that {address} is trusted: {error}"));
+    known.remember(&address.to_string(), fingerprint).map_err(failed)
+}
+
+/// Asks the person at the terminal, if there is one, whether a server is the right one.
+fn ask(address: &Address, offered: Fingerprint) -> bool {
+    if !io::stderr().is_terminal() {
+        return false;
     }
-    if let Some(text) = variable("SNUG_SERVER") {
-        let address = text.parse().map_err(|error: snug_client::AddressError| {
-            Failure::new(Exit::Usage, format!("SNUG_SERVER: {error}"))
-        })?;
-        return Ok(vec![address]);
+    // Not stdin: that may be what is to be sent.
+    let Ok(mut terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else { return false };
+    let question = format!(
+        "The server {address} is not known.\nIts fingerprint is {offered}\n\
+         (`snugd fingerprint` prints it there.) Is that the right one? [yes/no] "
+    );
+    if terminal.write_all(question.as_bytes()).is_err() {
+        return false;
     }
-    let sockets = socket_paths().into_iter().filter(|path| path.exists()).map(Address::Unix);
-    Ok(sockets.chain([default_address()]).collect())
-}
-
-/// The TCP address of a daemon on this machine.
-pub(crate) fn default_address() -> Address {
-    Address::Tcp { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT, pin: None }
-}
-
-/// Which servers are the right ones: what is known, and the pre-shared key if there is one.
-pub(crate) fn trust(common: &Common) -> Result<Trust, Failure> {
-    let known: Arc<dyn KnownServers> = match known_hosts() {
-        Some(path) => Arc::new(FileKnownServers::new(path)),
-        None => Arc::new(MemoryKnownServers::default()),
-    };
-    let file = common.psk_file.clone().or_else(|| variable("SNUG_PSK_FILE").map(PathBuf::from));
-    let psk = match file {
-        None => None,
-        Some(file) => {
-            let failed = |what: &dyn std::fmt::Display| {
-                Failure::new(Exit::Identity, format!("cannot use the key in {}: {what}", file.display()))
-            };
-            Some(snug_client::read_psk(&file).map_err(|error| failed(&error))?)
-        }
-    };
-    Ok(Trust { known, psk })
-}
-
-/// Where servers that are trusted are written down.
-pub(crate) fn known_hosts() -> Option<PathBuf> {
-    Some(config_folder()?.join("known_hosts"))
-}
-
-fn config_folder() -> Option<PathBuf> {
-    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
-    Some(config.join("snug"))
-}
-
-/// Which account one has where: by a token that is named, else by what is written down.
-fn logins(common: &Common) -> Result<Arc<dyn Accounts>, Failure> {
-    let file = common.token_file.clone().or_else(|| variable("SNUG_TOKEN_FILE").map(PathBuf::from));
-    let token = match (file, variable("SNUG_TOKEN")) {
-        (Some(file), _) => {
-            let failed = |what: &dyn std::fmt::Display| {
-                Failure::new(Exit::Identity, format!("cannot use the token in {}: {what}", file.display()))
-            };
-            Some(snug_client::read_token(&file).map_err(|error| failed(&error))?)
-        }
-        (None, token) => token.map(Into::into),
-    };
-    if let Some(token) = token {
-        if token.is_empty() || token.contains(char::is_whitespace) {
-            return Err(Failure::new(Exit::Identity, "a token is one word; this one is not"));
-        }
-        return Ok(Arc::new(OneLogin(Login::Token(token))));
-    }
-    Ok(match accounts() {
-        Some(accounts) => Arc::new(accounts),
-        None => Arc::new(NoAccounts),
-    })
-}
-
-/// What is written down of one's accounts.
-pub(crate) fn accounts() -> Option<FileAccounts> {
-    let folder = config_folder()?;
-    Some(FileAccounts::new(folder.join("accounts"), folder.join("key")))
-}
-
-/// The name that was asked for in particular.
-pub(crate) fn named(common: &Common) -> Option<String> {
-    common.nick.clone().or_else(|| variable("SNUG_NICK"))
-}
-
-/// The name that was asked for, or that one has on this machine.
-pub(crate) fn wanted_name(common: &Common) -> Option<String> {
-    named(common).or_else(|| variable("USER"))
-}
-
-fn name(common: &Common) -> Result<Name, Failure> {
-    match common.nick.clone().or_else(|| variable("SNUG_NICK")) {
-        Some(nick) => Name::exactly(&nick)
-            .map_err(|error| Failure::new(Exit::Usage, format!("{nick:?} is no name to go by: {error}"))),
-        None => Ok(Name::or_numbered(&variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_default())),
-    }
-}
-
-/// A variable of the environment that is set to something.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// The places where `snugd` has its socket by default, in its order.
-fn socket_paths() -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    paths.extend(folder("XDG_RUNTIME_DIR").map(|folder| folder.join("snug.sock")));
-    paths.push("/run/snug/snug.sock".into());
-    paths.extend(state_folder().map(|folder| folder.join("snug.sock")));
-    paths
-}
-
-fn tokens() -> Arc<dyn Tokens> {
-    match state_folder() {
-        Some(folder) => Arc::new(FileTokens::new(folder.join("tokens"))),
-        None => Arc::new(MemoryTokens::default()),
-    }
-}
-
-pub(crate) fn state_folder() -> Option<PathBuf> {
-    folder("XDG_STATE_HOME")
-        .or_else(|| Some(folder("HOME")?.join(".local/state")))
-        .map(|state| state.join("snug"))
-}
-
-/// An absolute folder from the environment.
-fn folder(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    let mut answer = String::new();
+    let read = BufReader::new(terminal).read_line(&mut answer);
+    read.is_ok() && answer.trim().eq_ignore_ascii_case("yes")
 }
