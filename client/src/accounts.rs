@@ -12,7 +12,7 @@ use ring::rand::SystemRandom;
 use snug_protocol::envelope::{ClientKey, Fingerprint, decode_key, encode_key};
 use zeroize::Zeroizing;
 
-use crate::client::Name;
+use crate::name::Name;
 use crate::{Address, files};
 
 /// What proves that one is an account.

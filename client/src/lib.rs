@@ -43,11 +43,31 @@ pub use trust::{FileKnownServers, KnownServers, MemoryKnownServers, Trust, read_
 mod link;
 pub use link::Link;
 
-mod client;
-pub use client::{Answer, Client, ConnectError, Event, Name, Options, Pending, Received, RequestError};
+mod error;
+pub use error::{ConnectError, RequestError};
+
+mod event;
+pub use event::{Answer, Event, Received};
+
+mod name;
+pub use name::Name;
+
+mod options;
+pub use options::Options;
+
+mod request;
+pub use request::Pending;
+
+mod entrance;
+pub use entrance::register;
+
+mod exchange;
 
 mod driver;
-pub use driver::{Driver, register};
+pub use driver::Driver;
+
+mod client;
+pub use client::Client;
 
 mod transfer;
 pub use transfer::{FileInfo, Hasher, Sent, TransferError};

@@ -13,7 +13,8 @@ use snug_protocol::envelope::{
 };
 use snug_protocol::{CarriageReturn, Codec, Decoded, End, Item, LineDecoder, limits};
 
-use crate::{Address, ConnectError, Stream, Trust};
+use crate::error::ConnectError;
+use crate::{Address, Stream, Trust};
 
 /// How many bytes are read at once.
 const READ_SIZE: usize = 256 << 10;

@@ -13,7 +13,10 @@ use snug_protocol::{
     Body, Code, Command, ContentHash, Cursor, FileCommand, FileName, FileOffer, FileRef, UploadHandle, limits,
 };
 
-use crate::client::{Answer, Client, Pending, RequestError};
+use crate::client::Client;
+use crate::error::RequestError;
+use crate::event::Answer;
+use crate::request::Pending;
 
 /// Pieces under way at a time: with what stands around them less than 256 KiB.
 const WINDOW: usize = 5;

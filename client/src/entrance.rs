@@ -1,0 +1,250 @@
+//! Coming in: from an address to a connection that holds a name and is in its rooms.
+
+use std::io;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use ring::rand::{SecureRandom, SystemRandom};
+use smol::Timer;
+use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
+use snug_protocol::{Body, Code, Command, Credential, Cursor, Entrance, LogName, Nick, Request};
+
+use crate::error::ConnectError;
+use crate::event::{Event, Received};
+use crate::options::Options;
+use crate::{Address, Link, Login, Trust};
+
+/// A connection that holds a name.
+pub(crate) struct Entered {
+    pub(crate) link: Link,
+    pub(crate) nick: Nick<'static>,
+    pub(crate) token: Option<String>,
+    /// The newest entry of the daemon's log.
+    pub(crate) cursor: Cursor,
+    /// That it is made, and what was heard while the rooms were joined.
+    pub(crate) events: Vec<Event>,
+}
+
+/// As [`enter`], and gives up when that takes too long.
+pub(crate) async fn enter_in_time(
+    options: &Options,
+    held: Option<(&Nick<'static>, Option<&str>)>,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
+    let overdue = async {
+        Timer::after(options.patience).await;
+        let address = options.addresses.last().cloned().unwrap_or(Address::Unix("".into()));
+        Err(ConnectError::Lost { address, error: io::ErrorKind::TimedOut.into() })
+    };
+    enter(options, held, since).or(overdue).await
+}
+
+/// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before
+/// with its token: whoever comes back is the same person, or nobody.
+async fn enter(
+    options: &Options,
+    held: Option<(&Nick<'static>, Option<&str>)>,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
+    let find = |address: &Address| options.accounts.find(address, &options.name);
+    let seals = |address: &Address| matches!(find(address), Ok(Some(Login::Key { .. })));
+    let (address, mut link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
+    if let Some(login) = find(address).map_err(|error| ConnectError::Key { error })? {
+        return log_in(options, address.clone(), link, &login, since).await;
+    }
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let mut refused = None;
+    let mut needs_login = false;
+    let mut heard = Vec::new();
+    let candidates: Vec<Nick<'static>> = match held {
+        Some((nick, _)) => vec![nick.clone()],
+        None => options.name.candidates().collect(),
+    };
+    for nick in candidates {
+        let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
+        let kept = held_token.or_else(|| options.tokens.find(address, &nick));
+        // Made here, it is known even if the answer to NICK is lost: what was said meanwhile can be repeated.
+        let token = kept.clone().or_else(new_token);
+        let shown = token.as_deref().map(Into::into);
+        let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
+        match ask(&mut link, command, &mut heard).await.map_err(lost)? {
+            Err((code, text)) => {
+                let is_taken =
+                    matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike | Code::LoginNeeded));
+                // A second one says that it is not about the name: there are no guests.
+                let is_login = code.parse() == Ok(Code::LoginNeeded);
+                let is_closed = is_login && std::mem::replace(&mut needs_login, is_login);
+                refused = Some(ConnectError::Refused { code, text });
+                if !is_taken || is_closed {
+                    break;
+                }
+            }
+            Ok(ok) => {
+                let ok = ok.line();
+                let new = ok.tags.get("token").filter(|new| Some(&**new) != kept.as_deref());
+                if let Some(new) = &new {
+                    options.tokens.keep(address, &nick, new);
+                }
+                let token = new.map(|new| new.into_owned()).or(token);
+                let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
+                let last = ok.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
+                let cursor = Cursor { log: Some(log), id: last };
+                return settle_in(options, address, Entered { link, nick, token, cursor, events: heard })
+                    .await;
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| lost(io::ErrorKind::InvalidInput.into())))
+}
+
+/// Comes in as an account.
+async fn log_in(
+    options: &Options,
+    address: Address,
+    mut link: Link,
+    login: &Login,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let entrance = Entrance { quiet: options.quiet, since };
+    let mut heard = Vec::new();
+    let answered = match login {
+        Login::Password { account, password } => {
+            let name = Nick::parse(account).map_err(|error| ConnectError::Refused {
+                code: Code::BadNick.word().to_owned(),
+                text: format!("{account} is no account's name: {error}"),
+            })?;
+            let credential = Credential::Password { name, password: password.as_str().into() };
+            ask(&mut link, Command::Auth { credential, entrance }, &mut heard).await
+        }
+        Login::Token(token) => {
+            ask(&mut link, Command::Auth { credential: Credential::Token(token), entrance }, &mut heard).await
+        }
+        Login::Key { account, key } => {
+            let Some(binding) = link.binding() else {
+                return Err(lost(io::Error::other("the connection is not sealed")));
+            };
+            let signature = encode_signature(&key.sign_login(&binding, account));
+            let public = encode_public_key(&key.public_key());
+            let credential = Credential::Key { name: account, key: &public, signature: &signature };
+            ask(&mut link, Command::Auth { credential, entrance }, &mut heard).await
+        }
+    };
+    let ok = answered.map_err(lost)?.map_err(|(code, text)| ConnectError::Refused { code, text })?;
+    let line = ok.line();
+    let Body::Ok { params: Some(name), .. } = line.body else {
+        return Err(lost(io::Error::other("the daemon did not say who one is")));
+    };
+    let nick = Nick::parse(name).map_err(|error| lost(io::Error::other(error)))?.into_owned();
+    let log = line.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
+    let last = line.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
+    let cursor = Cursor { log: Some(log), id: last };
+    settle_in(options, &address, Entered { link, nick, token: None, cursor, events: heard }).await
+}
+
+/// Joins the rooms.
+async fn settle_in(
+    options: &Options,
+    address: &Address,
+    mut entered: Entered,
+) -> Result<Entered, ConnectError> {
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let (nick, cursor) = (entered.nick.as_str().to_owned(), entered.cursor);
+    entered.events.insert(0, Event::Connected { address: address.clone(), nick, cursor });
+    for room in &options.rooms {
+        let joined = ask(&mut entered.link, Command::Join { room: room.clone() }, &mut entered.events).await;
+        if let Err((code, text)) = joined.map_err(lost)? {
+            return Err(ConnectError::Refused { code, text });
+        }
+    }
+    Ok(entered)
+}
+
+/// Makes an account on a server, and ends the connection. `secret` is a password, a key, or both.
+///
+/// # Errors
+/// A [`ConnectError`]: there is no connection, or the daemon refuses.
+pub async fn register(
+    address: &Address,
+    trust: &Trust,
+    (name, invite): (&Nick<'_>, Option<&str>),
+    (password, key): (Option<&str>, Option<(&ClientKey, &str)>),
+) -> Result<(), ConnectError> {
+    let addresses = [address.clone()];
+    let registering = register_at_leisure(address, &addresses, trust, (name, invite), (password, key));
+    let overdue = async {
+        Timer::after(REGISTERING).await;
+        Err(ConnectError::Lost { address: address.clone(), error: io::ErrorKind::TimedOut.into() })
+    };
+    registering.or(overdue).await
+}
+
+/// How long it may take to make an account: the daemon works on a password for a while, and others' may come first.
+const REGISTERING: Duration = Duration::from_secs(30);
+
+async fn register_at_leisure(
+    address: &Address,
+    addresses: &[Address],
+    trust: &Trust,
+    (name, invite): (&Nick<'_>, Option<&str>),
+    (password, key): (Option<&str>, Option<(&ClientKey, &str)>),
+) -> Result<(), ConnectError> {
+    let (_, mut link) = Link::reach_sealed(addresses, trust, &|_| true).await?;
+    let lost = |error| ConnectError::Lost { address: address.clone(), error };
+    let public =
+        key.map(|(key, label)| (encode_public_key(&key.public_key()).into(), label.to_owned().into()));
+    let command = Command::Register {
+        name: name.clone(),
+        password: password.map(Into::into),
+        invite: invite.map(Into::into),
+        key: public,
+        entrance: Entrance { quiet: true, since: None },
+    };
+    let mut heard = Vec::new();
+    let answered = ask(&mut link, command, &mut heard).await.map_err(lost)?;
+    answered.map_err(|(code, text)| ConnectError::Refused { code, text })?;
+    // It is made, whether the goodbye arrives or not.
+    link.queue(b"QUIT\n");
+    let _ = link.finish_writing().await;
+    Ok(())
+}
+
+/// Says one command while nothing else is under way, and gives its OK, or code and text of its ERR. What happens
+/// meanwhile goes to `heard`.
+async fn ask(
+    link: &mut Link,
+    command: Command<'_>,
+    heard: &mut Vec<Event>,
+) -> io::Result<Result<Received, (String, String)>> {
+    let verb = command.verb().word();
+    let mut line = Vec::new();
+    Request { label: None, command }.write(&mut line);
+    link.queue(&line);
+    loop {
+        let text = read_line(link).await?;
+        let received = Received { text, bytes: link.take_bytes(), log: LogName::default() };
+        match received.line().body {
+            Body::Ok { verb: answered, .. } if answered == verb => return Ok(Ok(received)),
+            Body::Err { code, text, .. } => return Ok(Err((code.to_owned(), text.to_owned()))),
+            _ => heard.push(Event::Line(received)),
+        }
+    }
+}
+
+/// 128 random bits in hexadecimal.
+fn new_token() -> Option<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn read_line(link: &mut Link) -> io::Result<String> {
+    loop {
+        if let Some(line) = link.take_line()? {
+            return Ok(line);
+        }
+        if !link.advance().await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! How a client connects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use snug_protocol::{Cursor, RoomName};
+
+use crate::name::Name;
+use crate::{Accounts, Address, MemoryTokens, NoAccounts, Tokens, Trust};
+
+/// How a client connects.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the daemon may be; the first that takes a connection is it.
+    pub addresses: Vec<Address>,
+    /// The name to hold.
+    pub name: Name,
+    /// Whether to join nothing and not be announced.
+    pub quiet: bool,
+    /// Rooms to join, now and after each reconnect.
+    pub rooms: Vec<RoomName<'static>>,
+    /// The entry after which events begin; `None` for what comes from now on. After a reconnect they go on where they
+    /// broke off, whatever this says.
+    pub since: Option<Cursor>,
+    /// Whether to tell the daemon that private messages have arrived: not if nobody reads the events.
+    pub acknowledge: bool,
+    /// Which account one has where. Without one the name is a guest's.
+    pub accounts: Arc<dyn Accounts>,
+    /// Where guests' tokens are kept.
+    pub tokens: Arc<dyn Tokens>,
+    /// Which servers are the right ones. Over TCP a server that is neither pinned nor known is refused.
+    pub trust: Trust,
+    /// How long to try to come back when the connection is lost, to repeat what was not answered. Zero is not at all.
+    pub reconnect: Duration,
+    /// How long a connection may take to be made.
+    pub patience: Duration,
+    /// The longest wait between two tries to come back.
+    pub longest_wait: Duration,
+    /// Silence after which the daemon is asked for a sign of life; twice that, and the connection is lost.
+    pub ping: Duration,
+}
+
+impl Options {
+    /// Connects to the first of `addresses` that can be had, as `name`, and comes back when the connection is lost.
+    pub fn new(addresses: impl IntoIterator<Item = Address>, name: Name) -> Options {
+        Options {
+            addresses: addresses.into_iter().collect(),
+            name,
+            quiet: false,
+            rooms: Vec::new(),
+            since: None,
+            acknowledge: true,
+            accounts: Arc::new(NoAccounts),
+            tokens: Arc::new(MemoryTokens::default()),
+            trust: Trust::default(),
+            reconnect: Duration::MAX,
+            patience: Duration::from_secs(10),
+            longest_wait: Duration::from_secs(30),
+            ping: Duration::from_secs(45),
+        }
+    }
+}
