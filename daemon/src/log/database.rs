@@ -21,6 +21,8 @@ pub(crate) struct Log {
     pub(super) looks: u64,
     /// The length in bytes from which on the write-ahead log is to be emptied.
     pub(super) longest_wal: u64,
+    #[cfg(test)]
+    pub(super) tape: super::tape_tests::Tape,
 }
 
 /// How long it is waited until those leave the write-ahead log who read.
@@ -46,8 +48,9 @@ impl Log {
 
     /// Changes the database behind the log's back.
     #[cfg(test)]
-    pub(crate) fn tamper(&self, sql: &str) {
+    pub(crate) fn tamper(&mut self, sql: &str) {
         self.database.execute_batch(sql).expect("a change");
+        self.tape = super::tape_tests::Tape::void();
     }
 
     /// Where the database is.
@@ -55,32 +58,46 @@ impl Log {
         &self.place
     }
 
-    /// Applies a pack and leaves the transaction to be committed.
-    fn apply(
-        &mut self,
+    /// Applies a pack in a transaction. `ends` grow with it; `last_time` is that of the pack before.
+    pub(super) fn apply_pack(
+        &self,
+        transaction: &Transaction<'_>,
         meta: &Meta,
         drafts: &[&Draft],
-    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, Ends)> {
-        let mut ends = self.ends;
-        let transaction = Transaction::begin(&self.database)?;
+        (ends, last_time): (&mut Ends, Timestamp),
+    ) -> rusqlite::Result<Vec<Outcome>> {
+        let before = *ends;
         let outcomes = drafts
             .iter()
-            .map(|draft| apply::apply(&transaction, meta, &mut ends, draft))
+            .map(|draft| apply::apply(transaction, meta, ends, draft))
             .collect::<rusqlite::Result<Vec<_>>>()?;
         if matches!(self.place, Place::Memory) {
-            apply::forget_oldest(&transaction, &ends, self.limits.entries)?;
+            apply::forget_oldest(transaction, ends, self.limits.entries)?;
         }
-        if meta.time.millis() / FORGET_KEYS != self.last_time.millis() / FORGET_KEYS {
-            apply::forget_keys(&transaction, meta)?;
+        if meta.time.millis() / FORGET_KEYS != last_time.millis() / FORGET_KEYS {
+            apply::forget_keys(transaction, meta)?;
         }
         // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
-        if ends != self.ends {
+        if *ends != before {
             transaction
                 .prepare_cached(
                     "UPDATE state SET last_id = ?1, last_time = ?2, audit_id = ?3, audit_hash = ?4",
                 )?
                 .execute((ends.last_id, meta.time.millis(), ends.audit_id, ends.audit_hash))?;
         }
+        Ok(outcomes)
+    }
+
+    /// Applies a pack in a transaction of its own. Of what comes before its commit and of the commit itself the errors are
+    /// told apart.
+    fn apply(
+        &self,
+        meta: &Meta,
+        drafts: &[&Draft],
+    ) -> rusqlite::Result<(Vec<Outcome>, Result<(), rusqlite::Error>, Ends)> {
+        let mut ends = self.ends;
+        let transaction = Transaction::begin(&self.database)?;
+        let outcomes = self.apply_pack(&transaction, meta, drafts, (&mut ends, self.last_time))?;
         Ok((outcomes, transaction.commit(), ends))
     }
 }
@@ -131,6 +148,8 @@ impl Store for Log {
             self.ends = ends;
             self.last_time = meta.time;
         }
+        #[cfg(test)]
+        self.tape.record(now, drafts, &outcomes);
         Ok(outcomes)
     }
 
@@ -141,6 +160,10 @@ impl Store for Log {
     fn reopen(&mut self) -> Result<(), LogError> {
         if matches!(self.place, Place::Memory) {
             return Ok(());
+        }
+        #[cfg(test)]
+        {
+            self.tape = super::tape_tests::Tape::void();
         }
         // The old connection goes first: it may hold locks.
         self.database = Connection::open_in_memory().map_err(|error| LogError::of(&self.place, &error))?;

@@ -72,4 +72,7 @@ pub(crate) use files::{FileAct, Finished, NewUpload, Quotas, StoredFile, StoredU
 mod wal;
 
 #[cfg(test)]
+mod tape_tests;
+
+#[cfg(test)]
 mod tests;

@@ -125,7 +125,12 @@ impl Log {
             }
         };
         let (database, is_new) = connect(&place)?;
-        let log = Log::begin(place, database, name, limits, loss)?;
+        #[cfg_attr(not(test), expect(unused_mut, reason = "a test records what is done to it"))]
+        let mut log = Log::begin(place, database, name, limits, loss)?;
+        #[cfg(test)]
+        if is_new {
+            log.tape = super::tape_tests::Tape::default();
+        }
         if let Place::Folder { folder, .. } = &log.place {
             if is_new {
                 // From here on an empty file is none that has just been made.
@@ -145,7 +150,18 @@ impl Log {
         let (database, _) = connect(&place)?;
         let (name, ends, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
         check_end(&database, &place, ends.last_id)?;
-        Ok(Log { place, database, name, ends, last_time, limits, looks: 0, longest_wal: LONG_WAL })
+        Ok(Log {
+            place,
+            database,
+            name,
+            ends,
+            last_time,
+            limits,
+            looks: 0,
+            longest_wal: LONG_WAL,
+            #[cfg(test)]
+            tape: super::tape_tests::Tape::void(),
+        })
     }
 
     /// Goes on with a database that has all its tables. After a `loss` the log has another name.
@@ -173,14 +189,32 @@ impl Log {
             database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
         }
         check_end(&database, &place, ends.last_id)?;
-        Ok(Log { place, database, name, ends, last_time, limits, looks: 0, longest_wal: LONG_WAL })
+        Ok(Log {
+            place,
+            database,
+            name,
+            ends,
+            last_time,
+            limits,
+            looks: 0,
+            longest_wal: LONG_WAL,
+            #[cfg(test)]
+            tape: super::tape_tests::Tape::void(),
+        })
     }
 
     /// The same database, as after the end of the process.
     #[cfg(test)]
     pub(crate) fn crash(self) -> Log {
-        Log::begin(self.place, self.database, LogName(0), self.limits, false)
-            .expect("the database is as it was")
+        let mut old = self;
+        let nothing = Connection::open_in_memory().expect("a database");
+        let database = std::mem::replace(&mut old.database, nothing);
+        let mut tape = std::mem::replace(&mut old.tape, super::tape_tests::Tape::void());
+        let mut log = Log::begin(old.place.clone(), database, LogName(0), old.limits, false)
+            .expect("the database is as it was");
+        tape.crash();
+        log.tape = tape;
+        log
     }
 }
 
