@@ -14,7 +14,8 @@ use crate::core::queue::Submission;
 use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::core::{Core, Counters};
 use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Store, Topic, View};
-use crate::registry::peer::{Peer, Shared};
+use crate::registry::outbox::Shared;
+use crate::registry::peer::Peer;
 
 /// Does what decided drafts ask for, in their order.
 pub(crate) fn deliver_all(

@@ -60,7 +60,8 @@ use crate::log::{
 use crate::origin::Origin;
 use crate::platform;
 use crate::refusal::Refusal;
-use crate::registry::peer::{Budget, Peer};
+use crate::registry::outbox::Budget;
+use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{Registry, Room};
 

@@ -14,7 +14,7 @@ use crate::core::recall;
 use crate::core::{Core, Counters};
 use crate::log::{Act, CommitError, Draft, Outcome, Place, Store};
 use crate::refusal::Refusal;
-use crate::registry::peer;
+use crate::registry::outbox;
 
 /// Works until the queue is closed and empty.
 pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
@@ -29,7 +29,7 @@ pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
         // What the next pack brings goes into the same write, if it is there already and waits for no disk: as long as
         // a pack is committed, and no more at once than in a full one.
         if waits_for_disk || gathered >= Queue::PACK_DRAFTS || core.queue.is_empty() {
-            peer::wake_held();
+            outbox::wake_held();
             gathered = 0;
             store.keep_short();
         }
@@ -74,7 +74,7 @@ impl Writer {
         self.work_off(core, &mut recorder, pack);
         recorder.follow(core);
         core.tell_followers(&store.view());
-        peer::wake_held();
+        outbox::wake_held();
     }
 
     /// Commits a pack, delivers it and answers it.
@@ -97,7 +97,7 @@ impl Writer {
                 _ => {}
             }
         }
-        peer::hold_wakes(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
+        outbox::hold_wakes(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
         if is_time_to_tidy && self.has_deleted {
             self.has_deleted = !store.tidy();
         }

@@ -21,7 +21,8 @@ use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::net::flow::Flow;
 use crate::origin::Origin;
-use crate::registry::peer::{Chunk, Chunks, Ending, Peer, Standing};
+use crate::registry::outbox::{Chunk, Chunks, Standing};
+use crate::registry::peer::{Ending, Peer};
 use crate::session::{Session, Step};
 
 /// What every connection is greeted with. It names what may follow.

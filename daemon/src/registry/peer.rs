@@ -1,18 +1,15 @@
 //! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Context;
 
-use smallvec::SmallVec;
 use snug_protocol::{Code, RoomName, ServerLine};
 
-use crate::config::Limits;
+use super::outbox::{Budget, Chunks, Outbox, Piece, Shared, Standing, UnderWay};
 use crate::log::Grant;
 use crate::origin::Origin;
 
@@ -58,135 +55,6 @@ struct Errors {
     passed_over: u32,
 }
 
-/// What waits for one session. Lines stand in it whole and in order.
-#[derive(Default)]
-struct Outbox {
-    waiting: Chunks,
-    /// Bytes in it, and those that the connection has taken and not written yet.
-    fill: usize,
-    writing: usize,
-    /// The memory that is counted for its own chunks, and for what the connection has taken of them or made of it.
-    memory: usize,
-    writing_memory: usize,
-    /// How much of what waits, and of what is being written, answers the session's own commands.
-    answers: usize,
-    writing_answers: usize,
-    /// Pieces of files, each with what was noted for it as under way. They go one at a time, and only when nothing else
-    /// waits, so that no file delays what is said.
-    pieces: VecDeque<(usize, Box<Piece>)>,
-    under_way: UnderWay,
-    ending: Option<Ending>,
-    waker: Option<Waker>,
-}
-
-/// Lines that wait, in order.
-pub(crate) type Chunks = SmallVec<[Chunk; 2]>;
-
-/// Whole lines.
-#[derive(Debug)]
-pub(crate) enum Chunk {
-    /// For this session.
-    Own(Vec<u8>),
-    /// For many.
-    Shared(Arc<Shared>),
-    /// Lines with bytes between them.
-    Piece(Box<Piece>),
-}
-
-/// An answer with bytes in it, such as a piece of a file; or one without that stands behind such.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    /// Lines, of which the last announces the bytes.
-    pub(crate) head: Vec<u8>,
-    pub(crate) bytes: Vec<u8>,
-    /// The rest of the answer.
-    pub(crate) tail: Vec<u8>,
-}
-
-impl Piece {
-    /// What it takes of an outbox, about.
-    fn len(&self) -> usize {
-        self.head.len() + self.bytes.len() + self.tail.len()
-    }
-
-    fn memory(&self) -> usize {
-        self.head.capacity() + self.bytes.capacity() + self.tail.capacity()
-    }
-}
-
-impl Chunk {
-    /// Its lines; those before the bytes, if it has some.
-    pub(crate) fn lines(&self) -> &[u8] {
-        match self {
-            Chunk::Own(lines) => lines,
-            Chunk::Shared(shared) => &shared.lines,
-            Chunk::Piece(piece) => &piece.head,
-        }
-    }
-
-    /// All of it as it stands in a plain stream.
-    #[cfg(test)]
-    fn plain(&self) -> Vec<u8> {
-        match self {
-            Chunk::Piece(piece) if piece.bytes.is_empty() => piece.head.clone(),
-            Chunk::Piece(piece) => [&piece.head, &piece.bytes, &b"\n"[..], &piece.tail].concat(),
-            lines => lines.lines().to_vec(),
-        }
-    }
-}
-
-/// Lines that wait for many sessions, written once. Whoever delivers them puts a reference into each outbox: a delivery
-/// copies nothing, and all connections write from the same memory, which the processor has at hand by the second one.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    lines: Vec<u8>,
-    budget: Arc<Budget>,
-}
-
-impl Shared {
-    pub(crate) fn new(lines: Vec<u8>, budget: &Arc<Budget>) -> Arc<Shared> {
-        budget.take(lines.capacity());
-        Arc::new(Shared { lines, budget: Arc::clone(budget) })
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.lines
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.budget.give_back(self.lines.capacity());
-    }
-}
-
-/// What a session has handed to the log and not heard of yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UnderWay {
-    entries: usize,
-    bytes: usize,
-}
-
-impl UnderWay {
-    const MOST_ENTRIES: usize = 256;
-    const MOST_BYTES: usize = 256 << 10;
-
-    fn settle(&mut self, bytes: usize) {
-        self.entries = self.entries.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-
-    /// Whether everything has been answered.
-    pub(crate) fn is_empty(self) -> bool {
-        self.entries == 0
-    }
-
-    /// Whether the session has to wait before it hands over more.
-    pub(crate) fn is_full(self) -> bool {
-        self.entries >= UnderWay::MOST_ENTRIES || self.bytes >= UnderWay::MOST_BYTES
-    }
-}
-
 /// Why a session ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -222,17 +90,6 @@ impl Ending {
             Ending::Dismissed(code, _) => Some(code.word().to_owned()),
         }
     }
-}
-
-/// How a session's outbox stands, as its connection sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    /// Whether nothing waits.
-    pub(crate) empty: bool,
-    /// Whether so much waits that the session should not make more.
-    pub(crate) crowded: bool,
-    pub(crate) under_way: UnderWay,
-    pub(crate) ending: Option<Ending>,
 }
 
 impl Peer {
@@ -437,67 +294,29 @@ impl Peer {
 
     /// Puts lines that may be dropped into the outbox, if it is less than a quarter full.
     pub(crate) fn push_if_quiet(&self, lines: &[u8]) {
-        let mut outbox = self.outbox();
-        if outbox.total() + lines.len() <= self.budget.per_session.load(Relaxed) / 4 {
-            outbox.push(lines, &self.budget);
-        }
+        self.outbox().push_if_quiet(lines, &self.budget);
     }
 
     /// Puts an answer into the outbox. It is the session's own doing and bounded by what it may have under way, so
     /// it is never what makes a session too slow.
     /// Says whether the lines are there.
     pub(crate) fn push_answer(&self, lines: &[u8]) -> bool {
-        let mut outbox = self.outbox();
-        let is_open = outbox.ending.is_none();
-        if is_open {
-            outbox.append(lines, &self.budget);
-            outbox.answers += lines.len();
-            outbox.wake();
-        }
-        is_open
+        self.outbox().push_answer(lines, &self.budget)
     }
 
     /// Notes that something of `bytes` bytes goes to the log.
     pub(crate) fn begin(&self, bytes: usize) {
-        let mut outbox = self.outbox();
-        outbox.under_way.entries += 1;
-        outbox.under_way.bytes += bytes;
+        self.outbox().begin(bytes);
     }
 
     /// Answers what was noted with [`Peer::begin`].
     pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
-        let mut outbox = self.outbox();
-        if !outbox.pieces.is_empty() && outbox.ending.is_none() {
-            // Behind the pieces that answer what was asked before.
-            let piece = Piece { head: answer.to_vec(), bytes: Vec::new(), tail: Vec::new() };
-            self.queue_piece(&mut outbox, bytes, piece);
-            return;
-        }
-        outbox.under_way.settle(bytes);
-        if outbox.ending.is_none() {
-            outbox.append(answer, &self.budget);
-            outbox.answers += answer.len();
-        }
-        outbox.wake();
+        self.outbox().settle(bytes, answer, &self.budget);
     }
 
     /// Answers what was noted with [`Peer::begin`] with a piece. It counts as under way until it is on its way.
     pub(crate) fn settle_with_piece(&self, size: usize, piece: Piece) {
-        let mut outbox = self.outbox();
-        if outbox.ending.is_some() {
-            outbox.under_way.settle(size);
-            return;
-        }
-        self.queue_piece(&mut outbox, size, piece);
-    }
-
-    fn queue_piece(&self, outbox: &mut Outbox, size: usize, piece: Piece) {
-        outbox.fill += piece.len();
-        outbox.answers += piece.len();
-        outbox.memory += piece.memory();
-        self.budget.take(piece.memory());
-        outbox.pieces.push_back((size, Box::new(piece)));
-        outbox.wake();
+        self.outbox().settle_with_piece(size, piece, &self.budget);
     }
 
     /// Ends the session, once: a first reason stays. If the daemon ends it, the peer is told why; if it was too
@@ -511,60 +330,19 @@ impl Peer {
     pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> Standing {
         let mut outbox = self.outbox();
         if into.is_empty() && has_written {
-            self.take(&mut outbox, into);
+            outbox.take(into, &self.budget);
         }
-        if !outbox.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            outbox.waker = Some(cx.waker().clone());
-        }
-        Standing {
-            empty: outbox.is_empty(),
-            crowded: outbox.total() > self.budget.per_session.load(Relaxed) / 4,
-            under_way: outbox.under_way,
-            ending: outbox.ending.clone(),
-        }
-    }
-
-    /// Moves all lines that wait to `into`; or, if there are none, a piece of a file.
-    fn take(&self, outbox: &mut Outbox, into: &mut Chunks) {
-        let (memory, fill, answers) = if outbox.waiting.is_empty() {
-            let Some((size, piece)) = outbox.pieces.pop_front() else {
-                self.budget.give_back(std::mem::take(&mut outbox.writing_memory));
-                (outbox.writing, outbox.writing_answers) = (0, 0);
-                return;
-            };
-            outbox.under_way.settle(size);
-            let taken = (piece.memory(), piece.len(), piece.len());
-            into.push(Chunk::Piece(piece));
-            taken
-        } else {
-            // An idle session keeps no memory.
-            *into = std::mem::take(&mut outbox.waiting);
-            let pieces = outbox.pieces.iter().map(|(_, piece)| (piece.memory(), piece.len()));
-            let (memory, length) = pieces.fold((0, 0), |sum, piece| (sum.0 + piece.0, sum.1 + piece.1));
-            (outbox.memory - memory, outbox.fill - length, outbox.answers - length)
-        };
-        outbox.memory -= memory;
-        outbox.fill -= fill;
-        outbox.answers -= answers;
-        self.budget.give_back(std::mem::replace(&mut outbox.writing_memory, memory));
-        outbox.writing = fill;
-        outbox.writing_answers = answers;
+        outbox.standing(cx, &self.budget)
     }
 
     /// Notes that the connection needs so much memory for what the stream does not take.
     pub(crate) fn holds(&self, memory: usize) {
-        let mut outbox = self.outbox();
-        self.budget.take(memory);
-        outbox.writing_memory += memory;
+        self.outbox().holds(memory, &self.budget);
     }
 
     /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
     pub(crate) fn wrote(&self) -> bool {
-        let mut outbox = self.outbox();
-        outbox.writing = 0;
-        outbox.writing_answers = 0;
-        self.budget.give_back(std::mem::take(&mut outbox.writing_memory));
-        !outbox.is_empty() || outbox.ending.is_some()
+        self.outbox().wrote(&self.budget)
     }
 
     /// Takes what waits, as a connection that has written all before, and will have written this.
@@ -573,33 +351,29 @@ impl Peer {
         let mut drained = Vec::new();
         loop {
             let mut chunks = Chunks::new();
-            self.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
+            self.turn(&Context::from_waker(std::task::Waker::noop()), &mut chunks, true);
             self.wrote();
             if chunks.is_empty() {
                 return drained;
             }
-            drained.extend(chunks.iter().flat_map(Chunk::plain));
+            drained.extend(chunks.iter().flat_map(super::outbox::Chunk::plain));
         }
     }
 
     /// What the session has handed to the log and not heard of yet.
     pub(crate) fn under_way(&self) -> UnderWay {
-        self.outbox().under_way
+        self.outbox().under_way()
     }
 
     /// What is under way, if the session may take another line: it is not over and has not too much to do.
     pub(crate) fn may_go_on(&self) -> Option<UnderWay> {
-        let outbox = self.outbox();
-        let is_crowded = outbox.total() > self.budget.per_session.load(Relaxed) / 4;
-        let may = outbox.ending.is_none() && !outbox.under_way.is_full() && !is_crowded;
-        may.then_some(outbox.under_way)
+        self.outbox().may_go_on(&self.budget)
     }
 
     /// How much ending it would set free, about: what is its own counts twice, because what it shares with others may
     /// stay for those.
     pub(crate) fn weight(&self) -> usize {
-        let outbox = self.outbox();
-        outbox.total() + outbox.memory + outbox.writing_memory
+        self.outbox().weight()
     }
 
     /// Bytes that wait or are being written.
@@ -616,186 +390,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let outbox = self.outbox();
-        self.budget.give_back(outbox.memory + outbox.writing_memory);
-    }
-}
-
-impl Outbox {
-    /// Whether nothing waits.
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.pieces.is_empty()
-    }
-
-    /// Bytes that wait or are being written.
-    fn total(&self) -> usize {
-        self.fill + self.writing
-    }
-
-    /// Whether so many bytes more may wait. If not, what waits is discarded and the session ends.
-    fn has_room(&mut self, bytes: usize, budget: &Budget) -> bool {
-        if self.ending.is_some() {
-            return false;
-        }
-        // Whoever asked for a long list is not slow because it is long.
-        let events = self.total() - self.answers - self.writing_answers;
-        if events + bytes > budget.per_session.load(Relaxed) {
-            let text = "you read too slowly, and what waited was discarded; connect again and resume";
-            self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
-            return false;
-        }
-        true
-    }
-
-    fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
-        let has_room = self.has_room(lines.len(), budget);
-        if has_room {
-            self.append(lines, budget);
-            self.wake();
-        }
-        has_room
-    }
-
-    fn push_shared(&mut self, shared: &Arc<Shared>, budget: &Budget) -> bool {
-        let has_room = self.has_room(shared.lines.len(), budget);
-        if has_room {
-            self.fill += shared.lines.len();
-            self.add(Chunk::Shared(Arc::clone(shared)), budget);
-            self.wake();
-        }
-        has_room
-    }
-
-    /// Puts a chunk behind the others. A long list of them is memory as well.
-    fn add(&mut self, chunk: Chunk, budget: &Budget) {
-        let size =
-            |chunks: &Chunks| if chunks.spilled() { chunks.capacity() * size_of::<Chunk>() } else { 0 };
-        let before = size(&self.waiting);
-        self.waiting.push(chunk);
-        let grown = size(&self.waiting) - before;
-        if grown > 0 {
-            self.memory += grown;
-            budget.take(grown);
-        }
-    }
-
-    fn append(&mut self, lines: &[u8], budget: &Budget) {
-        if lines.is_empty() {
-            return;
-        }
-        if !matches!(self.waiting.last(), Some(Chunk::Own(_))) {
-            self.add(Chunk::Own(Vec::new()), budget);
-        }
-        if let Some(Chunk::Own(own)) = self.waiting.last_mut() {
-            let before = own.capacity();
-            own.extend_from_slice(lines);
-            let grown = own.capacity() - before;
-            if grown > 0 {
-                self.memory += grown;
-                budget.take(grown);
-            }
-        }
-        self.fill += lines.len();
-    }
-
-    fn end(&mut self, ending: Ending, budget: &Budget) {
-        if self.ending.is_some() {
-            return;
-        }
-        if let Ending::Dismissed(code, text) = &ending {
-            if *code == Code::TooSlow {
-                budget.give_back(std::mem::take(&mut self.memory));
-                self.waiting = Chunks::new();
-                self.pieces = VecDeque::new();
-                self.fill = 0;
-                self.answers = 0;
-            }
-            let mut line = Vec::new();
-            ServerLine::err("-", *code, text).write(&mut line);
-            self.append(&line, budget);
-        }
-        self.ending = Some(ending);
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        let Some(waker) = self.waker.take() else { return };
-        let now = HELD.with_borrow_mut(|held| match held {
-            Some(held) => {
-                held.push(waker);
-                None
-            }
-            None => Some(waker),
-        });
-        if let Some(waker) = now {
-            waker.wake();
-        }
-    }
-}
-
-thread_local! {
-    /// Connections that have something to do when the work at hand is done.
-    static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
-}
-
-/// Does something that puts lines into many outboxes, and leaves their connections asleep until [`wake_held`]: each then
-/// writes once what it got, instead of the first line alone while the others are still to come.
-pub(crate) fn hold_wakes(work: impl FnOnce()) {
-    HELD.with_borrow_mut(|held| {
-        held.get_or_insert_default();
-    });
-    work();
-}
-
-/// Wakes the connections that were left asleep on this thread.
-pub(crate) fn wake_held() {
-    for waker in HELD.take().unwrap_or_default() {
-        waker.wake();
-    }
-}
-
-/// What all outboxes may hold, together and each.
-///
-/// Memory is counted when a buffer grows, not when a line is put into it, and once where it is shared, so that a delivery
-/// costs nothing here.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    per_session: AtomicUsize,
-    total: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Budget {
-    pub(crate) fn new(limits: &Limits) -> Budget {
-        let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into() };
-        budget.set(limits);
-        budget
-    }
-
-    /// Bytes that are taken.
-    pub(crate) fn used(&self) -> usize {
-        self.total.load(Relaxed)
-    }
-
-    /// Takes over changed limits.
-    pub(crate) fn set(&self, limits: &Limits) {
-        self.per_session.store(limits.outbox.bytes(), Relaxed);
-        self.most.store(limits.outboxes.bytes(), Relaxed);
-    }
-
-    /// The bytes by which all outboxes together are over their limit.
-    pub(crate) fn excess(&self) -> usize {
-        self.total.load(Relaxed).saturating_sub(self.most.load(Relaxed))
-    }
-
-    fn take(&self, bytes: usize) {
-        self.total.fetch_add(bytes, Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        if bytes > 0 {
-            self.total.fetch_sub(bytes, Relaxed);
-        }
+        self.outbox().discard(&self.budget);
     }
 }
 
@@ -829,8 +424,11 @@ impl Audience {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use super::super::outbox::Chunk;
     use super::*;
-    use crate::config::Size;
+    use crate::config::{Limits, Size};
 
     fn peer(outbox: u64) -> Peer {
         let limits = Limits { outbox: Size::from_bytes(outbox), ..Limits::default() };
@@ -892,7 +490,7 @@ mod tests {
     fn memory_is_counted_while_it_is_held_and_no_longer() {
         let peer = peer(1 << 20);
         let budget = Arc::clone(&peer.budget);
-        let counted = || budget.total.load(Relaxed);
+        let counted = || budget.used();
         peer.push(&[b'x'; 10_000]);
         assert!(counted() >= 10_000);
         take(&peer);

@@ -6,7 +6,8 @@ use snug_protocol::Code;
 
 use crate::answer::Answer;
 use crate::refusal::Refusal;
-use crate::registry::peer::{Peer, Piece};
+use crate::registry::outbox::Piece;
+use crate::registry::peer::Peer;
 
 /// The one who will answer a command. From [`Responder::new`] on the command counts as under way in its session; it is
 /// answered exactly once. One that is dropped without an answer, because the daemon takes no more work, says so.
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::origin::Origin;
-    use crate::registry::peer::Budget;
+    use crate::registry::outbox::Budget;
 
     fn peer() -> Arc<Peer> {
         Arc::new(Peer::new(1, Origin::Embedder, 0, Arc::new(Budget::new(&Limits::default()))))

@@ -371,7 +371,7 @@ fn what_is_said_overtakes_pieces_that_wait() {
         assert!(matches!(bob.session.line(&line, bob.session.peer.under_way()), Step::Done { .. }));
     }
     world.ask(&mut alice, "MSG #lobby meanwhile");
-    let mut taken = crate::registry::peer::Chunks::new();
+    let mut taken = crate::registry::outbox::Chunks::new();
     let cx = std::task::Context::from_waker(std::task::Waker::noop());
     bob.session.peer.turn(&cx, &mut taken, true);
     assert!(

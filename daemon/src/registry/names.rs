@@ -1,0 +1,397 @@
+//! Who goes by which name: coming in, renaming, what the log remembers, and being forgotten.
+
+use super::{Identity, Person, Proof, Registry, State, presence, refuse};
+use crate::config::Limits;
+use crate::log::Newcomer;
+use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
+use snug_protocol::{Body, Code, Nick, Presence, Role, RoomName, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How a session comes in.
+pub(crate) struct Entrance<'a> {
+    pub(crate) peer: &'a Arc<Peer>,
+    pub(crate) nick: &'a Nick<'a>,
+    /// Joins nothing and is not announced.
+    pub(crate) quiet: bool,
+    /// Whether it is a bot of the daemon's own.
+    pub(crate) bot: bool,
+    /// What it can show for an identity that may exist, the best first.
+    pub(crate) shows: Vec<Proof>,
+    /// What a new identity would be known by.
+    pub(crate) proof: Proof,
+    /// The number of a new identity.
+    pub(crate) number: u64,
+    /// What a new one is on the server.
+    pub(crate) role: Role,
+    pub(crate) time: Timestamp,
+}
+
+/// Who a session became.
+#[derive(Clone)]
+pub(crate) struct Entered {
+    pub(crate) identity: Arc<Identity>,
+    /// What proved that the session may speak for an identity that was there; `None` if it is new.
+    pub(crate) proved: Option<Proof>,
+    /// Whether an identity that was there has come back under another nick.
+    pub(crate) is_renamed: bool,
+}
+
+impl Registry {
+    /// Gives a session a name. Unless it is `quiet`, it joins the lobby.
+    ///
+    /// # Errors
+    /// The name is somebody else's, or looks like it is.
+    pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
+        let mut state = self.state();
+        if !state.peers.contains_key(&entrance.peer.id) {
+            // It has gone while a password was compared or the log decided.
+            return refuse(Code::Unavailable, "the connection is over");
+        }
+        let shown = entrance.shows.iter().find_map(|proof| Some((*state.proofs.get(proof)?, proof.clone())));
+        let mut is_renamed = false;
+        let (number, proved) = match shown {
+            Some((number, proof)) => {
+                let before = state.people.get(&number).map(|person| person.nick.as_str());
+                is_renamed = before != Some(entrance.nick.as_str());
+                let line = state.take_name(number, entrance.nick, entrance.time)?;
+                state.tell_observers(number, &line, None, limits.announce_members);
+                (number, Some(proof))
+            }
+            None => (state.create(entrance)?, None),
+        };
+        entrance.peer.set_identity(number);
+        state.name_taken(entrance.peer);
+        let person = state.people.get_mut(&number).expect("it was found or made above");
+        if entrance.peer.hears_private() {
+            person.identity.audience.add(entrance.peer);
+        }
+        person.sessions.push(Arc::clone(entrance.peer));
+        person.away_since = None;
+        person.was_here = true;
+        let was_fading = std::mem::take(&mut person.is_fading);
+        if person.sessions.len() == 1 {
+            person.since = entrance.time;
+        }
+        let entered = Entered { identity: Arc::clone(&person.identity), proved, is_renamed };
+        state.away_count -= u64::from(was_fading);
+        if !entrance.quiet {
+            state.hear(number, entrance.peer);
+            let lobby = RoomName::LOBBY.fold();
+            state.join(number, entrance.peer, &lobby, entrance.time, limits.announce_members);
+        }
+        Ok(entered)
+    }
+
+    /// Gives an identity that is here another name, and tells the others.
+    ///
+    /// # Errors
+    /// The name is somebody else's, or looks like it is.
+    pub(crate) fn rename(
+        &self,
+        peer: &Arc<Peer>,
+        nick: &Nick<'_>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<String, Refusal> {
+        let mut state = self.state();
+        let number = peer.identity();
+        let line = state.take_name(number, nick, time)?;
+        // The session that asked is answered; it needs no event.
+        state.tell_observers(number, &line, Some(peer), limits.announce_members);
+        Ok(nick.as_str().to_owned())
+    }
+
+    /// Brings identities that the log remembers into the registry, as they were away since `now` milliseconds.
+    pub(crate) fn recall(&self, identities: Vec<(Newcomer, u64)>, now: u64) {
+        let mut state = self.state();
+        for (known, delivered) in identities {
+            state.recall(&known, delivered, now);
+        }
+    }
+
+    /// Notes that the log knows these identities; `now` is since when those are away that nobody here has seen.
+    pub(crate) fn learn(&self, records: &[Newcomer], now: u64) {
+        let mut state = self.state();
+        for record in records {
+            match state.people.get(&record.number) {
+                Some(person) => person.identity.is_recorded.store(true, Relaxed),
+                None => state.recall(record, 0, now),
+            }
+        }
+    }
+
+    /// Takes over another nick and proof of an identity, unless that was decided here.
+    pub(crate) fn take_over_name(&self, record: &Newcomer) {
+        let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
+        let mut state = self.state();
+        let Some(person) = state.people.get_mut(&record.number).filter(|person| !person.was_here) else {
+            return;
+        };
+        person.set_nick(&nick);
+        let old = std::mem::replace(&mut person.proof, proof.clone());
+        state.proofs.remove(&old);
+        state.proofs.insert(proof, record.number);
+    }
+
+    /// Forgets an identity that the log has forgotten, unless it is one that was here: of such it is decided here.
+    pub(crate) fn forget(&self, number: u64) {
+        let mut state = self.state();
+        if state.people.get(&number).is_some_and(|person| !person.was_here) {
+            state.remove_person(number);
+        }
+    }
+
+    /// What the log has to know of an identity, if it does not yet.
+    pub(crate) fn newcomer(&self, identity: &Identity) -> Option<Newcomer> {
+        if identity.is_recorded() {
+            return None;
+        }
+        self.describe(identity.number, |newcomer| newcomer)
+    }
+
+    /// What the log has to know of an identity.
+    ///
+    /// `tell` is called before it can change, so that the log hears of changes in their order; it must not come back here.
+    pub(crate) fn describe<T>(&self, number: u64, tell: impl FnOnce(Newcomer) -> T) -> Option<T> {
+        let state = self.state();
+        let person = state.people.get(&number)?;
+        Some(tell(Newcomer {
+            number,
+            nick: person.nick.clone(),
+            fold: person.fold.as_str().to_owned(),
+            proof: person.proof.write(),
+            bot: person.bot,
+        }))
+    }
+
+    /// Whoever holds that name, else an account or a user of this machine who goes by it and is away; and the name as it
+    /// is shown.
+    pub(crate) fn addressee(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        if let Some(present) = self.person(nick) {
+            return Some(present);
+        }
+        let fold = nick.fold();
+        let state = self.state();
+        if let Some(person) = state.reserved.get(&fold).and_then(|number| state.people.get(number)) {
+            return Some((Arc::clone(&person.identity), person.nick.clone()));
+        }
+        let is_meant = |person: &&Person| {
+            person.fold == fold && matches!(person.proof, Proof::User(..)) && person.identity.is_recorded()
+        };
+        let person = state.people.values().filter(is_meant).max_by_key(|person| person.away_since)?;
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Whoever goes by that name, here or away; and the name as it is shown.
+    pub(crate) fn known(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        if let Some(addressee) = self.addressee(nick) {
+            return Some(addressee);
+        }
+        let fold = nick.fold();
+        let state = self.state();
+        let person =
+            state.people.values().filter(|person| person.fold == fold).max_by_key(|p| p.away_since)?;
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Whoever holds that name, and the name as it is shown.
+    pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
+        let state = self.state();
+        let person = &state.people[state.names.get(&nick.fold())?];
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Forgets identities that were away for `linger` milliseconds, and the oldest of more than `most`. Gives those
+    /// of them that the log knows.
+    pub(crate) fn forget_guests(&self, now: u64, linger: u64, most: u64) -> Vec<u64> {
+        // Nothing that happened before the daemon's clock began is too old.
+        let Some(oldest) = now.checked_sub(linger) else { return self.state().forget_guests(0, most) };
+        self.state().forget_guests(oldest, most)
+    }
+}
+
+impl State {
+    /// Makes an identity that holds its name.
+    pub(super) fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
+        self.check_free(entrance.nick, None)?;
+        let (number, nick) = (entrance.number, entrance.nick);
+        let identity = Identity::new(number, nick.as_str(), entrance.role, 0, false);
+        let mut person = Person::new(identity, nick, entrance.proof.clone(), entrance.bot);
+        person.since = entrance.time;
+        self.names.insert(person.fold.clone(), number);
+        self.looks.add(&person.nick);
+        self.proofs.insert(person.proof.clone(), number);
+        self.people.insert(number, person);
+        Ok(number)
+    }
+
+    /// Gives an identity a name, which may be the one it has. Gives the line that tells the others; it is empty if
+    /// nothing they could have seen has changed.
+    pub(super) fn take_name(
+        &mut self,
+        number: u64,
+        nick: &Nick<'_>,
+        time: Timestamp,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (old, is_held) = match self.people.get(&number) {
+            Some(person) => (person.nick.clone(), self.names.get(&person.fold) == Some(&number)),
+            None => return refuse(Code::NickNeeded, "say NICK first"),
+        };
+        let fold = nick.fold();
+        if let Proof::User(user, _) = &self.people[&number].proof
+            && let Some(other) = self.proofs.get(&Proof::User(*user, fold))
+            && *other != number
+            && self.people.get(other).is_some_and(|person| person.identity.is_recorded())
+        {
+            let text = format!("{nick} is somebody you have been before; connect anew to be that one again");
+            return refuse(Code::NickTaken, &text);
+        }
+        if is_held {
+            if old == nick.as_str() {
+                return Ok(Vec::new());
+            }
+            // Its own old name is not in the way of its new one.
+            self.release_name(number);
+        }
+        let is_free = self.check_free(nick, Some(number));
+        let person = self.people.get_mut(&number).expect("it was found above");
+        if is_free.is_ok() {
+            person.set_nick(nick);
+        }
+        let is_reserved = self.reserved.get(&person.fold) == Some(&number);
+        if is_free.is_ok() || is_held {
+            self.names.insert(person.fold.clone(), number);
+            if !is_reserved {
+                self.looks.add(&person.nick);
+            }
+        }
+        is_free?;
+        if let Proof::User(user, fold) = &person.proof
+            && *fold != person.fold
+        {
+            let proof = Proof::User(*user, person.fold.clone());
+            let old = std::mem::replace(&mut person.proof, proof.clone());
+            self.proofs.remove(&old);
+            self.proofs.insert(proof, number);
+        }
+        if !is_held || old == nick.as_str() {
+            return Ok(Vec::new());
+        }
+        Ok(presence(Body::Nick { nick: nick.as_str() }, &old, time))
+    }
+
+    /// Whether a name can be taken by an identity, or by a new one.
+    pub(super) fn check_free(&self, nick: &Nick<'_>, by: Option<u64>) -> Result<(), Refusal> {
+        if self.names.contains_key(&nick.fold()) {
+            return match self.reserved.contains_key(&nick.fold()) {
+                true => login_needed(nick),
+                false => refuse(
+                    Code::NickTaken,
+                    &format!("{nick} is somebody else; take another name, or show its token"),
+                ),
+            };
+        }
+        match (self.reserved.get(&nick.fold()), by) {
+            // Its own name is not in its way.
+            (Some(account), Some(by)) if *account == by => return Ok(()),
+            (Some(_), _) => return login_needed(nick),
+            (None, _) => {}
+        }
+        if self.looks.has_alike(nick.as_str()) {
+            return refuse(
+                Code::LooksAlike,
+                &format!("{nick} can be taken for somebody who is here; take another name"),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn release_name(&mut self, number: u64) {
+        let person = &self.people[&number];
+        if self.names.get(&person.fold) != Some(&number) {
+            return;
+        }
+        self.names.remove(&person.fold);
+        if self.reserved.get(&person.fold) != Some(&number) {
+            self.looks.remove(&person.nick);
+        }
+    }
+
+    /// Takes in an identity as the log knows it: away since `now`.
+    pub(super) fn recall(&mut self, record: &Newcomer, delivered: u64, now: u64) {
+        let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
+        let identity = Identity::new(record.number, &record.nick, role_of(&proof), delivered, true);
+        let person = Person::new(identity, &nick, proof.clone(), record.bot);
+        self.proofs.insert(proof, record.number);
+        self.people.insert(record.number, person);
+        self.fade(record.number, now);
+    }
+
+    /// Takes an identity away that has no session and no name. Gives whether the log knows it.
+    pub(super) fn remove_person(&mut self, number: u64) -> bool {
+        let Some(person) = self.people.remove(&number) else { return false };
+        self.away_count -= u64::from(person.is_fading);
+        // Another of the same user and name may have come after it.
+        if self.proofs.get(&person.proof) == Some(&number) {
+            self.proofs.remove(&person.proof);
+        }
+        person.identity.is_recorded()
+    }
+
+    /// Lets an identity without a session go: its name is free, and it waits for its guest.
+    pub(super) fn go_away(&mut self, number: u64, now: u64) {
+        self.release_name(number);
+        if let Some(person) = self.people.get(&number) {
+            person.identity.set_presence(Presence::Online, None);
+        }
+        self.fade(number, now);
+    }
+
+    /// Notes that an identity is away from now on, and will be forgotten unless it is one to be kept.
+    pub(super) fn fade(&mut self, number: u64, now: u64) {
+        let Some(person) = self.people.get_mut(&number) else { return };
+        person.away_since = Some(now);
+        if !person.is_kept() {
+            person.is_fading = true;
+            self.away.push_back((number, now));
+            self.away_count += 1;
+        }
+    }
+
+    /// Forgets the identities that went away before `oldest`, and the longest away of more than `most`.
+    pub(super) fn forget_guests(&mut self, oldest: u64, most: u64) -> Vec<u64> {
+        let mut forgotten = Vec::new();
+        while let Some(&(number, since)) = self.away.front() {
+            let is_away = self
+                .people
+                .get(&number)
+                .is_some_and(|person| person.is_fading && person.away_since == Some(since));
+            if is_away && since >= oldest && self.away_count <= most {
+                break;
+            }
+            self.away.pop_front();
+            if is_away && self.remove_person(number) {
+                forgotten.push(number);
+            }
+        }
+        forgotten
+    }
+}
+
+/// What somebody is who has shown this, and no account.
+fn role_of(proof: &Proof) -> Role {
+    match proof {
+        Proof::User(..) => Role::Member,
+        Proof::Bot(_) => Role::Bot,
+        Proof::Token(_) | Proof::Account(_) | Proof::Gone(_) => Role::Guest,
+    }
+}
+
+fn login_needed<T>(nick: &Nick<'_>) -> Result<T, Refusal> {
+    refuse(
+        Code::LoginNeeded,
+        &format!("{nick} has an account: come in with AUTH if it is you, else take another name"),
+    )
+}

@@ -1,0 +1,467 @@
+//! What waits for one session, and what all of them may hold together.
+
+use super::peer::Ending;
+use crate::config::Limits;
+use smallvec::SmallVec;
+use snug_protocol::{Code, ServerLine};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Waker};
+
+/// What waits for one session. Lines stand in it whole and in order.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: Chunks,
+    /// Bytes in it, and those that the connection has taken and not written yet.
+    fill: usize,
+    writing: usize,
+    /// The memory that is counted for its own chunks, and for what the connection has taken of them or made of it.
+    memory: usize,
+    writing_memory: usize,
+    /// How much of what waits, and of what is being written, answers the session's own commands.
+    answers: usize,
+    writing_answers: usize,
+    /// Pieces of files, each with what was noted for it as under way. They go one at a time, and only when nothing else
+    /// waits, so that no file delays what is said.
+    pieces: VecDeque<(usize, Box<Piece>)>,
+    under_way: UnderWay,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+/// Lines that wait, in order.
+pub(crate) type Chunks = SmallVec<[Chunk; 2]>;
+
+/// Whole lines.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// For this session.
+    Own(Vec<u8>),
+    /// For many.
+    Shared(Arc<Shared>),
+    /// Lines with bytes between them.
+    Piece(Box<Piece>),
+}
+
+/// An answer with bytes in it, such as a piece of a file; or one without that stands behind such.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Lines, of which the last announces the bytes.
+    pub(crate) head: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    /// The rest of the answer.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Piece {
+    /// What it takes of an outbox, about.
+    fn len(&self) -> usize {
+        self.head.len() + self.bytes.len() + self.tail.len()
+    }
+
+    fn memory(&self) -> usize {
+        self.head.capacity() + self.bytes.capacity() + self.tail.capacity()
+    }
+}
+
+impl Chunk {
+    /// Its lines; those before the bytes, if it has some.
+    pub(crate) fn lines(&self) -> &[u8] {
+        match self {
+            Chunk::Own(lines) => lines,
+            Chunk::Shared(shared) => &shared.lines,
+            Chunk::Piece(piece) => &piece.head,
+        }
+    }
+
+    /// All of it as it stands in a plain stream.
+    #[cfg(test)]
+    pub(super) fn plain(&self) -> Vec<u8> {
+        match self {
+            Chunk::Piece(piece) if piece.bytes.is_empty() => piece.head.clone(),
+            Chunk::Piece(piece) => [&piece.head, &piece.bytes, &b"\n"[..], &piece.tail].concat(),
+            lines => lines.lines().to_vec(),
+        }
+    }
+}
+
+/// Lines that wait for many sessions, written once. Whoever delivers them puts a reference into each outbox: a delivery
+/// copies nothing, and all connections write from the same memory, which the processor has at hand by the second one.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    lines: Vec<u8>,
+    budget: Arc<Budget>,
+}
+
+impl Shared {
+    pub(crate) fn new(lines: Vec<u8>, budget: &Arc<Budget>) -> Arc<Shared> {
+        budget.take(lines.capacity());
+        Arc::new(Shared { lines, budget: Arc::clone(budget) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.lines
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.budget.give_back(self.lines.capacity());
+    }
+}
+
+/// What a session has handed to the log and not heard of yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    entries: usize,
+    bytes: usize,
+}
+
+impl UnderWay {
+    const MOST_ENTRIES: usize = 256;
+    const MOST_BYTES: usize = 256 << 10;
+
+    fn settle(&mut self, bytes: usize) {
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether everything has been answered.
+    pub(crate) fn is_empty(self) -> bool {
+        self.entries == 0
+    }
+
+    /// Whether the session has to wait before it hands over more.
+    pub(crate) fn is_full(self) -> bool {
+        self.entries >= UnderWay::MOST_ENTRIES || self.bytes >= UnderWay::MOST_BYTES
+    }
+}
+
+/// How a session's outbox stands, as its connection sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// Whether nothing waits.
+    pub(crate) empty: bool,
+    /// Whether so much waits that the session should not make more.
+    pub(crate) crowded: bool,
+    pub(crate) under_way: UnderWay,
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Outbox {
+    /// Puts lines into it that may be dropped, if it is less than a quarter full.
+    pub(super) fn push_if_quiet(&mut self, lines: &[u8], budget: &Budget) {
+        if self.total() + lines.len() <= budget.quarter() {
+            self.push(lines, budget);
+        }
+    }
+
+    /// Puts an answer into it, unless the session is over, and says whether it is there.
+    pub(super) fn push_answer(&mut self, lines: &[u8], budget: &Budget) -> bool {
+        let is_open = self.ending.is_none();
+        if is_open {
+            self.append(lines, budget);
+            self.answers += lines.len();
+            self.wake();
+        }
+        is_open
+    }
+
+    /// Notes that a command of so many bytes is under way.
+    pub(super) fn begin(&mut self, bytes: usize) {
+        self.under_way.entries += 1;
+        self.under_way.bytes += bytes;
+    }
+
+    /// Answers a command that was under way.
+    pub(super) fn settle(&mut self, bytes: usize, answer: &[u8], budget: &Budget) {
+        if !self.pieces.is_empty() && self.ending.is_none() {
+            // Behind the pieces that answer what was asked before.
+            let piece = Piece { head: answer.to_vec(), bytes: Vec::new(), tail: Vec::new() };
+            return self.queue_piece(bytes, piece, budget);
+        }
+        self.under_way.settle(bytes);
+        if self.ending.is_none() {
+            self.append(answer, budget);
+            self.answers += answer.len();
+        }
+        self.wake();
+    }
+
+    /// Answers a command that was under way with a piece. It counts as under way until it is on its way.
+    pub(super) fn settle_with_piece(&mut self, size: usize, piece: Piece, budget: &Budget) {
+        if self.ending.is_some() {
+            return self.under_way.settle(size);
+        }
+        self.queue_piece(size, piece, budget);
+    }
+
+    fn queue_piece(&mut self, size: usize, piece: Piece, budget: &Budget) {
+        self.fill += piece.len();
+        self.answers += piece.len();
+        self.memory += piece.memory();
+        budget.take(piece.memory());
+        self.pieces.push_back((size, Box::new(piece)));
+        self.wake();
+    }
+
+    /// Moves all lines that wait to `into`; or, if there are none, a piece of a file.
+    pub(super) fn take(&mut self, into: &mut Chunks, budget: &Budget) {
+        let (memory, fill, answers) = if self.waiting.is_empty() {
+            let Some((size, piece)) = self.pieces.pop_front() else {
+                budget.give_back(std::mem::take(&mut self.writing_memory));
+                (self.writing, self.writing_answers) = (0, 0);
+                return;
+            };
+            self.under_way.settle(size);
+            let taken = (piece.memory(), piece.len(), piece.len());
+            into.push(Chunk::Piece(piece));
+            taken
+        } else {
+            // An idle session keeps no memory.
+            *into = std::mem::take(&mut self.waiting);
+            let pieces = self.pieces.iter().map(|(_, piece)| (piece.memory(), piece.len()));
+            let (memory, length) = pieces.fold((0, 0), |sum, piece| (sum.0 + piece.0, sum.1 + piece.1));
+            (self.memory - memory, self.fill - length, self.answers - length)
+        };
+        self.memory -= memory;
+        self.fill -= fill;
+        self.answers -= answers;
+        budget.give_back(std::mem::replace(&mut self.writing_memory, memory));
+        self.writing = fill;
+        self.writing_answers = answers;
+    }
+
+    /// How it stands. `cx` is woken when that changes.
+    pub(super) fn standing(&mut self, cx: &Context<'_>, budget: &Budget) -> Standing {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+        Standing {
+            empty: self.is_empty(),
+            crowded: self.total() > budget.quarter(),
+            under_way: self.under_way,
+            ending: self.ending.clone(),
+        }
+    }
+
+    /// Notes that the connection needs so much memory for what the stream does not take.
+    pub(super) fn holds(&mut self, memory: usize, budget: &Budget) {
+        budget.take(memory);
+        self.writing_memory += memory;
+    }
+
+    /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
+    pub(super) fn wrote(&mut self, budget: &Budget) -> bool {
+        self.writing = 0;
+        self.writing_answers = 0;
+        budget.give_back(std::mem::take(&mut self.writing_memory));
+        !self.is_empty() || self.ending.is_some()
+    }
+
+    /// What the session has handed over and not heard of yet.
+    pub(super) fn under_way(&self) -> UnderWay {
+        self.under_way
+    }
+
+    /// What is under way, if the session may take another line: it is not over and has not too much to do.
+    pub(super) fn may_go_on(&self, budget: &Budget) -> Option<UnderWay> {
+        let is_crowded = self.total() > budget.quarter();
+        let may = self.ending.is_none() && !self.under_way.is_full() && !is_crowded;
+        may.then_some(self.under_way)
+    }
+
+    /// How much ending its session would set free, about: what is its own counts twice, because what it shares with others
+    /// may stay for those.
+    pub(super) fn weight(&self) -> usize {
+        self.total() + self.memory + self.writing_memory
+    }
+
+    /// Gives back what was taken of the budget.
+    pub(super) fn discard(&self, budget: &Budget) {
+        budget.give_back(self.memory + self.writing_memory);
+    }
+
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.pieces.is_empty()
+    }
+
+    /// Bytes that wait or are being written.
+    pub(super) fn total(&self) -> usize {
+        self.fill + self.writing
+    }
+
+    /// Whether so many bytes more may wait. If not, what waits is discarded and the session ends.
+    fn has_room(&mut self, bytes: usize, budget: &Budget) -> bool {
+        if self.ending.is_some() {
+            return false;
+        }
+        // Whoever asked for a long list is not slow because it is long.
+        let events = self.total() - self.answers - self.writing_answers;
+        if events + bytes > budget.per_session.load(Relaxed) {
+            let text = "you read too slowly, and what waited was discarded; connect again and resume";
+            self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
+        let has_room = self.has_room(lines.len(), budget);
+        if has_room {
+            self.append(lines, budget);
+            self.wake();
+        }
+        has_room
+    }
+
+    pub(super) fn push_shared(&mut self, shared: &Arc<Shared>, budget: &Budget) -> bool {
+        let has_room = self.has_room(shared.lines.len(), budget);
+        if has_room {
+            self.fill += shared.lines.len();
+            self.add(Chunk::Shared(Arc::clone(shared)), budget);
+            self.wake();
+        }
+        has_room
+    }
+
+    /// Puts a chunk behind the others. A long list of them is memory as well.
+    fn add(&mut self, chunk: Chunk, budget: &Budget) {
+        let size =
+            |chunks: &Chunks| if chunks.spilled() { chunks.capacity() * size_of::<Chunk>() } else { 0 };
+        let before = size(&self.waiting);
+        self.waiting.push(chunk);
+        let grown = size(&self.waiting) - before;
+        if grown > 0 {
+            self.memory += grown;
+            budget.take(grown);
+        }
+    }
+
+    fn append(&mut self, lines: &[u8], budget: &Budget) {
+        if lines.is_empty() {
+            return;
+        }
+        if !matches!(self.waiting.last(), Some(Chunk::Own(_))) {
+            self.add(Chunk::Own(Vec::new()), budget);
+        }
+        if let Some(Chunk::Own(own)) = self.waiting.last_mut() {
+            let before = own.capacity();
+            own.extend_from_slice(lines);
+            let grown = own.capacity() - before;
+            if grown > 0 {
+                self.memory += grown;
+                budget.take(grown);
+            }
+        }
+        self.fill += lines.len();
+    }
+
+    pub(super) fn end(&mut self, ending: Ending, budget: &Budget) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Ending::Dismissed(code, text) = &ending {
+            if *code == Code::TooSlow {
+                budget.give_back(std::mem::take(&mut self.memory));
+                self.waiting = Chunks::new();
+                self.pieces = VecDeque::new();
+                self.fill = 0;
+                self.answers = 0;
+            }
+            let mut line = Vec::new();
+            ServerLine::err("-", *code, text).write(&mut line);
+            self.append(&line, budget);
+        }
+        self.ending = Some(ending);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        let Some(waker) = self.waker.take() else { return };
+        let now = HELD.with_borrow_mut(|held| match held {
+            Some(held) => {
+                held.push(waker);
+                None
+            }
+            None => Some(waker),
+        });
+        if let Some(waker) = now {
+            waker.wake();
+        }
+    }
+}
+
+thread_local! {
+    /// Connections that have something to do when the work at hand is done.
+    static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+}
+
+/// Does something that puts lines into many outboxes, and leaves their connections asleep until [`wake_held`]: each then
+/// writes once what it got, instead of the first line alone while the others are still to come.
+pub(crate) fn hold_wakes(work: impl FnOnce()) {
+    HELD.with_borrow_mut(|held| {
+        held.get_or_insert_default();
+    });
+    work();
+}
+
+/// Wakes the connections that were left asleep on this thread.
+pub(crate) fn wake_held() {
+    for waker in HELD.take().unwrap_or_default() {
+        waker.wake();
+    }
+}
+
+/// What all outboxes may hold, together and each.
+///
+/// Memory is counted when a buffer grows, not when a line is put into it, and once where it is shared, so that a delivery
+/// costs nothing here.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    per_session: AtomicUsize,
+    total: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits) -> Budget {
+        let budget = Budget { per_session: 0.into(), total: 0.into(), most: 0.into() };
+        budget.set(limits);
+        budget
+    }
+
+    /// Bytes that are taken.
+    pub(crate) fn used(&self) -> usize {
+        self.total.load(Relaxed)
+    }
+
+    /// What a session may have waiting before it makes no more and presence is dropped: a quarter of its limit.
+    fn quarter(&self) -> usize {
+        self.per_session.load(Relaxed) / 4
+    }
+
+    /// Takes over changed limits.
+    pub(crate) fn set(&self, limits: &Limits) {
+        self.per_session.store(limits.outbox.bytes(), Relaxed);
+        self.most.store(limits.outboxes.bytes(), Relaxed);
+    }
+
+    /// The bytes by which all outboxes together are over their limit.
+    pub(crate) fn excess(&self) -> usize {
+        self.total.load(Relaxed).saturating_sub(self.most.load(Relaxed))
+    }
+
+    fn take(&self, bytes: usize) {
+        self.total.fetch_add(bytes, Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.total.fetch_sub(bytes, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Which rooms there are, and who is in them.
+
+use super::{Departure, Inhabited, Person, Registry, Room, State, presence, refuse};
+use crate::config::Limits;
+use crate::log::{Rank, Readers, StoredRoom};
+use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
+use crate::retention::Keep;
+use snug_protocol::{Body, Code, Folded, Role, RoomName, Timestamp};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Registry {
+    /// Brings a room that the log has made or found into the registry. If it is new there, `ends` are the ids of its
+    /// oldest and newest entry, and `listed` is who is on its list.
+    pub(crate) fn open_room(
+        &self,
+        stored: &StoredRoom,
+        name: &RoomName<'_>,
+        ends: (u64, u64),
+        listed: &[(u64, Role)],
+    ) {
+        let mut state = self.state();
+        if let Some(inhabited) = state.rooms.get(&name.fold()) {
+            inhabited.room.generation.store(stored.generation, Relaxed);
+            return;
+        }
+        state.insert_room(Arc::new(Room::new(stored, name, ends, listed)));
+    }
+
+    /// Takes a room away that the log has retired, if it is still there.
+    pub(crate) fn close_room(&self, number: u64) {
+        let mut state = self.state();
+        if let Some(fold) = state.room_numbers.get(&number).cloned() {
+            state.remove_room(&fold);
+        }
+    }
+
+    /// A room by its number.
+    pub(crate) fn room_numbered(&self, number: u64) -> Option<Arc<Room>> {
+        let state = self.state();
+        let fold = state.room_numbers.get(&number)?;
+        state.rooms.get(fold).map(|inhabited| Arc::clone(&inhabited.room))
+    }
+
+    /// Whether there are rooms with a setting of their own of how long entries are kept.
+    pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
+        let is_one = |inhabited: &Inhabited| {
+            let keep = inhabited.room.settings().keep;
+            keep.is_some_and(|keep| keep != Keep::Forever)
+        };
+        self.state().rooms.values().any(is_one)
+    }
+
+    /// Notes which entry of a conversation is the oldest now; 0 if there is none left.
+    pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
+        if let Some(room) = self.room_numbered(conversation) {
+            room.first.store(oldest, Relaxed);
+            if oldest == 0 {
+                room.last.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// The rooms that a session hears, by number and name.
+    pub(crate) fn heard_rooms(&self, peer: &Arc<Peer>) -> Vec<(u64, Arc<str>)> {
+        let state = self.state();
+        let Some(person) = state.people.get(&peer.identity()) else { return Vec::new() };
+        if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
+            return Vec::new();
+        }
+        state.rooms_of(person, peer)
+    }
+
+    /// The rooms that the identity of a session is in, by number and name.
+    pub(crate) fn joined_rooms(&self, peer: &Peer) -> Vec<(u64, Arc<str>)> {
+        let state = self.state();
+        state.people.get(&peer.identity()).map(|person| state.rooms_of(person, peer)).unwrap_or_default()
+    }
+
+    /// The identities in a room.
+    pub(crate) fn members(&self, room: &Room) -> Vec<u64> {
+        let state = self.state();
+        let members =
+            state.rooms.get(&room.fold).map(|inhabited| inhabited.members.iter().copied().collect());
+        members.unwrap_or_default()
+    }
+
+    /// Gives a room up that was made for somebody who did not come. Gives it if it is one to retire.
+    pub(crate) fn abandon_room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
+        self.state().close_if_empty(&name.fold())
+    }
+
+    /// Puts a room back that the log would not retire.
+    pub(crate) fn restore_room(&self, room: &Arc<Room>) {
+        let mut state = self.state();
+        if !state.rooms.contains_key(&room.fold) {
+            room.gone.store(false, Relaxed);
+            state.insert_room(Arc::clone(room));
+        }
+    }
+
+    /// The room of that name.
+    pub(crate) fn room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
+        self.state().rooms.get(&name.fold()).map(|inhabited| Arc::clone(&inhabited.room))
+    }
+
+    /// Where somebody stands in a room, as its settings see it.
+    pub(crate) fn rank_in(&self, room: &Room, number: u64) -> Rank {
+        match room.role_of(number) {
+            Some(Role::Owner) => Rank::Owner,
+            Some(Role::Moderator) => Rank::Moderators,
+            Some(_) => Rank::Members,
+            None => match self.identity(number) {
+                Some(identity) if identity.role() >= Role::Bot => Rank::Accounts,
+                _ => Rank::All,
+            },
+        }
+    }
+
+    /// Brings the identity of `peer` into a room that exists, and the session to hear its rooms if it came `quiet`.
+    /// Gives the room, or `None` if there is no such room or the session has ended.
+    ///
+    /// # Errors
+    /// The identity is in too many rooms.
+    pub(crate) fn join(
+        &self,
+        peer: &Arc<Peer>,
+        room: &RoomName<'_>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<Option<Arc<Room>>, Refusal> {
+        let mut state = self.state();
+        let fold = room.fold();
+        let number = peer.identity();
+        if !state.peers.contains_key(&peer.id) {
+            return Ok(None);
+        }
+        let Some(person) = state.people.get(&number) else { return Ok(None) };
+        if !person.rooms.contains(&fold) && person.rooms.len() as u64 >= limits.rooms_per_identity {
+            return refuse(Code::TooMany, "you are in as many rooms as one can be; LEAVE some");
+        }
+        let Some(inhabited) = state.rooms.get(&fold) else { return Ok(None) };
+        let room = Arc::clone(&inhabited.room);
+        peer.set_quiet(false);
+        if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
+            state.hear(number, peer);
+        }
+        state.join(number, peer, &fold, time, limits.announce_members);
+        Ok(Some(room))
+    }
+
+    /// Takes the identity of `peer` out of a room. Gives its name, and what goes with that.
+    ///
+    /// # Errors
+    /// There is no such room, or the identity is not in it.
+    pub(crate) fn leave(
+        &self,
+        peer: &Arc<Peer>,
+        room: &RoomName<'_>,
+        text: Option<&str>,
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Result<(String, Departure), Refusal> {
+        let mut state = self.state();
+        let fold = room.fold();
+        let number = peer.identity();
+        let Some(inhabited) = state.rooms.get(&fold) else {
+            return refuse(Code::NoSuchRoom, &format!("there is no room {room}; ROOMS lists them"));
+        };
+        let name = inhabited.room.name.clone();
+        if !inhabited.members.contains(&number) {
+            return refuse(Code::NotInRoom, &format!("you are not in {name}"));
+        }
+        let body = Body::Leave { room: &name, text: text.map(Into::into) };
+        let line = presence(body, &state.people[&number].nick, time);
+        inhabited.announce(&line, Some(peer), limits.announce_members);
+        let departure = state.take_out(number, std::slice::from_ref(&fold));
+        if let Some(person) = state.people.get_mut(&number) {
+            person.rooms.retain(|other| *other != fold);
+        }
+        Ok((name, departure))
+    }
+
+    /// Whether the identity of `peer` is in a room.
+    pub(crate) fn is_in(&self, peer: &Peer, room: &Room) -> bool {
+        let state = self.state();
+        state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&peer.identity()))
+    }
+
+    /// Puts an identity out of a room, without a word: its entry says it.
+    pub(crate) fn put_out(&self, number: u64, room: &Room) -> Departure {
+        let mut state = self.state();
+        let is_in = state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&number));
+        if !is_in {
+            return Departure::default();
+        }
+        let fold = room.fold.clone();
+        let departure = state.take_out(number, std::slice::from_ref(&fold));
+        if let Some(person) = state.people.get_mut(&number) {
+            person.rooms.retain(|other| *other != fold);
+        }
+        departure
+    }
+}
+
+impl State {
+    /// Lets a session hear all rooms of its identity, now and later.
+    pub(super) fn hear(&mut self, number: u64, peer: &Arc<Peer>) {
+        let Some(person) = self.people.get_mut(&number) else { return };
+        person.hearing.push(Arc::clone(peer));
+        for fold in &person.rooms {
+            let room = &self.rooms[fold].room;
+            if peer.may_hear(&room.name) {
+                room.audience.add(peer);
+            }
+        }
+    }
+
+    /// Lets a session hear none of its identity's rooms any more.
+    pub(super) fn deafen(&mut self, number: u64, peer: &Arc<Peer>) {
+        for fold in &self.people[&number].rooms {
+            self.rooms[fold].room.audience.remove(peer);
+        }
+    }
+
+    /// Brings an identity into a room that exists, if it is not there, and tells the others.
+    pub(super) fn join(
+        &mut self,
+        number: u64,
+        by: &Arc<Peer>,
+        fold: &Folded,
+        time: Timestamp,
+        announce: u64,
+    ) {
+        let (Some(person), Some(inhabited)) = (self.people.get_mut(&number), self.rooms.get_mut(fold)) else {
+            return;
+        };
+        if !inhabited.members.insert(number) {
+            return;
+        }
+        person.rooms.push(fold.clone());
+        for peer in person.hearing.iter().filter(|peer| peer.may_hear(&inhabited.room.name)) {
+            inhabited.room.audience.add(peer);
+        }
+        let line = presence(Body::Join { room: &inhabited.room.name }, &person.nick, time);
+        inhabited.announce(&line, Some(by), announce);
+    }
+
+    pub(super) fn rooms_of(&self, person: &Person, peer: &Peer) -> Vec<(u64, Arc<str>)> {
+        let rooms = person.rooms.iter().filter_map(|fold| self.rooms.get(fold));
+        let rooms = rooms.filter(|inhabited| peer.may_hear(&inhabited.room.name));
+        rooms.map(|inhabited| (inhabited.room.number, Arc::from(inhabited.room.name.as_str()))).collect()
+    }
+
+    /// Takes an identity out of rooms. Those in which nobody is left and nothing was ever written go.
+    pub(super) fn take_out(&mut self, number: u64, folds: &[Folded]) -> Departure {
+        let mut departure = Departure::default();
+        for fold in folds {
+            let Some(inhabited) = self.rooms.get_mut(fold) else { continue };
+            inhabited.members.remove(&number);
+            for peer in &self.people[&number].hearing {
+                inhabited.room.audience.remove(peer);
+            }
+            if inhabited.room.settings().history == Readers::Joined {
+                departure.stays.push(inhabited.room.number);
+            }
+            departure.retire.extend(self.close_if_empty(fold));
+        }
+        departure
+    }
+
+    /// Takes a room away in which nobody is and nobody wrote, and gives it.
+    pub(super) fn close_if_empty(&mut self, fold: &Folded) -> Option<Arc<Room>> {
+        let inhabited = self.rooms.get(fold)?;
+        let is_over = inhabited.members.is_empty()
+            && inhabited.room.ends().1 == 0
+            && !inhabited.room.persists.load(Relaxed)
+            && *fold != RoomName::LOBBY.fold();
+        if !is_over {
+            return None;
+        }
+        self.remove_room(fold)
+    }
+
+    /// Takes in a room that nobody is in.
+    pub(super) fn insert_room(&mut self, room: Arc<Room>) {
+        self.room_numbers.insert(room.number, room.fold.clone());
+        self.rooms.insert(room.fold.clone(), Inhabited { room, members: HashSet::new() });
+    }
+
+    /// Takes a room away. A session that remembers it has to look again.
+    pub(super) fn remove_room(&mut self, fold: &Folded) -> Option<Arc<Room>> {
+        let room = self.rooms.remove(fold)?.room;
+        self.room_numbers.remove(&room.number);
+        room.gone.store(true, Relaxed);
+        Some(room)
+    }
+
+    /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once.
+    pub(super) fn quit(
+        &mut self,
+        number: u64,
+        farewell: Option<&str>,
+        time: Timestamp,
+        announce: u64,
+    ) -> Departure {
+        let line = presence(Body::Quit { text: farewell.map(Into::into) }, &self.people[&number].nick, time);
+        self.tell_observers(number, &line, None, announce);
+        let rooms =
+            self.people.get_mut(&number).map(|person| std::mem::take(&mut person.rooms)).unwrap_or_default();
+        self.take_out(number, &rooms)
+    }
+}
