@@ -85,6 +85,56 @@ impl Default for RoomSettings {
 }
 
 impl RoomSettings {
+    /// Changes one of them. Gives its name, and its value as the audit trail has it.
+    pub(super) fn set(&mut self, setting: &RoomSetting) -> (&'static str, String) {
+        match setting {
+            RoomSetting::Keep(to) => {
+                self.keep = *to;
+                ("keep", to.map_or_else(|| "default".to_owned(), |keep| keep.to_string()))
+            }
+            RoomSetting::History(to) => {
+                self.history = *to;
+                ("history", to.word().to_owned())
+            }
+            RoomSetting::Access(to) => {
+                self.access = *to;
+                ("access", to.word().to_owned())
+            }
+            RoomSetting::Join(to) => {
+                self.join = *to;
+                ("join", to.word().to_owned())
+            }
+            RoomSetting::Read(to) => {
+                self.read = *to;
+                ("read", to.word().to_owned())
+            }
+            RoomSetting::Send(to) => {
+                self.send = *to;
+                ("send", to.word().to_owned())
+            }
+            RoomSetting::Invite(to) => {
+                self.invite = *to;
+                ("invite", to.word().to_owned())
+            }
+            RoomSetting::Slow(to) => {
+                self.slow = *to;
+                ("slow", to.map_or_else(|| "off".to_owned(), |slow| slow.to_string()))
+            }
+            RoomSetting::Files(to) => {
+                self.files = *to;
+                ("files", to.map_or_else(|| "default".to_owned(), |bytes| bytes.to_string()))
+            }
+            RoomSetting::FileTypes(to) => {
+                self.file_types.clone_from(to);
+                ("file-types", to.clone().unwrap_or_else(|| "all".to_owned()))
+            }
+            RoomSetting::Description(to) => {
+                self.description.clone_from(to);
+                ("description", String::new())
+            }
+        }
+    }
+
     /// Whether anybody may JOIN without the log being asked.
     pub(crate) fn is_open(&self) -> bool {
         self.access == RoomAccess::Public

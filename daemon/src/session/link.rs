@@ -18,7 +18,7 @@ use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Row, Rows, View}
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::peer::{Ending, Peer};
-use crate::registry::{self, Identity, Proof};
+use crate::registry::{self, Entered, Identity, Proof};
 
 /// What INFO names as features: what a client cannot see from the list of verbs.
 const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";
@@ -31,33 +31,11 @@ impl Session {
         (token, since): (Option<&str>, Option<Cursor>),
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let core = &self.core;
-        let config = core.config();
-        let limits = &config.limits;
-        let time = core.environment.clock.now();
-        if let Some(me) = &self.me
-            && me.is_account()
-        {
-            if Nick::parse(&me.nick()).is_ok_and(|own| own.fold() == nick.fold()) {
-                return Ok(Answered::Ok(Some(me.nick())));
-            }
-            return Err(refusal(Code::Denied, "an account has its name for good; only guests change theirs"));
-        }
         if self.me.is_some() {
-            self.check_moves()?;
-            super::must_be_no_address(nick)?;
-            let before = self.me()?.nick();
-            let shown = core.registry.rename(&self.peer, nick, time, limits)?;
-            let me = self.me()?;
-            if before != shown {
-                core.audit(self.author(me), AuditNote::new("nick", &before, ""));
-            }
-            if me.is_recorded() {
-                let author = self.author(me);
-                core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
-            }
-            return Ok(Answered::Ok(Some(shown)));
+            return self.rename(nick);
         }
+        let core = Arc::clone(&self.core);
+        let config = core.config();
         if let Some(ban) = core.ban_of(self.origin.address(), None) {
             return Err(ban);
         }
@@ -70,37 +48,7 @@ impl Session {
             let text = "there are no guests here: come in with AUTH, or make an account with REGISTER";
             return Err(refusal(Code::LoginNeeded, text));
         }
-        let number = core.environment.number();
-        let mut new_token = None;
-        let proof = match self.origin {
-            Origin::Unix(user) => Proof::User(user, nick.fold()),
-            Origin::Bot => Proof::Bot(nick.fold()),
-            Origin::Tcp(_) | Origin::Embedder => {
-                // One that the client has made itself it also knows if the answer to its NICK is lost.
-                let own = token.filter(|token| is_unguessable(token)).map(str::to_owned);
-                let token = own.unwrap_or_else(|| core.environment.hex::<16>());
-                let proof = proof_of(&token);
-                new_token = Some(token);
-                proof
-            }
-        };
-        let user = (!matches!(proof, Proof::Token(_))).then(|| proof.clone());
-        let shows = token.map(proof_of).into_iter().chain(user).collect();
-        let bot = self.origin == Origin::Bot;
-        let role = self.origin_role().min(Role::Member);
-        let entrance =
-            registry::Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
-        // Whoever has something to be told first hears nothing before that.
-        self.peer.set_live(false);
-        let last = core.delivered.load(SeqCst);
-        let entered = core.registry.enter(&entrance, limits);
-        let entered = match entered {
-            Ok(entered) => entered,
-            Err(refused) => {
-                self.peer.set_live(true);
-                return Err(refused);
-            }
-        };
+        let Named { entered, new_token, last } = self.take_name(nick, quiet, token)?;
         if let Some(ban) = core.ban_of(None, Some(entered.identity.number)) {
             self.me = Some(entered.identity);
             self.peer.end(Ending::Dismissed(ban.code, ban.text.clone()));
@@ -151,6 +99,67 @@ impl Session {
         Ok(Answered::Ok(Some(shown)))
     }
 
+    /// NICK of somebody who has a name: takes another one.
+    fn rename(&mut self, nick: &Nick<'_>) -> Result<Answered, Refusal> {
+        let (core, me) = (Arc::clone(&self.core), Arc::clone(self.me()?));
+        let before = me.nick();
+        if me.is_account() {
+            if Nick::parse(&before).is_ok_and(|own| own.fold() == nick.fold()) {
+                return Ok(Answered::Ok(Some(before)));
+            }
+            return Err(refusal(Code::Denied, "an account has its name for good; only guests change theirs"));
+        }
+        self.check_moves()?;
+        super::must_be_no_address(nick)?;
+        let time = core.environment.clock.now();
+        let shown = core.registry.rename(&self.peer, nick, time, &core.config().limits)?;
+        if before != shown {
+            core.audit(self.author(&me), AuditNote::new("nick", &before, ""));
+        }
+        if me.is_recorded() {
+            let author = self.author(&me);
+            core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
+        }
+        Ok(Answered::Ok(Some(shown)))
+    }
+
+    /// Gives the session a name, which it holds as an identity that it can show itself to be, or as a new one. The session
+    /// hears nothing yet.
+    fn take_name(&mut self, nick: &Nick<'_>, quiet: bool, token: Option<&str>) -> Result<Named, Refusal> {
+        let core = &self.core;
+        let number = core.environment.number();
+        let mut new_token = None;
+        let proof = match self.origin {
+            Origin::Unix(user) => Proof::User(user, nick.fold()),
+            Origin::Bot => Proof::Bot(nick.fold()),
+            Origin::Tcp(_) | Origin::Embedder => {
+                // One that the client has made itself it also knows if the answer to its NICK is lost.
+                let own = token.filter(|token| is_unguessable(token)).map(str::to_owned);
+                let token = own.unwrap_or_else(|| core.environment.hex::<16>());
+                let proof = proof_of(&token);
+                new_token = Some(token);
+                proof
+            }
+        };
+        let user = (!matches!(proof, Proof::Token(_))).then(|| proof.clone());
+        let shows = token.map(proof_of).into_iter().chain(user).collect();
+        let bot = self.origin == Origin::Bot;
+        let role = self.origin_role().min(Role::Member);
+        let time = core.environment.clock.now();
+        let entrance =
+            registry::Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
+        // Whoever has something to be told first hears nothing before that.
+        self.peer.set_live(false);
+        let last = core.delivered.load(SeqCst);
+        match core.registry.enter(&entrance, &core.config().limits) {
+            Ok(entered) => Ok(Named { entered, new_token, last }),
+            Err(refused) => {
+                self.peer.set_live(true);
+                Err(refused)
+            }
+        }
+    }
+
     /// Everybody comes into the lobby with NICK; who is banned from it is put out again, by the log.
     fn leave_lobby_if_banned(&self) {
         leave_lobby_if_banned(&self.core, self.stranger());
@@ -192,6 +201,15 @@ impl Session {
         }
         Answered::Ok(Some(items.len().to_string()))
     }
+}
+
+/// A session that has just been given a name.
+struct Named {
+    entered: Entered,
+    /// The token by which a new identity is known, if it has one.
+    new_token: Option<String>,
+    /// The newest entry that was delivered before the session could hear anything.
+    last: u64,
 }
 
 /// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if

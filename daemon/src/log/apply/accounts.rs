@@ -1,13 +1,13 @@
 //! Accounts: how they come, prove themselves, change and go.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Code, Looks, Nick, Role};
+use snug_protocol::{Code, Looks, Nick, Period, Role, Scope};
 
 use super::{Ends, authority, refuse};
 use crate::config::Registration;
 use crate::log::accounts::{GRANT, account, grant_of};
 use crate::log::transaction::Transaction;
-use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, StoredAccount};
+use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, StoredAccount, TokenHash};
 use crate::refusal::Refusal;
 
 /// Keys and tokens that an account can have.
@@ -252,31 +252,16 @@ type Changed = Result<(Outcome, AuditNote), Refusal>;
 fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) -> rusqlite::Result<Changed> {
     let own = account(tx, author.number)?;
     let is_operator = authority::server_role(tx, author)? == Role::Operator;
-    let denied = |text: &str| Ok(Err(Refusal::new(Code::Denied, text)));
     match act {
         AccountAct::MakeInvite { hash, expires, policy } => {
-            return make_invite(
-                tx,
-                meta,
-                author,
-                (*hash, expires.millis(), *policy),
-                own.as_ref(),
-                is_operator,
-            );
+            let invite = (*hash, expires.millis(), *policy);
+            return make_invite(tx, meta, author, invite, own.as_ref(), is_operator);
         }
         AccountAct::Unregister { fold } => return unregister(tx, fold, own.as_ref(), is_operator),
         AccountAct::SetPassword { fold: Some(fold), new, .. }
             if own.as_ref().is_none_or(|own| !is_fold(own, fold)) =>
         {
-            if !is_operator {
-                return denied("only operators set the password of another's account");
-            }
-            let done = tx
-                .prepare_cached("UPDATE account SET password = ?2 WHERE fold = ?1 RETURNING name, number")?
-                .query_row(params![fold, new], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))
-                .optional()?;
-            let Some((name, _)) = done else { return Ok(Err(no_account(fold))) };
-            return Ok(Ok((Outcome::Done, AuditNote::new(act.word(), &name, "by an operator"))));
+            return set_password_of(tx, fold, new, is_operator);
         }
         _ => {}
     }
@@ -284,109 +269,146 @@ fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) 
         let text = "this takes an account; REGISTER makes one, AUTH logs in to one";
         return Ok(Err(Refusal::new(Code::LoginNeeded, text)));
     };
-    let mut revoked = None;
-    let detail = match act {
-        AccountAct::SetPassword { new, old, .. } => {
-            // If it was changed meanwhile, what was verified is not what it was compared with.
-            let changed = tx
-                .prepare_cached("UPDATE account SET password = ?2 WHERE number = ?1 AND password IS ?3")?
-                .execute(params![own.number, new, old])?;
-            if changed == 0 {
-                return Ok(Err(Refusal::new(Code::BadLogin, "the tag old is not the password")));
-            }
-            String::new()
-        }
-        AccountAct::AddKey { key, label } => {
-            if let Some(refusal) = add_key(tx, meta, own.number, key, label)? {
-                return Ok(Err(refusal));
-            }
-            label.clone()
-        }
-        AccountAct::RemoveKey { label } => {
-            let gone = tx
-                .prepare_cached("DELETE FROM account_key WHERE account = ?1 AND label = ?2")?
-                .execute(params![own.number, label])?;
-            if gone == 0 {
-                return Ok(Err(Refusal::new(
-                    Code::NoSuchEntry,
-                    "there is no key with this label; KEY lists them",
-                )));
-            }
-            label.clone()
-        }
+    let changed = match act {
+        AccountAct::SetPassword { new, old, .. } => set_password(tx, &own, new, old.as_deref())?,
+        AccountAct::AddKey { key, label } => add_key(tx, meta, &own, key, label)?,
+        AccountAct::RemoveKey { label } => remove_key(tx, &own, label)?,
         AccountAct::AddToken { hash, label, scope, expires } => {
-            let count: u64 = tx
-                .prepare_cached("SELECT count(*) FROM token WHERE account = ?1")?
-                .query_row([own.number], |row| row.get(0))?;
-            let is_there: bool = tx
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM token WHERE account = ?1 AND label = ?2)")?
-                .query_row(params![own.number, label], |row| row.get(0))?;
-            if is_there {
-                let text = "there is a token with this label; TOKEN REMOVE it first";
-                return Ok(Err(Refusal::new(Code::NickTaken, text)));
-            }
-            if count >= TOKENS {
-                return Ok(Err(Refusal::new(
-                    Code::TooMany,
-                    format!("an account has at most {TOKENS} tokens"),
-                )));
-            }
-            let rate = scope.rate().map(|rate| rate.to_string()).unwrap_or_default();
-            let until = expires.map(|period| later(meta, period.millis()));
-            tx.prepare_cached(
-                "INSERT INTO token (hash, account, label, may, rooms, rate, added, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                hash,
-                own.number,
-                label,
-                scope.may(),
-                scope.rooms(),
-                rate,
-                meta.time.millis(),
-                until
-            ])?;
-            format!("{label} may {} {}", scope.may(), scope.rooms()).trim_end().to_owned()
+            add_token(tx, meta, &own, (hash, label), scope, *expires)?
         }
-        AccountAct::RemoveToken { label } => {
-            let gone = tx
-                .prepare_cached("DELETE FROM token WHERE account = ?1 AND label = ?2 RETURNING hash")?
-                .query_row(params![own.number, label], |row| row.get(0))
-                .optional()?;
-            if gone.is_none() {
-                let text = "there is no token with this label; TOKEN lists them";
-                return Ok(Err(Refusal::new(Code::NoSuchEntry, text)));
-            }
-            revoked = gone;
-            label.clone()
-        }
+        AccountAct::RemoveToken { label } => remove_token(tx, &own, label)?,
         AccountAct::SetProfile { name, value, avatar } => {
-            let sql = match *name {
-                "display" => "UPDATE account SET display = ?2 WHERE number = ?1",
-                "colour" => "UPDATE account SET colour = ?2 WHERE number = ?1",
-                _ => {
-                    tx.prepare_cached("UPDATE account SET avatar = ?2 WHERE number = ?1")?
-                        .execute(params![own.number, avatar])?;
-                    "UPDATE account SET avatar_type = ?2 WHERE number = ?1"
-                }
-            };
-            tx.prepare_cached(sql)?.execute(params![own.number, value])?;
-            (*name).to_owned()
+            set_profile(tx, &own, name, value.as_deref(), avatar.as_deref())?
         }
         AccountAct::Register { .. }
         | AccountAct::LogIn { .. }
         | AccountAct::MakeInvite { .. }
-        | AccountAct::Unregister { .. } => String::new(),
+        | AccountAct::Unregister { .. } => Ok((Outcome::Done, String::new())),
     };
-    let outcome = match (act, revoked) {
-        (_, Some(hash)) => Outcome::Revoked(Some(hash)),
-        (AccountAct::SetProfile { .. }, None) => {
-            account(tx, own.number)?.map_or(Outcome::Done, |own| Outcome::Account(Box::new(own), None))
+    Ok(changed.map(|(outcome, detail)| (outcome, AuditNote::new(act.word(), &own.name, detail))))
+}
+
+/// What became of a change of one's own account, and its detail for the audit trail.
+type OwnChange = Result<(Outcome, String), Refusal>;
+
+fn set_password_of(
+    tx: &Transaction<'_>,
+    fold: &str,
+    new: &str,
+    is_operator: bool,
+) -> rusqlite::Result<Changed> {
+    if !is_operator {
+        let text = "only operators set the password of another's account";
+        return Ok(Err(Refusal::new(Code::Denied, text)));
+    }
+    let name: Option<String> = tx
+        .prepare_cached("UPDATE account SET password = ?2 WHERE fold = ?1 RETURNING name")?
+        .query_row(params![fold, new], |row| row.get(0))
+        .optional()?;
+    let Some(name) = name else { return Ok(Err(no_account(fold))) };
+    Ok(Ok((Outcome::Done, AuditNote::new("password", &name, "by an operator"))))
+}
+
+fn set_password(
+    tx: &Transaction<'_>,
+    own: &StoredAccount,
+    new: &str,
+    old: Option<&str>,
+) -> rusqlite::Result<OwnChange> {
+    // If it was changed meanwhile, what was verified is not what it was compared with.
+    let changed = tx
+        .prepare_cached("UPDATE account SET password = ?2 WHERE number = ?1 AND password IS ?3")?
+        .execute(params![own.number, new, old])?;
+    if changed == 0 {
+        return Ok(Err(Refusal::new(Code::BadLogin, "the tag old is not the password")));
+    }
+    Ok(Ok((Outcome::Done, String::new())))
+}
+
+fn remove_key(tx: &Transaction<'_>, own: &StoredAccount, label: &str) -> rusqlite::Result<OwnChange> {
+    let gone = tx
+        .prepare_cached("DELETE FROM account_key WHERE account = ?1 AND label = ?2")?
+        .execute(params![own.number, label])?;
+    if gone == 0 {
+        return Ok(Err(Refusal::new(Code::NoSuchEntry, "there is no key with this label; KEY lists them")));
+    }
+    Ok(Ok((Outcome::Done, label.to_owned())))
+}
+
+fn add_token(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    own: &StoredAccount,
+    (hash, label): (&TokenHash, &str),
+    scope: &Scope,
+    expires: Option<Period>,
+) -> rusqlite::Result<OwnChange> {
+    let count: u64 = tx
+        .prepare_cached("SELECT count(*) FROM token WHERE account = ?1")?
+        .query_row([own.number], |row| row.get(0))?;
+    let is_there: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM token WHERE account = ?1 AND label = ?2)")?
+        .query_row(params![own.number, label], |row| row.get(0))?;
+    if is_there {
+        let text = "there is a token with this label; TOKEN REMOVE it first";
+        return Ok(Err(Refusal::new(Code::NickTaken, text)));
+    }
+    if count >= TOKENS {
+        return Ok(Err(Refusal::new(Code::TooMany, format!("an account has at most {TOKENS} tokens"))));
+    }
+    let rate = scope.rate().map(|rate| rate.to_string()).unwrap_or_default();
+    let until = expires.map(|period| later(meta, period.millis()));
+    tx.prepare_cached(
+        "INSERT INTO token (hash, account, label, may, rooms, rate, added, expires)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        hash,
+        own.number,
+        label,
+        scope.may(),
+        scope.rooms(),
+        rate,
+        meta.time.millis(),
+        until
+    ])?;
+    let detail = format!("{label} may {} {}", scope.may(), scope.rooms()).trim_end().to_owned();
+    Ok(Ok((Outcome::Done, detail)))
+}
+
+fn remove_token(tx: &Transaction<'_>, own: &StoredAccount, label: &str) -> rusqlite::Result<OwnChange> {
+    let gone: Option<TokenHash> = tx
+        .prepare_cached("DELETE FROM token WHERE account = ?1 AND label = ?2 RETURNING hash")?
+        .query_row(params![own.number, label], |row| row.get(0))
+        .optional()?;
+    if gone.is_none() {
+        let text = "there is no token with this label; TOKEN lists them";
+        return Ok(Err(Refusal::new(Code::NoSuchEntry, text)));
+    }
+    Ok(Ok((Outcome::Revoked(gone), label.to_owned())))
+}
+
+/// Sets a part of a profile: `display`, `colour`, or the picture, whose value is its media type.
+fn set_profile(
+    tx: &Transaction<'_>,
+    own: &StoredAccount,
+    name: &str,
+    value: Option<&str>,
+    avatar: Option<&[u8]>,
+) -> rusqlite::Result<OwnChange> {
+    let sql = match name {
+        "display" => "UPDATE account SET display = ?2 WHERE number = ?1",
+        "colour" => "UPDATE account SET colour = ?2 WHERE number = ?1",
+        _ => {
+            tx.prepare_cached("UPDATE account SET avatar = ?2 WHERE number = ?1")?
+                .execute(params![own.number, avatar])?;
+            "UPDATE account SET avatar_type = ?2 WHERE number = ?1"
         }
-        _ => Outcome::Done,
     };
-    Ok(Ok((outcome, AuditNote::new(act.word(), &own.name, detail))))
+    tx.prepare_cached(sql)?.execute(params![own.number, value])?;
+    let changed = account(tx, own.number)?;
+    let outcome = changed.map_or(Outcome::Done, |changed| Outcome::Account(Box::new(changed), None));
+    Ok(Ok((outcome, name.to_owned())))
 }
 
 fn is_fold(account: &StoredAccount, fold: &str) -> bool {
@@ -404,30 +426,28 @@ fn later(meta: &Meta, millis: u64) -> i64 {
 fn add_key(
     tx: &Transaction<'_>,
     meta: &Meta,
-    account: u64,
+    own: &StoredAccount,
     key: &[u8; 32],
     label: &str,
-) -> rusqlite::Result<Option<Refusal>> {
+) -> rusqlite::Result<OwnChange> {
     let count: u64 = tx
         .prepare_cached("SELECT count(*) FROM account_key WHERE account = ?1")?
-        .query_row([account], |row| row.get(0))?;
+        .query_row([own.number], |row| row.get(0))?;
     let is_there: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM account_key WHERE account = ?1 AND (label = ?2 OR key = ?3))",
         )?
-        .query_row(params![account, label, key], |row| row.get(0))?;
+        .query_row(params![own.number, label, key], |row| row.get(0))?;
     if is_there {
-        return Ok(Some(Refusal::new(
-            Code::NickTaken,
-            "there is this key or one with this label; KEY lists them",
-        )));
+        let text = "there is this key or one with this label; KEY lists them";
+        return Ok(Err(Refusal::new(Code::NickTaken, text)));
     }
     if count >= KEYS {
-        return Ok(Some(Refusal::new(Code::TooMany, format!("an account has at most {KEYS} keys"))));
+        return Ok(Err(Refusal::new(Code::TooMany, format!("an account has at most {KEYS} keys"))));
     }
     tx.prepare_cached("INSERT INTO account_key (account, label, key, added) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![account, label, key, meta.time.millis()])?;
-    Ok(None)
+        .execute(params![own.number, label, key, meta.time.millis()])?;
+    Ok(Ok((Outcome::Done, label.to_owned())))
 }
 
 fn make_invite(

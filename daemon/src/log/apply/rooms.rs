@@ -7,7 +7,8 @@ use super::{authority, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom, audit,
+    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
+    audit,
 };
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period};
@@ -189,70 +190,36 @@ pub(super) fn set_room(
     if is_lobby && shuts {
         return refuse(Code::Denied, "everybody comes into the lobby: it stays public, and open to all");
     }
-    let (name, value) = match setting {
-        RoomSetting::Keep(to) => {
-            settings.keep = *to;
-            ("keep", to.map_or_else(|| "default".to_owned(), |keep| keep.to_string()))
+    match setting {
+        RoomSetting::History(to) if *to != settings.history => {
+            change_readers(tx, number, (settings.history, *to), members, ends.last_id)?;
         }
-        RoomSetting::History(to) => {
-            if *to != settings.history {
-                change_readers(tx, number, (settings.history, *to), members, ends.last_id)?;
+        RoomSetting::Access(to) if *to != RoomAccess::Public && settings.access == RoomAccess::Public => {
+            // Who is in it stays in it.
+            for member in members.iter().filter(|member| **member != stored.owner) {
+                tx.prepare_cached(
+                    "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
+                )?
+                .execute([number, *member])?;
             }
-            settings.history = *to;
-            ("history", to.word().to_owned())
         }
-        RoomSetting::Access(to) => {
-            if *to != RoomAccess::Public && settings.access == RoomAccess::Public {
-                // Who is in it stays in it.
-                for member in members.iter().filter(|member| **member != stored.owner) {
-                    tx.prepare_cached(
-                        "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
-                    )?
-                    .execute([number, *member])?;
-                }
-            }
-            settings.access = *to;
-            ("access", to.word().to_owned())
-        }
-        RoomSetting::Join(to) => {
-            settings.join = *to;
-            ("join", to.word().to_owned())
-        }
-        RoomSetting::Read(to) => {
-            settings.read = *to;
-            ("read", to.word().to_owned())
-        }
-        RoomSetting::Send(to) => {
-            settings.send = *to;
-            ("send", to.word().to_owned())
-        }
-        RoomSetting::Invite(to) => {
-            settings.invite = *to;
-            ("invite", to.word().to_owned())
-        }
-        RoomSetting::Slow(to) => {
-            settings.slow = *to;
-            ("slow", to.map_or_else(|| "off".to_owned(), |slow| slow.to_string()))
-        }
-        RoomSetting::Files(to) => {
-            settings.files = *to;
-            ("files", to.map_or_else(|| "default".to_owned(), |bytes| bytes.to_string()))
-        }
-        RoomSetting::FileTypes(to) => {
-            settings.file_types.clone_from(to);
-            ("file-types", to.clone().unwrap_or_else(|| "all".to_owned()))
-        }
-        RoomSetting::Description(to) => {
-            settings.description.clone_from(to);
-            ("description", String::new())
-        }
-    };
+        _ => {}
+    }
+    let (name, value) = settings.set(setting);
+    store_settings(tx, number, &settings)?;
+    authority::guard_room(tx, number)?;
+    let note = AuditNote::new("set", &stored.name, format!("{name} {value}").trim_end());
+    audit::record(tx, meta.time, ends, author, &note)?;
+    Ok(Outcome::Set(Box::new(settings)))
+}
+
+fn store_settings(tx: &Transaction<'_>, room: u64, settings: &RoomSettings) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE room SET history = ?2, keep = ?3, access = ?4, may_join = ?5, may_read = ?6, may_send = ?7,
              may_invite = ?8, slow = ?9, description = ?10, file_size = ?11, file_types = ?12 WHERE number = ?1",
     )?
     .execute(params![
-        number,
+        room,
         settings.history.word(),
         settings.keep.map(|keep| keep.to_string()),
         settings.access.word(),
@@ -265,10 +232,7 @@ pub(super) fn set_room(
         settings.files,
         settings.file_types
     ])?;
-    authority::guard_room(tx, number)?;
-    let note = AuditNote::new("set", &stored.name, format!("{name} {value}").trim_end());
-    audit::record(tx, meta.time, ends, author, &note)?;
-    Ok(Outcome::Set(Box::new(settings)))
+    Ok(())
 }
 
 /// Lets other people read what will be said in a room. What was said before stays with those who could read it then: a
