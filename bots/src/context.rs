@@ -54,18 +54,18 @@ pub enum Event<'a> {
 
 /// Where something was said, and is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum ReplyTarget<'a> {
     /// In a room.
     Room(&'a str),
     /// By this person, to the bot alone.
     Private(&'a str),
 }
 
-impl<'a> Place<'a> {
+impl<'a> ReplyTarget<'a> {
     /// The room or nick.
     pub fn name(self) -> &'a str {
         match self {
-            Place::Room(name) | Place::Private(name) => name,
+            ReplyTarget::Room(name) | ReplyTarget::Private(name) => name,
         }
     }
 }
@@ -166,7 +166,7 @@ pub struct Context<'c> {
     /// Now, on the clock of the daemon's machine.
     pub now: DateTime<FixedOffset>,
     /// Where it was said; `None` if nobody said it.
-    pub place: Option<Place<'c>>,
+    pub place: Option<ReplyTarget<'c>>,
     /// What it keeps.
     pub state: &'c mut State,
     random: &'c mut dyn FnMut() -> u64,
@@ -177,7 +177,7 @@ impl<'c> Context<'c> {
     /// A context in which nothing is done yet.
     pub fn new(
         now: DateTime<FixedOffset>,
-        place: Option<Place<'c>>,
+        place: Option<ReplyTarget<'c>>,
         state: &'c mut State,
         random: &'c mut dyn FnMut() -> u64,
     ) -> Context<'c> {

@@ -186,7 +186,7 @@ impl Bot for Emoji {
         match event {
             Event::Called { args, .. } => context.reply(Emoji::answer(args.get("word").unwrap_or_default())),
             // To it alone a word is enough.
-            Event::Heard { text, .. } if matches!(context.place, Some(crate::Place::Private(_))) => {
+            Event::Heard { text, .. } if matches!(context.place, Some(crate::ReplyTarget::Private(_))) => {
                 context.reply(Emoji::answer(text.trim()));
             }
             _ => {}

@@ -11,7 +11,7 @@ mod manifest;
 pub use manifest::{Args, CommandSpec, Kind, Manifest, Param, SpecError, called};
 
 mod context;
-pub use context::{Action, Context, Event, Place, State};
+pub use context::{Action, Context, Event, ReplyTarget, State};
 
 mod config;
 pub use config::{BotsConfig, Hosted, Loaded, load};

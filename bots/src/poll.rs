@@ -1,7 +1,7 @@
 //! `!poll Lunch? | pizza | sushi`: people vote with reactions, and the message shows how it stands.
 
 use crate::config::bot_config;
-use crate::{Bot, CommandSpec, Context, Event, Manifest, Place};
+use crate::{Bot, CommandSpec, Context, Event, Manifest, ReplyTarget};
 
 bot_config! {
     /// The table `[bots.poll]`.
@@ -86,7 +86,7 @@ impl Bot for Poll {
     fn handle(&mut self, event: &Event<'_>, context: &mut Context<'_>) {
         match event {
             Event::Called { args, .. } => {
-                let Some(Place::Room(room)) = context.place else {
+                let Some(ReplyTarget::Room(room)) = context.place else {
                     context.reply("a poll is for a room: say it there");
                     return;
                 };

@@ -67,7 +67,7 @@ impl Bot for Seen {
 
 /// Notes that somebody said something; what is said in private is nobody's business.
 fn note(from: &str, context: &mut Context<'_>) {
-    if let Some(crate::Place::Room(room)) = context.place {
+    if let Some(crate::ReplyTarget::Room(room)) = context.place {
         let value = format!("{} {room} {from}", context.now.timestamp_millis());
         if !context.state.set(&key(from), value) {
             // There is no room: who was not here longest goes.

@@ -24,7 +24,7 @@ use chrono::{DateTime, FixedOffset, NaiveDateTime, Utc};
 use snug_protocol::Period;
 
 use crate::config::{BotsConfig, Hosted, load};
-use crate::{Action, Args, Context, Event, Place, State, called};
+use crate::{Action, Args, Context, Event, ReplyTarget, State, called};
 
 /// Where a transcript and a bot differ.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,7 +199,7 @@ impl Stage {
                     self.posts.last().cloned().ok_or("the bot has posted nothing to react to")?;
                 self.tell(
                     &Event::Reacted { post: &post, from: who, reaction, is_there },
-                    Some(Place::Room(&room)),
+                    Some(ReplyTarget::Room(&room)),
                 );
             }
         }
@@ -207,7 +207,7 @@ impl Stage {
     }
 
     fn hear(&mut self, who: &str, is_private: bool, text: &str) {
-        let place = if is_private { Place::Private(who) } else { Place::Room("#lobby") };
+        let place = if is_private { ReplyTarget::Private(who) } else { ReplyTarget::Room("#lobby") };
         let Some(hosted) = &self.hosted else { return };
         let manifest = hosted.bot.manifest().clone();
         let command = called(text, is_private)
@@ -222,7 +222,7 @@ impl Stage {
         }
     }
 
-    fn call(&mut self, command: &str, args: &Args, from: &str, place: Place<'_>) {
+    fn call(&mut self, command: &str, args: &Args, from: &str, place: ReplyTarget<'_>) {
         self.tell(&Event::Called { command, args, from }, Some(place));
     }
 
@@ -246,7 +246,7 @@ impl Stage {
         self.now = at(self.now, end);
     }
 
-    fn tell(&mut self, event: &Event<'_>, place: Option<Place<'_>>) {
+    fn tell(&mut self, event: &Event<'_>, place: Option<ReplyTarget<'_>>) {
         let Some(hosted) = &mut self.hosted else { return };
         let seed = &mut self.seed;
         let mut random = || {

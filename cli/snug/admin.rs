@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use snug_client::{Client, Event};
-use snug_protocol::{AuditPage, Body, BotOrder, Command, Period, Place, ServerLine, ShutdownAt};
+use snug_protocol::{AuditPage, Body, BotOrder, Command, Period, RoomOrServer, ServerLine, ShutdownAt};
 
 use crate::connect::{self, Part};
 use crate::environment::Common;
@@ -292,9 +292,9 @@ impl Sub {
                 client.ask(Command::Announce { text: text.into() }).await?;
                 Ok(())
             }
-            Sub::Order(order) => order.run(client, Some(Place::Server), common).await,
+            Sub::Order(order) => order.run(client, Some(RoomOrServer::Server), common).await,
             Sub::Role { whom, role } => {
-                room::roles(client, Place::Server, Some(&whom), role.as_deref(), common).await
+                room::roles(client, RoomOrServer::Server, Some(&whom), role.as_deref(), common).await
             }
             Sub::Passwd { name } => crate::account::passwd(common, Some(name)).await,
             Sub::Reload => {

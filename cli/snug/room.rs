@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use snug_client::Client;
-use snug_protocol::{Body, Command, Nick, Period, Place, Role, RoomName, escape_text, unescape_text};
+use snug_protocol::{Body, Command, Nick, Period, Role, RoomName, RoomOrServer, escape_text, unescape_text};
 
 use crate::connect::{self, Part};
 use crate::environment::Common;
@@ -71,13 +71,13 @@ pub(crate) enum Order {
 
 /// The place of an order, and the words behind it.
 struct Placed {
-    place: Place<'static>,
+    place: RoomOrServer<'static>,
     words: std::vec::IntoIter<String>,
 }
 
 impl Placed {
     /// Takes the place off the front, if it stands there; else it is the default one.
-    fn new(words: Vec<String>, default: Option<Place<'static>>) -> Result<Placed, Failure> {
+    fn new(words: Vec<String>, default: Option<RoomOrServer<'static>>) -> Result<Placed, Failure> {
         let is_place = words.first().is_some_and(|word| word == "*" || word.starts_with('#'));
         let mut words = words.into_iter();
         let place = match (is_place, default) {
@@ -145,7 +145,7 @@ impl Order {
     pub(crate) async fn run(
         self,
         client: &Client,
-        default: Option<Place<'static>>,
+        default: Option<RoomOrServer<'static>>,
         common: &Common,
     ) -> Result<(), Failure> {
         match self {
@@ -205,7 +205,7 @@ impl Order {
 /// Shows who is what, or makes somebody something.
 pub(crate) async fn roles(
     client: &Client,
-    place: Place<'static>,
+    place: RoomOrServer<'static>,
     nick: Option<&str>,
     role: Option<&str>,
     common: &Common,
@@ -256,6 +256,6 @@ pub(crate) fn nick_of(word: &str) -> Result<Nick<'static>, Failure> {
 }
 
 /// A room, or `*` for the server.
-pub(crate) fn place_of(word: &str) -> Result<Place<'static>, Failure> {
-    if word == "*" { Ok(Place::Server) } else { room_name(word).map(Place::Room) }
+pub(crate) fn place_of(word: &str) -> Result<RoomOrServer<'static>, Failure> {
+    if word == "*" { Ok(RoomOrServer::Server) } else { room_name(word).map(RoomOrServer::Room) }
 }

@@ -25,7 +25,7 @@ use crate::core::{Core, Seal, millis};
 use crate::core::{recall, upkeep};
 use crate::keys;
 use crate::log;
-use crate::log::{Act, Author, Log, LogError, LogLimits, Place, Store};
+use crate::log::{Act, Author, Log, LogError, LogLimits, Storage, Store};
 use crate::net::listen::{self, BindError, Listeners};
 use crate::net::local::LocalSession;
 use crate::net::runtime::Runtime;
@@ -170,9 +170,9 @@ impl Daemon {
         };
         let place = match (config.log.history, config.data.as_set()) {
             (History::Disk, Some(folder)) => {
-                Place::Folder { folder: folder.clone(), durability: config.log.durability }
+                Storage::Folder { folder: folder.clone(), durability: config.log.durability }
             }
-            _ => Place::Memory,
+            _ => Storage::Memory,
         };
         let mut log = Log::open(place, environment.log_name(), limits)?;
         let files = open_files(&log)?;
@@ -213,7 +213,7 @@ impl Daemon {
         let Daemon { runtime, executor, listeners, log, stopped, _lock, .. } = self;
         let core = &runtime.core;
         let (alive, reading) = async_channel::bounded(1);
-        if let Place::Folder { folder, .. } = &core.place
+        if let Storage::Folder { folder, .. } = &core.place
             && let Err(error) = start_readers(core, folder, &alive)
         {
             tracing::error!(%error, "there are no threads to read the log with; history cannot be asked for");
@@ -288,7 +288,7 @@ fn start_readers(core: &Arc<Core>, folder: &Path, alive: &Sender<()>) -> io::Res
 
 /// Where files are kept, if the log is on disk; without what nothing refers to.
 fn open_files(log: &Log) -> Result<Option<ContentStore>, StartError> {
-    let Place::Folder { folder, durability } = log.place() else { return Ok(None) };
+    let Storage::Folder { folder, durability } = log.place() else { return Ok(None) };
     let failed = |error| StartError::Folder { folder: folder.join("files"), error };
     let store = ContentStore::open(folder, *durability == Durability::PowerLoss).map_err(failed)?;
     let unreadable = |error: rusqlite::Error| failed(io::Error::other(error));

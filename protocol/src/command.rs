@@ -165,28 +165,28 @@ pub enum Command<'a> {
         change: ProfileChange<'a>,
     },
     Kick {
-        place: Place<'a>,
+        place: RoomOrServer<'a>,
         nick: Nick<'a>,
         reason: Option<Cow<'a, str>>,
     },
     Ban {
-        place: Place<'a>,
+        place: RoomOrServer<'a>,
         whom: Option<&'a str>,
         reason: Option<Cow<'a, str>>,
         expires: Option<Period>,
     },
     Unban {
-        place: Place<'a>,
+        place: RoomOrServer<'a>,
         whom: &'a str,
     },
     Mute {
-        place: Place<'a>,
+        place: RoomOrServer<'a>,
         nick: Nick<'a>,
         time: Option<Period>,
         reason: Option<Cow<'a, str>>,
     },
     Role {
-        place: Place<'a>,
+        place: RoomOrServer<'a>,
         nick: Option<Nick<'a>>,
         role: Option<Option<Role>>,
     },
@@ -351,17 +351,17 @@ pub enum ProfileChange<'a> {
 /// Where an act of authority holds: in a room or on the whole server (`*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum Place<'a> {
+pub enum RoomOrServer<'a> {
     Room(RoomName<'a>),
     Server,
 }
 
-impl Place<'_> {
+impl RoomOrServer<'_> {
     /// As it stands on the line.
     pub fn as_str(&self) -> &str {
         match self {
-            Place::Room(room) => room.as_str(),
-            Place::Server => "*",
+            RoomOrServer::Room(room) => room.as_str(),
+            RoomOrServer::Server => "*",
         }
     }
 }
@@ -765,13 +765,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A room, or `*` for the server.
-    fn place(&mut self) -> Parsed<Place<'a>> {
+    fn place(&mut self) -> Parsed<RoomOrServer<'a>> {
         let mut ahead = self.params;
         if ahead.word() == Some("*") {
             self.params = ahead;
-            return Ok(Place::Server);
+            return Ok(RoomOrServer::Server);
         }
-        self.room().map(Place::Room)
+        self.room().map(RoomOrServer::Room)
     }
 
     fn role(&mut self) -> Parsed<Option<Option<Role>>> {

@@ -60,7 +60,7 @@ pub use file::{ContentHash, FileName, FileNameError, HashError, UploadHandle};
 mod command;
 pub use command::{
     Aim, AuditPage, BotOrder, Command, CommandError, Credential, Entrance, FileCommand, FileOffer, FileRef,
-    KeyChange, MessageTags, Page, Place, Presence, ProfileChange, Request, Secret, ShutdownAt, Switch,
+    KeyChange, MessageTags, Page, Presence, ProfileChange, Request, RoomOrServer, Secret, ShutdownAt, Switch,
     TokenChange, TopicChange, announced_bytes, is_media_type,
 };
 

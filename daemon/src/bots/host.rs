@@ -13,7 +13,7 @@ use async_channel::Receiver;
 use chrono::{DateTime, FixedOffset, Local, TimeZone};
 use futures_lite::FutureExt;
 use smol::Timer;
-use snug_bots::{Action, Context, Event, Hosted, Manifest, Place, State, called};
+use snug_bots::{Action, Context, Event, Hosted, Manifest, ReplyTarget, State, called};
 use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, Request, ServerLine, Target};
 
 use super::{Ended, Task, watch};
@@ -243,8 +243,8 @@ impl Host<'_> {
             return;
         }
         let place = match kind {
-            EntryKind::Priv => Place::Private(from),
-            _ => Place::Room(target),
+            EntryKind::Priv => ReplyTarget::Private(from),
+            _ => ReplyTarget::Room(target),
         };
         let time = line.time().map(snug_protocol::Timestamp::millis);
         match (kind, about, text) {
@@ -268,8 +268,8 @@ impl Host<'_> {
     }
 
     /// Somebody said something: a command, or what a bot that listens hears.
-    fn said(&mut self, text: &str, from: &str, place: Place<'_>, (id, time): (u64, Option<i64>)) {
-        let is_private = matches!(place, Place::Private(_));
+    fn said(&mut self, text: &str, from: &str, place: ReplyTarget<'_>, (id, time): (u64, Option<i64>)) {
+        let is_private = matches!(place, ReplyTarget::Private(_));
         let manifest = self.manifest.clone();
         let command = called(text, is_private)
             .and_then(|(word, rest)| Some((manifest.commands.iter().find(|spec| spec.name == word)?, rest)));
@@ -293,7 +293,7 @@ impl Host<'_> {
     }
 
     /// Tells the bot of something, and does what it says about it. `cause` is the entry, and when it was said.
-    fn tell(&mut self, event: &Event<'_>, place: Option<Place<'_>>, cause: Option<(u64, Option<i64>)>) {
+    fn tell(&mut self, event: &Event<'_>, place: Option<ReplyTarget<'_>>, cause: Option<(u64, Option<i64>)>) {
         let core = Arc::clone(self.task.core());
         let now = moment(core.environment.clock.now().millis());
         let mut random = || {
@@ -334,7 +334,12 @@ impl Host<'_> {
         }
     }
 
-    fn act(&mut self, actions: Vec<Action>, place: Option<Place<'_>>, cause: Option<(u64, Option<i64>)>) {
+    fn act(
+        &mut self,
+        actions: Vec<Action>,
+        place: Option<ReplyTarget<'_>>,
+        cause: Option<(u64, Option<i64>)>,
+    ) {
         let now = self.task.core().environment.clock.now().millis();
         let is_late = cause.and_then(|(_, time)| time).is_some_and(|time| now - time > LATE);
         for (number, action) in actions.into_iter().enumerate() {
@@ -385,7 +390,7 @@ impl Host<'_> {
         self.request(command, post);
     }
 
-    fn react(&mut self, reaction: String, place: Option<Place<'_>>, cause: Option<u64>) {
+    fn react(&mut self, reaction: String, place: Option<ReplyTarget<'_>>, cause: Option<u64>) {
         let (Some(place), Some(id)) = (place, cause) else { return };
         let Ok(target) = Target::parse(place.name()) else { return };
         let command = Command::React { target, id: Cursor::at(id), reaction: &reaction };

@@ -10,7 +10,7 @@ use smol::process::Child;
 
 use crate::config::ScriptLimits;
 use crate::core::Core;
-use crate::log::Place;
+use crate::log::Storage;
 
 /// A program that runs. It ends, with all that it has started, when this is dropped.
 pub(super) struct Process {
@@ -58,8 +58,8 @@ impl Process {
             }
         };
         let folder = match (program.folder, &core.place) {
-            ("", Place::Folder { folder, .. }) => Some(folder.clone()),
-            ("", Place::Memory) => None,
+            ("", Storage::Folder { folder, .. }) => Some(folder.clone()),
+            ("", Storage::Memory) => None,
             (folder, _) => Some(PathBuf::from(folder)),
         };
         if let Some(folder) = folder {

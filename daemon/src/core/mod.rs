@@ -54,7 +54,7 @@ use crate::core::roster::Roster;
 use crate::core::shutdown::Control;
 use crate::core::stats::{Histogram, Refused};
 use crate::log::{
-    Act, AuditNote, Author, BanRow, Draft, Look, NewEntry, Outcome, Place, Reads, Search, Store,
+    Act, AuditNote, Author, BanRow, Draft, Look, NewEntry, Outcome, Reads, Search, Storage, Store,
     search_in_memory,
 };
 use crate::origin::Origin;
@@ -79,7 +79,7 @@ pub(crate) struct Core {
     /// The log's random name.
     pub(crate) log_name: LogName,
     /// Where the log is.
-    pub(crate) place: Place,
+    pub(crate) place: Storage,
     /// What waits to be read beside the writer, if the log can be read so.
     pub(crate) reads: Arc<Reads>,
     /// The newest entry that was delivered, and the one that is being delivered, if that is another.
@@ -139,7 +139,7 @@ impl Core {
         config: Config,
         environment: Environment,
         filters: Vec<Box<dyn Filter>>,
-        (log_name, place): (LogName, Place),
+        (log_name, place): (LogName, Storage),
         seal: Seal,
     ) -> Core {
         let started = millis(environment.clock.elapsed());
@@ -293,8 +293,8 @@ impl Core {
     #[must_use]
     pub(crate) fn look(&self, look: Look) -> bool {
         match self.place {
-            Place::Memory => self.look_in_turn(look),
-            Place::Folder { .. } => self.reads.look(look),
+            Storage::Memory => self.look_in_turn(look),
+            Storage::Folder { .. } => self.reads.look(look),
         }
     }
 
@@ -307,7 +307,7 @@ impl Core {
     /// Searches in the log. False if the daemon is stopping.
     #[must_use]
     pub(crate) fn search(self: &Arc<Core>, search: Search) -> bool {
-        if let Place::Folder { .. } = self.place {
+        if let Storage::Folder { .. } = self.place {
             return self.reads.search(search);
         }
         let core = Arc::clone(self);

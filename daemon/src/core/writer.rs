@@ -12,14 +12,14 @@ use crate::core::deliver;
 use crate::core::queue::{Queue, Submission};
 use crate::core::recall;
 use crate::core::{Core, Counters};
-use crate::log::{Act, CommitError, Draft, Outcome, Place, Store};
+use crate::log::{Act, CommitError, Draft, Outcome, Storage, Store};
 use crate::refusal::Refusal;
 use crate::registry::outbox;
 
 /// Works until the queue is closed and empty.
 pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
     let mut writer = Writer::default();
-    let waits_for_disk = matches!(core.place, Place::Folder { durability: Durability::PowerLoss, .. });
+    let waits_for_disk = matches!(core.place, Storage::Folder { durability: Durability::PowerLoss, .. });
     let mut gathered = 0;
     while let Some((pack, since)) = core.queue.take() {
         gathered += pack.len();

@@ -6,12 +6,12 @@ use rusqlite::{Connection, ErrorCode};
 use snug_protocol::{LogName, Timestamp};
 
 use super::{
-    CommitError, Draft, Ends, Index, LogError, Meta, Outcome, Place, Store, Transaction, View, apply, open,
+    CommitError, Draft, Ends, Index, LogError, Meta, Outcome, Storage, Store, Transaction, View, apply, open,
 };
 
 /// The database and what is to be known of its end.
 pub(crate) struct Log {
-    pub(super) place: Place,
+    pub(super) place: Storage,
     pub(super) database: Connection,
     pub(super) name: LogName,
     pub(super) ends: Ends,
@@ -54,7 +54,7 @@ impl Log {
     }
 
     /// Where the database is.
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Storage {
         &self.place
     }
 
@@ -71,7 +71,7 @@ impl Log {
             .iter()
             .map(|draft| apply::apply(transaction, meta, ends, draft))
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        if matches!(self.place, Place::Memory) {
+        if matches!(self.place, Storage::Memory) {
             apply::forget_oldest(transaction, ends, self.limits.entries)?;
         }
         if meta.time.millis() / FORGET_KEYS != last_time.millis() / FORGET_KEYS {
@@ -107,7 +107,7 @@ impl Log {
     /// then; under load somebody always does, the search index above all, so that they are waited for once in a while.
     fn keep_wal_short(&mut self) {
         self.looks += 1;
-        let Place::Folder { folder, .. } = &self.place else { return };
+        let Storage::Folder { folder, .. } = &self.place else { return };
         // Its length is asked for with every 64th pack.
         if !self.looks.is_multiple_of(64) {
             return;
@@ -158,7 +158,7 @@ impl Store for Log {
     }
 
     fn reopen(&mut self) -> Result<(), LogError> {
-        if matches!(self.place, Place::Memory) {
+        if matches!(self.place, Storage::Memory) {
             return Ok(());
         }
         #[cfg(test)]
@@ -186,7 +186,7 @@ impl Store for Log {
     }
 
     fn index(&self) -> Option<Index<'_>> {
-        matches!(self.place, Place::Memory).then(|| Index::new(&self.database))
+        matches!(self.place, Storage::Memory).then(|| Index::new(&self.database))
     }
 }
 
@@ -197,7 +197,7 @@ enum Trouble {
     Database,
 }
 
-fn trouble(error: &rusqlite::Error, place: &Place) -> Trouble {
+fn trouble(error: &rusqlite::Error, place: &Storage) -> Trouble {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Trouble::Full,
         // SQLite says so only of ENOSPC; a quota that is used up is an error of writing to it.

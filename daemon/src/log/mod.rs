@@ -43,7 +43,7 @@ pub(crate) use database::{Log, LogLimits};
 
 mod open;
 pub use open::LogError;
-pub(crate) use open::Place;
+pub(crate) use open::Storage;
 use open::{discard_index, indexer, reader};
 
 mod readers;
@@ -52,7 +52,7 @@ pub(crate) use readers::{Look, Reads, Search, search as search_in_memory, start 
 mod schema;
 
 mod search;
-pub(crate) use search::{Index, Place as SearchPlace, Query};
+pub(crate) use search::{Index, Query, SearchTarget};
 
 mod transaction;
 use transaction::Transaction;

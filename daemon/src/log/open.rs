@@ -27,17 +27,17 @@ pub(crate) const INDEX_FILE: &str = "search.db";
 
 /// Where a log lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Storage {
     /// In memory, as long as the daemon.
     Memory,
     /// In this folder.
     Folder { folder: PathBuf, durability: Durability },
 }
 
-impl Place {
+impl Storage {
     /// Whether a small file finds no room there.
     pub(super) fn has_no_room(&self) -> bool {
-        let Place::Folder { folder, .. } = self else { return false };
+        let Storage::Folder { folder, .. } = self else { return false };
         // A limit on the size of files counts as well: the log is near it.
         let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
         let longest = [LOG_FILE, WAL_FILE].map(|name| fs::metadata(folder.join(name)).map_or(0, |m| m.len()));
@@ -55,8 +55,8 @@ impl Place {
     /// The log's file.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
-            Place::Memory => None,
-            Place::Folder { folder, .. } => Some(folder.join(LOG_FILE)),
+            Storage::Memory => None,
+            Storage::Folder { folder, .. } => Some(folder.join(LOG_FILE)),
         }
     }
 }
@@ -79,12 +79,12 @@ impl LogError {
     }
 
     /// Something is wrong with the log there.
-    pub(crate) fn at(place: &Place, what: &dyn std::fmt::Display) -> LogError {
+    pub(crate) fn at(place: &Storage, what: &dyn std::fmt::Display) -> LogError {
         LogError { file: place.file().unwrap_or_else(|| "(in memory)".into()), what: what.to_string() }
     }
 
     /// What an error of the database means.
-    pub(super) fn of(place: &Place, error: &rusqlite::Error) -> LogError {
+    pub(super) fn of(place: &Storage, error: &rusqlite::Error) -> LogError {
         let file = place.file().unwrap_or_else(|| "(in memory)".into());
         LogError { file, what: explain(error) }
     }
@@ -108,17 +108,17 @@ impl Log {
     /// An empty log in memory, called `name`.
     #[cfg(test)]
     pub(crate) fn in_memory(name: LogName, limits: LogLimits) -> Result<Log, LogError> {
-        Log::open(Place::Memory, name, limits)
+        Log::open(Storage::Memory, name, limits)
     }
 
     /// Opens the log there, or makes one called `name`. An older one is brought forward.
     ///
     /// # Errors
     /// It cannot be used; the text names the file and what helps.
-    pub(crate) fn open(place: Place, name: LogName, limits: LogLimits) -> Result<Log, LogError> {
+    pub(crate) fn open(place: Storage, name: LogName, limits: LogLimits) -> Result<Log, LogError> {
         let loss = match &place {
-            Place::Memory => false,
-            Place::Folder { folder, .. } => {
+            Storage::Memory => false,
+            Storage::Folder { folder, .. } => {
                 check_witness(folder)?;
                 check_length(&folder.join(LOG_FILE))?;
                 check_wal(folder)?
@@ -131,7 +131,7 @@ impl Log {
         if is_new {
             log.tape = super::tape_tests::Tape::default();
         }
-        if let Place::Folder { folder, .. } = &log.place {
+        if let Storage::Folder { folder, .. } = &log.place {
             if is_new {
                 // From here on an empty file is none that has just been made.
                 let failed = |error: rusqlite::Error| LogError::of(&log.place, &error);
@@ -146,7 +146,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be used; the text names the file and what helps.
-    pub(super) fn reopen_at(place: Place, limits: LogLimits) -> Result<Log, LogError> {
+    pub(super) fn reopen_at(place: Storage, limits: LogLimits) -> Result<Log, LogError> {
         let (database, _) = connect(&place)?;
         let (name, ends, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
         check_end(&database, &place, ends.last_id)?;
@@ -166,7 +166,7 @@ impl Log {
 
     /// Goes on with a database that has all its tables. After a `loss` the log has another name.
     fn begin(
-        place: Place,
+        place: Storage,
         mut database: Connection,
         name: LogName,
         limits: LogLimits,
@@ -175,7 +175,7 @@ impl Log {
         let failed = |error: rusqlite::Error| LogError::of(&place, &error);
         begin(&mut database, name, loss).map_err(failed)?;
         let (mut name, ends, last_time) = state(&database).map_err(failed)?;
-        if let Place::Folder { folder, .. } = &place
+        if let Storage::Folder { folder, .. } = &place
             && let Some(indexed) = indexed(folder, name)
             && indexed > ends.last_id
         {
@@ -281,12 +281,12 @@ pub(super) fn make_private(file: &Path) -> std::io::Result<()> {
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// Sets a new connection of the writer up.
-fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
+fn prepare(database: &Connection, place: &Storage) -> rusqlite::Result<()> {
     database.busy_timeout(BUSY)?;
     database.pragma_update(None, "foreign_keys", true)?;
     // What is deleted is overwritten with zeroes.
     database.pragma_update(None, "secure_delete", true)?;
-    if let Place::Folder { durability, .. } = place {
+    if let Storage::Folder { durability, .. } = place {
         database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         let synchronous = match durability {
             Durability::PowerLoss => "FULL",
@@ -301,7 +301,7 @@ fn prepare(database: &Connection, place: &Place) -> rusqlite::Result<()> {
 }
 
 /// Opens the database, makes or brings forward its tables, and says whether it is new.
-fn connect(place: &Place) -> Result<(Connection, bool), LogError> {
+fn connect(place: &Storage) -> Result<(Connection, bool), LogError> {
     let failed = |error: rusqlite::Error| LogError::of(place, &error);
     let file = place.file();
     let mut database = match &file {
@@ -314,7 +314,7 @@ fn connect(place: &Place) -> Result<(Connection, bool), LogError> {
     prepare(&database, place).map_err(failed)?;
     let tables: u64 =
         database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-    if let (0, Place::Folder { folder, .. }) = (tables, place)
+    if let (0, Storage::Folder { folder, .. }) = (tables, place)
         && folder.join(WITNESS).exists()
     {
         return Err(missing(folder));
@@ -327,7 +327,7 @@ fn connect(place: &Place) -> Result<(Connection, bool), LogError> {
         Err(MigrationError::Database(error)) => return Err(failed(error)),
         Err(error) => return Err(LogError::new(file.unwrap_or_default(), error.to_string())),
     }
-    if *place == Place::Memory {
+    if *place == Storage::Memory {
         search::attach(&database, None).map_err(failed)?;
     }
     database.set_prepared_statement_cache_capacity(64);
@@ -453,7 +453,7 @@ fn check_length(file: &Path) -> Result<(), LogError> {
 const CHECKED: u64 = 100;
 
 /// Looks whether the end of the log is what it should be.
-fn check_end(database: &Connection, place: &Place, last_id: u64) -> Result<(), LogError> {
+fn check_end(database: &Connection, place: &Storage, last_id: u64) -> Result<(), LogError> {
     let failed = |error: rusqlite::Error| LogError::of(place, &error);
     let damaged = |what: String| LogError::new(place.file().unwrap_or_default(), format!("{what}; {REMEDY}"));
     let newest: u64 =

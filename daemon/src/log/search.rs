@@ -81,7 +81,7 @@ pub(crate) struct Query {
     /// What FTS5 is to match in the text; empty for everything.
     words: String,
     from: Option<Folded>,
-    within: Option<Place>,
+    within: Option<SearchTarget>,
     /// Moments: entries have to be before the one, and at or after the other.
     before: Option<Timestamp>,
     after: Option<Timestamp>,
@@ -89,16 +89,16 @@ pub(crate) struct Query {
 
 /// Where is searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SearchTarget {
     Room(Folded),
     Person(Folded),
 }
 
-impl Place {
-    pub(crate) fn of(target: &Target<'_>) -> Place {
+impl SearchTarget {
+    pub(crate) fn of(target: &Target<'_>) -> SearchTarget {
         match target {
-            Target::Room(room) => Place::Room(room.fold()),
-            Target::Nick(nick) => Place::Person(nick.fold()),
+            Target::Room(room) => SearchTarget::Room(room.fold()),
+            Target::Nick(nick) => SearchTarget::Person(nick.fold()),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Query {
     ///
     /// # Errors
     /// The query names another one.
-    pub(crate) fn narrow(&mut self, place: Place) -> Result<(), String> {
+    pub(crate) fn narrow(&mut self, place: SearchTarget) -> Result<(), String> {
         if self.within.as_ref().is_some_and(|within| *within != place) {
             return Err("in: names another place than the one that is searched".to_owned());
         }
@@ -153,7 +153,7 @@ impl Query {
     }
 
     /// Where is searched, if not everywhere.
-    pub(crate) fn place(&self) -> Option<&Place> {
+    pub(crate) fn place(&self) -> Option<&SearchTarget> {
         self.within.as_ref()
     }
 
@@ -183,7 +183,7 @@ impl Query {
             "in" => {
                 let target =
                     Target::parse(value).map_err(|error| format!("in: takes a #room or a nick: {error}"))?;
-                self.within.replace(Place::of(&target)).is_some()
+                self.within.replace(SearchTarget::of(&target)).is_some()
             }
             _ => {
                 let time = Timestamp::parse_moment_or_day(value)
@@ -374,16 +374,16 @@ impl<'c> Index<'c> {
     pub(crate) fn conversation(
         &self,
         me: u64,
-        place: &Place,
+        place: &SearchTarget,
         online: Option<u64>,
     ) -> rusqlite::Result<Option<u64>> {
         match place {
-            Place::Room(fold) => self
+            SearchTarget::Room(fold) => self
                 .database
                 .prepare_cached("SELECT number FROM main.room WHERE fold = ?1")?
                 .query_row([fold.as_str()], |row| row.get(0))
                 .optional(),
-            Place::Person(fold) => {
+            SearchTarget::Person(fold) => {
                 let party = Party::find(self.database, me, online, fold.as_str())?;
                 Ok(party.map(|party| party.conversation))
             }
@@ -412,7 +412,7 @@ mod tests {
             Query::parse("disk \"is full\" deplo* from:Bob in:#ops after:2026-11-01").expect("a query");
         assert_eq!(query.words, "\"disk\" \"is full\" \"deplo\"*");
         assert_eq!(query.from.as_ref().map(Folded::as_str), Some("bob"));
-        assert!(matches!(&query.within, Some(Place::Room(room)) if room.as_str() == "#ops"));
+        assert!(matches!(&query.within, Some(SearchTarget::Room(room)) if room.as_str() == "#ops"));
         assert_eq!(query.after.map(|time| time.to_string()).as_deref(), Some("2026-11-01T00:00:00.000Z"));
         // What only looks like the language of FTS5 is words.
         assert_eq!(Query::parse("a AND NOT (b").expect("words").words, "\"a\" \"AND\" \"NOT\" \"(b\"");

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use snug_protocol::{LogName, Timestamp};
 
-use super::{Draft, Log, LogLimits, Outcome, Place, Transaction};
+use super::{Draft, Log, LogLimits, Outcome, Storage, Transaction};
 
 /// What has been done to a log since it was made.
 #[derive(Default)]
@@ -121,7 +121,7 @@ impl Drop for Log {
             return;
         }
         let mut limits = self.limits;
-        if self.place != Place::Memory {
+        if self.place != Storage::Memory {
             // Only in memory there is a limit.
             limits.entries = u64::MAX >> 1;
         }

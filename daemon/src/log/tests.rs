@@ -475,7 +475,7 @@ fn the_index_follows_edits_and_deletions() {
 }
 
 fn on_disk(folder: &Path) -> Result<Log, LogError> {
-    let place = Place::Folder { folder: folder.to_owned(), durability: Durability::Process };
+    let place = Storage::Folder { folder: folder.to_owned(), durability: Durability::Process };
     Log::open(place, LogName(7), LIMITS)
 }
 
@@ -590,7 +590,7 @@ fn what_is_lost_from_the_write_ahead_log_is_noticed_and_ends_the_log_s_name() {
     let wal = copy.path().join("log.db-wal");
     let whole = fs::read(&wal).expect("the write-ahead log");
     let open = |folder: &Path| {
-        let place = Place::Folder { folder: folder.to_owned(), durability: Durability::Process };
+        let place = Storage::Folder { folder: folder.to_owned(), durability: Durability::Process };
         Log::open(place, LogName(9), LIMITS).expect("it is of use")
     };
     // What was half written when the power went has not been acknowledged, and is no loss.
@@ -710,7 +710,7 @@ fn a_backup_is_a_log_with_a_name_of_its_own() {
     assert_eq!(fs::read_dir(&copy).expect("a folder").count(), 1, "nothing is left behind");
     assert!(check_data(&copy, |_| {}).findings.is_empty());
 
-    let place = Place::Folder { folder: copy, durability: Durability::Process };
+    let place = Storage::Folder { folder: copy, durability: Durability::Process };
     let log = Log::open(place.clone(), LogName(8), LIMITS).expect("the copy");
     assert_eq!(log.name(), LogName(8), "what was seen after the copy was made was seen in another log");
     let mut world = World { log, now: 1_000 };

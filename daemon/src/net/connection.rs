@@ -612,7 +612,7 @@ mod tests {
     use crate::Environment;
     use crate::config::Config;
     use crate::core::Seal;
-    use crate::log::Place;
+    use crate::log::Storage;
     use crate::net::local::Duplex;
 
     type Piped = Connection<Duplex<Cursor<Vec<u8>>>>;
@@ -622,7 +622,7 @@ mod tests {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
-        let place = (LogName::default(), Place::Memory);
+        let place = (LogName::default(), Storage::Memory);
         let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, seal));
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");

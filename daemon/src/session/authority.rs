@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use snug_protocol::{
-    Action, Body, Code, EntryKind, Nick, Period, Place, Role, RoomName, ServerLine, TagBuilder,
+    Action, Body, Code, EntryKind, Nick, Period, Role, RoomName, RoomOrServer, ServerLine, TagBuilder,
 };
 
 use super::{Answered, Session, refusal};
@@ -29,19 +29,19 @@ impl Session {
 
     pub(super) fn kick(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         nick: &Nick<'_>,
         reason: Option<&str>,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (whom, shown) = self.somebody(nick)?;
         match place {
-            Place::Room(room) => {
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 let measure = Measure::Kick { whom: whom.number };
                 self.measure(room, EntryKind::Kick, measure, (shown, reason), Some(&whom), answer)
             }
-            Place::Server => {
+            RoomOrServer::Server => {
                 let reason = reason.map(str::to_owned);
                 self.rule(Server::Kick { whom: whom.number, nick: shown, reason }, answer)
             }
@@ -50,7 +50,7 @@ impl Session {
 
     pub(super) fn ban(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         whom: Option<&str>,
         (reason, time): (Option<&str>, Option<Period>),
         answer: &mut Answer,
@@ -59,20 +59,20 @@ impl Session {
         let (banned, shown, identity) = self.banned(place, whom)?;
         let reason = reason.map(str::to_owned);
         match place {
-            Place::Room(room) => {
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 let measure =
                     Measure::Ban { whom: banned, shown: shown.clone(), reason: reason.clone(), time };
                 let text = (shown, reason.as_deref());
                 self.measure(room, EntryKind::Ban, measure, text, identity.as_ref(), answer)
             }
-            Place::Server => self.rule(Server::Ban { whom: banned, shown, reason, time }, answer),
+            RoomOrServer::Server => self.rule(Server::Ban { whom: banned, shown, reason, time }, answer),
         }
     }
 
     pub(super) fn unban(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         whom: &str,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
@@ -82,25 +82,25 @@ impl Session {
             found => found?,
         };
         match place {
-            Place::Room(room) => {
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 let measure = Measure::Unban { whom: banned, shown: shown.clone() };
                 self.measure(room, EntryKind::Unban, measure, (shown, None), identity.as_ref(), answer)
             }
-            Place::Server => self.rule(Server::Unban { whom: banned, shown }, answer),
+            RoomOrServer::Server => self.rule(Server::Unban { whom: banned, shown }, answer),
         }
     }
 
     pub(super) fn mute(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         nick: &Nick<'_>,
         (time, reason): (Option<Period>, Option<&str>),
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (whom, shown) = self.somebody(nick)?;
         match place {
-            Place::Room(room) => {
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 let time_text = time.map_or_else(|| "off".to_owned(), |time| time.to_string());
                 let rest = format!("{time_text} {}", reason.unwrap_or_default());
@@ -108,7 +108,7 @@ impl Session {
                 let text = (shown, Some(rest.trim_end()));
                 self.measure(room, EntryKind::Mute, measure, text, Some(&whom), answer)
             }
-            Place::Server => {
+            RoomOrServer::Server => {
                 let reason = reason.map(str::to_owned);
                 self.rule(Server::Mute { whom: whom.number, nick: shown, time, reason }, answer)
             }
@@ -117,7 +117,7 @@ impl Session {
 
     pub(super) fn role(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         nick: Option<&Nick<'_>>,
         role: Option<Option<Role>>,
         answer: &mut Answer,
@@ -127,7 +127,7 @@ impl Session {
             .ok_or_else(|| refusal(Code::MissingParameter, "a nick is missing; HELP ROLE shows the usage"))?;
         let (whom, shown) = self.somebody(nick)?;
         match place {
-            Place::Room(room) => {
+            RoomOrServer::Room(room) => {
                 if matches!(role, Some(Role::Operator | Role::Bot)) {
                     let text = "a role in a room is owner, moderator, member or none";
                     return Err(refusal(Code::BadParameter, text));
@@ -137,7 +137,7 @@ impl Session {
                 let measure = Measure::Role { whom: whom.number, role };
                 self.measure(room, EntryKind::Role, measure, (shown, Some(word)), Some(&whom), answer)
             }
-            Place::Server => {
+            RoomOrServer::Server => {
                 let Some(role @ (Role::Operator | Role::Member | Role::Bot)) = role else {
                     let text = "a role on the server is operator, member or bot";
                     return Err(refusal(Code::BadParameter, text));
@@ -150,21 +150,21 @@ impl Session {
     /// Shows who is what.
     fn roles(
         &mut self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         nick: Option<&Nick<'_>>,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let mut rows: Vec<(String, &'static str)> = Vec::new();
         match (place, nick) {
-            (Place::Server, Some(nick)) => {
+            (RoomOrServer::Server, Some(nick)) => {
                 let (whom, shown) = self.somebody(nick)?;
                 rows.push((shown, whom.role().word()));
             }
-            (Place::Server, None) => {
+            (RoomOrServer::Server, None) => {
                 let (me, role) = (self.me()?.nick(), self.role_here());
                 rows.push((me, role.word()));
             }
-            (Place::Room(room), nick) => {
+            (RoomOrServer::Room(room), nick) => {
                 let room = self.find_room(room)?;
                 if let Some(nick) = nick {
                     let (whom, shown) = self.somebody(nick)?;
@@ -185,17 +185,17 @@ impl Session {
     }
 
     /// Lists who is kept out.
-    fn bans(&mut self, place: &Place<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
+    fn bans(&mut self, place: &RoomOrServer<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let (number, name, least) = match place {
-            Place::Server => (0, "*".to_owned(), Action::BanFromServer.least()),
-            Place::Room(room) => {
+            RoomOrServer::Server => (0, "*".to_owned(), Action::BanFromServer.least()),
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 (room.number, room.name.clone(), Action::BanFromRoom.least())
             }
         };
         let own = match place {
-            Place::Server => self.role_here(),
-            Place::Room(room) => {
+            RoomOrServer::Server => self.role_here(),
+            RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
                 self.role_in(&room)
             }
@@ -222,17 +222,17 @@ impl Session {
     /// Who is meant by a word of BAN, as it is shown, and the identity if it is one.
     fn banned(
         &self,
-        place: &Place<'_>,
+        place: &RoomOrServer<'_>,
         word: &str,
     ) -> Result<(Banned, String, Option<Arc<Identity>>), Refusal> {
         if let Ok(nick) = Nick::parse(word)
-            && (word.parse::<std::net::IpAddr>().is_err() || matches!(place, Place::Room(_)))
+            && (word.parse::<std::net::IpAddr>().is_err() || matches!(place, RoomOrServer::Room(_)))
         {
             let (identity, shown) = self.somebody(&nick)?;
             return Ok((Banned::Identity(identity.number), shown, Some(identity)));
         }
         let bad = |text: &str| Err(refusal(Code::BadParameter, text));
-        if matches!(place, Place::Room(_)) {
+        if matches!(place, RoomOrServer::Room(_)) {
             return bad("in a room one bans a nick; addresses and tokens are banned on the server (*)");
         }
         if let Some((account, label)) = word.split_once('/')

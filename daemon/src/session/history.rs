@@ -8,12 +8,12 @@ use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBui
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
-use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchPlace, View};
+use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchTarget, View};
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 
 /// What a page is about.
-pub(super) enum Place {
+pub(super) enum ConversationRef {
     Room {
         number: u64,
         name: Arc<str>,
@@ -71,12 +71,12 @@ impl Session {
         if let Some(target) = target {
             // Whether it exists is told before anything is searched.
             self.place(target)?;
-            query.narrow(SearchPlace::of(target)).map_err(bad)?;
+            query.narrow(SearchTarget::of(target)).map_err(bad)?;
         }
-        if let Some(SearchPlace::Room(fold)) = query.place() {
+        if let Some(SearchTarget::Room(fold)) = query.place() {
             // Also the one that stands in the query is there only for who may know it, and within a token's scope.
             let room =
-                RoomName::parse(fold.as_str()).map_err(|_| nowhere(&SearchPlace::Room(fold.clone())))?;
+                RoomName::parse(fold.as_str()).map_err(|_| nowhere(&SearchTarget::Room(fold.clone())))?;
             self.find_room(&room)?;
             if self.peer.grant().is_some_and(|grant| !grant.scope.has_room(&room)) {
                 return Err(refusal(Code::OutOfScope, "the token of this session is for other rooms"));
@@ -85,7 +85,7 @@ impl Session {
         let before = before.map(|cursor| self.own_id(cursor)).transpose()?;
         let (limit, reduced) = within_a_page(limit);
         let online = match query.place() {
-            Some(SearchPlace::Person(fold)) => {
+            Some(SearchTarget::Person(fold)) => {
                 let nick = Nick::parse(fold.as_str());
                 nick.ok()
                     .and_then(|nick| self.core.registry.known(&nick))
@@ -233,16 +233,16 @@ impl Session {
     }
 
     /// What a target is. Who is not here may still be one with whom there are private messages.
-    pub(super) fn place(&mut self, target: &Target<'_>) -> Result<Place, Refusal> {
+    pub(super) fn place(&mut self, target: &Target<'_>) -> Result<ConversationRef, Refusal> {
         match target {
             Target::Room(room) => {
                 let room = self.find_room(room)?;
-                Ok(Place::Room { number: room.number, name: Arc::from(room.name.as_str()) })
+                Ok(ConversationRef::Room { number: room.number, name: Arc::from(room.name.as_str()) })
             }
             Target::Nick(nick) => {
                 let known = self.core.registry.known(nick);
                 let shown = known.as_ref().map_or(nick.as_str(), |(_, shown)| shown);
-                Ok(Place::Person {
+                Ok(ConversationRef::Person {
                     fold: nick.fold().as_str().to_owned(),
                     shown: Arc::from(shown),
                     number: known.as_ref().map(|(identity, _)| identity.number),
@@ -255,12 +255,12 @@ impl Session {
 /// What a read gives: what the OK says.
 pub(super) type Read = Result<String, Refusal>;
 
-impl Place {
+impl ConversationRef {
     /// The conversation's number and name.
     pub(super) fn find(&self, view: &View<'_>, me: u64) -> Result<(u64, Arc<str>), Refusal> {
         match self {
-            Place::Room { number, name } => Ok((*number, Arc::clone(name))),
-            Place::Person { fold, shown, number } => {
+            ConversationRef::Room { number, name } => Ok((*number, Arc::clone(name))),
+            ConversationRef::Person { fold, shown, number } => {
                 let party = view.party(me, *number, fold)?.ok_or_else(nothing_there)?;
                 Ok((party.conversation, Arc::clone(shown)))
             }
@@ -397,12 +397,12 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 /// What is searched does not exist.
-fn nowhere(place: &SearchPlace) -> Refusal {
+fn nowhere(place: &SearchTarget) -> Refusal {
     match place {
-        SearchPlace::Room(room) => {
+        SearchTarget::Room(room) => {
             refusal(Code::NoSuchRoom, &format!("there is no room {}; ROOMS lists them", room.as_str()))
         }
-        SearchPlace::Person(_) => nothing_there(),
+        SearchTarget::Person(_) => nothing_there(),
     }
 }
 

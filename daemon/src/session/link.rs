@@ -14,7 +14,7 @@ use crate::config::Registration;
 use crate::core::queue::Submission;
 use crate::core::reply::Reply;
 use crate::core::{Core, millis};
-use crate::log::{Act, AuditNote, Author, Draft, Outcome, Place, Row, Rows, View};
+use crate::log::{Act, AuditNote, Author, Draft, Outcome, Row, Rows, Storage, View};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::peer::{Ending, Peer};
@@ -186,7 +186,7 @@ impl Session {
             format!("tags={}", limits::TAGS),
             format!("bytes={}", limits::BYTES),
             format!("idle={}", millis(config.heartbeat.dead.duration()) / 1_000),
-            format!("history={}", if core.place == Place::Memory { "none" } else { "disk" }),
+            format!("history={}", if core.place == Storage::Memory { "none" } else { "disk" }),
             format!("keep={}", config.log.keep),
             format!("keep-private={}", config.log.keep_private),
             format!("registration={}", registration_word(config.accounts.registration)),

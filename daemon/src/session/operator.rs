@@ -14,7 +14,7 @@ use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::core::roster::Order;
-use crate::log::{self, AuditFilter, AuditNote, AuditPart, Place, Whole};
+use crate::log::{self, AuditFilter, AuditNote, AuditPart, Storage, Whole};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
@@ -268,7 +268,7 @@ impl Session {
 
     pub(super) fn backup(&mut self, path: &str, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
-        let Place::Folder { folder, .. } = self.core.place.clone() else {
+        let Storage::Folder { folder, .. } = self.core.place.clone() else {
             let text = "the log lives in memory and has no backup; set log.history = \"disk\"";
             return Err(refusal(Code::Unavailable, text));
         };

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::core::Seal;
 use crate::core::recall;
 use crate::core::writer::Writer;
-use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Place, Store, View};
+use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Storage, Store, View};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 struct Dice(u64);
@@ -112,7 +112,7 @@ impl Store for Faulty {
     fn reopen(&mut self) -> Result<(), LogError> {
         if self.cannot_reopen > 0 {
             self.cannot_reopen -= 1;
-            return Err(LogError::at(&Place::Memory, &"not now"));
+            return Err(LogError::at(&Storage::Memory, &"not now"));
         }
         Ok(())
     }
@@ -378,7 +378,7 @@ fn core(clock: &Arc<SimulatedClock>, seed: u64, store: &mut Faulty) -> Arc<Core>
     };
     let key = ServerKey::from_seed(&[7; 32]).expect("a key");
     let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
-    let place = (store.log().name(), Place::Memory);
+    let place = (store.log().name(), Storage::Memory);
     let core = Arc::new(Core::new(Config::default(), environment, Vec::new(), place, seal));
     recall::at_start(&core, store).expect("a lobby");
     core

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::core::Seal;
 use crate::core::recall;
 use crate::core::writer;
-use crate::log::{Log, LogLimits, Place};
+use crate::log::{Log, LogLimits, Storage};
 
 const TEST_LOG: LogName = LogName(0x7e57);
 
@@ -79,7 +79,7 @@ impl World {
             options: ServerOptions::default(),
             random: SystemRandom::new(),
         };
-        let place = (TEST_LOG, Place::Memory);
+        let place = (TEST_LOG, Storage::Memory);
         let second = Core::new(config.clone(), environment.clone(), Vec::new(), place.clone(), seal());
         recall::at_start(&second, &mut log).expect("a lobby");
         let core = Arc::new(Core::new(config, environment, filters, place, seal()));

@@ -1,7 +1,8 @@
 //! What is true of a command by itself, whoever says it and wherever it is heard.
 
 use crate::{
-    BotOrder, Command, FileCommand, FileOffer, KeyChange, Place, RoomName, Target, TokenChange, TopicChange,
+    BotOrder, Command, FileCommand, FileOffer, KeyChange, RoomName, RoomOrServer, Target, TokenChange,
+    TopicChange,
 };
 
 /// What a command is about.
@@ -23,10 +24,10 @@ impl<'c> Aim<'c> {
         }
     }
 
-    fn at(place: &'c Place<'c>) -> Aim<'c> {
+    fn at(place: &'c RoomOrServer<'c>) -> Aim<'c> {
         match place {
-            Place::Room(room) => Aim::Room(room),
-            Place::Server => Aim::Everything,
+            RoomOrServer::Room(room) => Aim::Room(room),
+            RoomOrServer::Server => Aim::Everything,
         }
     }
 }

@@ -318,7 +318,7 @@ fn about_accounts() -> impl Strategy<Value = Command<'static>> {
 }
 
 fn authority() -> impl Strategy<Value = Command<'static>> {
-    let place = || prop_oneof![room().prop_map(Place::Room), Just(Place::Server)];
+    let place = || prop_oneof![room().prop_map(RoomOrServer::Room), Just(RoomOrServer::Server)];
     let reason = || prop::option::of(text());
     let page = prop_oneof![
         Just(AuditPage::Latest),
