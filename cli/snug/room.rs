@@ -44,7 +44,7 @@ pub(crate) enum Order {
         #[arg(required = true, value_name = "[ROOM] WHO [REASON]")]
         words: Vec<String>,
     },
-    /// Keep somebody out; without WHO, list who is
+    /// Retention somebody out; without WHO, list who is
     ///
     /// WHO is a nick; on the server also an address or range such as 192.0.2.0/24, or a token as account/label.
     Ban {

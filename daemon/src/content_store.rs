@@ -74,7 +74,7 @@ impl ContentStore {
     }
 
     /// Makes an upload a content as well; whoever comes later finds it whole. The part stays until it is discarded.
-    pub(crate) fn keep(&self, handle: u64, part: &File, hash: ContentHash) -> io::Result<()> {
+    pub(crate) fn adopt(&self, handle: u64, part: &File, hash: ContentHash) -> io::Result<()> {
         let content = self.content(hash);
         if content.exists() {
             return Ok(());

@@ -38,7 +38,7 @@ pub use environment::{Clock, Environment, Random};
 pub mod keys;
 
 mod retention;
-pub use retention::{Keep, KeepError};
+pub use retention::{Retention, RetentionError};
 
 mod net;
 pub use net::local::{Hearer, LocalSession, Sayer};

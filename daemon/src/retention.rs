@@ -9,7 +9,7 @@ use snug_protocol::Timestamp;
 
 /// How long entries are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
+pub enum Retention {
     /// Until somebody deletes them: `"forever"`.
     #[default]
     Forever,
@@ -24,7 +24,7 @@ pub enum Keep {
 #[error(
     "entries are kept \"forever\", for a time such as \"12h\" or \"30d\", or the newest, such as \"1000\""
 )]
-pub struct KeepError;
+pub struct RetentionError;
 
 /// The units of an age, the largest last.
 const UNITS: [(&str, u64); 4] = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -33,25 +33,25 @@ const UNITS: [(&str, u64); 4] = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), 
 const MOST_AGE: u64 = 400 * 366 * 86_400_000;
 const MOST_COUNT: u64 = 1 << 53;
 
-impl Keep {
+impl Retention {
     /// The moment before which entries are too old at `now`, if the age decides.
     pub(crate) fn oldest(self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Keep::Age(millis) => {
+            Retention::Age(millis) => {
                 let millis = i64::try_from(millis).unwrap_or(i64::MAX);
                 Some(Timestamp::from_millis(now.millis().saturating_sub(millis)))
             }
-            Keep::Forever | Keep::Newest(_) => None,
+            Retention::Forever | Retention::Newest(_) => None,
         }
     }
 }
 
-impl fmt::Display for Keep {
+impl fmt::Display for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Keep::Forever => f.write_str("forever"),
-            Keep::Newest(count) => write!(f, "{count}"),
-            Keep::Age(millis) => {
+            Retention::Forever => f.write_str("forever"),
+            Retention::Newest(count) => write!(f, "{count}"),
+            Retention::Age(millis) => {
                 let fits = |(_, unit): &&(&str, u64)| millis.is_multiple_of(*unit);
                 let (name, unit) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
                 write!(f, "{}{name}", millis / unit)
@@ -60,31 +60,31 @@ impl fmt::Display for Keep {
     }
 }
 
-impl FromStr for Keep {
-    type Err = KeepError;
+impl FromStr for Retention {
+    type Err = RetentionError;
 
-    fn from_str(text: &str) -> Result<Keep, KeepError> {
+    fn from_str(text: &str) -> Result<Retention, RetentionError> {
         if text == "forever" {
-            return Ok(Keep::Forever);
+            return Ok(Retention::Forever);
         }
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().ok().filter(|number| *number > 0).ok_or(KeepError)?;
+        let number: u64 = number.parse().ok().filter(|number| *number > 0).ok_or(RetentionError)?;
         if unit.is_empty() {
-            return if number <= MOST_COUNT { Ok(Keep::Newest(number)) } else { Err(KeepError) };
+            return if number <= MOST_COUNT { Ok(Retention::Newest(number)) } else { Err(RetentionError) };
         }
-        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(KeepError)?;
-        number.checked_mul(*millis).filter(|age| *age <= MOST_AGE).map(Keep::Age).ok_or(KeepError)
+        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(RetentionError)?;
+        number.checked_mul(*millis).filter(|age| *age <= MOST_AGE).map(Retention::Age).ok_or(RetentionError)
     }
 }
 
-impl<'de> Deserialize<'de> for Keep {
+impl<'de> Deserialize<'de> for Retention {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
-impl Serialize for Keep {
+impl Serialize for Retention {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -97,11 +97,11 @@ mod tests {
     #[test]
     fn rules_read_back_and_nonsense_is_refused() {
         for text in ["forever", "1000", "90s", "12h", "30d", "1d"] {
-            assert_eq!(text.parse::<Keep>().expect(text).to_string(), text);
+            assert_eq!(text.parse::<Retention>().expect(text).to_string(), text);
         }
-        assert_eq!("24h".parse::<Keep>().expect("a day").to_string(), "1d");
+        assert_eq!("24h".parse::<Retention>().expect("a day").to_string(), "1d");
         for text in ["", "0", "0d", "-1", "30 d", "30y", "ever", "99999999999999999999", "999999999999d"] {
-            assert_eq!(text.parse::<Keep>(), Err(KeepError), "{text:?}");
+            assert_eq!(text.parse::<Retention>(), Err(RetentionError), "{text:?}");
         }
     }
 }

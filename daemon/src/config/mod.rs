@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::Keep;
+use crate::Retention;
 use serde::{Deserialize, Serialize};
 use snug_bots::BotsConfig;
 use snug_protocol::limits;
@@ -297,11 +297,11 @@ pub struct Log {
     /// What an acknowledged entry survives.
     pub durability: Durability,
     /// How long entries of rooms are kept that have no setting of their own.
-    pub keep: Keep,
+    pub keep: Retention,
     /// How long private messages are kept.
-    pub keep_private: Keep,
+    pub keep_private: Retention,
     /// How long the audit trail is kept.
-    pub keep_audit: Keep,
+    pub keep_audit: Retention,
     /// Entries that a log in memory keeps, and rows of the audit trail.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub memory_entries: u64,
@@ -314,9 +314,9 @@ impl Default for Log {
         Log {
             history: History::Disk,
             durability: Durability::PowerLoss,
-            keep: Keep::Forever,
-            keep_private: Keep::Forever,
-            keep_audit: Keep::Age(90 * 86_400_000),
+            keep: Retention::Forever,
+            keep_private: Retention::Forever,
+            keep_audit: Retention::Age(90 * 86_400_000),
             memory_entries: 20_000,
             key_window: Span::from_millis(24 * 3_600_000),
         }
@@ -340,7 +340,7 @@ pub struct Files {
     /// What uploads leave free on the disk, for the log above all.
     pub reserve: Size<0>,
     /// How long files are kept, or how many of all; their entries stay.
-    pub keep: Keep,
+    pub keep: Retention,
     /// How long an upload can be gone on with.
     pub resume: Span<1_000>,
 }
@@ -354,7 +354,7 @@ impl Default for Files {
             room: Size::from_bytes(64 << 30),
             total: Size::from_bytes(128 << 30),
             reserve: Size::from_bytes(1 << 30),
-            keep: Keep::Age(90 * 86_400_000),
+            keep: Retention::Age(90 * 86_400_000),
             resume: Span::from_millis(48 * 3_600_000),
         }
     }

@@ -319,7 +319,7 @@ impl Files {
             (upload.file.try_clone().map_err(|error| trouble(&error))?, upload.stored.handle)
         };
         *self.pinned().entry(hash).or_default() += 1;
-        self.store()?.keep(handle, &file, hash).map_err(|error| {
+        self.store()?.adopt(handle, &file, hash).map_err(|error| {
             self.unpin(hash);
             trouble(&error)
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::{Core, millis};
 use crate::log::{Act, Author, FileAct, Outcome, View};
 use crate::registry::peer::Ending;
-use crate::retention::Keep;
+use crate::retention::Retention;
 use smol::Timer;
 use snug_protocol::{Code, Timestamp};
 use std::sync::Arc;
@@ -48,9 +48,9 @@ impl Core {
     pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
         let config = self.config();
         let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
-        let keeps_everything = rooms == Keep::Forever
-            && private == Keep::Forever
-            && audit == Keep::Forever
+        let keeps_everything = rooms == Retention::Forever
+            && private == Retention::Forever
+            && audit == Retention::Forever
             && !self.registry.has_rooms_of_few_entries();
         // The writer uses the occasion to tidy, also where there is nothing to look at.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };

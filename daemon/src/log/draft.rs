@@ -9,7 +9,7 @@ use super::{
     RoomSetting, RoomSettings, Server, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
 };
 use crate::refusal::Refusal;
-use crate::retention::Keep;
+use crate::retention::Retention;
 
 /// Something that somebody wants to become part of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(crate) enum Act {
     /// Nothing shows any more who is the author.
     Forget,
     /// Entries that are kept no longer are to go: of some conversations behind this number.
-    Purge { behind: u64, rooms: Keep, private: Keep, audit: Keep },
+    Purge { behind: u64, rooms: Retention, private: Retention, audit: Retention },
     /// The search index has forgotten these entries.
     Unindexed(Vec<u64>),
     /// Nothing is to be done: whoever submits this wants its turn in the order.

@@ -6,7 +6,7 @@ use snug_protocol::{ContentHash, FileState, Timestamp};
 
 use super::view::{Row, View};
 use super::{Access, Conversation};
-use crate::retention::Keep;
+use crate::retention::Retention;
 
 /// Something about files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum FileAct {
     /// The author says something about a file; of one that has arrived, what it is.
     Say { entry: u64, state: FileState, arrived: Option<(u64, ContentHash)> },
     /// Files that are kept no longer are to go, and uploads that nobody went on with since a moment; these are `alive`.
-    Expire { keep: Keep, abandoned: Timestamp, alive: Vec<u64> },
+    Expire { keep: Retention, abandoned: Timestamp, alive: Vec<u64> },
     /// These contents are gone from the store, if nothing refers to them.
     Swept(Vec<ContentHash>),
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Period;
 
-use crate::retention::Keep;
+use crate::retention::Retention;
 
 /// A room as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct Topic {
 pub(crate) enum RoomSetting {
     History(Readers),
     /// How long entries are kept; `None` is the daemon's own setting.
-    Keep(Option<Keep>),
+    Retention(Option<Retention>),
     Access(RoomAccess),
     Join(Rank),
     Read(Rank),
@@ -54,7 +54,7 @@ pub(crate) enum RoomSetting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoomSettings {
     pub(crate) history: Readers,
-    pub(crate) keep: Option<Keep>,
+    pub(crate) keep: Option<Retention>,
     pub(crate) access: RoomAccess,
     pub(crate) join: Rank,
     pub(crate) read: Rank,
@@ -88,7 +88,7 @@ impl RoomSettings {
     /// Changes one of them. Gives its name, and its value as the audit trail has it.
     pub(super) fn set(&mut self, setting: &RoomSetting) -> (&'static str, String) {
         match setting {
-            RoomSetting::Keep(to) => {
+            RoomSetting::Retention(to) => {
                 self.keep = *to;
                 ("keep", to.map_or_else(|| "default".to_owned(), |keep| keep.to_string()))
             }

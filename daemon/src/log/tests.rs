@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::schema::MIGRATIONS;
 use super::*;
-use crate::Keep;
+use crate::Retention;
 use crate::config::Durability;
 use rusqlite::Connection;
 use snug_protocol::{Code, EntryKind, LogName, Role, RoomName, Timestamp};
@@ -387,19 +387,20 @@ fn what_is_kept_no_longer_goes_in_small_steps_and_is_told() {
         world.now = 1_000 + n;
         world.one(say(1, &format!("text {n}")));
     }
-    let purge =
-        |keep| by(0, Act::Purge { behind: 0, rooms: keep, private: Keep::Forever, audit: Keep::Forever });
-    let Outcome::Purged { gone, next } = world.one(purge(Keep::Newest(100))) else { panic!("a purge") };
+    let purge = |keep| {
+        by(0, Act::Purge { behind: 0, rooms: keep, private: Retention::Forever, audit: Retention::Forever })
+    };
+    let Outcome::Purged { gone, next } = world.one(purge(Retention::Newest(100))) else { panic!("a purge") };
     assert_eq!((gone, next), (vec![(1, 201, 200)], Some(0)), "a step is small");
-    while matches!(world.one(purge(Keep::Newest(100))), Outcome::Purged { next: Some(_), .. }) {}
+    while matches!(world.one(purge(Retention::Newest(100))), Outcome::Purged { next: Some(_), .. }) {}
     assert_eq!(world.texts(1, 1)[..2], ["gap 1-350", "351 MSG text 350"]);
     // By age, and a room has a setting of its own.
     world.now = 2_440;
-    world.one(purge(Keep::Age(1_000)));
+    world.one(purge(Retention::Age(1_000)));
     assert_eq!(world.texts(1, 1)[..2], ["gap 1-440", "441 MSG text 440"]);
-    let setting = RoomSetting::Keep(Some(Keep::Newest(1)));
+    let setting = RoomSetting::Retention(Some(Retention::Newest(1)));
     world.one(by(1, Act::SetRoom { room: 1, setting, members: Vec::new() }));
-    world.one(purge(Keep::Forever));
+    world.one(purge(Retention::Forever));
     assert_eq!(world.texts(1, 1), ["gap 1-449", "450 MSG text 449"]);
     assert_eq!(world.one(say(1, "next")), applied(451, 2_440));
 }
@@ -680,7 +681,12 @@ fn a_key_outlives_its_entry() {
     world.one(say(1, "two"));
     world.one(by(
         0,
-        Act::Purge { behind: 0, rooms: Keep::Newest(1), private: Keep::Forever, audit: Keep::Forever },
+        Act::Purge {
+            behind: 0,
+            rooms: Retention::Newest(1),
+            private: Retention::Forever,
+            audit: Retention::Forever,
+        },
     ));
     assert_eq!(world.texts(1, 1)[0], "gap 1-1");
     let again = world.one(keyed(1, Conversation::Room(1), "k", "one"));
@@ -745,14 +751,14 @@ fn a_full_disk_refuses_and_takes_entries_again() {
 enum Deed {
     Say { author: u64, room: u64 },
     Tell { author: u64, to: u64 },
-    Keep { newest: u64 },
+    Retention { newest: u64 },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         4 => (1u64..4, 1u64..4).prop_map(|(author, room)| Deed::Say { author, room }),
         2 => (1u64..4, 1u64..4).prop_map(|(author, to)| Deed::Tell { author, to }),
-        1 => (1u64..6).prop_map(|newest| Deed::Keep { newest }),
+        1 => (1u64..6).prop_map(|newest| Deed::Retention { newest }),
     ]
 }
 
@@ -794,9 +800,9 @@ proptest! {
                     world.one(Draft { newcomers: vec![known(author), known(to)], ..by(author, act) });
                     model.push((id, deed, true));
                 }
-                Deed::Keep { newest } => {
-                    let rooms = Keep::Newest(newest);
-                    world.one(by(0, Act::Purge { behind: 0, rooms, private: Keep::Forever, audit: Keep::Forever }));
+                Deed::Retention { newest } => {
+                    let rooms = Retention::Newest(newest);
+                    world.one(by(0, Act::Purge { behind: 0, rooms, private: Retention::Forever, audit: Retention::Forever }));
                     for room in 1..4 {
                         let of_room = |(_, deed, is_there): &&mut (u64, Deed, bool)| {
                             *is_there && matches!(deed, Deed::Say { room: of, .. } if *of == room)
@@ -811,7 +817,7 @@ proptest! {
         let is_mine = |deed: &Deed| match deed {
             Deed::Say { room, .. } => rooms.contains(room),
             Deed::Tell { author, to } => *author == me || *to == me,
-            Deed::Keep { .. } => false,
+            Deed::Retention { .. } => false,
         };
         let expected: Vec<u64> = model
             .iter()

@@ -5,7 +5,7 @@ use crate::config::Limits;
 use crate::log::{Rank, Readers, StoredRoom};
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
-use crate::retention::Keep;
+use crate::retention::Retention;
 use snug_protocol::{Body, Code, Folded, Role, RoomName, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Registry {
     pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
         let is_one = |inhabited: &Inhabited| {
             let keep = inhabited.room.settings().keep;
-            keep.is_some_and(|keep| keep != Keep::Forever)
+            keep.is_some_and(|keep| keep != Retention::Forever)
         };
         self.state().rooms.values().any(is_one)
     }

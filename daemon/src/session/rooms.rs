@@ -7,7 +7,7 @@ use snug_protocol::{
 };
 
 use super::{Answered, Session, refusal};
-use crate::Keep;
+use crate::Retention;
 use crate::answer::Answer;
 use crate::config::Size;
 use crate::core::Core;
@@ -91,10 +91,10 @@ impl Session {
             ("history", word) => RoomSetting::History(
                 Readers::of_word(word).ok_or_else(|| bad("history is one of all, joined and none"))?,
             ),
-            ("keep", "default") => RoomSetting::Keep(None),
-            ("keep", rule) => {
-                RoomSetting::Keep(Some(rule.parse().map_err(|error| bad(&format!("{error}, or default")))?))
-            }
+            ("keep", "default") => RoomSetting::Retention(None),
+            ("keep", rule) => RoomSetting::Retention(Some(
+                rule.parse().map_err(|error| bad(&format!("{error}, or default")))?,
+            )),
             ("access", word) => RoomSetting::Access(
                 RoomAccess::of_word(word).ok_or_else(|| bad("access is one of public, hidden and invite"))?,
             ),
@@ -240,7 +240,7 @@ fn come_into_room(
 }
 
 /// What the OK of JOIN tells about a room; `keep` is how long entries are kept where a room does not say.
-fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
+fn room_tags(room: &Room, default_keep: Retention) -> TagBuilder {
     let mut tags = TagBuilder::default();
     let (first, last) = room.ends();
     let settings = room.settings();
@@ -248,7 +248,7 @@ fn room_tags(room: &Room, default_keep: Keep) -> TagBuilder {
     tags.display("first", Some(first).filter(|first| *first > 0));
     tags.display("last", Some(last).filter(|last| *last > 0));
     tags.value("history", Some(history.word()).filter(|_| history != Readers::All));
-    tags.display("keep", Some(keep.unwrap_or(default_keep)).filter(|keep| *keep != Keep::Forever));
+    tags.display("keep", Some(keep.unwrap_or(default_keep)).filter(|keep| *keep != Retention::Forever));
     tags
 }
 

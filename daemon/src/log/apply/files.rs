@@ -13,7 +13,7 @@ use crate::log::{
     audit,
 };
 use crate::refusal::Refusal;
-use crate::retention::Keep;
+use crate::retention::Retention;
 
 /// Uploads that one identity may have on their way.
 const UPLOADS: u64 = 100;
@@ -353,7 +353,7 @@ fn expire(
     tx: &Transaction<'_>,
     meta: &Meta,
     ends: &mut Ends,
-    keep: Keep,
+    keep: Retention,
     abandoned: Timestamp,
     alive: &[u64],
 ) -> rusqlite::Result<Outcome> {
@@ -363,15 +363,15 @@ fn expire(
             .execute(params![handle, meta.time.millis(), abandoned.millis()])?;
     }
     let gone = match keep {
-        Keep::Forever => 0,
-        Keep::Age(_) => {
+        Retention::Forever => 0,
+        Retention::Age(_) => {
             let oldest = keep.oldest(meta.time).unwrap_or_default();
             tx.prepare_cached(
                 "DELETE FROM file WHERE entry IN (SELECT entry FROM file WHERE time < ?1 ORDER BY entry LIMIT ?2)",
             )?
             .execute(params![oldest.millis(), EXPIRED_AT_ONCE])?
         }
-        Keep::Newest(count) => tx
+        Retention::Newest(count) => tx
             .prepare_cached(
                 "DELETE FROM file WHERE entry IN
                      (SELECT entry FROM file ORDER BY entry DESC LIMIT ?2 OFFSET ?1)",

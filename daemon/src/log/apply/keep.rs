@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 
 use crate::log::transaction::Transaction;
 use crate::log::{AuditNote, Author, Ends, Meta, Outcome, audit};
-use crate::retention::Keep;
+use crate::retention::Retention;
 
 /// Entries that one purge takes away, and conversations that it looks at.
 const PURGED_AT_ONCE: u64 = 200;
@@ -16,12 +16,12 @@ pub(super) fn purge(
     meta: &Meta,
     ends: &mut Ends,
     behind: u64,
-    (rooms, private, audit): (Keep, Keep, Keep),
+    (rooms, private, audit): (Retention, Retention, Retention),
 ) -> rusqlite::Result<Outcome> {
     if behind == 0 {
         purge_audit(tx, meta, ends, audit)?;
     }
-    let conversations: Vec<(u64, Keep)> = tx
+    let conversations: Vec<(u64, Retention)> = tx
         .prepare_cached(
             "SELECT conversation.number, room.number IS NOT NULL, room.keep
              FROM conversation LEFT JOIN room ON room.number = conversation.number
@@ -59,10 +59,10 @@ pub(super) fn purge(
 }
 
 /// Takes rows of the audit trail away that are kept no longer, and says so in it.
-fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -> rusqlite::Result<()> {
+fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Retention) -> rusqlite::Result<()> {
     let upto: Option<u64> = match keep {
-        Keep::Forever => None,
-        Keep::Age(_) => {
+        Retention::Forever => None,
+        Retention::Age(_) => {
             let oldest = keep.oldest(meta.time).unwrap_or_default();
             // Times grow with ids.
             let first_kept: Option<u64> = tx
@@ -71,7 +71,7 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -
                 .optional()?;
             Some(first_kept.map_or(ends.audit_id, |id| id - 1))
         }
-        Keep::Newest(count) => Some(ends.audit_id.saturating_sub(count)),
+        Retention::Newest(count) => Some(ends.audit_id.saturating_sub(count)),
     };
     let gone: u64 = tx.prepare_cached("SELECT audit_gone FROM state")?.query_row([], |row| row.get(0))?;
     let Some(upto) = upto.map(|upto| upto.min(gone + PURGED_ROWS)).filter(|upto| *upto > gone) else {
@@ -79,7 +79,7 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -
     };
     // A little at a time; and not for a few rows, since each purge makes one, unless they are long overdue.
     let is_due = match keep {
-        Keep::Newest(count) => upto - gone >= (count / 10).clamp(2, FEW_ROWS),
+        Retention::Newest(count) => upto - gone >= (count / 10).clamp(2, FEW_ROWS),
         _ => upto - gone >= FEW_ROWS || is_overdue(tx, meta, keep)?,
     };
     if !is_due {
@@ -93,7 +93,7 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Keep) -
 }
 
 /// Whether the oldest row is over its time by a day.
-fn is_overdue(tx: &Transaction<'_>, meta: &Meta, keep: Keep) -> rusqlite::Result<bool> {
+fn is_overdue(tx: &Transaction<'_>, meta: &Meta, keep: Retention) -> rusqlite::Result<bool> {
     let oldest: Option<i64> = tx
         .prepare_cached("SELECT time FROM audit ORDER BY id LIMIT 1")?
         .query_row([], |row| row.get(0))
@@ -112,12 +112,12 @@ fn surplus(
     tx: &Transaction<'_>,
     meta: &Meta,
     conversation: u64,
-    keep: Keep,
+    keep: Retention,
     most: u64,
 ) -> rusqlite::Result<Vec<u64>> {
     match keep {
-        Keep::Forever => Ok(Vec::new()),
-        Keep::Age(_) => {
+        Retention::Forever => Ok(Vec::new()),
+        Retention::Age(_) => {
             let oldest = keep.oldest(meta.time).unwrap_or_default();
             let mut statement =
                 tx.prepare_cached("SELECT id, time FROM entry WHERE conversation = ?1 ORDER BY id LIMIT ?2")?;
@@ -127,7 +127,7 @@ fn surplus(
             let is_old = |(_, time): &(u64, i64)| *time < oldest.millis();
             Ok(rows.into_iter().take_while(is_old).map(|(id, _)| id).collect())
         }
-        Keep::Newest(count) => {
+        Retention::Newest(count) => {
             let newest_surplus: Option<u64> = tx
                 .prepare_cached(
                     "SELECT id FROM entry WHERE conversation = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
