@@ -61,7 +61,7 @@ pub(crate) struct Fetching {
     /// Until when, in milliseconds of the daemon's clock.
     pub(crate) until: u64,
     /// Pieces that wait for a thread.
-    pub(crate) in_lane: AtomicUsize,
+    pub(crate) queued: AtomicUsize,
 }
 
 /// A session's place for it, shared with what answers it.

@@ -78,12 +78,12 @@ pub(crate) struct Session {
     /// The file that it is fetching.
     fetch: crate::core::files::Fetch,
     /// What it has under way, if that is anything.
-    lane: Lane,
+    pipeline: Pipeline,
 }
 
 /// What a session may have under way at a time, without waiting for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Lane {
+enum Pipeline {
     /// Nothing else: it waits for all before it.
     #[default]
     Alone,
@@ -115,7 +115,7 @@ impl Session {
             has_asked_stats: false,
             incoming: None,
             fetch: crate::core::files::Fetch::default(),
-            lane: Lane::default(),
+            pipeline: Pipeline::default(),
         }
     }
 
@@ -180,17 +180,19 @@ impl Session {
         let request = Request::parse(&line);
         let has_bytes = line.tags.has("bytes");
         let announced = announced_bytes(line.tags);
-        let (lane, is_piece) = match &request {
-            Ok(Request { command: Command::File(file), .. }) => self.lane_of(file, announced.ok().flatten()),
-            Ok(request) if request.command.is_append() && !has_bytes => (Lane::Log, false),
-            _ => (Lane::Alone, false),
+        let (pipeline, is_piece) = match &request {
+            Ok(Request { command: Command::File(file), .. }) => {
+                self.pipeline_of(file, announced.ok().flatten())
+            }
+            Ok(request) if request.command.is_append() && !has_bytes => (Pipeline::Log, false),
+            _ => (Pipeline::Alone, false),
         };
-        let follows = lane != Lane::Alone && lane == self.lane && !self.barrier;
+        let follows = pipeline != Pipeline::Alone && pipeline == self.pipeline && !self.barrier;
         if under_way.is_full() || !under_way.is_empty() && !follows {
             return Step::Hold;
         }
         self.barrier = false;
-        self.lane = lane;
+        self.pipeline = pipeline;
         let label = line.tags.get("ref").filter(|label| label.len() <= limits::LABEL && !label.is_empty());
         let label = label.map(|label| label.into_owned());
         let Ok(bytes) = announced else {

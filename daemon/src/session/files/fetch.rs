@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::core::files::{self, Fetching, lock};
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
-use crate::session::{Answered, Lane, Session};
+use crate::session::{Answered, Pipeline, Session};
 
 /// For how long a session may fetch from a file without being looked up again, in milliseconds.
 const TRUSTED: u64 = 5_000;
@@ -26,21 +26,21 @@ impl Session {
         answer.size += usize::try_from(asked.count).unwrap_or(0);
         // As it was when it was decided what this may be under way with.
         let fetching = lock(&self.fetch).clone();
-        let fetching = fetching.filter(|fetching| fetching.entry == entry && self.lane == Lane::Gets);
+        let fetching = fetching.filter(|fetching| fetching.entry == entry && self.pipeline == Pipeline::Gets);
         if let Some(fetching) = fetching {
             let responder = Responder::new(&self.peer, answer);
             // What the system has at hand needs no thread, unless pieces before it wait for one.
-            if fetching.in_lane.load(Relaxed) == 0
+            if fetching.queued.load(Relaxed) == 0
                 && let Some((offset, count)) = asked.part(&fetching)
                 && let Some(bytes) = files::read_piece_at_once(&fetching.file, offset, count)
             {
                 asked.answer_with(bytes, &fetching, responder);
                 return Ok(Answered::UnderWay);
             }
-            fetching.in_lane.fetch_add(1, Relaxed);
+            fetching.queued.fetch_add(1, Relaxed);
             let work = move || {
                 asked.answer(&fetching, responder);
-                fetching.in_lane.fetch_sub(1, Relaxed);
+                fetching.queued.fetch_sub(1, Relaxed);
             };
             self.core.files.submit(self.peer.id, Box::new(work));
             return Ok(Answered::UnderWay);
@@ -63,8 +63,8 @@ impl Session {
                 match opened {
                     Err(refusal) => responder.give(Err(refusal)),
                     Ok(content) => {
-                        let (until, in_lane) = (core.now() + TRUSTED, AtomicUsize::new(0));
-                        let fetching = Fetching { entry, size: file.size, file: content, until, in_lane };
+                        let (until, queued) = (core.now() + TRUSTED, AtomicUsize::new(0));
+                        let fetching = Fetching { entry, size: file.size, file: content, until, queued };
                         let fetching = Arc::new(fetching);
                         *lock(&fetch) = Some(Arc::clone(&fetching));
                         core.files.watch_fetch(&fetch);

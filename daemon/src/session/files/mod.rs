@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use snug_protocol::{ContentHash, Cursor, EntryKind, FileCommand, FileRef, FileState, TagBuilder};
 
-use super::{Answered, Lane, Session, refusal};
+use super::{Answered, Pipeline, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::core::queue::Submission;
@@ -57,19 +57,19 @@ impl Session {
     }
 
     /// What a command may be under way with, and whether it is a large piece: that is no line for flood control.
-    pub(super) fn lane_of(&self, command: &FileCommand<'_>, bytes: Option<u64>) -> (Lane, bool) {
+    pub(super) fn pipeline_of(&self, command: &FileCommand<'_>, bytes: Option<u64>) -> (Pipeline, bool) {
         match command {
             FileCommand::Put { handle, .. } if self.core.files.upload(handle.0).is_some() => {
-                (Lane::Puts, bytes.unwrap_or(0) >= LARGE_PIECE)
+                (Pipeline::Puts, bytes.unwrap_or(0) >= LARGE_PIECE)
             }
             FileCommand::Get { id, offset, count } => match self.fetching(id.id) {
                 Some(fetching) => {
                     let left = fetching.size.saturating_sub(*offset);
-                    (Lane::Gets, (*count).min(left) >= LARGE_PIECE)
+                    (Pipeline::Gets, (*count).min(left) >= LARGE_PIECE)
                 }
-                None => (Lane::Alone, false),
+                None => (Pipeline::Alone, false),
             },
-            _ => (Lane::Alone, false),
+            _ => (Pipeline::Alone, false),
         }
     }
 
