@@ -73,7 +73,7 @@ impl<K: Eq + Hash> Throttle<K> {
     }
 
     /// Whether there is one to take, without taking it; else the time in milliseconds until there is.
-    pub(crate) fn look(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
+    pub(crate) fn check(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = cells.full.get(key).map_or(Duration::ZERO, |full| full.saturating_sub(now));
         let allowed = quota.allowed();
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(throttle.take("a", quota, at(109)), Err(1_000), "and asking costs nothing");
         assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
         throttle.forget(&"a");
-        assert_eq!(throttle.look(&"a", quota, at(110)), Ok(()));
+        assert_eq!(throttle.check(&"a", quota, at(110)), Ok(()));
     }
 
     #[test]
@@ -138,14 +138,14 @@ mod tests {
             let (mut now, mut taken) = (0, 0);
             for wait in waits {
                 now += wait;
-                let before = throttle.look(&0, quota, Duration::from_millis(now));
+                let before = throttle.check(&0, quota, Duration::from_millis(now));
                 let took = throttle.take(0, quota, Duration::from_millis(now));
                 prop_assert_eq!(before, took);
                 taken += u64::from(took.is_ok());
                 prop_assert!(taken <= burst + now / 1_000);
                 if let Err(wait) = took {
                     let then = Duration::from_millis(now + wait);
-                    prop_assert_eq!(throttle.look(&0, quota, then), Ok(()));
+                    prop_assert_eq!(throttle.check(&0, quota, then), Ok(()));
                 }
             }
         }

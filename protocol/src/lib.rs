@@ -31,7 +31,7 @@ mod line;
 pub use line::{Line, LineError, Params, TagBuilder, Tags};
 
 mod name;
-pub use name::{Folded, Looks, NameError, Nick, RoomName, Target, is_deceptive};
+pub use name::{Folded, NameError, Nick, RoomName, Skeletons, Target, is_deceptive};
 
 mod time;
 pub use time::Timestamp;

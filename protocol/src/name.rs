@@ -179,22 +179,22 @@ impl Folded {
 /// The skeleton is taken before and after folding the case, because capitals and small letters have different
 /// look-alikes. Names of ASCII letters alone are never held against each other: `rn` and `m` may both live.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looks {
+pub struct Skeletons {
     /// The folded skeletons of the name as typed and of its folded form; often the same.
     pub skeletons: [Folded; 2],
     /// Whether the name is ASCII throughout.
     pub ascii: bool,
 }
 
-impl Looks {
+impl Skeletons {
     /// The looks of a nick or a room's name.
-    pub fn of(name: &str) -> Looks {
+    pub fn of(name: &str) -> Skeletons {
         let skeleton = |name: &str| Folded::of(&unicode_security::skeleton(name).collect::<String>());
-        Looks { skeletons: [skeleton(name), skeleton(Folded::of(name).as_str())], ascii: name.is_ascii() }
+        Skeletons { skeletons: [skeleton(name), skeleton(Folded::of(name).as_str())], ascii: name.is_ascii() }
     }
 
     /// Whether one may be taken for the other.
-    pub fn like(&self, other: &Looks) -> bool {
+    pub fn like(&self, other: &Skeletons) -> bool {
         !(self.ascii && other.ascii) && self.skeletons.iter().any(|s| other.skeletons.contains(s))
     }
 }
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn look_alikes_are_told_in_both_orders() {
-        let looks = |name| Looks::of(nick(name).as_str());
+        let looks = |name| Skeletons::of(nick(name).as_str());
         for (real, fake) in
             [("alice", "\u{430}lice"), ("bob", "\u{412}OB"), ("scope", "\u{455}\u{441}\u{43e}\u{440}\u{435}")]
         {

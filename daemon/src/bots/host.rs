@@ -172,7 +172,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
 /// Up to where a bot has come, and what it keeps; `None` if that cannot be read.
 async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> {
     let (answer, read) = async_channel::bounded(1);
-    let accepted = core.look(Box::new(move |view| {
+    let accepted = core.read(Box::new(move |view| {
         let _ = answer.try_send(view.and_then(|view| view.bot(name).ok()));
     }));
     if accepted { read.recv().await.ok().flatten() } else { None }

@@ -54,7 +54,7 @@ use crate::core::roster::Roster;
 use crate::core::shutdown::Control;
 use crate::core::stats::{Histogram, Refused};
 use crate::log::{
-    Act, AuditNote, Author, BanRow, Draft, Look, NewEntry, Outcome, Reads, Search, Storage, Store,
+    Act, AuditNote, Author, BanRow, Draft, NewEntry, Outcome, ReadJob, Reads, Search, Storage, Store,
     search_in_memory,
 };
 use crate::origin::Origin;
@@ -291,17 +291,17 @@ impl Core {
 
     /// Reads from the log: beside the writer if that can be, else in its turn. False if the daemon is stopping.
     #[must_use]
-    pub(crate) fn look(&self, look: Look) -> bool {
+    pub(crate) fn read(&self, job: ReadJob) -> bool {
         match self.place {
-            Storage::Memory => self.look_in_turn(look),
-            Storage::Folder { .. } => self.reads.look(look),
+            Storage::Memory => self.read_in_order(job),
+            Storage::Folder { .. } => self.reads.read(job),
         }
     }
 
     /// Reads from the log on the writer's thread: between what was delivered and what will be.
     #[must_use]
-    pub(crate) fn look_in_turn(&self, look: Look) -> bool {
-        self.call_in_turn(Box::new(move |store, _, _| look(Some(&store.view()))))
+    pub(crate) fn read_in_order(&self, job: ReadJob) -> bool {
+        self.call_in_turn(Box::new(move |store, _, _| job(Some(&store.view()))))
     }
 
     /// Searches in the log. False if the daemon is stopping.

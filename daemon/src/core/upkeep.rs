@@ -137,7 +137,7 @@ impl Core {
     /// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
     /// it was changed.
     fn tell_audit_head(&self) {
-        let _ = self.look(Box::new(|view| {
+        let _ = self.read(Box::new(|view| {
             if let Some(Ok((id, hash))) = view.map(View::audit_head) {
                 let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
                 tracing::info!("the audit trail ends with row {id}, {hash}");

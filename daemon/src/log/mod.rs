@@ -47,7 +47,7 @@ pub(crate) use open::Storage;
 use open::{discard_index, indexer, reader};
 
 mod readers;
-pub(crate) use readers::{Look, Reads, Search, search as search_in_memory, start as start_readers};
+pub(crate) use readers::{ReadJob, Reads, Search, search as search_in_memory, start as start_readers};
 
 mod schema;
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::{Index, View, discard_index, indexer, reader};
 
 /// Something to be read from the log. It answers whoever waits for it, also if there is nothing to read from.
-pub(crate) type Look = Box<dyn FnOnce(Option<&View<'_>>) + Send>;
+pub(crate) type ReadJob = Box<dyn FnOnce(Option<&View<'_>>) + Send>;
 
 /// Something to be searched for, in an index that has caught up.
 pub(crate) type Search = Box<dyn FnOnce(Option<(&View<'_>, &Index<'_>)>) + Send>;
@@ -26,7 +26,7 @@ const LAG: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct Reads {
     waiting: Mutex<Waiting>,
-    look: Condvar,
+    job_came: Condvar,
     search: Condvar,
     /// Whether the log has something that the index has not. Set by the writer for each entry, without a lock.
     is_behind: AtomicBool,
@@ -34,7 +34,7 @@ pub(crate) struct Reads {
 
 #[derive(Default)]
 struct Waiting {
-    looks: VecDeque<Look>,
+    jobs: VecDeque<ReadJob>,
     searches: VecDeque<Search>,
     closed: bool,
 }
@@ -48,13 +48,13 @@ enum Task {
 impl Reads {
     /// Puts something to read at the end, unless it is too late, and says whether it did.
     #[must_use]
-    pub(crate) fn look(&self, look: Look) -> bool {
+    pub(crate) fn read(&self, job: ReadJob) -> bool {
         let mut waiting = self.waiting();
         if waiting.closed {
             return false;
         }
-        waiting.looks.push_back(look);
-        self.look.notify_one();
+        waiting.jobs.push_back(job);
+        self.job_came.notify_one();
         true
     }
 
@@ -81,20 +81,20 @@ impl Reads {
     /// Takes no more; what waits is still done.
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
-        self.look.notify_all();
+        self.job_came.notify_all();
         self.search.notify_all();
     }
 
-    fn next_look(&self) -> Option<Look> {
+    fn next_job(&self) -> Option<ReadJob> {
         let mut waiting = self.waiting();
         loop {
-            if let Some(look) = waiting.looks.pop_front() {
-                return Some(look);
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
             }
             if waiting.closed {
                 return None;
             }
-            waiting = self.look.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self.job_came.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -173,12 +173,12 @@ fn connection(
 
 fn run_reader(reads: &Reads, folder: &Path) {
     let mut kept = None;
-    while let Some(look) = reads.next_look() {
+    while let Some(job) = reads.next_job() {
         let database = connection(&mut kept, || reader(folder));
         // Everything that one look reads is of one moment.
         let moment = database.and_then(|database| database.unchecked_transaction().ok());
         let is_well = moment.is_some();
-        look(moment.as_deref().map(View::new).as_ref());
+        job(moment.as_deref().map(View::new).as_ref());
         drop(moment);
         if !is_well {
             kept = None;

@@ -31,7 +31,7 @@ impl Registry {
                 state.release_name(holder);
             }
             state.reserved.insert(fold.clone(), number);
-            state.looks.add(nick.as_str());
+            state.confusable.add(nick.as_str());
         }
         match state.people.get_mut(&number) {
             Some(person) => {
@@ -71,7 +71,7 @@ impl Registry {
         let (sessions, nick) = (person.sessions.clone(), person.nick.clone());
         state.proofs.remove(&old);
         if sessions.is_empty() {
-            state.looks.remove(&nick);
+            state.confusable.remove(&nick);
             state.fade(number, now);
         }
         for inhabited in state.rooms.values() {
@@ -118,7 +118,7 @@ impl State {
         if is_here {
             self.names.remove(&old_fold);
             // The account's name is in the index by now, for good.
-            self.looks.remove(&old);
+            self.confusable.remove(&old);
             self.names.insert(nick.fold(), number);
         }
         let person = self.people.get_mut(&number).expect("it was found above");

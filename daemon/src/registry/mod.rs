@@ -23,8 +23,8 @@ mod rooms;
 mod identity;
 pub(crate) use identity::{Identity, Proof, Standing};
 
-mod looks;
-use looks::LookIndex;
+mod confusable;
+use confusable::ConfusableIndex;
 
 mod room;
 pub(crate) use room::Room;
@@ -64,7 +64,7 @@ struct State {
     names: HashMap<Folded, u64>,
     /// Names that are accounts', whether they are here or not.
     reserved: HashMap<Folded, u64>,
-    looks: LookIndex,
+    confusable: ConfusableIndex,
     proofs: HashMap<Proof, u64>,
     /// Identities without a session, the longest first, with the milliseconds since when.
     away: VecDeque<(u64, u64)>,

@@ -221,7 +221,7 @@ impl State {
         let mut person = Person::new(identity, nick, entrance.proof.clone(), entrance.bot);
         person.since = entrance.time;
         self.names.insert(person.fold.clone(), number);
-        self.looks.add(&person.nick);
+        self.confusable.add(&person.nick);
         self.proofs.insert(person.proof.clone(), number);
         self.people.insert(number, person);
         Ok(number)
@@ -264,7 +264,7 @@ impl State {
         if is_free.is_ok() || is_held {
             self.names.insert(person.fold.clone(), number);
             if !is_reserved {
-                self.looks.add(&person.nick);
+                self.confusable.add(&person.nick);
             }
         }
         is_free?;
@@ -299,7 +299,7 @@ impl State {
             (Some(_), _) => return login_needed(nick),
             (None, _) => {}
         }
-        if self.looks.has_alike(nick.as_str()) {
+        if self.confusable.has_alike(nick.as_str()) {
             return refuse(
                 Code::LooksAlike,
                 &format!("{nick} can be taken for somebody who is here; take another name"),
@@ -315,7 +315,7 @@ impl State {
         }
         self.names.remove(&person.fold);
         if self.reserved.get(&person.fold) != Some(&number) {
-            self.looks.remove(&person.nick);
+            self.confusable.remove(&person.nick);
         }
     }
 

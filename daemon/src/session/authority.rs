@@ -204,7 +204,7 @@ impl Session {
             return Err(refusal(Code::Denied, &format!("this takes the role {least}")));
         }
         let now = self.core.environment.clock.now();
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let bans: Vec<BanRow> = view.bans(number)?.into_iter().filter(|ban| ban.holds(now)).collect();
             for ban in &bans {
                 let mut tags = TagBuilder::default();

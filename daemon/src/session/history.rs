@@ -44,7 +44,7 @@ impl Session {
             Page::Since(_) => None,
         };
         let me = self.me()?.number;
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let (conversation, name) = place.find(view, me)?;
             let part = match (part, page) {
                 (Some(part), _) => part,
@@ -129,7 +129,7 @@ impl Session {
         let me = self.me()?.number;
         let mut catching_up = CatchingUp { me, limit, responder: self.responder(answer) };
         let core = Arc::clone(&self.core);
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let found = match view {
                 Some(view) => catching_up.first_page(&core, view, cursor),
                 None => Err(unreadable()),
@@ -193,7 +193,7 @@ impl Session {
         let me = Arc::clone(self.me()?);
         let rooms = self.core.registry.joined_rooms(&self.peer);
         let name = me.nick();
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let conversations = view.inbox(me.number, |text| names(text, &name), &rooms)?;
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
@@ -212,14 +212,14 @@ impl Session {
     }
 
     /// Reads from the log, and answers with what comes of it.
-    pub(super) fn look(
+    pub(super) fn read_log(
         &mut self,
         answer: &mut Answer,
         work: impl FnOnce(&View<'_>, &mut Answer) -> Read + Send + 'static,
     ) -> Result<Answered, Refusal> {
         let mut responder = self.responder(answer);
         let core = Arc::clone(&self.core);
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let read = match view {
                 Some(view) => work(view, responder.answer()),
                 None => Err(unreadable()),
@@ -302,7 +302,7 @@ impl CatchingUp {
     /// on the session hears what comes.
     fn go_live(self, core: &Arc<Core>, page: Rows) {
         let shared = Arc::clone(core);
-        let _ = core.look_in_turn(Box::new(move |view| {
+        let _ = core.read_in_order(Box::new(move |view| {
             let (mut this, core) = (self, shared);
             let peer = Arc::clone(this.responder.peer());
             let now = core.delivered.load(Relaxed);

@@ -20,7 +20,7 @@ impl Session {
         let me = self.my_account()?;
         let act = match change {
             KeyChange::List => {
-                return self.look(answer, move |view, answer| {
+                return self.read_log(answer, move |view, answer| {
                     let keys = view.keys(me.number)?;
                     for key in &keys {
                         let fingerprint = snug_protocol::envelope::PublicKey::new(key.key)
@@ -52,7 +52,7 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let me = self.my_account()?;
         match change {
-            TokenChange::List => self.look(answer, move |view, answer| {
+            TokenChange::List => self.read_log(answer, move |view, answer| {
                 let tokens = view.tokens(me.number)?;
                 for token in &tokens {
                     let Grant { label, scope, expires, .. } = &token.grant;

@@ -225,14 +225,14 @@ pub(super) fn deliver_missed(
     let peer = Arc::clone(session);
     session.begin(0);
     let shared = Arc::clone(core);
-    let accepted = core.look(Box::new(move |view| {
+    let accepted = core.read(Box::new(move |view| {
         let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
         if !is_read {
             give_up(&peer);
             return;
         }
         let (next, waiter, core) = (Arc::clone(&peer), Arc::clone(&me), Arc::clone(&shared));
-        let accepted = shared.look_in_turn(Box::new(move |view| {
+        let accepted = shared.read_in_order(Box::new(move |view| {
             let now = core.delivered.load(Relaxed);
             let rooms = core.registry.heard_rooms(&next);
             let mut after = last;

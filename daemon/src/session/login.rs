@@ -47,7 +47,7 @@ impl Session {
         self.check_entrances()?;
         let now = self.core.environment.clock.elapsed();
         let address = self.origin.source();
-        self.core.throttles.login_addresses.look(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
+        self.core.throttles.login_addresses.check(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
         match credential {
             Credential::Password { name, password } => {
                 self.auth_by_password(name, password, entrance, answer)
@@ -139,7 +139,7 @@ impl Session {
     pub(super) fn with_password(&self, name: &Nick<'_>, work: WithStored) {
         let core = Arc::clone(&self.core);
         let fold = name.fold().as_str().to_owned();
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let stored = match view.map(|view| view.password(&fold)) {
                 Some(read) => read.map(|found| found.flatten()).map_err(Refusal::from),
                 None => Err(super::history::unreadable()),

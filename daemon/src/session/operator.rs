@@ -43,7 +43,7 @@ impl Session {
             self.note_act("operator", "STATS")?;
         }
         let core = Arc::clone(&self.core);
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let mut items = core.stats();
             let (files, bytes) = view.file_totals()?;
             items.extend([("files", files), ("file-bytes", bytes)].map(|(name, value)| (name.into(), value)));
@@ -143,7 +143,7 @@ impl Session {
         self.must_be_operator()?;
         self.note_act("operator", "ACCOUNTS")?;
         let core = Arc::clone(&self.core);
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let rows = view.account_rows()?;
             for row in &rows {
                 let mut tags = TagBuilder::default();
@@ -196,7 +196,7 @@ impl Session {
             AuditPage::After(id) => AuditPart::After(id),
             AuditPage::Since(time) => AuditPart::Since(time),
             AuditPage::Verify => {
-                return self.look(answer, |view, _| match view.verify_audit()? {
+                return self.read_log(answer, |view, _| match view.verify_audit()? {
                     Whole::Yes { rows, last, hash } => {
                         Ok(format!("{rows} rows up to {last}, {}", hex(&hash)))
                     }
@@ -209,14 +209,14 @@ impl Session {
             AuditPage::Follow => {
                 let (core, peer) = (Arc::clone(&self.core), Arc::clone(&self.peer));
                 let label = answer.label().map(str::to_owned);
-                return self.look(answer, move |view, _| {
+                return self.read_log(answer, move |view, _| {
                     let (last, _) = view.audit_head()?;
                     core.follow(&peer, filter, label, last);
                     Ok("follow".to_owned())
                 });
             }
         };
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let (rows, more) = view.audit(&filter, part, limit)?;
             let label = answer.label().map(str::to_owned);
             for row in &rows {

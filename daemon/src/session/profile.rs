@@ -181,7 +181,7 @@ impl Session {
     /// Answers with a row that has a picture's bytes behind it.
     fn show_avatar(&mut self, number: u64, shown: String, answer: &mut Answer) -> Answered {
         let mut responder = self.responder(answer);
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let picture = view.map(|view| view.avatar(number));
             match picture {
                 Some(Ok(Some((kind, picture)))) => {

@@ -1,7 +1,7 @@
 //! Accounts: how they come, prove themselves, change and go.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Code, Looks, Nick, Period, Role, Scope};
+use snug_protocol::{Code, Nick, Period, Role, Scope, Skeletons};
 
 use super::{Ends, authority, refuse};
 use crate::config::Registration;
@@ -84,7 +84,7 @@ fn register(
         return refuse(Code::TooMany, "there are as many accounts as there can be; tell the operator");
     }
     let number = guest.unwrap_or(*number);
-    let looks = Looks::of(name.as_str());
+    let looks = Skeletons::of(name.as_str());
     let [look, look_folded] = &looks.skeletons;
     tx.prepare_cached(
         "INSERT INTO account (number, name, fold, look, look_folded, ascii, role, password, user, created)
@@ -144,7 +144,7 @@ fn taken(tx: &Transaction<'_>, name: &Nick<'_>) -> rusqlite::Result<Option<Refus
             format!("{name} is an account already; take another name"),
         )));
     }
-    let looks = Looks::of(name.as_str());
+    let looks = Skeletons::of(name.as_str());
     let [look, look_folded] = &looks.skeletons;
     let alike: Option<String> = tx
         .prepare_cached(

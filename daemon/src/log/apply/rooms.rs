@@ -1,7 +1,7 @@
 //! Rooms: how they come and go, and who may read what is said in them.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Code, Looks, RoomName};
+use snug_protocol::{Code, RoomName, Skeletons};
 
 use super::{authority, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
@@ -70,7 +70,7 @@ pub(super) fn make_room(
         }
         return Ok(Outcome::Room(there));
     }
-    let looks = Looks::of(name.as_str());
+    let looks = Skeletons::of(name.as_str());
     let [look, look_folded] = &looks.skeletons;
     let alike: Option<String> = tx
         .prepare_cached(

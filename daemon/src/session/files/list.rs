@@ -25,7 +25,7 @@ impl Session {
         let (limit, reduced) = within_a_page(limit);
         let place = of.as_ref().map(|target| self.place(target)).transpose()?;
         let peer = Arc::clone(&self.peer);
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let conversations = match &place {
                 Some(place) => vec![place.find(view, me)?],
                 None => {
@@ -64,7 +64,7 @@ impl Session {
         let me = self.me()?.number;
         let may_see_all = self.is_operator();
         let peer = Arc::clone(&self.peer);
-        self.look(answer, move |view, answer| {
+        self.read_log(answer, move |view, answer| {
             let file = view.file(me, entry)?.filter(|file| peer.is_in_scope(file.room.as_deref()));
             let file = file.ok_or_else(no_such_file)?;
             if file.author != me && !may_see_all {

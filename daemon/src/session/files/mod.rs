@@ -131,7 +131,7 @@ impl Session {
         next: impl FnOnce(&Arc<Core>, Responder, Result<StoredFile, Refusal>) + Send + 'static,
     ) -> Answered {
         let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let peer = responder.peer();
             let found = match view.map(|view| view.file(peer.identity(), entry)) {
                 Some(Ok(Some(file))) if peer.is_in_scope(file.room.as_deref()) => Ok(file),

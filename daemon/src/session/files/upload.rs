@@ -148,7 +148,7 @@ impl Session {
             };
             return self.core.files.submit(session, Box::new(work));
         }
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             let stored = stored_upload(&core, view, responder.peer(), handle);
             let found = stored.and_then(|stored| match (stored.entry, view) {
                 (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
@@ -221,7 +221,7 @@ impl Session {
     pub(super) fn give_up(&mut self, handle: UploadHandle, answer: &mut Answer) -> Result<Answered, Refusal> {
         let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
         let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
-        let _ = self.core.look(Box::new(move |view| {
+        let _ = self.core.read(Box::new(move |view| {
             if let Err(refusal) = stored_upload(&core, view, responder.peer(), handle) {
                 core.note_refusal(responder.peer(), draft.author, "FILE", refusal.code);
                 return responder.give(Err(refusal));

@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use snug_protocol::Looks;
+use snug_protocol::Skeletons;
 
 /// Finds names that look like another, by the hashes of their skeletons. A hash that collides by chance refuses a
 /// name that would be fine, once in some 10^14 names.
 #[derive(Default)]
-pub(super) struct LookIndex {
+pub(super) struct ConfusableIndex {
     hasher: RandomState,
     ascii: HashMap<u64, u32>,
     other: HashMap<u64, u32>,
 }
 
-impl LookIndex {
+impl ConfusableIndex {
     pub(super) fn add(&mut self, name: &str) {
         let (hashes, is_ascii) = self.hashes(name);
         let index = if is_ascii { &mut self.ascii } else { &mut self.other };
@@ -43,7 +43,10 @@ impl LookIndex {
     }
 
     fn hashes(&self, name: &str) -> (HashSet<u64>, bool) {
-        let looks = Looks::of(name);
-        (looks.skeletons.iter().map(|skeleton| self.hasher.hash_one(skeleton)).collect(), looks.ascii)
+        let confusable = Skeletons::of(name);
+        (
+            confusable.skeletons.iter().map(|skeleton| self.hasher.hash_one(skeleton)).collect(),
+            confusable.ascii,
+        )
     }
 }
