@@ -18,7 +18,7 @@ pub(crate) struct Exchange<R> {
     /// The name that is held: what is said under it is one's own.
     nick: String,
     /// Commands that were said, in order.
-    under_way: VecDeque<UnderWay<R>>,
+    in_flight: VecDeque<InFlight<R>>,
     /// The label of the first of them.
     first_label: u64,
     /// The log of the connection, and the last entry that has been an event, or lies before all that will be.
@@ -56,7 +56,7 @@ pub(crate) enum Output {
 }
 
 /// A command that was said.
-enum UnderWay<R> {
+enum InFlight<R> {
     /// Somebody's, with the rows that have come.
     Job(Job<R>, Vec<Received>),
     /// The client's own, to be brought up to date: its rows are events.
@@ -84,7 +84,7 @@ impl<R> Exchange<R> {
         let mut exchange = Exchange {
             settings,
             nick: nick.to_owned(),
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             first_label: 0,
             log: began.log.or(cursor.log).unwrap_or_default(),
             seen: began.id,
@@ -116,7 +116,7 @@ impl<R> Exchange<R> {
     /// said again.
     pub(crate) fn entered(&mut self, nick: &str, cursor: Cursor, heard: Vec<Event>) {
         nick.clone_into(&mut self.nick);
-        let jobs = std::mem::take(&mut self.under_way);
+        let jobs = std::mem::take(&mut self.in_flight);
         if self.may_sync {
             // The cursor is one of the log that it was: only the daemon knows whether that is still the same.
             self.sync();
@@ -131,8 +131,8 @@ impl<R> Exchange<R> {
             self.events.push_back(Event::Gap { target: "*".to_owned(), from, to });
             self.events.push_back(Event::Live { cursor });
         }
-        for under_way in jobs {
-            if let UnderWay::Job(job, _) = under_way {
+        for in_flight in jobs {
+            if let InFlight::Job(job, _) = in_flight {
                 self.say(job);
             }
         }
@@ -160,12 +160,12 @@ impl<R> Exchange<R> {
 
     /// Whether another command may be said now.
     pub(crate) fn has_room(&self) -> bool {
-        self.under_way.len() < Self::WINDOW
+        self.in_flight.len() < Self::WINDOW
     }
 
     /// Whether somebody waits for an answer.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.under_way.iter().any(|under_way| matches!(under_way, UnderWay::Job(..)))
+        self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Job(..)))
     }
 
     /// Says a command.
@@ -178,34 +178,34 @@ impl<R> Exchange<R> {
         }
         self.output.push_back(Output::Line(labelled(self.next_label(), &job.request)));
         self.output.extend(job.bytes.clone().map(Output::Bytes));
-        self.under_way.push_back(UnderWay::Job(job, Vec::new()));
+        self.in_flight.push_back(InFlight::Job(job, Vec::new()));
     }
 
     /// Says what has arrived, if something has that was not said.
     pub(crate) fn acknowledge(&mut self) {
-        let is_under_way = self.under_way.iter().any(|under_way| matches!(under_way, UnderWay::Ack));
+        let is_under_way = self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Ack));
         if let Some(id) = self.unacknowledged.take_if(|_| !is_under_way) {
             let cursor = Cursor { log: Some(self.log), id };
-            self.say_own(UnderWay::Ack, Command::Ack { cursor });
+            self.say_own(InFlight::Ack, Command::Ack { cursor });
         }
     }
 
     /// Says a command of the client's own.
-    fn say_own(&mut self, what: UnderWay<R>, command: Command<'_>) {
+    fn say_own(&mut self, what: InFlight<R>, command: Command<'_>) {
         let mut line = Vec::new();
         Request { label: None, command }.write(&mut line);
         self.output.push_back(Output::Line(labelled(self.next_label(), &line)));
-        self.under_way.push_back(what);
+        self.in_flight.push_back(what);
     }
 
     fn next_label(&self) -> u64 {
-        self.first_label + self.under_way.len() as u64
+        self.first_label + self.in_flight.len() as u64
     }
 
     /// Asks for the next page of what was missed.
     fn sync(&mut self) {
         let cursor = Cursor { log: Some(self.log), id: self.seen };
-        self.say_own(UnderWay::Sync, Command::Sync { cursor, limit: Some(Self::PAGE) });
+        self.say_own(InFlight::Sync, Command::Sync { cursor, limit: Some(Self::PAGE) });
     }
 
     /// Takes a line with the bytes that it has announced: an answer goes to whoever asked, everything else is an event.
@@ -230,24 +230,24 @@ impl<R> Exchange<R> {
         {
             self.dismissed = Some((code.to_owned(), text.to_owned()));
         }
-        let is_first = (label == Some(self.first_label) || is_unread) && !self.under_way.is_empty();
+        let is_first = (label == Some(self.first_label) || is_unread) && !self.in_flight.is_empty();
         if !is_first {
             return self.event(received);
         }
         if !matches!(parsed.body, Body::Ok { .. } | Body::Err { .. }) {
-            match self.under_way.front_mut() {
-                Some(UnderWay::Job(_, rows)) => rows.push(received),
-                Some(UnderWay::Sync) => self.event(received),
-                Some(UnderWay::Ack) | None => {}
+            match self.in_flight.front_mut() {
+                Some(InFlight::Job(_, rows)) => rows.push(received),
+                Some(InFlight::Sync) => self.event(received),
+                Some(InFlight::Ack) | None => {}
             }
             return;
         }
-        let Some(answered) = self.under_way.pop_front() else { return };
+        let Some(answered) = self.in_flight.pop_front() else { return };
         self.first_label += 1;
         match answered {
-            UnderWay::Ack => {}
-            UnderWay::Sync => self.synced(&received),
-            UnderWay::Job(job, rows) => {
+            InFlight::Ack => {}
+            InFlight::Sync => self.synced(&received),
+            InFlight::Job(job, rows) => {
                 let line = received.line();
                 let number = |name| line.tags.get(name).and_then(|value| value.parse().ok());
                 let answer = match line.body {
@@ -327,10 +327,10 @@ impl<R> Exchange<R> {
     /// The connection is lost: what was written may have happened or not, and what may not be said twice is given up.
     pub(crate) fn lost(&mut self, reason: &str) {
         self.output.clear();
-        for under_way in std::mem::take(&mut self.under_way) {
-            let UnderWay::Job(job, _) = under_way else { continue };
+        for in_flight in std::mem::take(&mut self.in_flight) {
+            let InFlight::Job(job, _) = in_flight else { continue };
             if job.is_repeatable && self.settings.comes_back {
-                self.under_way.push_back(UnderWay::Job(job, Vec::new()));
+                self.in_flight.push_back(InFlight::Job(job, Vec::new()));
             } else {
                 let error = match self.dismissed.clone() {
                     Some((code, text)) => RequestError::Refused { code, text, retry: None, offset: None },
@@ -344,8 +344,8 @@ impl<R> Exchange<R> {
 
     /// The connection is not made again: what was still to be answered never is. `error` says why, if it was tried.
     pub(crate) fn gave_up(&mut self, error: Option<Arc<ConnectError>>, reason: &str) {
-        for under_way in std::mem::take(&mut self.under_way) {
-            let UnderWay::Job(job, _) = under_way else { continue };
+        for in_flight in std::mem::take(&mut self.in_flight) {
+            let InFlight::Job(job, _) = in_flight else { continue };
             let answer = match (&error, &self.dismissed) {
                 (Some(error), _) => RequestError::GaveUp(Arc::clone(error)),
                 (None, Some((code, text))) => RequestError::Refused {

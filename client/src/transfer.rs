@@ -165,14 +165,14 @@ impl Client {
         reading: &Receiver<Reading>,
         progress: &mut impl FnMut(u64),
     ) -> Result<(u64, ContentHash), TransferError> {
-        let mut under_way: VecDeque<(u64, Arc<Vec<u8>>, Pending)> = VecDeque::new();
+        let mut in_flight: VecDeque<(u64, Arc<Vec<u8>>, Pending)> = VecDeque::new();
         let mut end = None;
         let mut ready: VecDeque<Piece> = VecDeque::new();
-        while end.is_none() || !ready.is_empty() || !under_way.is_empty() {
-            if under_way.len() < WINDOW {
+        while end.is_none() || !ready.is_empty() || !in_flight.is_empty() {
+            if in_flight.len() < WINDOW {
                 if let Some((offset, bytes)) = ready.pop_front() {
                     let pending = self.put(handle, offset, &bytes).await;
-                    under_way.push_back((offset, bytes, pending));
+                    in_flight.push_back((offset, bytes, pending));
                     continue;
                 }
                 if end.is_none() {
@@ -185,13 +185,13 @@ impl Client {
                     continue;
                 }
             }
-            let Some((offset, bytes, pending)) = under_way.pop_front() else { continue };
+            let Some((offset, bytes, pending)) = in_flight.pop_front() else { continue };
             match pending.answer().await {
                 Ok(_) => progress(offset + bytes.len() as u64),
                 Err(error) => {
                     let Some(next) = next_offset(&error) else { return Err(error.into()) };
-                    under_way.push_front((offset, bytes, Pending::nothing()));
-                    self.go_on_at(handle, next, &mut under_way).await?;
+                    in_flight.push_front((offset, bytes, Pending::nothing()));
+                    self.go_on_at(handle, next, &mut in_flight).await?;
                 }
             }
         }
@@ -203,11 +203,11 @@ impl Client {
         &self,
         handle: UploadHandle,
         next: u64,
-        under_way: &mut VecDeque<(u64, Arc<Vec<u8>>, Pending)>,
+        in_flight: &mut VecDeque<(u64, Arc<Vec<u8>>, Pending)>,
     ) -> Result<(), TransferError> {
         let mut next = next;
         let mut again = VecDeque::new();
-        for (offset, bytes, pending) in under_way.drain(..) {
+        for (offset, bytes, pending) in in_flight.drain(..) {
             // Those behind a refused one are refused as well, unless they had arrived before.
             if let Err(error) = pending.answer_if_any().await
                 && let Some(told) = next_offset(&error)
@@ -228,7 +228,7 @@ impl Client {
             let rest = usize::try_from(next - offset).unwrap_or(0);
             let bytes = if rest == 0 { bytes } else { Arc::new(bytes[rest..].to_vec()) };
             let pending = self.put(handle, next, &bytes).await;
-            under_way.push_back((next, bytes, pending));
+            in_flight.push_back((next, bytes, pending));
             next = end;
         }
         Ok(())
@@ -299,15 +299,15 @@ impl Client {
     ) -> Result<(), TransferError> {
         let id = Cursor::at(info.id);
         let mut arrived = offset;
-        let mut under_way: VecDeque<Pending> = VecDeque::new();
+        let mut in_flight: VecDeque<Pending> = VecDeque::new();
         while arrived < info.size {
-            while under_way.len() < WINDOW && offset < info.size {
+            while in_flight.len() < WINDOW && offset < info.size {
                 let count = limits::FILE_CHUNK.min(info.size - offset);
                 let command = Command::File(FileCommand::Get { id, offset, count });
-                under_way.push_back(self.begin(command).await);
+                in_flight.push_back(self.begin(command).await);
                 offset += count;
             }
-            let Some(pending) = under_way.pop_front() else { break };
+            let Some(pending) = in_flight.pop_front() else { break };
             let answer = pending.answer().await?;
             let piece = piece_of(answer, arrived)?;
             arrived += piece.len() as u64;

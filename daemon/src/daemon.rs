@@ -295,8 +295,8 @@ fn open_files(log: &Log) -> Result<Option<ContentStore>, StartError> {
     let view = log.view();
     let kept: HashSet<ContentHash> =
         view.contents().map_err(unreadable)?.into_iter().map(|(hash, ..)| hash).collect();
-    let under_way: HashSet<u64> = view.open_uploads().map_err(unreadable)?.into_iter().collect();
-    store.sweep(|hash| kept.contains(&hash), |handle| under_way.contains(&handle));
+    let in_flight: HashSet<u64> = view.open_uploads().map_err(unreadable)?.into_iter().collect();
+    store.sweep(|hash| kept.contains(&hash), |handle| in_flight.contains(&handle));
     Ok(Some(store))
 }
 

@@ -314,8 +314,8 @@ impl<S: Stream> Connection<S> {
 
     /// Takes lines, those that wait first, unless the session has enough to do.
     fn listen(&mut self, cx: &mut Context<'_>, standing: &Standing, lines: &mut u32) -> io::Result<Progress> {
-        let is_clogged = standing.crowded || standing.under_way.is_full();
-        let is_waiting = self.held.is_some() && !standing.under_way.is_empty();
+        let is_clogged = standing.crowded || standing.in_flight.is_full();
+        let is_waiting = self.held.is_some() && !standing.in_flight.is_empty();
         // Else it is known when something is read.
         let may_rest = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
         let is_resting = !is_clogged && !is_waiting && may_rest && self.rest(cx) == Progress::Stuck;
@@ -331,7 +331,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Progress::Made);
         }
         if let Some(ending) = &self.input_ended {
-            let is_done = standing.under_way.is_empty() && standing.empty && self.is_flushed();
+            let is_done = standing.in_flight.is_empty() && standing.empty && self.is_flushed();
             if is_done {
                 self.session.peer().end(ending.clone());
             }
@@ -372,10 +372,10 @@ impl<S: Stream> Connection<S> {
         }
         self.is_first_byte_judged = true;
         if let Some(held) = self.held.take() {
-            let under_way = self.session.peer().under_way();
+            let in_flight = self.session.peer().in_flight();
             let step = match &held {
-                Held::Line(line) => self.session.line(line, under_way),
-                Held::Fault(fault) => self.session.fault(*fault, under_way),
+                Held::Line(line) => self.session.line(line, in_flight),
+                Held::Fault(fault) => self.session.fault(*fault, in_flight),
             };
             match step {
                 Step::Done { bytes, .. } => self.line_done(bytes),
@@ -386,7 +386,7 @@ impl<S: Stream> Connection<S> {
             }
         }
         while *lines > 0 && self.flow.may_take() {
-            let Some(under_way) = self.session.peer().may_go_on() else { return input };
+            let Some(in_flight) = self.session.peer().may_go_on() else { return input };
             let Some(item) = self.codec.next(&mut input) else { return &[] };
             *lines -= 1;
             let step = match item {
@@ -430,9 +430,9 @@ impl<S: Stream> Connection<S> {
                     }
                     let limit = self.session.line_limit();
                     let step = if line.len() > limit {
-                        self.session.fault(Fault::TooLong { limit }, under_way)
+                        self.session.fault(Fault::TooLong { limit }, in_flight)
                     } else {
-                        self.session.line(line, under_way)
+                        self.session.line(line, in_flight)
                     };
                     if step == Step::Hold {
                         self.held = Some(Held::Line(line.to_owned()));
@@ -448,7 +448,7 @@ impl<S: Stream> Connection<S> {
                             return &[];
                         }
                     }
-                    let step = self.session.fault(fault, under_way);
+                    let step = self.session.fault(fault, in_flight);
                     if step == Step::Hold {
                         self.held = Some(Held::Fault(fault));
                     }

@@ -26,7 +26,7 @@ pub(super) struct Outbox {
     /// Pieces of files, each with what was noted for it as under way. They go one at a time, and only when nothing else
     /// waits, so that no file delays what is said.
     pieces: VecDeque<(usize, Box<Piece>)>,
-    under_way: UnderWay,
+    in_flight: InFlight,
     ending: Option<Ending>,
     waker: Option<Waker>,
 }
@@ -114,12 +114,12 @@ impl Drop for Shared {
 
 /// What a session has handed to the log and not heard of yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UnderWay {
+pub(crate) struct InFlight {
     entries: usize,
     bytes: usize,
 }
 
-impl UnderWay {
+impl InFlight {
     const MOST_ENTRIES: usize = 256;
     const MOST_BYTES: usize = 256 << 10;
 
@@ -135,7 +135,7 @@ impl UnderWay {
 
     /// Whether the session has to wait before it hands over more.
     pub(crate) fn is_full(self) -> bool {
-        self.entries >= UnderWay::MOST_ENTRIES || self.bytes >= UnderWay::MOST_BYTES
+        self.entries >= InFlight::MOST_ENTRIES || self.bytes >= InFlight::MOST_BYTES
     }
 }
 
@@ -146,7 +146,7 @@ pub(crate) struct Standing {
     pub(crate) empty: bool,
     /// Whether so much waits that the session should not make more.
     pub(crate) crowded: bool,
-    pub(crate) under_way: UnderWay,
+    pub(crate) in_flight: InFlight,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -171,8 +171,8 @@ impl Outbox {
 
     /// Notes that a command of so many bytes is under way.
     pub(super) fn begin(&mut self, bytes: usize) {
-        self.under_way.entries += 1;
-        self.under_way.bytes += bytes;
+        self.in_flight.entries += 1;
+        self.in_flight.bytes += bytes;
     }
 
     /// Answers a command that was under way.
@@ -182,7 +182,7 @@ impl Outbox {
             let piece = Piece { head: answer.to_vec(), bytes: Vec::new(), tail: Vec::new() };
             return self.queue_piece(bytes, piece, budget);
         }
-        self.under_way.settle(bytes);
+        self.in_flight.settle(bytes);
         if self.ending.is_none() {
             self.append(answer, budget);
             self.answers += answer.len();
@@ -193,7 +193,7 @@ impl Outbox {
     /// Answers a command that was under way with a piece. It counts as under way until it is on its way.
     pub(super) fn settle_with_piece(&mut self, size: usize, piece: Piece, budget: &Budget) {
         if self.ending.is_some() {
-            return self.under_way.settle(size);
+            return self.in_flight.settle(size);
         }
         self.queue_piece(size, piece, budget);
     }
@@ -215,7 +215,7 @@ impl Outbox {
                 (self.writing, self.writing_answers) = (0, 0);
                 return;
             };
-            self.under_way.settle(size);
+            self.in_flight.settle(size);
             let taken = (piece.memory(), piece.len(), piece.len());
             into.push(Chunk::Piece(piece));
             taken
@@ -242,7 +242,7 @@ impl Outbox {
         Standing {
             empty: self.is_empty(),
             crowded: self.total() > budget.quarter(),
-            under_way: self.under_way,
+            in_flight: self.in_flight,
             ending: self.ending.clone(),
         }
     }
@@ -262,15 +262,15 @@ impl Outbox {
     }
 
     /// What the session has handed over and not heard of yet.
-    pub(super) fn under_way(&self) -> UnderWay {
-        self.under_way
+    pub(super) fn in_flight(&self) -> InFlight {
+        self.in_flight
     }
 
     /// What is under way, if the session may take another line: it is not over and has not too much to do.
-    pub(super) fn may_go_on(&self, budget: &Budget) -> Option<UnderWay> {
+    pub(super) fn may_go_on(&self, budget: &Budget) -> Option<InFlight> {
         let is_crowded = self.total() > budget.quarter();
-        let may = self.ending.is_none() && !self.under_way.is_full() && !is_crowded;
-        may.then_some(self.under_way)
+        let may = self.ending.is_none() && !self.in_flight.is_full() && !is_crowded;
+        may.then_some(self.in_flight)
     }
 
     /// How much ending its session would set free, about: what is its own counts twice, because what it shares with others

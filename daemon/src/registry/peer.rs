@@ -9,7 +9,7 @@ use std::task::Context;
 
 use snug_protocol::{Code, RoomName, ServerLine};
 
-use super::outbox::{Budget, Chunks, Outbox, Piece, Shared, Standing, UnderWay};
+use super::outbox::{Budget, Chunks, InFlight, Outbox, Piece, Shared, Standing};
 use crate::log::Grant;
 use crate::origin::Origin;
 
@@ -361,12 +361,12 @@ impl Peer {
     }
 
     /// What the session has handed to the log and not heard of yet.
-    pub(crate) fn under_way(&self) -> UnderWay {
-        self.outbox().under_way()
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.outbox().in_flight()
     }
 
     /// What is under way, if the session may take another line: it is not over and has not too much to do.
-    pub(crate) fn may_go_on(&self) -> Option<UnderWay> {
+    pub(crate) fn may_go_on(&self) -> Option<InFlight> {
         self.outbox().may_go_on(&self.budget)
     }
 

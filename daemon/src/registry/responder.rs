@@ -105,9 +105,9 @@ mod tests {
     fn a_command_is_answered_once_with_its_label() {
         let peer = peer();
         let responder = Responder::new(&peer, &mut answer());
-        assert!(!peer.under_way().is_empty());
+        assert!(!peer.in_flight().is_empty());
         responder.give(Ok(Some("#lobby end".to_owned())));
-        assert!(peer.under_way().is_empty());
+        assert!(peer.in_flight().is_empty());
         assert_eq!(peer.drain(), b"@ref=7 OK HISTORY #lobby end\n");
     }
 
@@ -115,11 +115,11 @@ mod tests {
     fn one_that_nobody_answers_is_told_that_the_daemon_stops() {
         let peer = peer();
         drop(Responder::new(&peer, &mut answer()));
-        assert!(peer.under_way().is_empty());
+        assert!(peer.in_flight().is_empty());
         let heard = String::from_utf8(peer.drain()).expect("UTF-8");
         assert!(heard.starts_with("@ref=7 ERR HISTORY shutting-down "), "{heard}");
         let responder = Responder::new(&peer, &mut answer());
         responder.give_nothing();
-        assert!(peer.under_way().is_empty() && peer.drain().is_empty());
+        assert!(peer.in_flight().is_empty() && peer.drain().is_empty());
     }
 }

@@ -95,7 +95,7 @@ impl Session {
         let author = self.stranger();
         let Some(password) = password else {
             arrival.submit(&self.core, author, act);
-            return Ok(Answered::UnderWay);
+            return Ok(Answered::InFlight);
         };
         let password = Zeroizing::new(password.to_owned());
         let salt = self.core.environment.salt();
@@ -114,7 +114,7 @@ impl Session {
             None => arrival.refuse(&core, no_memory()),
         };
         self.core.passwords.submit(Box::new(work));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     pub(super) fn password(
@@ -172,7 +172,7 @@ impl Session {
             change.submit(core, author, AccountAct::SetPassword { fold: None, new: hash, old: stored });
         };
         self.with_password(&of, Box::new(compare));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     /// Sets the password of another's account, without asking for the one before.
@@ -190,7 +190,7 @@ impl Session {
             None => change.refuse(&core, no_memory()),
         };
         self.core.passwords.submit(Box::new(work));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     pub(super) fn unregister(&mut self, name: &Nick<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
@@ -251,7 +251,7 @@ impl Session {
     ) -> Answered {
         let change = AccountChange { responder: self.responder(answer), ok };
         change.submit(&self.core, author, act);
-        Answered::UnderWay
+        Answered::InFlight
     }
 }
 

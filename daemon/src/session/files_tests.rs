@@ -368,7 +368,7 @@ fn what_is_said_overtakes_pieces_that_wait() {
     world.fetch(&mut bob, id);
     for offset in [0, 10_000, 20_000] {
         let line = format!("FILE GET {id} {offset} 10000");
-        assert!(matches!(bob.session.line(&line, bob.session.peer.under_way()), Step::Done { .. }));
+        assert!(matches!(bob.session.line(&line, bob.session.peer.in_flight()), Step::Done { .. }));
     }
     world.ask(&mut alice, "MSG #lobby meanwhile");
     let mut taken = crate::registry::outbox::Chunks::new();
@@ -394,7 +394,7 @@ fn answers_keep_their_order_among_pieces() {
     // One behind the end, one at the end, and one that is there again.
     for (label, offset) in [(1, 0), (2, 40_000), (3, 30_000), (4, 20_000)] {
         let line = format!("@ref={label} FILE GET {id} {offset} 10000");
-        assert!(matches!(alice.session.line(&line, alice.session.peer.under_way()), Step::Done { .. }));
+        assert!(matches!(alice.session.line(&line, alice.session.peer.in_flight()), Step::Done { .. }));
     }
     let heard = alice.heard();
     let labels: Vec<&str> =
@@ -407,8 +407,8 @@ fn answers_keep_their_order_among_pieces() {
     world.ask(&mut alice, "FILE OFFER #lobby 2 - b.txt");
     world.ask_with(&mut alice, "FILE PUT u2 0", b"a");
     let get = format!("FILE GET {id} 0 10000");
-    assert!(matches!(alice.session.line(&get, alice.session.peer.under_way()), Step::Done { .. }));
-    let put = alice.session.line("@bytes=1 FILE PUT u2 1", alice.session.peer.under_way());
+    assert!(matches!(alice.session.line(&get, alice.session.peer.in_flight()), Step::Done { .. }));
+    let put = alice.session.line("@bytes=1 FILE PUT u2 1", alice.session.peer.in_flight());
     assert_eq!(put, Step::Hold);
 }
 
@@ -436,7 +436,7 @@ fn who_ends_in_the_middle_of_a_piece_has_nothing_under_way() {
     world.ask(&mut alice, "FILE OFFER #lobby 100 - a.txt");
     world.say(&mut alice, "@bytes=100 FILE PUT u1 0");
     alice.session.bytes(b"only a part"[..].into(), false);
-    assert!(alice.session.peer.under_way().is_empty());
+    assert!(alice.session.peer.in_flight().is_empty());
 }
 
 #[test]

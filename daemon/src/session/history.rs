@@ -115,7 +115,7 @@ impl Session {
             };
             responder.give(found.map(Some));
         }));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     pub(super) fn sync(
@@ -140,7 +140,7 @@ impl Session {
                 Err(refusal) => catching_up.finish(&core, Err(refusal)),
             }
         }));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     pub(super) fn ack(&mut self, cursor: Cursor, answer: &mut Answer) -> Result<Answered, Refusal> {
@@ -229,7 +229,7 @@ impl Session {
             }
             responder.give(read.map(Some));
         }));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     /// What a target is. Who is not here may still be one with whom there are private messages.

@@ -75,12 +75,12 @@ impl Session {
                 let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
                 let act = AccountAct::LogIn { by: Proven::Key { fold, key: *key.as_bytes() } };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
-                Ok(Answered::UnderWay)
+                Ok(Answered::InFlight)
             }
             Credential::Token(token) => {
                 let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)) };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
-                Ok(Answered::UnderWay)
+                Ok(Answered::InFlight)
             }
         }
     }
@@ -132,7 +132,7 @@ impl Session {
             arrival.submit(core, author, AccountAct::LogIn { by: Proven::Password { fold, with } });
         };
         self.with_password(name, Box::new(compare));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     /// Reads the PHC string of an account's password and works on it, on a thread for passwords.
@@ -173,7 +173,7 @@ impl Session {
             .is_some_and(|name| name.fold().as_str() == fold);
         let by = Proven::User { fold, user, by_settings };
         self.arrival(entrance, answer).submit(&self.core, self.stranger(), AccountAct::LogIn { by });
-        Answered::UnderWay
+        Answered::InFlight
     }
 
     /// The session on its way to be an account's.

@@ -31,7 +31,7 @@ use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, AuditNote, Author, Draft, Outcome};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
-use crate::registry::outbox::UnderWay;
+use crate::registry::outbox::InFlight;
 use crate::registry::peer::{Ending, Peer};
 use crate::registry::responder::Responder;
 use crate::registry::{Departure, Identity, Room};
@@ -147,8 +147,8 @@ impl Session {
     }
 
     /// Answers a line that could not be read.
-    pub(crate) fn fault(&mut self, fault: Fault, under_way: UnderWay) -> Step {
-        if !under_way.is_empty() {
+    pub(crate) fn fault(&mut self, fault: Fault, in_flight: InFlight) -> Step {
+        if !in_flight.is_empty() {
             return Step::Hold;
         }
         let code = match fault {
@@ -166,12 +166,12 @@ impl Session {
         DONE
     }
 
-    /// Does what a line says. `under_way` is what the session has handed to the log and not heard of.
-    pub(crate) fn line(&mut self, text: &str, under_way: UnderWay) -> Step {
+    /// Does what a line says. `in_flight` is what the session has handed to the log and not heard of.
+    pub(crate) fn line(&mut self, text: &str, in_flight: InFlight) -> Step {
         self.find_myself();
         let line = match Line::parse(text) {
             Ok(line) => line,
-            Err(_) if !under_way.is_empty() => return Step::Hold,
+            Err(_) if !in_flight.is_empty() => return Step::Hold,
             Err(error) => {
                 self.bad_grammar(text, error);
                 return DONE;
@@ -188,7 +188,7 @@ impl Session {
             _ => (Pipeline::Alone, false),
         };
         let follows = pipeline != Pipeline::Alone && pipeline == self.pipeline && !self.barrier;
-        if under_way.is_full() || !under_way.is_empty() && !follows {
+        if in_flight.is_full() || !in_flight.is_empty() && !follows {
             return Step::Hold;
         }
         self.barrier = false;
@@ -228,7 +228,7 @@ impl Session {
                     .check_scope(Verb::File, Some(&asked))
                     .and_then(|()| self.begin_piece((handle, offset), bytes.unwrap_or(0), answer));
                 if let Err(refused) = begun {
-                    if !under_way.is_empty() {
+                    if !in_flight.is_empty() {
                         // It keeps its place behind the answers that are still to come.
                         self.barrier = true;
                         return Step::Hold;
@@ -241,7 +241,7 @@ impl Session {
                 self.answer(&Answer::new(Verb::echo(line.verb), label).err(Code::NoBytes, text));
             }
             Ok(request) => {
-                return match self.command(request.command, label, text.len(), under_way) {
+                return match self.command(request.command, label, text.len(), in_flight) {
                     Step::Done { bytes, .. } => Step::Done { bytes, is_piece },
                     Step::Hold => Step::Hold,
                 };
@@ -330,7 +330,7 @@ impl Session {
         command: Command<'_>,
         label: Option<String>,
         size: usize,
-        under_way: UnderWay,
+        in_flight: InFlight,
     ) -> Step {
         let verb = command.verb();
         let mut answer = Answer::new(verb.word(), label).of_size(size);
@@ -341,7 +341,7 @@ impl Session {
         }
         if let Err(refused) = self.check_scope(verb, Some(&command)).and_then(|()| self.check_rates(&command))
         {
-            if !under_way.is_empty() {
+            if !in_flight.is_empty() {
                 return Step::Hold;
             }
             self.refuse(verb, answer.label().map(str::to_owned), &refused);
@@ -426,13 +426,13 @@ impl Session {
         };
         match answered {
             Ok(Answered::Ok(params)) => self.answer(&answer.ok(params.as_deref())),
-            Ok(Answered::Silently | Answered::UnderWay) => {}
+            Ok(Answered::Silently | Answered::InFlight) => {}
             Ok(Answered::End(ending)) => {
                 self.answer(&answer.ok(None));
                 self.peer.end(ending);
             }
             // A refusal keeps its place behind the answers that are still to come.
-            Err(_) if !under_way.is_empty() => return Step::Hold,
+            Err(_) if !in_flight.is_empty() => return Step::Hold,
             Err(refused) => {
                 self.refuse(verb, answer.label().map(str::to_owned), &refused);
                 if verb == Verb::Hello {
@@ -499,7 +499,7 @@ impl Session {
         let reply = Reply::Entry { label: answer.label().map(str::to_owned), to, of: AnswerTo::Verb };
         let sender = Some(Arc::clone(&self.peer));
         if self.core.queue.push(Submission { draft, size: answer.size, sender, reply }) {
-            return Ok(Answered::UnderWay);
+            return Ok(Answered::InFlight);
         }
         self.peer.settle(answer.size, b"");
         Err(Refusal::stopping())
@@ -515,7 +515,7 @@ impl Session {
     ) -> Answered {
         let responder = self.responder(answer);
         self.core.decide(responder, draft, word);
-        Answered::UnderWay
+        Answered::InFlight
     }
 
     /// Whoever will answer this command from another thread. The next command waits for that.
@@ -563,7 +563,7 @@ enum Answered {
     /// Done: the OK says this.
     Ok(Option<String>),
     /// The log answers.
-    UnderWay,
+    InFlight,
     /// Done: the verb has no OK.
     Silently,
     /// Done, and the session is over.

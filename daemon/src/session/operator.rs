@@ -305,7 +305,7 @@ impl Session {
             let text = format!("there is no thread for it: {error}");
             responder.give(Err(refusal(Code::Unavailable, &text)));
         }
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 }
 

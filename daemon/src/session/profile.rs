@@ -198,7 +198,7 @@ impl Session {
                 None => responder.give(Err(super::history::unreadable())),
             }
         }));
-        Answered::UnderWay
+        Answered::InFlight
     }
 
     /// What it is on the server, by its account and by the way it came.

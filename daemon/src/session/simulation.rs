@@ -259,8 +259,8 @@ impl Simulation {
     fn send(&mut self, who: usize) {
         let Some(connection) = &mut self.clients[who].connection else { return };
         while let Some(line) = connection.lines.front() {
-            let under_way = connection.session.peer.under_way();
-            if connection.session.line(line, under_way) == Step::Hold {
+            let in_flight = connection.session.peer.in_flight();
+            if connection.session.line(line, in_flight) == Step::Hold {
                 return;
             }
             connection.lines.pop_front();
@@ -277,7 +277,7 @@ impl Simulation {
         }
         if let Some(connection) = &client.connection
             && connection.session.peer.may_go_on().is_none()
-            && connection.session.peer.under_way().is_empty()
+            && connection.session.peer.in_flight().is_empty()
         {
             self.break_off(who);
         }

@@ -110,7 +110,7 @@ impl World {
     }
 
     pub(super) fn say(&mut self, person: &mut Person, line: &str) {
-        while person.session.line(line, person.session.peer.under_way()) == Step::Hold {
+        while person.session.line(line, person.session.peer.in_flight()) == Step::Hold {
             writer::run_once(&self.core, &mut self.log);
         }
         self.work();
@@ -131,7 +131,7 @@ impl World {
 
     /// Says a line and leaves what it hands to the log there.
     pub(super) fn ask_without_log(&self, person: &mut Person, line: &str) -> String {
-        assert_eq!(person.session.line(line, person.session.peer.under_way()), DONE);
+        assert_eq!(person.session.line(line, person.session.peer.in_flight()), DONE);
         person.heard()
     }
 
@@ -242,7 +242,7 @@ fn answers_keep_the_order_of_their_commands() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
     for line in ["MSG #lobby one", "MSG #lobby two", "PRIV nobody x", "MSG #lobby three", "PING 4"] {
-        while alice.session.line(line, alice.session.peer.under_way()) == Step::Hold {
+        while alice.session.line(line, alice.session.peer.in_flight()) == Step::Hold {
             writer::run_once(&world.core, &mut world.log);
         }
     }
@@ -265,8 +265,8 @@ fn answers_keep_the_order_of_their_commands() {
 fn a_room_that_is_just_made_can_be_spoken_in_at_once() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
-    assert_eq!(alice.session.line("JOIN #ops", UnderWay::default()), DONE);
-    assert_eq!(alice.session.line("MSG #ops hi", alice.session.peer.under_way()), Step::Hold);
+    assert_eq!(alice.session.line("JOIN #ops", InFlight::default()), DONE);
+    assert_eq!(alice.session.line("MSG #ops hi", alice.session.peer.in_flight()), Step::Hold);
     writer::run_once(&world.core, &mut world.log);
     assert_eq!(alice.heard(), "OK JOIN #ops\n");
     assert!(world.ask(&mut alice, "MSG #ops hi").ends_with("OK MSG #ops\n"));
@@ -277,7 +277,7 @@ fn only_so_much_is_under_way() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
     let mut taken = 0;
-    while alice.session.line("MSG #lobby hi", alice.session.peer.under_way()) != Step::Hold {
+    while alice.session.line("MSG #lobby hi", alice.session.peer.in_flight()) != Step::Hold {
         taken += 1;
     }
     assert_eq!(taken, 256);
@@ -528,7 +528,7 @@ fn announced_bytes_are_passed_over_whatever_the_verb() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
     let mut discard = |line: &str| {
-        let step = alice.session.line(line, UnderWay::default());
+        let step = alice.session.line(line, InFlight::default());
         (step, alice.heard())
     };
     for (line, code) in [
@@ -585,7 +585,7 @@ fn the_slowest_are_shed_when_all_together_hold_too_much() {
 fn a_join_under_way_of_somebody_who_is_gone_leaves_no_ghost() {
     let mut world = World::new();
     let mut ghost = world.enter("ghost");
-    assert_eq!(ghost.session.line("JOIN #x", UnderWay::default()), DONE);
+    assert_eq!(ghost.session.line("JOIN #x", InFlight::default()), DONE);
     ghost.session.finish(&Ending::Lost);
     writer::run_once(&world.core, &mut world.log);
     writer::run_once(&world.core, &mut world.log);
@@ -599,8 +599,8 @@ fn a_room_that_is_joined_while_it_is_retired_can_be_spoken_in() {
     let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
     alice.heard();
     // Bob's JOIN waits for the log while alice makes the room and leaves it again.
-    alice.session.line("JOIN #x", UnderWay::default());
-    bob.session.line("JOIN #x", UnderWay::default());
+    alice.session.line("JOIN #x", InFlight::default());
+    bob.session.line("JOIN #x", InFlight::default());
     let drafts = world.core.queue.len();
     assert_eq!(drafts, 2);
     world.run_one();
@@ -666,10 +666,10 @@ fn who_comes_back_with_a_cursor_gets_what_was_missed_and_then_what_comes() {
         ]
     );
     // Between the page that reaches the end and its answer, somebody speaks.
-    assert_eq!(alice.session.line("SYNC 4", alice.session.peer.under_way()), DONE);
+    assert_eq!(alice.session.line("SYNC 4", alice.session.peer.in_flight()), DONE);
     world.run_one();
-    bob.session.line("MSG #lobby 7", bob.session.peer.under_way());
-    bob.session.line("MSG #lobby 8", bob.session.peer.under_way());
+    bob.session.line("MSG #lobby 7", bob.session.peer.in_flight());
+    bob.session.line("MSG #lobby 8", bob.session.peer.in_flight());
     while !world.core.queue.is_empty() {
         world.run_one();
     }

@@ -172,12 +172,12 @@ fn allowance(
         Ok(bytes.unwrap_or(0))
     };
     // What is on its way counts as what it says it will be, for who sends it: nobody takes room from others with a word.
-    let under_way: u64 = tx
+    let in_flight: u64 = tx
         .prepare_cached(
             "SELECT coalesce(sum(size), 0) FROM upload WHERE author = ?1 AND entry IS NULL AND handle != ?2",
         )?
         .query_row([author.number, but], |row| row.get(0))?;
-    let own = used("author", author.number)? + under_way;
+    let own = used("author", author.number)? + in_flight;
     let all = used("all", 0)?;
     let is_guest = authority::server_role(tx, author)? <= Role::Guest;
     let own_quota = if is_guest { quotas.guest } else { quotas.account };

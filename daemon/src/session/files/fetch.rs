@@ -35,7 +35,7 @@ impl Session {
                 && let Some(bytes) = files::read_piece_at_once(&fetching.file, offset, count)
             {
                 asked.answer_with(bytes, &fetching, responder);
-                return Ok(Answered::UnderWay);
+                return Ok(Answered::InFlight);
             }
             fetching.queued.fetch_add(1, Relaxed);
             let work = move || {
@@ -43,7 +43,7 @@ impl Session {
                 fetching.queued.fetch_sub(1, Relaxed);
             };
             self.core.files.submit(self.peer.id, Box::new(work));
-            return Ok(Answered::UnderWay);
+            return Ok(Answered::InFlight);
         }
         let fetch = Arc::clone(&self.fetch);
         Ok(self.with_file(entry, answer, move |core, responder, found| {

@@ -141,7 +141,7 @@ impl Session {
             };
             next(&core, responder, found);
         }));
-        Answered::UnderWay
+        Answered::InFlight
     }
 }
 

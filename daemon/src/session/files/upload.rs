@@ -214,7 +214,7 @@ impl Session {
                 }
             }
         });
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 
     /// CANCEL of an upload.
@@ -236,7 +236,7 @@ impl Session {
                 _ => Err(session::unexpected()),
             });
         }));
-        Ok(Answered::UnderWay)
+        Ok(Answered::InFlight)
     }
 }
 
