@@ -21,7 +21,7 @@ use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::net::flow::Flow;
 use crate::origin::Origin;
-use crate::registry::outbox::{Chunk, Chunks, Standing};
+use crate::registry::outbox::{Chunk, Chunks, OutboxState};
 use crate::registry::peer::{Ending, Peer};
 use crate::session::{Session, Step};
 
@@ -139,20 +139,20 @@ impl<S: Stream> Connection<S> {
         let mut lines = LINES_PER_TURN;
         if std::mem::take(&mut self.is_new) {
             // Whoever does not wait to be greeted gets the greeting and the answer to its hello in one write.
-            let standing = self.session.peer().turn(cx, &mut self.taken, false);
-            if self.listen(cx, &standing, &mut lines).is_err() {
+            let outbox = self.session.peer().turn(cx, &mut self.taken, false);
+            if self.listen(cx, &outbox, &mut lines).is_err() {
                 return self.over(Ending::Lost);
             }
         }
         loop {
-            let standing = self.session.peer().turn(cx, &mut self.taken, self.output.is_empty());
+            let outbox = self.session.peer().turn(cx, &mut self.taken, self.output.is_empty());
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
                 // Who has said QUIT need not wait for the answer.
-                Err(_) => return self.over(standing.ending.unwrap_or(Ending::Lost)),
+                Err(_) => return self.over(outbox.ending.unwrap_or(Ending::Lost)),
             };
-            let flushed = self.is_flushed() && standing.empty;
-            if let (Stage::Talking, Some(ending)) = (self.stage, &standing.ending) {
+            let flushed = self.is_flushed() && outbox.empty;
+            if let (Stage::Talking, Some(ending)) = (self.stage, &outbox.ending) {
                 self.ending = Some(ending.clone());
                 self.stage = Stage::Flushing;
                 self.input = Vec::new();
@@ -160,7 +160,7 @@ impl<S: Stream> Connection<S> {
                 self.timer = Some(Timer::after(LINGER));
             }
             let progress = match self.stage {
-                Stage::Talking => match self.listen(cx, &standing, &mut lines) {
+                Stage::Talking => match self.listen(cx, &outbox, &mut lines) {
                     Ok(progress) => progress,
                     Err(_) => return self.over(Ending::Lost),
                 },
@@ -191,7 +191,7 @@ impl<S: Stream> Connection<S> {
             // Whoever is read from no more may be now that something is written; else there is nothing to do but what
             // has come meanwhile.
             let goes_on = match wrote {
-                Progress::Made => self.session.peer().wrote() || standing.crowded,
+                Progress::Made => self.session.peer().wrote() || outbox.crowded,
                 Progress::Stuck => false,
             };
             if !goes_on && progress == Progress::Stuck {
@@ -313,9 +313,14 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Takes lines, those that wait first, unless the session has enough to do.
-    fn listen(&mut self, cx: &mut Context<'_>, standing: &Standing, lines: &mut u32) -> io::Result<Progress> {
-        let is_clogged = standing.crowded || standing.in_flight.is_full();
-        let is_waiting = self.held.is_some() && !standing.in_flight.is_empty();
+    fn listen(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &OutboxState,
+        lines: &mut u32,
+    ) -> io::Result<Progress> {
+        let is_clogged = outbox.crowded || outbox.in_flight.is_full();
+        let is_waiting = self.held.is_some() && !outbox.in_flight.is_empty();
         // Else it is known when something is read.
         let may_rest = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
         let is_resting = !is_clogged && !is_waiting && may_rest && self.rest(cx) == Progress::Stuck;
@@ -331,7 +336,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Progress::Made);
         }
         if let Some(ending) = &self.input_ended {
-            let is_done = standing.in_flight.is_empty() && standing.empty && self.is_flushed();
+            let is_done = outbox.in_flight.is_empty() && outbox.empty && self.is_flushed();
             if is_done {
                 self.session.peer().end(ending.clone());
             }

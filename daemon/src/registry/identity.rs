@@ -23,12 +23,12 @@ pub(crate) struct Identity {
     /// The name it goes by now, as it is shown. Changed under the registry's lock.
     pub(super) nick: Mutex<String>,
     /// What it is to others.
-    standing: Mutex<Standing>,
+    profile: Mutex<PublicProfile>,
 }
 
 /// What somebody is to others.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct PublicProfile {
     /// On the server.
     pub(crate) role: Role,
     /// Whether it has an account.
@@ -51,46 +51,46 @@ impl Identity {
             noted: AtomicU64::new(delivered),
             delivered: AtomicU64::new(delivered),
             nick: Mutex::new(nick.to_owned()),
-            standing: Mutex::new(Standing { role, ..Standing::default() }),
+            profile: Mutex::new(PublicProfile { role, ..PublicProfile::default() }),
         }
     }
 
     /// What it is to others.
-    pub(crate) fn standing(&self) -> Standing {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn profile(&self) -> PublicProfile {
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What it is on the server.
     pub(crate) fn role(&self) -> Role {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).role
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner).role
     }
 
     /// Whether it has an account.
     pub(crate) fn is_account(&self) -> bool {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).is_account
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner).is_account
     }
 
     /// Takes over what the log knows of its account.
     pub(crate) fn set_account(&self, account: &StoredAccount) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        standing.role = account.role;
-        standing.is_account = true;
-        standing.display.clone_from(&account.display);
-        standing.colour.clone_from(&account.colour);
-        standing.avatar.clone_from(&account.avatar);
+        let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
+        profile.role = account.role;
+        profile.is_account = true;
+        profile.display.clone_from(&account.display);
+        profile.colour.clone_from(&account.colour);
+        profile.avatar.clone_from(&account.avatar);
     }
 
     /// It has no account any more.
     pub(crate) fn clear_account(&self) {
-        let presence = self.standing().presence;
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) =
-            Standing { presence, ..Standing::default() };
+        let presence = self.profile().presence;
+        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) =
+            PublicProfile { presence, ..PublicProfile::default() };
     }
 
     /// It is here in this way now.
     pub(crate) fn set_presence(&self, presence: Presence, text: Option<String>) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        (standing.presence, standing.presence_text) = (presence, text);
+        let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
+        (profile.presence, profile.presence_text) = (presence, text);
     }
 
     /// The name it goes by now, as it is shown.

@@ -1,6 +1,6 @@
 //! Rows of WHO, ROOMS and SESSIONS.
 
-use super::{Inhabited, Person, Registry, Room, Standing};
+use super::{Inhabited, Person, PublicProfile, Registry, Room};
 use crate::registry::peer::Peer;
 use snug_protocol::{Nick, Role, RoomName, Timestamp};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ pub(crate) struct Present {
     pub(crate) nick: String,
     pub(crate) bot: bool,
     pub(crate) since: Timestamp,
-    pub(crate) standing: Standing,
+    pub(crate) profile: PublicProfile,
     /// What it is in the room that was asked about.
     pub(crate) role: Option<Role>,
 }
@@ -49,9 +49,9 @@ impl Registry {
         let state = self.state();
         let recorded = state.people.values().filter(|person| person.identity.is_recorded());
         let line = |person: &Person| {
-            let standing = person.identity.standing();
-            let role = standing.is_account.then_some(standing.role);
-            let profile = (standing.display, standing.colour, standing.avatar);
+            let profile = person.identity.profile();
+            let role = profile.is_account.then_some(profile.role);
+            let profile = (profile.display, profile.colour, profile.avatar);
             format!(
                 "person {} {} {:?}, delivered {}, {role:?} {profile:?} {}",
                 person.identity.number,
@@ -130,7 +130,7 @@ impl Person {
             nick: self.nick.clone(),
             bot: self.bot,
             since: self.since,
-            standing: self.identity.standing(),
+            profile: self.identity.profile(),
             role: room.and_then(|room| room.role_of(self.identity.number)),
         }
     }

@@ -21,7 +21,7 @@ pub(crate) use names::{Entered, Entrance};
 mod rooms;
 
 mod identity;
-pub(crate) use identity::{Identity, Proof, Standing};
+pub(crate) use identity::{Identity, Proof, PublicProfile};
 
 mod confusable;
 use confusable::ConfusableIndex;

@@ -141,7 +141,7 @@ impl InFlight {
 
 /// How a session's outbox stands, as its connection sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct OutboxState {
     /// Whether nothing waits.
     pub(crate) empty: bool,
     /// Whether so much waits that the session should not make more.
@@ -235,11 +235,11 @@ impl Outbox {
     }
 
     /// How it stands. `cx` is woken when that changes.
-    pub(super) fn standing(&mut self, cx: &Context<'_>, budget: &Budget) -> Standing {
+    pub(super) fn state(&mut self, cx: &Context<'_>, budget: &Budget) -> OutboxState {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
         }
-        Standing {
+        OutboxState {
             empty: self.is_empty(),
             crowded: self.total() > budget.quarter(),
             in_flight: self.in_flight,

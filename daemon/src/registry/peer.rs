@@ -9,7 +9,7 @@ use std::task::Context;
 
 use snug_protocol::{Code, RoomName, ServerLine};
 
-use super::outbox::{Budget, Chunks, InFlight, Outbox, Piece, Shared, Standing};
+use super::outbox::{Budget, Chunks, InFlight, Outbox, OutboxState, Piece, Shared};
 use crate::log::Grant;
 use crate::origin::Origin;
 
@@ -327,12 +327,12 @@ impl Peer {
 
     /// How the outbox stands. `cx` is woken when that changes. If the connection has written all that it has taken, all
     /// that waits is moved to `into`.
-    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> Standing {
+    pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> OutboxState {
         let mut outbox = self.outbox();
         if into.is_empty() && has_written {
             outbox.take(into, &self.budget);
         }
-        outbox.standing(cx, &self.budget)
+        outbox.state(cx, &self.budget)
     }
 
     /// Notes that the connection needs so much memory for what the stream does not take.
@@ -436,10 +436,10 @@ mod tests {
     }
 
     /// Takes what waits, as a connection does that has written everything before.
-    fn take(peer: &Peer) -> (Standing, Vec<u8>) {
+    fn take(peer: &Peer) -> (OutboxState, Vec<u8>) {
         let mut chunks = Chunks::new();
-        let standing = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
-        (standing, chunks.iter().flat_map(Chunk::plain).collect())
+        let state = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);
+        (state, chunks.iter().flat_map(Chunk::plain).collect())
     }
 
     #[test]
@@ -451,9 +451,9 @@ mod tests {
             peer.push(&line);
             peer.push_shared(&shared);
         }
-        let (standing, taken) = take(&peer);
+        let (state, taken) = take(&peer);
         assert!(taken.starts_with(b"ERR - too-slow ") && taken.ends_with(b"\n"));
-        assert!(matches!(standing.ending, Some(Ending::Dismissed(Code::TooSlow, _))));
+        assert!(matches!(state.ending, Some(Ending::Dismissed(Code::TooSlow, _))));
         peer.push(&line);
         peer.push_shared(&shared);
         assert!(take(&peer).1.is_empty(), "nothing follows the end");
@@ -475,8 +475,8 @@ mod tests {
     fn what_is_being_written_counts_and_presence_is_dropped_first() {
         let peer = peer(64 << 10);
         peer.push(&[b'x'; 20 << 10]);
-        let (standing, taken) = take(&peer);
-        assert!(standing.crowded);
+        let (state, taken) = take(&peer);
+        assert!(state.crowded);
         assert_eq!((taken.len(), peer.fill()), (20 << 10, 20 << 10));
         peer.push_if_quiet(b"presence\n");
         assert_eq!(peer.fill(), 20 << 10);

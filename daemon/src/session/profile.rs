@@ -153,10 +153,10 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let known = self.core.registry.known(nick);
         let (whom, shown) = known.ok_or_else(|| super::talk::nobody_called(nick))?;
-        let standing = whom.standing();
+        let profile = whom.profile();
         match part {
             None => {}
-            Some("avatar") if standing.avatar.is_some() => {
+            Some("avatar") if profile.avatar.is_some() => {
                 return Ok(self.show_avatar(whom.number, shown, answer));
             }
             Some("display" | "colour" | "avatar") => {}
@@ -167,7 +167,7 @@ impl Session {
                 ));
             }
         }
-        let parts = [("display", standing.display), ("colour", standing.colour), ("avatar", standing.avatar)];
+        let parts = [("display", profile.display), ("colour", profile.colour), ("avatar", profile.avatar)];
         for (name, value) in parts {
             if let Some(value) = value.filter(|_| part.is_none_or(|part| part == name)) {
                 let item = format!("{name}={value}");

@@ -197,18 +197,18 @@ impl Session {
                 _ => refusal(Code::NoSuchRoom, "there is no such room; ROOMS lists them"),
             });
         };
-        for Present { nick, bot, since, standing, role } in &present {
+        for Present { nick, bot, since, profile, role } in &present {
             let since = since.to_string();
             let mut tags = TagBuilder::default();
             tags.flag("bot", *bot);
-            tags.flag("account", standing.is_account);
-            tags.flag("operator", standing.role == Role::Operator);
+            tags.flag("account", profile.is_account);
+            tags.flag("operator", profile.role == Role::Operator);
             tags.value("role", role.map(Role::word));
-            tags.value("text", standing.presence_text.as_deref());
-            tags.value("display", standing.display.as_deref());
-            tags.value("colour", standing.colour.as_deref());
-            tags.flag("avatar", standing.avatar.is_some());
-            let body = Body::User { nick, status: standing.presence.word(), since: &since };
+            tags.value("text", profile.presence_text.as_deref());
+            tags.value("display", profile.display.as_deref());
+            tags.value("colour", profile.colour.as_deref());
+            tags.flag("avatar", profile.avatar.is_some());
+            let body = Body::User { nick, status: profile.presence.word(), since: &since };
             answer.row(tags, ServerLine::new(body));
         }
         Ok(Answered::Ok(Some(present.len().to_string())))
