@@ -37,7 +37,11 @@ pub(crate) fn deliver_all(
         let (label, to, of) = match reply {
             Reply::Entry { label, to, of } => {
                 core.settle_file(new, true, store);
-                (label, Some(to.of(&core.registry, entry.peer.as_ref().map(|peer| peer.0))), of)
+                (
+                    label,
+                    Some(to.of(&core.registry, entry.addressee.as_ref().map(|addressee| addressee.0))),
+                    of,
+                )
             }
             _ => (None, Recipients::of_entry(&core.registry, &entry), AnswerTo::Verb),
         };

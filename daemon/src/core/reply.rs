@@ -42,20 +42,20 @@ pub(crate) enum Recipients {
 impl Recipients {
     /// Who may see an entry of the log, as far as the daemon knows them.
     pub(crate) fn of_entry(registry: &Registry, entry: &Entry<'_>) -> Option<Recipients> {
-        let Some((peer, nick)) = &entry.peer else {
+        let Some((addressee, nick)) = &entry.addressee else {
             return registry.room_numbered(entry.conversation).map(Recipients::Room);
         };
         let author = registry.identity(entry.author.number)?;
-        Some(Recipients::Person { identity: registry.identity(*peer), nick: nick.to_string(), author })
+        Some(Recipients::Person { identity: registry.identity(*addressee), nick: nick.to_string(), author })
     }
 
     /// The same, when the log has decided who the other one is: a nick may be another's by now.
-    pub(crate) fn of(self, registry: &Registry, peer: Option<u64>) -> Recipients {
+    pub(crate) fn of(self, registry: &Registry, addressee: Option<u64>) -> Recipients {
         match self {
             Recipients::Person { identity, nick, author }
-                if identity.as_ref().map(|identity| identity.number) != peer =>
+                if identity.as_ref().map(|identity| identity.number) != addressee =>
             {
-                let identity = peer.and_then(|peer| registry.identity(peer));
+                let identity = addressee.and_then(|addressee| registry.identity(addressee));
                 Recipients::Person { identity, nick, author }
             }
             same => same,

@@ -38,7 +38,7 @@ pub(super) fn apply(
 ) -> rusqlite::Result<Outcome> {
     let author = &draft.author;
     let outcome = match &draft.act {
-        Act::Enter(entry) => Turn { tx, meta, ends, author, peer: None }.enter(entry)?,
+        Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None }.enter(entry)?,
         Act::MakeRoom { name, most } => rooms::make_room(tx, meta, name, *most, author, ends)?,
         Act::RetireRoom { room, generation } => rooms::retire_room(tx, *room, *generation)?,
         Act::SetRoom { room, setting, members } => {
@@ -112,7 +112,7 @@ struct Turn<'t> {
     ends: &'t mut Ends,
     author: &'t Author,
     /// The other one, if the entry is private.
-    peer: Option<u64>,
+    addressee: Option<u64>,
 }
 
 impl Turn<'_> {
@@ -125,13 +125,13 @@ impl Turn<'_> {
         if let Some(refused) = self.silenced_in_private(new)? {
             return Ok(refused);
         }
-        let Some((conversation, peer, is_guarded)) = self.conversation(new)? else {
+        let Some((conversation, addressee, is_guarded)) = self.conversation(new)? else {
             return match new.to {
                 Conversation::Room(_) => refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again"),
                 Conversation::With(_) => refuse(Code::NoSuchEntry, "you have no private messages with them"),
             };
         };
-        self.peer = peer;
+        self.addressee = addressee;
         // What was entered before is, whatever came since.
         if let Some(key) = &new.key
             && let Some(outcome) = self.entered_before(conversation, key, new)?
@@ -160,7 +160,7 @@ impl Turn<'_> {
         }
         let outcome = self.write(conversation, new)?;
         if is_guarded
-            && peer.is_none()
+            && addressee.is_none()
             && matches!(new.kind, EntryKind::Msg | EntryKind::File)
             && matches!(outcome, Outcome::Applied { .. })
         {
@@ -216,7 +216,7 @@ impl Turn<'_> {
             Conversation::With(other) => other,
         };
         if !matches!(new.kind, EntryKind::Priv | EntryKind::File) {
-            let party = party(self.tx, self.author.number, other, &new.peer_nick)?;
+            let party = party(self.tx, self.author.number, other, &new.addressee_nick)?;
             return Ok(party.map(|party| (party.conversation, Some(party.number), false)));
         }
         if let Some(party) = Party::between(self.tx, self.author.number, other)? {
@@ -319,14 +319,14 @@ impl Turn<'_> {
         new: &NewEntry,
     ) -> rusqlite::Result<Outcome> {
         let id = self.ends.last_id + 1;
-        let peer = self.peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str())));
+        let addressee = self.addressee.map(|number| (number, Cow::Borrowed(new.addressee_nick.as_str())));
         let entry = Entry {
             id,
             time: self.meta.time,
             kind,
             conversation,
             author: Cow::Borrowed(self.author),
-            peer,
+            addressee,
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about,
@@ -365,7 +365,13 @@ impl Turn<'_> {
                     said(new)
                 ])?;
         }
-        Ok(Outcome::Applied { id, time: self.meta.time, conversation, peer: self.peer, edits: None })
+        Ok(Outcome::Applied {
+            id,
+            time: self.meta.time,
+            conversation,
+            addressee: self.addressee,
+            edits: None,
+        })
     }
 
     fn say(&mut self, conversation: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
@@ -415,15 +421,15 @@ impl Turn<'_> {
         message.edited = Some(self.ends.last_id);
         message.update(self.tx)?;
         Ok(match outcome {
-            Outcome::Applied { id, time, conversation, peer, .. } => {
-                Outcome::Applied { id, time, conversation, peer, edits: Some(message.id) }
+            Outcome::Applied { id, time, conversation, addressee, .. } => {
+                Outcome::Applied { id, time, conversation, addressee, edits: Some(message.id) }
             }
             other => other,
         })
     }
 
     fn delete(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
-        let may_moderate = self.peer.is_none()
+        let may_moderate = self.addressee.is_none()
             && authority::role_in(self.tx, conversation, self.author)? >= Action::DeleteOthers.least();
         // Whoever wrote it, or may moderate, need not be one who may read it later.
         let message = self

@@ -30,7 +30,7 @@ impl Draft {
 
     /// The entry that it has become, if it has become one.
     pub(crate) fn entry(&self, outcome: &Outcome) -> Option<Entry<'_>> {
-        let (Act::Enter(new), &Outcome::Applied { id, time, conversation, peer, edits }) =
+        let (Act::Enter(new), &Outcome::Applied { id, time, conversation, addressee, edits }) =
             (&self.act, outcome)
         else {
             return None;
@@ -41,7 +41,7 @@ impl Draft {
             kind: if edits.is_some() { EntryKind::Edit } else { new.kind },
             conversation,
             author: Cow::Borrowed(&self.author),
-            peer: peer.map(|peer| (peer, Cow::Borrowed(new.peer_nick.as_str()))),
+            addressee: addressee.map(|number| (number, Cow::Borrowed(new.addressee_nick.as_str()))),
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about: edits.or(new.about),
@@ -114,7 +114,7 @@ pub(crate) struct NewEntry {
     pub(crate) kind: EntryKind,
     pub(crate) to: Conversation,
     /// The nick that a private message is addressed to; empty in a room.
-    pub(crate) peer_nick: String,
+    pub(crate) addressee_nick: String,
     /// The entry that an edit, deletion or reaction speaks of.
     pub(crate) about: Option<u64>,
     /// What it says, as filters left it.
@@ -139,7 +139,7 @@ impl NewEntry {
         NewEntry {
             kind,
             to,
-            peer_nick: String::new(),
+            addressee_nick: String::new(),
             about: None,
             text: None,
             original: None,
@@ -156,9 +156,9 @@ impl NewEntry {
 /// What became of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is entry `id`, of a conversation, with `peer` if it is private. A message that replaced an earlier one is an
+    /// It is entry `id`, of a conversation, with `addressee` if it is private. A message that replaced an earlier one is an
     /// edit of `edits`.
-    Applied { id: u64, time: Timestamp, conversation: u64, peer: Option<u64>, edits: Option<u64> },
+    Applied { id: u64, time: Timestamp, conversation: u64, addressee: Option<u64>, edits: Option<u64> },
     /// It was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
     /// The room is there, made now or before.

@@ -19,7 +19,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) conversation: u64,
     pub(crate) author: Cow<'a, Author>,
     /// The other one of a private message: number, and nick at that time.
-    pub(crate) peer: Option<(u64, Cow<'a, str>)>,
+    pub(crate) addressee: Option<(u64, Cow<'a, str>)>,
     pub(crate) text: Option<Cow<'a, str>>,
     pub(crate) re: Option<u64>,
     pub(crate) about: Option<u64>,
@@ -62,7 +62,7 @@ impl Entry<'_> {
                 kind,
                 conversation: row.get(3)?,
                 author: Cow::Owned(author),
-                peer: peer.map(|peer| (peer, Cow::Owned(peer_nick.unwrap_or_default()))),
+                addressee: peer.map(|peer| (peer, Cow::Owned(peer_nick.unwrap_or_default()))),
                 text: row.get::<_, Option<String>>(9)?.map(Cow::Owned),
                 re: row.get(10)?,
                 about: row.get(11)?,
@@ -82,7 +82,7 @@ impl Entry<'_> {
     /// Writes the entry as a new row: one that nothing has happened to yet.
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         debug_assert!(self.edited.is_none() && self.deleted.is_none() && self.reactions.is_empty());
-        let (peer, peer_nick) = match &self.peer {
+        let (peer, peer_nick) = match &self.addressee {
             Some((peer, nick)) => (Some(*peer), Some(&**nick)),
             None => (None, None),
         };
@@ -146,8 +146,8 @@ impl Entry<'_> {
         number(&mut bytes, Some(self.author.number));
         string(&mut bytes, Some(&self.author.nick));
         bytes.push(u8::from(self.author.bot));
-        number(&mut bytes, self.peer.as_ref().map(|(peer, _)| *peer));
-        string(&mut bytes, self.peer.as_ref().map(|(_, nick)| &**nick));
+        number(&mut bytes, self.addressee.as_ref().map(|(peer, _)| *peer));
+        string(&mut bytes, self.addressee.as_ref().map(|(_, nick)| &**nick));
         string(&mut bytes, self.text.as_deref());
         number(&mut bytes, self.re);
         number(&mut bytes, self.about);
@@ -180,7 +180,7 @@ impl Entry<'_> {
 
     /// Its line; `room` is the name of its room, if it is in one.
     pub(crate) fn line<'s>(&'s self, room: &'s str, tags: &'s TagBuilder) -> ServerLine<'s> {
-        let target = self.peer.as_ref().map_or(room, |(_, nick)| nick);
+        let target = self.addressee.as_ref().map_or(room, |(_, nick)| nick);
         let text = self.text.as_deref().map(Cow::Borrowed);
         ServerLine::new(Body::Entry { kind: self.kind, target, about: self.about, text })
             .with_tags(tags.tags())

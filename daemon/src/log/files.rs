@@ -28,7 +28,7 @@ pub(crate) enum FileAct {
 pub(crate) struct NewUpload {
     pub(crate) to: Conversation,
     /// The nick that it is addressed to; empty in a room.
-    pub(crate) peer_nick: String,
+    pub(crate) addressee_nick: String,
     pub(crate) name: String,
     pub(crate) size: Option<u64>,
     pub(crate) hash: Option<ContentHash>,
@@ -66,7 +66,7 @@ pub(crate) struct StoredUpload {
     pub(crate) handle: u64,
     pub(crate) author: u64,
     pub(crate) to: Conversation,
-    pub(crate) peer_nick: String,
+    pub(crate) addressee_nick: String,
     pub(crate) name: String,
     pub(crate) size: Option<u64>,
     pub(crate) hash: Option<ContentHash>,
@@ -120,7 +120,7 @@ pub(super) fn upload_of(row: &SqlRow<'_>) -> rusqlite::Result<StoredUpload> {
         handle: row.get(0)?,
         author: row.get(1)?,
         to: room.map_or(Conversation::With(peer.unwrap_or_default()), Conversation::Room),
-        peer_nick: row.get(4)?,
+        addressee_nick: row.get(4)?,
         name: row.get(5)?,
         size: row.get(6)?,
         hash: row.get::<_, Option<HashColumn>>(7)?.map(|column| column.0),

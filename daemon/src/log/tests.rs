@@ -49,7 +49,7 @@ fn room(number: u64, generation: u64, name: &str) -> Outcome {
 
 /// Entry `id` of the first room.
 fn applied(id: u64, millis: i64) -> Outcome {
-    Outcome::Applied { id, time: at(millis), conversation: 1, peer: None, edits: None }
+    Outcome::Applied { id, time: at(millis), conversation: 1, addressee: None, edits: None }
 }
 
 fn make(name: &'static str) -> Draft {
@@ -232,7 +232,8 @@ fn an_edit_is_an_entry_and_changes_the_message() {
     world.one(say(1, "helo"));
     assert_eq!(code(world.one(about(2, EntryKind::Edit, 1, Some("mine now")))), Code::Denied);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 9, Some("nothing")))), Code::NoSuchEntry);
-    let edited = Outcome::Applied { id: 2, time: at(1_000), conversation: 1, peer: None, edits: Some(1) };
+    let edited =
+        Outcome::Applied { id: 2, time: at(1_000), conversation: 1, addressee: None, edits: Some(1) };
     assert_eq!(world.one(about(1, EntryKind::Edit, 1, Some("hello"))), edited);
     assert_eq!(world.texts(1, 1), ["1 MSG hello edited=2", "2 EDIT 1 hello"]);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 2, Some("an edit")))), Code::NoSuchEntry);
@@ -296,7 +297,7 @@ fn replace_edits_the_newest_under_its_word() {
     };
     assert_eq!(world.one(status(1, "10 %")), applied(1, 1_000));
     let edits =
-        |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, peer: None, edits: Some(of) };
+        |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, addressee: None, edits: Some(of) };
     assert_eq!(world.one(status(1, "20 %")), edits(2, 1));
     assert_eq!(world.one(status(2, "mine")), applied(3, 1_000), "the word is one's own");
     world.one(about(1, EntryKind::Delete, 1, None));

@@ -16,7 +16,7 @@ mod lists;
 pub(crate) use lists::Present;
 
 mod names;
-pub(crate) use names::{Entered, Entrance};
+pub(crate) use names::{Entered, NewSession};
 
 mod rooms;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How a session comes in.
-pub(crate) struct Entrance<'a> {
+pub(crate) struct NewSession<'a> {
     pub(crate) peer: &'a Arc<Peer>,
     pub(crate) nick: &'a Nick<'a>,
     /// Joins nothing and is not announced.
@@ -43,7 +43,7 @@ impl Registry {
     ///
     /// # Errors
     /// The name is somebody else's, or looks like it is.
-    pub(crate) fn enter(&self, entrance: &Entrance<'_>, limits: &Limits) -> Result<Entered, Refusal> {
+    pub(crate) fn enter(&self, entrance: &NewSession<'_>, limits: &Limits) -> Result<Entered, Refusal> {
         let mut state = self.state();
         if !state.peers.contains_key(&entrance.peer.id) {
             // It has gone while a password was compared or the log decided.
@@ -214,7 +214,7 @@ impl Registry {
 
 impl State {
     /// Makes an identity that holds its name.
-    pub(super) fn create(&mut self, entrance: &Entrance<'_>) -> Result<u64, Refusal> {
+    pub(super) fn create(&mut self, entrance: &NewSession<'_>) -> Result<u64, Refusal> {
         self.check_free(entrance.nick, None)?;
         let (number, nick) = (entrance.number, entrance.nick);
         let identity = Identity::new(number, nick.as_str(), entrance.role, 0, false);

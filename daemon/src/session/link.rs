@@ -147,7 +147,7 @@ impl Session {
         let role = self.origin_role().min(Role::Member);
         let time = core.environment.clock.now();
         let entrance =
-            registry::Entrance { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
+            registry::NewSession { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
         // Whoever has something to be told first hears nothing before that.
         self.peer.set_live(false);
         let last = core.delivered.load(SeqCst);

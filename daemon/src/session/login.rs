@@ -255,7 +255,7 @@ impl Arrival {
         }
         let proof = Proof::Account(account.number);
         let entered = core.registry.enter(
-            &registry::Entrance {
+            &registry::NewSession {
                 peer: &peer,
                 nick: &nick,
                 quiet,

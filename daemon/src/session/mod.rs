@@ -96,8 +96,8 @@ enum Pipeline {
 
 /// Bytes on their way in.
 enum Incoming {
-    Picture(profile::Upload),
-    Piece(files::Incoming),
+    Picture(profile::PictureUpload),
+    Piece(files::PieceUpload),
 }
 
 impl Session {

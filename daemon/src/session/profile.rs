@@ -20,13 +20,13 @@ const DISPLAY: usize = 64;
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
 /// A picture on its way in.
-pub(super) struct Upload {
+pub(super) struct PictureUpload {
     kind: String,
     bytes: Vec<u8>,
     answer: Answer,
 }
 
-impl Upload {
+impl PictureUpload {
     /// What has come so far.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -106,14 +106,14 @@ impl Session {
         if count == 0 {
             return Err(refusal(Code::NoText, "the picture is empty; @clear takes the avatar away"));
         }
-        let upload = Upload { kind: kind.to_owned(), bytes: Vec::new(), answer };
+        let upload = PictureUpload { kind: kind.to_owned(), bytes: Vec::new(), answer };
         self.incoming = Some(Box::new(Incoming::Picture(upload)));
         Ok(())
     }
 
     /// Sets a picture of which all has come.
-    pub(super) fn finish_upload(&mut self, upload: Upload) {
-        let Upload { kind, bytes, mut answer } = upload;
+    pub(super) fn finish_upload(&mut self, upload: PictureUpload) {
+        let PictureUpload { kind, bytes, mut answer } = upload;
         if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), &mut answer) {
             self.answer(&answer.refuse(&refused));
         }

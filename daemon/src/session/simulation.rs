@@ -354,7 +354,7 @@ impl Simulation {
                     .collect();
                 assert_eq!(said, [*id], "{key} of {} is in the log once", client.nick);
             }
-            let is_theirs = |entry: &&crate::log::Entry<'_>| match &entry.peer {
+            let is_theirs = |entry: &&crate::log::Entry<'_>| match &entry.addressee {
                 Some((_, peer)) => *peer == client.nick || entry.author.nick == client.nick,
                 None => client.rooms.contains(&rooms[&entry.conversation].as_str()),
             };

@@ -213,7 +213,7 @@ impl Session {
         let me = self.me()?;
         let mut newcomers: Vec<_> = self.core.registry.newcomer(me).into_iter().collect();
         if let Recipients::Person { identity, nick, .. } = &to {
-            entry.peer_nick.clone_from(nick);
+            entry.addressee_nick.clone_from(nick);
             if let Some(identity) = identity.as_ref().filter(|identity| identity.number != me.number) {
                 newcomers.extend(self.core.registry.newcomer(identity));
             }

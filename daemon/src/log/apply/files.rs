@@ -112,7 +112,7 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
                 author.number,
                 room,
                 peer,
-                new.peer_nick,
+                new.addressee_nick,
                 new.name,
                 new.size,
                 new.hash.map(HashColumn),

@@ -90,7 +90,7 @@ fn list_uploads(view: &View<'_>, me: u64, peer: &Peer, answer: &mut Answer) -> R
         let mut tags = TagBuilder::default();
         tags.display("size", upload.size);
         let handle = UploadHandle(upload.handle).to_string();
-        let target = room.unwrap_or(upload.peer_nick);
+        let target = room.unwrap_or(upload.addressee_nick);
         let body = Body::FileUpload { handle: &handle, target: &target, name: &upload.name };
         answer.row(tags, ServerLine::new(body));
     }

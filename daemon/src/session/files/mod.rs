@@ -7,7 +7,7 @@ mod fetch;
 mod list;
 
 mod upload;
-pub(super) use upload::Incoming;
+pub(super) use upload::PieceUpload;
 
 use std::sync::Arc;
 
@@ -113,7 +113,7 @@ impl Session {
                 };
                 let mut new = NewEntry::new(EntryKind::Delete, conversation);
                 new.about = Some(entry);
-                new.peer_nick = file.peer.map(|(_, nick)| nick).unwrap_or_default();
+                new.addressee_nick = file.peer.map(|(_, nick)| nick).unwrap_or_default();
                 Ok((Draft::new(author, Act::Enter(new)), to))
             });
             match drafted {

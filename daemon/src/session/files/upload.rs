@@ -19,14 +19,14 @@ use crate::registry::responder::Responder;
 use crate::session::{self, Answered, Session, refusal};
 
 /// A piece that is on its way in.
-pub(in crate::session) struct Incoming {
+pub(in crate::session) struct PieceUpload {
     handle: UploadHandle,
     offset: u64,
     bytes: Vec<u8>,
     answer: Answer,
 }
 
-impl Incoming {
+impl PieceUpload {
     /// What has come so far.
     pub(in crate::session) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -44,7 +44,7 @@ impl Session {
         let needed = offer.size.unwrap_or(0).saturating_add(config.files.reserve.bytes() as u64);
         let me = Arc::clone(self.me()?);
         let mut newcomers: Vec<_> = self.core.registry.newcomer(&me).into_iter().collect();
-        let (to, peer_nick) = match &offer.target {
+        let (to, addressee_nick) = match &offer.target {
             Target::Room(room) => (Conversation::Room(self.find_room(room)?.number), String::new()),
             Target::Nick(nick) => {
                 let found = self.core.registry.addressee(nick);
@@ -62,7 +62,7 @@ impl Session {
         }
         let new = NewUpload {
             to,
-            peer_nick,
+            addressee_nick,
             name: offer.name.as_str().to_owned(),
             size: offer.size,
             hash: offer.hash,
@@ -98,14 +98,14 @@ impl Session {
         self.core.files.store()?;
         let size = answer.size + usize::try_from(count).unwrap_or(0);
         self.barrier = self.core.files.upload(handle.0).is_none();
-        let incoming = Incoming { handle, offset, bytes: Vec::new(), answer: answer.of_size(size) };
+        let incoming = PieceUpload { handle, offset, bytes: Vec::new(), answer: answer.of_size(size) };
         self.incoming = Some(Box::new(session::Incoming::Piece(incoming)));
         Ok(())
     }
 
     /// Hands a piece that has come whole to the threads for files.
-    pub(in crate::session) fn put(&mut self, incoming: Incoming) {
-        let Incoming { handle, offset, bytes, mut answer } = incoming;
+    pub(in crate::session) fn put(&mut self, incoming: PieceUpload) {
+        let PieceUpload { handle, offset, bytes, mut answer } = incoming;
         // Not before all of it is there: a peer that ends in the middle of it has nothing under way.
         let responder = Responder::new(&self.peer, &mut answer);
         self.with_upload(handle, responder, move |core, responder, found| {
@@ -279,7 +279,7 @@ impl Entering {
         tags.value("type", stored.kind.as_deref());
         let finished = Finished { handle: handle.0, size: total, hash, quotas: quotas(core) };
         let new = NewEntry {
-            peer_nick: stored.peer_nick,
+            addressee_nick: stored.addressee_nick,
             text: Some(stored.name),
             tags: tags.into_string(),
             file: Some(Box::new(finished)),
@@ -318,7 +318,7 @@ fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> 
         Conversation::With(other) => {
             let author = core.registry.identity(author.number).ok_or_else(no_such_upload)?;
             let identity = core.registry.identity(other);
-            Ok(Recipients::Person { identity, nick: stored.peer_nick.clone(), author })
+            Ok(Recipients::Person { identity, nick: stored.addressee_nick.clone(), author })
         }
     }
 }
