@@ -80,7 +80,7 @@ const SPAN_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("
 impl<'de, const LEAST: u64> Deserialize<'de> for Span<LEAST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text(deserializer, "a time: \"500ms\", \"30s\", \"5m\" or \"4h\"")?;
-        let millis = measure(&text, &SPAN_UNITS).ok_or_else(|| {
+        let millis = moderation(&text, &SPAN_UNITS).ok_or_else(|| {
             D::Error::custom(format!(
                 "\"{text}\" is no time; allowed are \"500ms\", \"30s\", \"5m\" or \"4h\""
             ))
@@ -133,7 +133,8 @@ impl<const LEAST: u64> std::str::FromStr for Size<LEAST> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Size<LEAST>, String> {
-        let bytes = measure(text, &SIZE_UNITS).filter(|bytes| (LEAST..=Size::<LEAST>::MOST).contains(bytes));
+        let bytes =
+            moderation(text, &SIZE_UNITS).filter(|bytes| (LEAST..=Size::<LEAST>::MOST).contains(bytes));
         bytes.map(Size).ok_or_else(|| {
             format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB")
         })
@@ -145,7 +146,7 @@ impl<'de, const LEAST: u64> Deserialize<'de> for Size<LEAST> {
         let text = text(deserializer, "a size: \"64 KiB\", \"1 MiB\" or \"2 GiB\"")?;
         let allowed =
             format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB");
-        match measure(&text, &SIZE_UNITS) {
+        match moderation(&text, &SIZE_UNITS) {
             Some(bytes) if (LEAST..=Size::<LEAST>::MOST).contains(&bytes) => Ok(Size(bytes)),
             Some(_) => Err(D::Error::custom(format!("\"{text}\" is out of range; {allowed}"))),
             None => Err(D::Error::custom(format!("\"{text}\" is no size; {allowed}"))),
@@ -256,7 +257,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D, allowed: &'static str) -> Re
 }
 
 /// Reads a whole number and its unit, with or without a space between. `"0"` needs no unit.
-fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn moderation(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     if text == "0" {
         return Some(0);
     }
@@ -287,8 +288,8 @@ mod tests {
         assert_eq!(Span::<0>::from_millis(14_400_000).to_string(), "4h");
         assert_eq!(Span::<0>::from_millis(1_500).to_string(), "1500ms");
         assert_eq!(Size::<0>::from_bytes(1 << 20).to_string(), "1 MiB");
-        assert_eq!(measure("64KiB", &SIZE_UNITS), Some(65_536));
-        assert_eq!(measure("99999999999999999999h", &SPAN_UNITS), None);
-        assert_eq!(measure("h", &SPAN_UNITS), None);
+        assert_eq!(moderation("64KiB", &SIZE_UNITS), Some(65_536));
+        assert_eq!(moderation("99999999999999999999h", &SPAN_UNITS), None);
+        assert_eq!(moderation("h", &SPAN_UNITS), None);
     }
 }

@@ -23,10 +23,10 @@ pub(crate) fn deliver_all(
     store: &dyn Store,
     decided: impl IntoIterator<Item = (Submission, Outcome)>,
 ) {
-    let mut run = Run::default();
+    let mut batch = Batch::default();
     for (Submission { draft, size, sender, reply }, outcome) in decided {
         let Some(entry) = draft.entry(&outcome) else {
-            run.deliver(core);
+            batch.deliver(core);
             let afterwards = effects::take(core, store, &draft, &outcome, sender.as_ref());
             answer(core, store, &draft, size, sender, reply, outcome);
             effects::finish(core, afterwards);
@@ -47,29 +47,29 @@ pub(crate) fn deliver_all(
         };
         let Some(to) = to else {
             // Nobody here hears it.
-            run.pass_over(core, entry.id);
+            batch.pass_over(core, entry.id);
             continue;
         };
-        let saying = sender.map(|sender| {
+        let sender = sender.map(|sender| {
             let answer = answer_to_entry(new, of, label, to.name(), &outcome);
-            Saying { sender, size, answer }
+            Sender { sender, size, answer }
         });
-        let measure = match (&new.measure, &to) {
-            (Some(measure), Recipients::Room(room)) => {
+        let moderation = match (&new.moderation, &to) {
+            (Some(moderation), Recipients::Room(room)) => {
                 let mut line = Vec::new();
                 entry.line(&room.name, &entry.tags(None)).write(&mut line);
-                Some((measure, Arc::clone(room), line))
+                Some((moderation, Arc::clone(room), line))
             }
             _ => None,
         };
-        run.take(core, &entry, new.key.as_deref(), to, saying);
-        if let Some((measure, room, line)) = measure {
+        batch.take(core, &entry, new.key.as_deref(), to, sender);
+        if let Some((moderation, room, line)) = moderation {
             // Who is put out of the room hears that, and nothing behind it.
-            run.deliver(core);
-            effects::measure(core, &room, measure, &line);
+            batch.deliver(core);
+            effects::moderate(core, &room, moderation, &line);
         }
     }
-    run.deliver(core);
+    batch.deliver(core);
 }
 
 /// Answers whoever submitted a draft that is no new entry.
@@ -106,14 +106,14 @@ pub(crate) fn deliver_unknown(core: &Core, view: &View<'_>, last: u64) {
             return;
         }
     };
-    let mut run = Run::default();
+    let mut batch = Batch::default();
     for entry in entries {
         match Recipients::of_entry(&core.registry, &entry) {
-            Some(to) => run.take(core, &entry, None, to, None),
-            None => run.pass_over(core, entry.id),
+            Some(to) => batch.take(core, &entry, None, to, None),
+            None => batch.pass_over(core, entry.id),
         }
     }
-    run.deliver(core);
+    batch.deliver(core);
 }
 
 fn answer_to_entry(
@@ -147,34 +147,34 @@ fn answer_to_entry(
 /// Entries of one conversation that follow each other, on their way to the same sessions. Each is written once, and all of
 /// them are put into an outbox at once, so that a delivery costs next to nothing in a room that is busy.
 #[derive(Default)]
-struct Run {
+struct Batch {
     to: Option<Recipients>,
     /// The entries as everybody gets them.
     lines: Vec<u8>,
-    said: Vec<Said>,
+    items: Vec<Item>,
 }
 
 /// An entry of a run.
-struct Said {
+struct Item {
     id: u64,
     author: u64,
     /// Where its line ends.
     end: usize,
     /// The line with its key, for its author's own sessions.
     own: Option<Vec<u8>>,
-    saying: Option<Saying>,
+    sender: Option<Sender>,
     /// Whether its sender has heard it as one of those who hear the conversation.
     is_heard: bool,
 }
 
 /// Who said an entry, and what is answered.
-struct Saying {
+struct Sender {
     sender: Arc<Peer>,
     size: usize,
     answer: Vec<u8>,
 }
 
-impl Run {
+impl Batch {
     /// The longest run in bytes: what waits for a slow session is held as a whole.
     const BYTES: usize = 64 << 10;
 
@@ -185,13 +185,13 @@ impl Run {
         entry: &Entry<'_>,
         key: Option<&str>,
         to: Recipients,
-        saying: Option<Saying>,
+        sender: Option<Sender>,
     ) {
         let goes_along = match (&self.to, &to) {
             (Some(Recipients::Room(these)), Recipients::Room(those)) => Arc::ptr_eq(these, those),
             _ => false,
         };
-        if !goes_along || self.lines.len() >= Run::BYTES {
+        if !goes_along || self.lines.len() >= Batch::BYTES {
             self.deliver(core);
         }
         entry.line(to.name(), &entry.tags(None)).write(&mut self.lines);
@@ -209,7 +209,7 @@ impl Run {
             }));
         }
         self.to = Some(to);
-        self.said.push(Said { id, author, end, own, saying, is_heard: false });
+        self.items.push(Item { id, author, end, own, sender, is_heard: false });
     }
 
     /// Delivers what there is, and notes that an entry behind it is nobody's here.
@@ -221,11 +221,11 @@ impl Run {
     /// Puts the entries into the outbox of every session that may see them, and into their senders'; then answers
     /// those.
     fn deliver(&mut self, core: &Core) {
-        let Run { to: Some(to), lines, mut said } = std::mem::take(self) else { return };
-        let (Some(first), Some(last)) = (said.first(), said.last()) else { return };
+        let Batch { to: Some(to), lines, mut items } = std::mem::take(self) else { return };
+        let (Some(first), Some(last)) = (items.first(), items.last()) else { return };
         let (first, last) = (first.id, last.id);
         // Their own sessions may be given something else than the others'.
-        let mut authors: Vec<u64> = said.iter().map(|said| said.author).collect();
+        let mut authors: Vec<u64> = items.iter().map(|items| items.author).collect();
         authors.sort_unstable();
         authors.dedup();
         let lines = Shared::new(lines, &core.budget);
@@ -235,16 +235,17 @@ impl Run {
         let mut deliveries = 0;
         let mut has_arrived = false;
         to.for_each(|peer| {
-            deliveries += said.len();
+            deliveries += items.len();
             let me = peer.identity();
             if authors.binary_search(&me).is_err() {
                 has_arrived |= peer.push_shared(&lines) && !peer.is_quiet();
                 return;
             }
-            for said in &mut said {
-                said.is_heard |= said.saying.as_ref().is_some_and(|saying| Arc::ptr_eq(peer, &saying.sender));
+            for items in &mut items {
+                items.is_heard |=
+                    items.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
             }
-            match own_lines(lines.bytes(), &said, me) {
+            match own_lines(lines.bytes(), &items, me) {
                 Some(own) => peer.push_entries(&own),
                 None => peer.push_shared(&lines),
             };
@@ -260,10 +261,10 @@ impl Run {
             }
             Recipients::Room(room) => room.written(first, last),
         }
-        Counters::add(&core.counters.entries, said.len());
+        Counters::add(&core.counters.entries, items.len());
         let mut begin = 0;
-        for Said { end, own, saying, is_heard, .. } in said {
-            if let Some(Saying { sender, size, answer }) = saying {
+        for Item { end, own, sender, is_heard, .. } in items {
+            if let Some(Sender { sender, size, answer }) = sender {
                 if !is_heard {
                     deliveries += 1;
                     sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
@@ -277,19 +278,19 @@ impl Run {
 }
 
 /// The entries of a run as their author's own sessions get them; `None` if that is as everybody does.
-fn own_lines(lines: &[u8], said: &[Said], me: u64) -> Option<Vec<u8>> {
-    let is_own = |said: &Said| said.author == me && said.own.is_some();
-    if !said.iter().any(is_own) {
+fn own_lines(lines: &[u8], items: &[Item], me: u64) -> Option<Vec<u8>> {
+    let is_own = |items: &Item| items.author == me && items.own.is_some();
+    if !items.iter().any(is_own) {
         return None;
     }
-    let mut own_lines = Vec::with_capacity(lines.len() + 64 * said.len());
+    let mut own_lines = Vec::with_capacity(lines.len() + 64 * items.len());
     let mut begin = 0;
-    for said in said {
-        match said.own.as_ref().filter(|_| is_own(said)) {
+    for items in items {
+        match items.own.as_ref().filter(|_| is_own(items)) {
             Some(own) => own_lines.extend_from_slice(own),
-            None => own_lines.extend_from_slice(&lines[begin..said.end]),
+            None => own_lines.extend_from_slice(&lines[begin..items.end]),
         }
-        begin = said.end;
+        begin = items.end;
     }
     Some(own_lines)
 }

@@ -10,8 +10,8 @@ use snug_protocol::{Body, Code, FileState, Nick, Role, RoomName, ServerLine};
 
 use crate::core::Core;
 use crate::log::{
-    AccountAct, Act, Author, BanRow, Banned, Draft, FileAct, Measure, Outcome, Rank, RoomAccess,
-    RoomSettings, Server, Store, StoredAccount, StoredFile, StoredRoom, TokenHash, token_name,
+    AccountAct, Act, Author, BanRow, Banned, Draft, FileAct, Moderation, Outcome, Rank, RoomAccess,
+    RoomSettings, ServerModeration, Store, StoredAccount, StoredFile, StoredRoom, TokenHash, token_name,
 };
 use crate::origin::network_of;
 use crate::registry::Room;
@@ -44,7 +44,7 @@ pub(crate) fn take(
     learn(core, draft);
     let author = draft.author.number;
     match &draft.act {
-        // Entries are delivered, and acts of authority among them take effect behind that ([`measure`]).
+        // Entries are delivered, and acts of authority among them take effect behind that ([`moderation`]).
         Act::Enter(_) => {}
         Act::MakeRoom { .. } => {
             if let Outcome::Room(stored) = outcome {
@@ -75,7 +75,7 @@ pub(crate) fn take(
                 tell_sender(core, file, *state, &draft.author.nick);
             }
         }
-        Act::Rule(rule) => hold_rule(core, store, rule, outcome),
+        Act::Moderate(rule) => moderate_server(core, store, rule, outcome),
         Act::Read { nick: target, .. } => {
             if let Outcome::Read { id, moved, told } = outcome {
                 read(core, &draft.author, target, (*id, *moved, *told), sender);
@@ -141,8 +141,8 @@ pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
 
 /// Notes whom the log knows by a draft that was not refused.
 pub(crate) fn learn(core: &Core, draft: &Draft) {
-    if !draft.newcomers.is_empty() {
-        core.registry.learn(&draft.newcomers, core.now());
+    if !draft.records.is_empty() {
+        core.registry.learn(&draft.records, core.now());
     }
 }
 
@@ -211,8 +211,8 @@ fn set_account(core: &Core, account: &StoredAccount) -> Vec<Arc<Peer>> {
 }
 
 /// Something holds on the whole server from now on.
-fn hold_rule(core: &Core, store: &dyn Store, rule: &Server, outcome: &Outcome) {
-    if let (Server::Role { .. }, Outcome::Account(account, _)) = (rule, outcome) {
+fn moderate_server(core: &Core, store: &dyn Store, rule: &ServerModeration, outcome: &Outcome) {
+    if let (ServerModeration::Role { .. }, Outcome::Account(account, _)) = (rule, outcome) {
         set_account(core, account);
     }
     // If they cannot be read, those of before hold.
@@ -224,18 +224,18 @@ fn hold_rule(core: &Core, store: &dyn Store, rule: &Server, outcome: &Outcome) {
         Err(_) => Vec::new(),
     };
     match rule {
-        Server::Kick { whom, reason, .. } => {
+        ServerModeration::Kick { whom, reason, .. } => {
             let reason = reason.as_deref().unwrap_or("an operator has ended your sessions");
             end_sessions(core, *whom, reason, |_| true);
         }
-        Server::Ban { whom, shown, .. } => {
+        ServerModeration::Ban { whom, shown, .. } => {
             let notice = bans.iter().find(|ban| ban.shown == *shown).map_or_else(
                 || "you are banned from this server".to_owned(),
                 |ban| ban.notice("this server"),
             );
             end_banned(core, whom, &notice);
         }
-        Server::Unban { .. } | Server::Mute { .. } | Server::Role { .. } => {}
+        ServerModeration::Unban { .. } | ServerModeration::Mute { .. } | ServerModeration::Role { .. } => {}
     }
 }
 
@@ -309,13 +309,13 @@ pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
 }
 
 /// What an act of authority in a room, whose line its members have heard, changes of who is in it.
-pub(crate) fn measure(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, line: &[u8]) {
+pub(crate) fn moderate(core: &Arc<Core>, room: &Arc<Room>, moderation: &Moderation, line: &[u8]) {
     let put_out = |number: u64| {
         room.set_role(number, None);
         put_out(core, room, number);
     };
-    match measure {
-        Measure::Invite { whom } => {
+    match moderation {
+        Moderation::Invite { whom } => {
             room.admit(*whom);
             // Who is in the room has heard it; who was invited perhaps is not.
             if let Some(identity) = core.registry.identity(*whom) {
@@ -327,14 +327,14 @@ pub(crate) fn measure(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, lin
                 }
             }
         }
-        Measure::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
-        Measure::Ban { whom, .. } => {
+        Moderation::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
+        Moderation::Ban { whom, .. } => {
             room.set_has_bans(true);
             if let Banned::Identity(whom) = whom {
                 put_out_unless_owner(room, *whom, put_out);
             }
         }
-        Measure::Role { whom, role } => {
+        Moderation::Role { whom, role } => {
             room.set_role(*whom, *role);
             if *role == Some(Role::Owner) {
                 let is_account = core.registry.identity(*whom).is_some_and(|identity| identity.is_account());
@@ -345,7 +345,7 @@ pub(crate) fn measure(core: &Arc<Core>, room: &Arc<Room>, measure: &Measure, lin
             }
             put_out_who_may_not_stay(core, room);
         }
-        Measure::Unban { .. } | Measure::Mute { .. } => {}
+        Moderation::Unban { .. } | Moderation::Mute { .. } => {}
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn apply(
             Outcome::Done
         }
         Act::File(act) => files::decide(tx, meta, ends, author, act)?,
-        Act::Rule(rule) => authority::rule(tx, meta, ends, author, rule)?,
+        Act::Moderate(rule) => authority::moderate_server(tx, meta, ends, author, rule)?,
         Act::Audit(note) => {
             audit::record(tx, meta.time, ends, author, note)?;
             Outcome::Done
@@ -86,19 +86,19 @@ pub(super) fn apply(
         Act::Pass => Outcome::Done,
     };
     if !matches!(outcome, Outcome::Refused(_)) {
-        for newcomer in &draft.newcomers {
+        for record in &draft.records {
             // Whoever was known by this before is not any more.
             tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
-                .execute(params![newcomer.proof, newcomer.number])?;
+                .execute(params![record.proof, record.number])?;
             tx.prepare_cached(
                 "INSERT OR IGNORE INTO identity (number, nick, fold, proof, bot) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
-                newcomer.number,
-                newcomer.nick,
-                newcomer.fold,
-                newcomer.proof,
-                newcomer.bot
+                record.number,
+                record.nick,
+                record.fold,
+                record.proof,
+                record.bot
             ])?;
         }
     }
@@ -150,9 +150,9 @@ impl Turn<'_> {
             let text = "there is no such entry in this conversation that re could answer";
             return refuse(Code::NoSuchEntry, text);
         }
-        if let Some(measure) = &new.measure {
+        if let Some(moderation) = &new.moderation {
             let Turn { tx, meta, author, .. } = *self;
-            let refused = authority::measure(tx, meta, self.ends, author, (conversation, new), measure)?;
+            let refused = authority::moderate(tx, meta, self.ends, author, (conversation, new), moderation)?;
             return match refused {
                 Some(refusal) => Ok(Outcome::Refused(refusal)),
                 None => self.append(conversation, new.kind, None, new),

@@ -21,7 +21,7 @@ pub(crate) struct Author {
 
 /// An identity as the log remembers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Newcomer {
+pub(crate) struct IdentityRecord {
     pub(crate) number: u64,
     pub(crate) nick: String,
     /// The form in which nicks are compared.

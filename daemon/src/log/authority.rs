@@ -8,7 +8,7 @@ use super::View;
 
 /// Something that is done about somebody in a room. Its entry's text says it for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Measure {
+pub(crate) enum Moderation {
     Invite {
         whom: u64,
     },
@@ -38,7 +38,7 @@ pub(crate) enum Measure {
 
 /// Something that is done about somebody on the whole server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Server {
+pub(crate) enum ServerModeration {
     Kick { whom: u64, nick: String, reason: Option<String> },
     Ban { whom: Banned, shown: String, reason: Option<String>, time: Option<Period> },
     Unban { whom: Banned, shown: String },

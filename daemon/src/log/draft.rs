@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use snug_protocol::{EntryKind, RoomName, Timestamp};
 
 use super::{
-    AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, Measure, Newcomer,
-    RoomSetting, RoomSettings, Server, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
+    AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, IdentityRecord, Moderation,
+    RoomSetting, RoomSettings, ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload,
+    TokenHash,
 };
 use crate::refusal::Refusal;
 use crate::retention::Retention;
@@ -17,7 +18,7 @@ pub(crate) struct Draft {
     /// Whose doing it is.
     pub(crate) author: Author,
     /// Identities that the log may not know yet and that the act is about.
-    pub(crate) newcomers: Vec<Newcomer>,
+    pub(crate) records: Vec<IdentityRecord>,
     /// What is to be done.
     pub(crate) act: Act,
 }
@@ -25,7 +26,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// A draft about nobody whom the log may not know.
     pub(crate) fn new(author: Author, act: Act) -> Draft {
-        Draft { author, newcomers: Vec::new(), act }
+        Draft { author, records: Vec::new(), act }
     }
 
     /// The entry that it has become, if it has become one.
@@ -86,7 +87,7 @@ pub(crate) enum Act {
     /// Something about a file.
     File(FileAct),
     /// Something that holds on the whole server.
-    Rule(Server),
+    Moderate(ServerModeration),
     /// Something for the audit trail.
     Audit(AuditNote),
     /// The author has read a conversation up to an entry. `receipt` tells the other one of a pair.
@@ -97,7 +98,7 @@ pub(crate) enum Act {
     /// A session of the author's was given private messages up to an entry.
     Deliver { id: u64 },
     /// The author has another nick, and is known by another proof.
-    Rename(Newcomer),
+    Rename(IdentityRecord),
     /// Nothing shows any more who is the author.
     Forget,
     /// Entries that are kept no longer are to go: of some conversations behind this number.
@@ -126,7 +127,7 @@ pub(crate) struct NewEntry {
     /// The word under which it edits an earlier message.
     pub(crate) replace: Option<String>,
     /// What it does about somebody, if it is an act of authority.
-    pub(crate) measure: Option<Measure>,
+    pub(crate) moderation: Option<Moderation>,
     /// The upload that it offers, if it is a file.
     pub(crate) file: Option<Box<Finished>>,
     /// The tags that are relayed, as written on the line.
@@ -146,7 +147,7 @@ impl NewEntry {
             key: None,
             re: None,
             replace: None,
-            measure: None,
+            moderation: None,
             file: None,
             tags: String::new(),
         }

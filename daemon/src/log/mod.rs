@@ -21,7 +21,7 @@ mod check;
 pub use check::{Finding, Report, check_data};
 
 mod author;
-pub(crate) use author::{Author, Conversation, Newcomer};
+pub(crate) use author::{Author, Conversation, IdentityRecord};
 
 mod draft;
 pub(crate) use draft::{Act, BotStep, Draft, NewEntry, Outcome};
@@ -64,7 +64,7 @@ mod accounts;
 pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};
 
 mod authority;
-pub(crate) use authority::{BanRow, Banned, Measure, Server};
+pub(crate) use authority::{BanRow, Banned, Moderation, ServerModeration};
 
 mod files;
 pub(crate) use files::{FileAct, Finished, NewUpload, Quotas, StoredFile, StoredUpload};

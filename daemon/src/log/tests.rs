@@ -355,7 +355,7 @@ fn who_may_read_a_room_is_its_setting() {
 #[test]
 fn markers_only_go_forward_and_receipts_are_told_once() {
     let mut world = World::new(LIMITS);
-    let known = Newcomer {
+    let known = IdentityRecord {
         number: 2,
         nick: "n2".to_owned(),
         fold: "n2".to_owned(),
@@ -363,7 +363,7 @@ fn markers_only_go_forward_and_receipts_are_told_once() {
         bot: false,
     };
     for text in ["one", "two", "three"] {
-        world.one(Draft { newcomers: vec![known.clone()], ..keyed(1, Conversation::With(2), text, text) });
+        world.one(Draft { records: vec![known.clone()], ..keyed(1, Conversation::With(2), text, text) });
     }
     let of = Conversation::With(1);
     let read = |id, receipt| by(2, Act::Read { of, nick: "n1".to_owned(), id, receipt });
@@ -790,7 +790,7 @@ proptest! {
                     model.push((id, deed, true));
                 }
                 Deed::Tell { author, to } => {
-                    let known = |number: u64| Newcomer {
+                    let known = |number: u64| IdentityRecord {
                         number,
                         nick: format!("n{number}"),
                         fold: format!("n{number}"),
@@ -798,7 +798,7 @@ proptest! {
                         bot: false,
                     };
                     let act = Act::Enter(entry(Conversation::With(to), "x"));
-                    world.one(Draft { newcomers: vec![known(author), known(to)], ..by(author, act) });
+                    world.one(Draft { records: vec![known(author), known(to)], ..by(author, act) });
                     model.push((id, deed, true));
                 }
                 Deed::Retention { newest } => {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Timestamp;
 
 use super::entry::{COLUMNS, Stored};
-use super::{Access, Entry, Newcomer, Party, StoredRoom, rooms};
+use super::{Access, Entry, IdentityRecord, Party, StoredRoom, rooms};
 
 /// The committed log, to read from. Everything it gives is of one moment only within one method.
 pub(crate) struct View<'c> {
@@ -97,12 +97,12 @@ impl<'c> View<'c> {
     }
 
     /// The identities that a session can prove to be, each with the newest private message that it was given.
-    pub(crate) fn identities(&self) -> rusqlite::Result<Vec<(Newcomer, u64)>> {
+    pub(crate) fn identities(&self) -> rusqlite::Result<Vec<(IdentityRecord, u64)>> {
         let mut statement = self.database.prepare(
             "SELECT number, nick, fold, proof, bot, delivered FROM identity WHERE proof IS NOT NULL ORDER BY number",
         )?;
         let identities = statement.query_map([], |row| {
-            let identity = Newcomer {
+            let identity = IdentityRecord {
                 number: row.get(0)?,
                 nick: row.get(1)?,
                 fold: row.get(2)?,

@@ -2,7 +2,7 @@
 
 use super::{Identity, Person, Proof, Registry, State, presence, refuse};
 use crate::config::Limits;
-use crate::log::Newcomer;
+use crate::log::IdentityRecord;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 use snug_protocol::{Body, Code, Nick, Presence, Role, RoomName, Timestamp};
@@ -104,7 +104,7 @@ impl Registry {
     }
 
     /// Brings identities that the log remembers into the registry, as they were away since `now` milliseconds.
-    pub(crate) fn recall(&self, identities: Vec<(Newcomer, u64)>, now: u64) {
+    pub(crate) fn recall(&self, identities: Vec<(IdentityRecord, u64)>, now: u64) {
         let mut state = self.state();
         for (known, delivered) in identities {
             state.recall(&known, delivered, now);
@@ -112,7 +112,7 @@ impl Registry {
     }
 
     /// Notes that the log knows these identities; `now` is since when those are away that nobody here has seen.
-    pub(crate) fn learn(&self, records: &[Newcomer], now: u64) {
+    pub(crate) fn learn(&self, records: &[IdentityRecord], now: u64) {
         let mut state = self.state();
         for record in records {
             match state.people.get(&record.number) {
@@ -123,7 +123,7 @@ impl Registry {
     }
 
     /// Takes over another nick and proof of an identity, unless that was decided here.
-    pub(crate) fn take_over_name(&self, record: &Newcomer) {
+    pub(crate) fn take_over_name(&self, record: &IdentityRecord) {
         let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
         let mut state = self.state();
         let Some(person) = state.people.get_mut(&record.number).filter(|person| !person.was_here) else {
@@ -144,20 +144,20 @@ impl Registry {
     }
 
     /// What the log has to know of an identity, if it does not yet.
-    pub(crate) fn newcomer(&self, identity: &Identity) -> Option<Newcomer> {
+    pub(crate) fn record(&self, identity: &Identity) -> Option<IdentityRecord> {
         if identity.is_recorded() {
             return None;
         }
-        self.describe(identity.number, |newcomer| newcomer)
+        self.describe(identity.number, |record| record)
     }
 
     /// What the log has to know of an identity.
     ///
     /// `tell` is called before it can change, so that the log hears of changes in their order; it must not come back here.
-    pub(crate) fn describe<T>(&self, number: u64, tell: impl FnOnce(Newcomer) -> T) -> Option<T> {
+    pub(crate) fn describe<T>(&self, number: u64, tell: impl FnOnce(IdentityRecord) -> T) -> Option<T> {
         let state = self.state();
         let person = state.people.get(&number)?;
-        Some(tell(Newcomer {
+        Some(tell(IdentityRecord {
             number,
             nick: person.nick.clone(),
             fold: person.fold.as_str().to_owned(),
@@ -320,7 +320,7 @@ impl State {
     }
 
     /// Takes in an identity as the log knows it: away since `now`.
-    pub(super) fn recall(&mut self, record: &Newcomer, delivered: u64, now: u64) {
+    pub(super) fn recall(&mut self, record: &IdentityRecord, delivered: u64, now: u64) {
         let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
         let identity = Identity::new(record.number, &record.nick, role_of(&proof), delivered, true);
         let person = Person::new(identity, &nick, proof.clone(), record.bot);

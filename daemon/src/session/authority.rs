@@ -10,7 +10,9 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::reply::Recipients;
-use crate::log::{Act, BanRow, Banned, Conversation, Draft, Measure, NewEntry, Server, token_name};
+use crate::log::{
+    Act, BanRow, Banned, Conversation, Draft, Moderation, NewEntry, ServerModeration, token_name,
+};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
 
@@ -23,8 +25,8 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let room = self.find_room(room)?;
         let (whom, shown) = self.somebody(nick)?;
-        let measure = Measure::Invite { whom: whom.number };
-        self.measure(room, EntryKind::Invite, measure, (shown, None), Some(&whom), answer)
+        let moderation = Moderation::Invite { whom: whom.number };
+        self.moderate(room, EntryKind::Invite, moderation, (shown, None), Some(&whom), answer)
     }
 
     pub(super) fn kick(
@@ -38,12 +40,15 @@ impl Session {
         match place {
             RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
-                let measure = Measure::Kick { whom: whom.number };
-                self.measure(room, EntryKind::Kick, measure, (shown, reason), Some(&whom), answer)
+                let moderation = Moderation::Kick { whom: whom.number };
+                self.moderate(room, EntryKind::Kick, moderation, (shown, reason), Some(&whom), answer)
             }
             RoomOrServer::Server => {
                 let reason = reason.map(str::to_owned);
-                self.rule(Server::Kick { whom: whom.number, nick: shown, reason }, answer)
+                self.moderate_server(
+                    ServerModeration::Kick { whom: whom.number, nick: shown, reason },
+                    answer,
+                )
             }
         }
     }
@@ -61,12 +66,14 @@ impl Session {
         match place {
             RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
-                let measure =
-                    Measure::Ban { whom: banned, shown: shown.clone(), reason: reason.clone(), time };
+                let moderation =
+                    Moderation::Ban { whom: banned, shown: shown.clone(), reason: reason.clone(), time };
                 let text = (shown, reason.as_deref());
-                self.measure(room, EntryKind::Ban, measure, text, identity.as_ref(), answer)
+                self.moderate(room, EntryKind::Ban, moderation, text, identity.as_ref(), answer)
             }
-            RoomOrServer::Server => self.rule(Server::Ban { whom: banned, shown, reason, time }, answer),
+            RoomOrServer::Server => {
+                self.moderate_server(ServerModeration::Ban { whom: banned, shown, reason, time }, answer)
+            }
         }
     }
 
@@ -84,10 +91,12 @@ impl Session {
         match place {
             RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
-                let measure = Measure::Unban { whom: banned, shown: shown.clone() };
-                self.measure(room, EntryKind::Unban, measure, (shown, None), identity.as_ref(), answer)
+                let moderation = Moderation::Unban { whom: banned, shown: shown.clone() };
+                self.moderate(room, EntryKind::Unban, moderation, (shown, None), identity.as_ref(), answer)
             }
-            RoomOrServer::Server => self.rule(Server::Unban { whom: banned, shown }, answer),
+            RoomOrServer::Server => {
+                self.moderate_server(ServerModeration::Unban { whom: banned, shown }, answer)
+            }
         }
     }
 
@@ -104,13 +113,16 @@ impl Session {
                 let room = self.find_room(room)?;
                 let time_text = time.map_or_else(|| "off".to_owned(), |time| time.to_string());
                 let rest = format!("{time_text} {}", reason.unwrap_or_default());
-                let measure = Measure::Mute { whom: whom.number, time };
+                let moderation = Moderation::Mute { whom: whom.number, time };
                 let text = (shown, Some(rest.trim_end()));
-                self.measure(room, EntryKind::Mute, measure, text, Some(&whom), answer)
+                self.moderate(room, EntryKind::Mute, moderation, text, Some(&whom), answer)
             }
             RoomOrServer::Server => {
                 let reason = reason.map(str::to_owned);
-                self.rule(Server::Mute { whom: whom.number, nick: shown, time, reason }, answer)
+                self.moderate_server(
+                    ServerModeration::Mute { whom: whom.number, nick: shown, time, reason },
+                    answer,
+                )
             }
         }
     }
@@ -134,15 +146,15 @@ impl Session {
                 }
                 let room = self.find_room(room)?;
                 let word = role.map_or("none", Role::word);
-                let measure = Measure::Role { whom: whom.number, role };
-                self.measure(room, EntryKind::Role, measure, (shown, Some(word)), Some(&whom), answer)
+                let moderation = Moderation::Role { whom: whom.number, role };
+                self.moderate(room, EntryKind::Role, moderation, (shown, Some(word)), Some(&whom), answer)
             }
             RoomOrServer::Server => {
                 let Some(role @ (Role::Operator | Role::Member | Role::Bot)) = role else {
                     let text = "a role on the server is operator, member or bot";
                     return Err(refusal(Code::BadParameter, text));
                 };
-                self.rule(Server::Role { whom: whom.number, nick: shown, role }, answer)
+                self.moderate_server(ServerModeration::Role { whom: whom.number, nick: shown, role }, answer)
             }
         }
     }
@@ -268,11 +280,11 @@ impl Session {
 
     /// Hands an act of authority in a room to the log: an entry that the room sees.
     #[allow(clippy::too_many_arguments, reason = "they are the parts of one line")]
-    fn measure(
+    fn moderate(
         &mut self,
         room: Arc<Room>,
         kind: EntryKind,
-        measure: Measure,
+        moderation: Moderation,
         (whom, rest): (String, Option<&str>),
         identity: Option<&Arc<Identity>>,
         answer: &mut Answer,
@@ -283,37 +295,40 @@ impl Session {
         };
         let entry = NewEntry {
             text: Some(text),
-            measure: Some(measure),
+            moderation: Some(moderation),
             ..NewEntry::new(kind, Conversation::Room(room.number))
         };
         let me = self.me()?;
         // The log has to know about whom it is, as well.
         let concerned = identity.filter(|identity| identity.number != me.number);
-        let newcomers = [Some(me), concerned].into_iter().flatten();
-        let newcomers = newcomers.filter_map(|identity| self.core.registry.newcomer(identity)).collect();
-        let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
+        let records = [Some(me), concerned].into_iter().flatten();
+        let records = records.filter_map(|identity| self.core.registry.record(identity)).collect();
+        let draft = Draft { author: self.author(me), records, act: Act::Enter(entry) };
         self.barrier = true;
         self.append(draft, answer, Recipients::Room(room))
     }
 
     /// Hands something that holds on the whole server to the log.
-    fn rule(&mut self, rule: Server, answer: &mut Answer) -> Result<Answered, Refusal> {
+    fn moderate_server(&mut self, rule: ServerModeration, answer: &mut Answer) -> Result<Answered, Refusal> {
         if self.role_here() < Role::Operator {
             return Err(refusal(Code::Denied, "this takes an operator"));
         }
         let shown = match &rule {
-            Server::Kick { nick, .. } | Server::Mute { nick, .. } | Server::Role { nick, .. } => nick.clone(),
-            Server::Ban { shown, .. } | Server::Unban { shown, .. } => shown.clone(),
+            ServerModeration::Kick { nick, .. }
+            | ServerModeration::Mute { nick, .. }
+            | ServerModeration::Role { nick, .. } => nick.clone(),
+            ServerModeration::Ban { shown, .. } | ServerModeration::Unban { shown, .. } => shown.clone(),
         };
         let me = self.me()?;
-        let newcomers = match &rule {
-            Server::Ban { whom: Banned::Identity(number), .. } | Server::Mute { whom: number, .. } => {
+        let records = match &rule {
+            ServerModeration::Ban { whom: Banned::Identity(number), .. }
+            | ServerModeration::Mute { whom: number, .. } => {
                 let whom = self.core.registry.identity(*number);
-                whom.and_then(|whom| self.core.registry.newcomer(&whom)).into_iter().collect()
+                whom.and_then(|whom| self.core.registry.record(&whom)).into_iter().collect()
             }
             _ => Vec::new(),
         };
-        let draft = Draft { author: self.author(me), newcomers, act: Act::Rule(rule) };
+        let draft = Draft { author: self.author(me), records, act: Act::Moderate(rule) };
         Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(format!("* {shown}")))))
     }
 }

@@ -177,10 +177,10 @@ impl Session {
                 (Conversation::With(number), nick)
             }
         };
-        let newcomers = self.core.registry.newcomer(&me).into_iter().collect();
+        let records = self.core.registry.record(&me).into_iter().collect();
         let draft = Draft {
             author: self.author(&me),
-            newcomers,
+            records,
             act: Act::Read { of, nick: target.clone(), id, receipt },
         };
         Ok(self.answer_when_decided(draft, answer, move |_, outcome| match outcome {

@@ -39,8 +39,8 @@ impl Session {
         let me = self.me()?;
         let act = Act::MakeRoom { name: room.into_owned(), most: config.limits.rooms };
         // It is theirs, also after a restart.
-        let newcomers = self.core.registry.newcomer(me).into_iter().collect();
-        let draft = Draft { author: self.author(me), newcomers, act };
+        let records = self.core.registry.record(me).into_iter().collect();
+        let draft = Draft { author: self.author(me), records, act };
         let (core, peer, author) = (Arc::clone(&self.core), Arc::clone(&self.peer), draft.author.clone());
         // What is said next may be said in the new room.
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
@@ -138,10 +138,10 @@ impl Session {
         };
         let members = self.core.registry.members(&room);
         let known = |number: &u64| self.core.registry.identity(*number);
-        let newcomers = members.iter().filter_map(known);
-        let newcomers = newcomers.filter_map(|member| self.core.registry.newcomer(&member)).collect();
+        let records = members.iter().filter_map(known);
+        let records = records.filter_map(|member| self.core.registry.record(&member)).collect();
         let act = Act::SetRoom { room: room.number, setting, members };
-        let draft = Draft { author: self.author(self.me()?), newcomers, act };
+        let draft = Draft { author: self.author(self.me()?), records, act };
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
             Outcome::Set(_) => {
                 settings(&room, answer);

@@ -211,14 +211,14 @@ impl Session {
 
     fn enter(&self, mut entry: NewEntry, answer: &mut Answer, to: Recipients) -> Result<Answered, Refusal> {
         let me = self.me()?;
-        let mut newcomers: Vec<_> = self.core.registry.newcomer(me).into_iter().collect();
+        let mut records: Vec<_> = self.core.registry.record(me).into_iter().collect();
         if let Recipients::Person { identity, nick, .. } = &to {
             entry.addressee_nick.clone_from(nick);
             if let Some(identity) = identity.as_ref().filter(|identity| identity.number != me.number) {
-                newcomers.extend(self.core.registry.newcomer(identity));
+                records.extend(self.core.registry.record(identity));
             }
         }
-        let draft = Draft { author: self.author(me), newcomers, act: Act::Enter(entry) };
+        let draft = Draft { author: self.author(me), records, act: Act::Enter(entry) };
         self.append(draft, answer, to)
     }
 

@@ -6,7 +6,9 @@ use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
 use super::{Ends, refuse};
 use crate::log::authority::{ban, bans};
 use crate::log::transaction::Transaction;
-use crate::log::{AuditNote, Author, BanRow, Banned, Measure, Meta, NewEntry, Outcome, Rank, Server};
+use crate::log::{
+    AuditNote, Author, BanRow, Banned, Meta, Moderation, NewEntry, Outcome, Rank, ServerModeration,
+};
 use crate::refusal::Refusal;
 
 /// What somebody is on the server.
@@ -150,7 +152,7 @@ pub(super) fn silence(
     let rank = rank_in(tx, room, author)?;
     let is_operator = is_operator(tx, author)?;
     // An operator acts in a room in which he has no place, and does not speak there.
-    let is_measure = !matches!(
+    let is_moderation = !matches!(
         kind,
         EntryKind::Msg
             | EntryKind::Topic
@@ -159,7 +161,7 @@ pub(super) fn silence(
             | EntryKind::Unreact
             | EntryKind::File
     );
-    if access != "public" && rank < Rank::Members && !(is_operator && is_measure) {
+    if access != "public" && rank < Rank::Members && !(is_operator && is_moderation) {
         return Ok(Some(Refusal::new(
             Code::NoSuchRoom,
             "there is no such room; ROOMS lists them, JOIN makes one",
@@ -249,28 +251,28 @@ fn authorize(
 }
 
 /// Decides an act of authority in a room. If it may be, its entry is still to be written.
-pub(super) fn measure(
+pub(super) fn moderate(
     tx: &Transaction<'_>,
     meta: &Meta,
     ends: &mut Ends,
     author: &Author,
     (room, new): (u64, &NewEntry),
-    measure: &Measure,
+    moderation: &Moderation,
 ) -> rusqlite::Result<Option<Refusal>> {
     let identity_of = |banned: &Banned| match banned {
         Banned::Identity(number) => Some(*number),
         Banned::Address(_) | Banned::Token(_) => None,
     };
-    let refused = match measure {
-        Measure::Invite { whom } => invite(tx, room, author, *whom)?,
-        Measure::Kick { whom } => {
+    let refused = match moderation {
+        Moderation::Invite { whom } => invite(tx, room, author, *whom)?,
+        Moderation::Kick { whom } => {
             let refused = authorize(tx, room, author, Action::KickFromRoom, Some(*whom))?;
             if refused.is_none() {
                 off_the_list(tx, room, *whom)?;
             }
             refused
         }
-        Measure::Ban { whom, shown, reason, time } => {
+        Moderation::Ban { whom, shown, reason, time } => {
             let refused = authorize(tx, room, author, Action::BanFromRoom, identity_of(whom))?;
             if refused.is_none() {
                 put_ban(
@@ -286,14 +288,14 @@ pub(super) fn measure(
             }
             refused
         }
-        Measure::Unban { whom, shown } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
+        Moderation::Unban { whom, shown } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
             None if identity_of(whom) == Some(author.number) && !is_operator(tx, author)? => {
                 Some(own_doing())
             }
             None => take_ban(tx, room, whom, shown)?,
             refused => refused,
         },
-        Measure::Mute { whom, time } => {
+        Moderation::Mute { whom, time } => {
             let mut refused = authorize(tx, room, author, Action::MuteInRoom, Some(*whom))?;
             if refused.is_none() && *whom == author.number && !is_operator(tx, author)? {
                 refused = Some(own_doing());
@@ -303,7 +305,7 @@ pub(super) fn measure(
             }
             refused
         }
-        Measure::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
+        Moderation::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
     };
     if refused.is_none() {
         guard_room(tx, room)?;
@@ -466,12 +468,12 @@ fn put_mute(
 }
 
 /// Decides something that holds on the whole server.
-pub(super) fn rule(
+pub(super) fn moderate_server(
     tx: &Transaction<'_>,
     meta: &Meta,
     ends: &mut Ends,
     author: &Author,
-    rule: &Server,
+    rule: &ServerModeration,
 ) -> rusqlite::Result<Outcome> {
     if server_role(tx, author)? < Role::Operator {
         return refuse(Code::Denied, "this takes an operator");
@@ -482,10 +484,10 @@ pub(super) fn rule(
     };
     let mut outcome = Outcome::Done;
     let note = match rule {
-        Server::Kick { nick, reason, .. } => {
+        ServerModeration::Kick { nick, reason, .. } => {
             AuditNote::new("kick", nick, format!("* {}", reason.as_deref().unwrap_or_default()).trim_end())
         }
-        Server::Ban { whom, shown, reason, time } => {
+        ServerModeration::Ban { whom, shown, reason, time } => {
             if *whom == Banned::Identity(author.number) {
                 return refuse(Code::Denied, "you would keep yourself out");
             }
@@ -497,19 +499,19 @@ pub(super) fn rule(
                 format!("* {time}{}", reason.as_deref().unwrap_or_default()).trim_end(),
             )
         }
-        Server::Unban { whom, shown } => {
+        ServerModeration::Unban { whom, shown } => {
             if let Some(refusal) = take_ban(tx, 0, whom, shown)? {
                 return Ok(Outcome::Refused(refusal));
             }
             AuditNote::new("unban", shown, "*")
         }
-        Server::Mute { whom, nick, time, reason } => {
+        ServerModeration::Mute { whom, nick, time, reason } => {
             put_mute(tx, meta, 0, *whom, time.map(|time| time.millis()))?;
             let time = time.map_or_else(|| "off".to_owned(), |time| time.to_string());
             let detail = format!("* {time} {}", reason.as_deref().unwrap_or_default());
             AuditNote::new("mute", nick, detail.trim_end())
         }
-        Server::Role { whom, nick, role } => {
+        ServerModeration::Role { whom, nick, role } => {
             if !is_account(*whom)? {
                 return refuse(
                     Code::NoSuchNick,

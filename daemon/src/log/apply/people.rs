@@ -5,7 +5,7 @@ use snug_protocol::Code;
 
 use super::{party, refuse};
 use crate::log::transaction::Transaction;
-use crate::log::{Access, Author, BotStep, Conversation, Newcomer, Outcome};
+use crate::log::{Access, Author, BotStep, Conversation, IdentityRecord, Outcome};
 
 pub(super) fn read(
     tx: &Transaction<'_>,
@@ -86,7 +86,7 @@ pub(super) fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rus
     Ok(Outcome::Acknowledged { upto: id, arrived })
 }
 
-pub(super) fn rename(tx: &Transaction<'_>, identity: &Newcomer) -> rusqlite::Result<Outcome> {
+pub(super) fn rename(tx: &Transaction<'_>, identity: &IdentityRecord) -> rusqlite::Result<Outcome> {
     // Another of the same user and name may have been there before; it is not known by that any more.
     tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
         .execute(params![identity.proof, identity.number])?;

@@ -83,9 +83,9 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let entry = self.own_id(id)?;
         let me = Arc::clone(self.me()?);
-        let newcomers = self.core.registry.newcomer(&me).into_iter().collect();
+        let records = self.core.registry.record(&me).into_iter().collect();
         let act = Act::File(FileAct::Say { entry, state, arrived });
-        let draft = Draft { author: self.author(&me), newcomers, act };
+        let draft = Draft { author: self.author(&me), records, act };
         Ok(self.with_file(entry, answer, move |core, responder, found| {
             if let Err(refusal) = found {
                 core.note_refusal(responder.peer(), draft.author, "FILE", refusal.code);

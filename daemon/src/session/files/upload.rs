@@ -43,14 +43,14 @@ impl Session {
         let free = self.core.files.store()?.free();
         let needed = offer.size.unwrap_or(0).saturating_add(config.files.reserve.bytes() as u64);
         let me = Arc::clone(self.me()?);
-        let mut newcomers: Vec<_> = self.core.registry.newcomer(&me).into_iter().collect();
+        let mut records: Vec<_> = self.core.registry.record(&me).into_iter().collect();
         let (to, addressee_nick) = match &offer.target {
             Target::Room(room) => (Conversation::Room(self.find_room(room)?.number), String::new()),
             Target::Nick(nick) => {
                 let found = self.core.registry.addressee(nick);
                 let (identity, nick) = found.ok_or_else(|| session::talk::nobody_called(nick))?;
                 if identity.number != me.number {
-                    newcomers.extend(self.core.registry.newcomer(&identity));
+                    records.extend(self.core.registry.record(&identity));
                 }
                 (Conversation::With(identity.number), nick)
             }
@@ -70,7 +70,7 @@ impl Session {
             key: offer.key.map(|key| key.into_owned()),
             quotas: quotas(&self.core),
         };
-        let draft = Draft { author: self.author(&me), newcomers, act: Act::File(FileAct::Offer(new)) };
+        let draft = Draft { author: self.author(&me), records, act: Act::File(FileAct::Offer(new)) };
         let core = Arc::clone(&self.core);
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| {
             let Outcome::Upload(stored) = outcome else { return Err(session::unexpected()) };
