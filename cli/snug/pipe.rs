@@ -14,8 +14,8 @@ use crate::failure::{Exit, Failure};
 /// How many bytes may wait to be written before stdin is read on.
 const QUEUED: usize = 64 << 10;
 
-enum Happening {
-    Input(io::Result<usize>),
+enum Input {
+    Typed(io::Result<usize>),
     Moved(io::Result<bool>),
     Silence,
 }
@@ -79,23 +79,23 @@ pub(crate) async fn run(common: &Common) -> Result<(), Failure> {
             if !has_room {
                 return futures_lite::future::pending().await;
             }
-            Happening::Input(stdin.read(&mut buffer).await)
+            Input::Typed(stdin.read(&mut buffer).await)
         };
-        let moved = async { Happening::Moved(link.advance().await) };
+        let moved = async { Input::Moved(link.advance().await) };
         let silence = async {
             Timer::after(SILENCE).await;
-            Happening::Silence
+            Input::Silence
         };
         match moved.or(input).or(silence).await {
-            Happening::Silence => link.prove(),
-            Happening::Moved(Ok(true)) => {}
-            Happening::Moved(Ok(false)) if link.reason().is_empty() => return Ok(()),
-            Happening::Moved(Ok(false)) => {
+            Input::Silence => link.prove(),
+            Input::Moved(Ok(true)) => {}
+            Input::Moved(Ok(false)) if link.reason().is_empty() => return Ok(()),
+            Input::Moved(Ok(false)) => {
                 let text = format!("the server ended the connection: {}", link.reason());
                 return Err(Failure::new(Exit::TryAgain, text));
             }
-            Happening::Moved(Err(error)) => return Err(lost(error)),
-            Happening::Input(count) => match count? {
+            Input::Moved(Err(error)) => return Err(lost(error)),
+            Input::Typed(count) => match count? {
                 0 => is_open = false,
                 count => {
                     partial.extend_from_slice(&buffer[..count]);

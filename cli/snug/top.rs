@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures_lite::FutureExt;
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, Event as TerminalEvent, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
@@ -231,22 +231,22 @@ impl Top {
             terminal.draw(|frame| screen.draw(frame))?;
             let look = async {
                 Timer::at(due).await;
-                Happening::Look(Box::new(Look::take(client).await))
+                Input::Look(Box::new(Look::take(client).await))
             };
             // A key ends a look as well: the server may be silent.
-            let key = async { Happening::Input(keys.recv().await) };
+            let key = async { Input::Terminal(keys.recv().await) };
             match key.or(look).await {
-                Happening::Input(Ok(Input::Key(key))) if key.kind == KeyEventKind::Press => {
+                Input::Terminal(Ok(TerminalEvent::Key(key))) if key.kind == KeyEventKind::Press => {
                     let is_interrupt =
                         key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
                     if is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
                         return Ok(());
                     }
                 }
-                Happening::Input(Ok(_)) => {}
+                Input::Terminal(Ok(_)) => {}
                 // The terminal is gone.
-                Happening::Input(Err(_)) => return Ok(()),
-                Happening::Look(look) => {
+                Input::Terminal(Err(_)) => return Ok(()),
+                Input::Look(look) => {
                     screen.add((*look)?);
                     due = Instant::now() + every;
                 }
@@ -255,8 +255,8 @@ impl Top {
     }
 }
 
-enum Happening {
-    Input(Result<Input, async_channel::RecvError>),
+enum Input {
+    Terminal(Result<TerminalEvent, async_channel::RecvError>),
     Look(Box<Result<Look, Failure>>),
 }
 

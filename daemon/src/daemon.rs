@@ -21,7 +21,7 @@ use crate::bots;
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
 use crate::core::writer;
-use crate::core::{Core, Seal, millis};
+use crate::core::{Core, Handshake, millis};
 use crate::core::{recall, upkeep};
 use crate::keys;
 use crate::log;
@@ -177,9 +177,10 @@ impl Daemon {
         let mut log = Log::open(place, environment.log_name(), limits)?;
         let files = open_files(&log)?;
         let loaded = snug_bots::load(&config.bots, &[]);
-        let seal = seal(&config)?;
-        let fingerprint = seal.key.public_key().fingerprint();
-        let core = Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), seal);
+        let handshake = seal(&config)?;
+        let fingerprint = handshake.key.public_key().fingerprint();
+        let core =
+            Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), handshake);
         recall::at_start(&core, &mut log)?;
         if let Some(files) = files {
             core.files.set_store(files);
@@ -301,7 +302,7 @@ fn open_files(log: &Log) -> Result<Option<ContentStore>, StartError> {
 }
 
 /// The identity in the data folder, or one that lives as long as the daemon; and the pre-shared key.
-fn seal(config: &Config) -> Result<Seal, StartError> {
+fn seal(config: &Config) -> Result<Handshake, StartError> {
     let random = SystemRandom::new();
     let key = match config.data.as_set() {
         Some(folder) => {
@@ -318,7 +319,7 @@ fn seal(config: &Config) -> Result<Seal, StartError> {
             keys::read_psk(psk_file).map_err(|error| StartError::Key { path: psk_file.clone(), error })?,
         ),
     };
-    Ok(Seal { key, options: ServerOptions { psk }, random })
+    Ok(Handshake { key, options: ServerOptions { psk }, random })
 }
 
 /// Threads that serve connections beside the caller's. Dropping them ends them.

@@ -153,22 +153,22 @@ impl Run {
                     return futures_lite::future::pending().await;
                 }
                 let most = 2 * limits::LINE as u64;
-                Happening::Said((&mut lines).take(most).read_until(b'\n', &mut said).await)
+                Input::Said((&mut lines).take(most).read_until(b'\n', &mut said).await)
             };
             let silence = async {
                 smol::Timer::after(SILENCE).await;
-                Happening::Silence
+                Input::Silence
             };
             let ended = async {
                 if is_talking {
                     return futures_lite::future::pending().await;
                 }
-                Happening::Ended(child.status().await)
+                Input::Ended(child.status().await)
             };
-            let moved = async { Happening::Moved(link.advance().await) };
+            let moved = async { Input::Moved(link.advance().await) };
             let happening = moved.or(read).or(silence).or(ended).await;
             match happening {
-                Happening::Moved(Ok(true)) => {
+                Input::Moved(Ok(true)) => {
                     while let Some(line) = link.take_line().map_err(lost)? {
                         if let Some(pong) = pong(&line) {
                             link.queue(pong.as_bytes());
@@ -177,14 +177,14 @@ impl Run {
                         }
                     }
                 }
-                Happening::Moved(Ok(false)) => {
+                Input::Moved(Ok(false)) => {
                     let reason =
                         if link.reason().is_empty() { "it closed the connection" } else { link.reason() };
                     return Err(Failure::new(Exit::TryAgain, format!("the server: {reason}")));
                 }
-                Happening::Moved(Err(error)) => return Err(lost(error)),
-                Happening::Silence => link.queue(b"PING\n"),
-                Happening::Said(count) => {
+                Input::Moved(Err(error)) => return Err(lost(error)),
+                Input::Silence => link.queue(b"PING\n"),
+                Input::Said(count) => {
                     is_talking = count? > 0;
                     let text = String::from_utf8_lossy(&said).trim_end_matches(['\n', '\r']).to_owned();
                     if !text.is_empty() && !text.contains('\0') {
@@ -192,7 +192,7 @@ impl Run {
                     }
                     said.clear();
                 }
-                Happening::Ended(status) => {
+                Input::Ended(status) => {
                     let _ = link.finish_writing().await;
                     return Ok(exit_code(status?));
                 }
@@ -201,7 +201,7 @@ impl Run {
     }
 }
 
-enum Happening {
+enum Input {
     Moved(io::Result<bool>),
     Said(io::Result<usize>),
     Ended(io::Result<std::process::ExitStatus>),

@@ -53,7 +53,7 @@ pub(super) async fn run(task: &Task, hosted: Hosted) {
 }
 
 /// What is told to a bot.
-enum Happening {
+enum Input {
     Line(String),
     Watched(String, String),
     Due,
@@ -147,13 +147,13 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
                 return Ok(Ended::Because("its session is over".to_owned()));
             };
             match happening {
-                Happening::Line(line) => {
+                Input::Line(line) => {
                     host.line(&line);
                 }
-                Happening::Watched(room, text) => {
+                Input::Watched(room, text) => {
                     host.tell(&Event::Line { room: &room, text: &text }, None, None);
                 }
-                Happening::Due => host.due(),
+                Input::Due => host.due(),
             }
             if host.panics >= PANICS {
                 return Ok(Ended::ForGood("it panics again and again".to_owned()));
@@ -183,11 +183,11 @@ impl Host<'_> {
         &mut self,
         hearer: &mut crate::net::local::Hearer,
         watched: &Receiver<(String, String)>,
-    ) -> std::io::Result<Option<Happening>> {
-        let line = async { Ok(hearer.hear().await?.map(Happening::Line)) };
+    ) -> std::io::Result<Option<Input>> {
+        let line = async { Ok(hearer.hear().await?.map(Input::Line)) };
         let watching = async {
             match watched.recv().await {
-                Ok((room, text)) => Ok(Some(Happening::Watched(room, text))),
+                Ok((room, text)) => Ok(Some(Input::Watched(room, text))),
                 Err(_) => futures_lite::future::pending().await,
             }
         };
@@ -198,11 +198,11 @@ impl Host<'_> {
             let wait = u64::try_from(next.saturating_sub(now)).unwrap_or(0);
             // Clocks are set: it is looked again at least each minute.
             Timer::after(Duration::from_millis(wait.min(60_000))).await;
-            Ok(Some(Happening::Due))
+            Ok(Some(Input::Due))
         };
         // A timer that is due is not kept waiting by those who talk.
         if next.is_some_and(|next| next <= now) {
-            return Ok(Some(Happening::Due));
+            return Ok(Some(Input::Due));
         }
         line.or(watching).or(due).await
     }

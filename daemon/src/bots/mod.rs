@@ -21,7 +21,7 @@ use snug_protocol::{Body, ServerLine};
 
 use crate::Config;
 use crate::core::Core;
-use crate::core::roster::{Entry, Order, State};
+use crate::core::roster::{BotCommand, BotState, RosterEntry};
 use crate::log::{AuditNote, Author};
 use crate::net::local::LocalSession;
 use crate::net::runtime::Runtime;
@@ -123,7 +123,7 @@ pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
             wanted.name == entry.name && wanted.kind == entry.kind && wanted.settings == entry.settings
         });
         if !stays {
-            let _ = entry.orders.try_send(Order::Stop);
+            let _ = entry.bot_commands.try_send(BotCommand::Stop);
         }
         stays
     });
@@ -132,25 +132,25 @@ pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
         if entries.iter().any(|entry| entry.name == wanted.name) {
             continue;
         }
-        let (orders, waiting) = async_channel::bounded(16);
+        let (bot_commands, waiting) = async_channel::bounded(16);
         let Wanted { name, nick, kind, settings, rooms, commands, start } = wanted;
         let since = core.environment.clock.now();
-        entries.push(Entry {
+        entries.push(RosterEntry {
             name: name.clone(),
             nick,
             kind,
             settings,
             rooms,
             commands,
-            state: State::Running,
+            state: BotState::Running,
             since,
             restarts: 0,
             log: VecDeque::new(),
-            orders,
+            bot_commands,
         });
         drop(entries);
         let arriving = Mutex::new(Some(arriving.clone()));
-        let task = Task { runtime: Arc::clone(runtime), name, orders: waiting, arriving };
+        let task = Task { runtime: Arc::clone(runtime), name, bot_commands: waiting, arriving };
         runtime.spawn_task(async move {
             match start {
                 Start::Box(hosted) => host::run(&task, hosted).await,
@@ -178,7 +178,7 @@ pub(crate) async fn arrive(arrived: Receiver<()>) {
 pub(crate) fn stop(core: &Core) {
     core.roster.set_started(false);
     for entry in core.roster.entries().drain(..) {
-        let _ = entry.orders.try_send(Order::Stop);
+        let _ = entry.bot_commands.try_send(BotCommand::Stop);
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn stop(core: &Core) {
 struct Task {
     runtime: Arc<Runtime>,
     name: String,
-    orders: Receiver<Order>,
+    bot_commands: Receiver<BotCommand>,
     /// Dropped when it is in its rooms for the first time, or could not get there.
     arriving: Mutex<Option<Sender<()>>>,
 }
@@ -252,7 +252,7 @@ impl Task {
         Ok(Ok(session))
     }
 
-    fn set_state(&self, state: State) {
+    fn set_state(&self, state: BotState) {
         let core = self.core();
         core.roster.set_state(&self.name, state, core.environment.clock.now());
     }
@@ -269,31 +269,33 @@ impl Task {
         let mut is_on = true;
         loop {
             if !is_on {
-                match self.orders.recv().await {
-                    Ok(Order::Enable | Order::Restart) => (is_on, tries, wait) = (true, 0, FIRST_WAIT),
-                    Ok(Order::Disable) => self.set_state(State::Disabled),
-                    Ok(Order::Stop) | Err(_) => return,
+                match self.bot_commands.recv().await {
+                    Ok(BotCommand::Enable | BotCommand::Restart) => {
+                        (is_on, tries, wait) = (true, 0, FIRST_WAIT)
+                    }
+                    Ok(BotCommand::Disable) => self.set_state(BotState::Disabled),
+                    Ok(BotCommand::Stop) | Err(_) => return,
                 }
                 continue;
             }
-            self.set_state(State::Running);
+            self.set_state(BotState::Running);
             let begun = core.environment.clock.elapsed();
             let ran = async { Ok(run().await) };
-            let ordered = async { Err(self.orders.recv().await) };
+            let ordered = async { Err(self.bot_commands.recv().await) };
             let over = ran.or(ordered).await;
             self.has_arrived();
             match over {
-                Err(Ok(Order::Enable)) => {}
-                Err(Ok(Order::Restart)) => {
+                Err(Ok(BotCommand::Enable)) => {}
+                Err(Ok(BotCommand::Restart)) => {
                     self.tell("restarted");
                     (tries, wait) = (0, FIRST_WAIT);
                 }
-                Err(Ok(Order::Disable)) => {
+                Err(Ok(BotCommand::Disable)) => {
                     self.tell("disabled");
-                    self.set_state(State::Disabled);
+                    self.set_state(BotState::Disabled);
                     is_on = false;
                 }
-                Err(Ok(Order::Stop) | Err(_)) => return,
+                Err(Ok(BotCommand::Stop) | Err(_)) => return,
                 // The daemon ends, and with it everybody's session.
                 Ok(_) if !core.roster.has_started() => return,
                 Ok(ended) => {
@@ -313,12 +315,12 @@ impl Task {
                         tracing::error!(bot = self.name, "{text}");
                         core.roster.write(&self.name, &text);
                         core.audit(Author::default(), AuditNote::new("bot", &self.name, "given up"));
-                        self.set_state(State::Failed);
+                        self.set_state(BotState::Failed);
                         is_on = false;
                         continue;
                     }
                     self.tell(&format!("{why}; started again in {} ms", wait.as_millis()));
-                    self.set_state(State::Waiting);
+                    self.set_state(BotState::Waiting);
                     // Some more or less, so that not all come back at the same moment.
                     let mut byte = [0];
                     core.environment.random.fill(&mut byte);
@@ -327,15 +329,15 @@ impl Task {
                         Timer::after(pause).await;
                         None
                     };
-                    let order = waited.or(async { Some(self.orders.recv().await) }).await;
+                    let order = waited.or(async { Some(self.bot_commands.recv().await) }).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                     match order {
-                        None | Some(Ok(Order::Enable | Order::Restart)) => {}
-                        Some(Ok(Order::Disable)) => {
-                            self.set_state(State::Disabled);
+                        None | Some(Ok(BotCommand::Enable | BotCommand::Restart)) => {}
+                        Some(Ok(BotCommand::Disable)) => {
+                            self.set_state(BotState::Disabled);
                             is_on = false;
                         }
-                        Some(Ok(Order::Stop) | Err(_)) => return,
+                        Some(Ok(BotCommand::Stop) | Err(_)) => return,
                     }
                 }
             }

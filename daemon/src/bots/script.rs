@@ -48,11 +48,11 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     let (mut hearer, mut sayer) = session.split();
     let (refuse, refused) = async_channel::bounded::<String>(64);
     let hear = async {
-        let mut circles = Circles { nick: &script.name, hears_bots: script.hears_bots, bots: 0 };
+        let mut loop_guard = LoopGuard { nick: &script.name, hears_bots: script.hears_bots, bots: 0 };
         loop {
             let said = async { Ok(refused.recv().await.ok()) };
             let Some(line) = hearer.hear().or(said).await? else { break };
-            if !circles.lets_through(&line) {
+            if !loop_guard.lets_through(&line) {
                 continue;
             }
             let told = async { stdin.write_all(format!("{line}\n").as_bytes()).await };
@@ -158,7 +158,7 @@ fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
 }
 
 /// Keeps bots from talking to each other for ever.
-struct Circles<'b> {
+struct LoopGuard<'b> {
     nick: &'b str,
     hears_bots: bool,
     /// Messages of bots since somebody else has said something.
@@ -168,7 +168,7 @@ struct Circles<'b> {
 /// Messages of bots that a program hears in turn.
 const HOPS: u32 = 8;
 
-impl Circles<'_> {
+impl LoopGuard<'_> {
     /// Whether a line of the daemon is for the program: never what it has said itself, and of other bots what it asks for.
     fn lets_through(&mut self, text: &str) -> bool {
         let Some(line) = ServerLine::parse(text) else { return false };
@@ -194,9 +194,9 @@ mod tests {
     #[test]
     fn bots_hear_each_other_if_they_want_to_and_not_for_ever() {
         let (person, bot) = ("@id=1 :alice MSG #ops hi", "@id=2;bot :roll MSG #ops 4");
-        let mut deaf = Circles { nick: "own", hears_bots: false, bots: 0 };
+        let mut deaf = LoopGuard { nick: "own", hears_bots: false, bots: 0 };
         assert!(deaf.lets_through(person) && !deaf.lets_through(bot));
-        let mut open = Circles { nick: "own", hears_bots: true, bots: 0 };
+        let mut open = LoopGuard { nick: "own", hears_bots: true, bots: 0 };
         assert!(!open.lets_through("@id=3;bot :own MSG #ops me"));
         for _ in 0..HOPS {
             assert!(open.lets_through(bot));

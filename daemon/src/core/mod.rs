@@ -88,7 +88,7 @@ pub(crate) struct Core {
     /// The user whom the daemon runs as: an operator.
     pub(crate) operator: u32,
     /// What it takes to seal a connection.
-    pub(crate) seal: Seal,
+    pub(crate) handshake: Handshake,
     pub(crate) passwords: Passwords,
     pub(crate) files: Files,
     pub(crate) throttles: limits::Throttles,
@@ -107,7 +107,7 @@ pub(crate) struct Core {
 }
 
 /// The daemon's identity, and what it asks of those who seal.
-pub(crate) struct Seal {
+pub(crate) struct Handshake {
     pub(crate) key: ServerKey,
     pub(crate) options: ServerOptions,
     pub(crate) random: SystemRandom,
@@ -140,7 +140,7 @@ impl Core {
         environment: Environment,
         filters: Vec<Box<dyn Filter>>,
         (log_name, place): (LogName, Storage),
-        seal: Seal,
+        handshake: Handshake,
     ) -> Core {
         let started = millis(environment.clock.elapsed());
         Core {
@@ -158,7 +158,7 @@ impl Core {
             delivered: AtomicU64::new(0),
             delivering: AtomicU64::new(0),
             operator: platform::own_user(),
-            seal,
+            handshake,
             passwords: Passwords::default(),
             files: Files::default(),
             throttles: limits::Throttles::default(),

@@ -11,12 +11,12 @@ use snug_protocol::{RoomName, Timestamp};
 /// Who the bots are, and how they are.
 #[derive(Default)]
 pub(crate) struct Roster {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<RosterEntry>>,
     has_started: AtomicBool,
 }
 
 /// A bot.
-pub(crate) struct Entry {
+pub(crate) struct RosterEntry {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) kind: &'static str,
@@ -24,36 +24,36 @@ pub(crate) struct Entry {
     pub(crate) settings: String,
     pub(crate) rooms: Vec<String>,
     pub(crate) commands: Vec<CommandSpec>,
-    pub(crate) state: State,
+    pub(crate) state: BotState,
     pub(crate) since: Timestamp,
     pub(crate) restarts: u64,
     pub(crate) log: VecDeque<String>,
-    pub(crate) orders: Sender<Order>,
+    pub(crate) bot_commands: Sender<BotCommand>,
 }
 
 /// How a bot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum BotState {
     Running,
     Waiting,
     Disabled,
     Failed,
 }
 
-impl State {
+impl BotState {
     pub(crate) fn word(self) -> &'static str {
         match self {
-            State::Running => "running",
-            State::Waiting => "waiting",
-            State::Disabled => "disabled",
-            State::Failed => "failed",
+            BotState::Running => "running",
+            BotState::Waiting => "waiting",
+            BotState::Disabled => "disabled",
+            BotState::Failed => "failed",
         }
     }
 }
 
 /// What somebody wants of a bot's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum BotCommand {
     Enable,
     Disable,
     Restart,
@@ -66,7 +66,7 @@ pub(crate) struct Shown {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) kind: &'static str,
-    pub(crate) state: State,
+    pub(crate) state: BotState,
     pub(crate) since: Timestamp,
     pub(crate) restarts: u64,
 }
@@ -87,7 +87,7 @@ impl Roster {
 
     /// All of them.
     pub(crate) fn list(&self) -> Vec<Shown> {
-        let shown = |entry: &Entry| Shown {
+        let shown = |entry: &RosterEntry| Shown {
             name: entry.name.clone(),
             nick: entry.nick.clone(),
             kind: entry.kind,
@@ -99,11 +99,11 @@ impl Roster {
     }
 
     /// Gives a bot's task an order, and says whether there is such a bot.
-    pub(crate) fn order(&self, name: &str, order: Order) -> bool {
+    pub(crate) fn command(&self, name: &str, command: BotCommand) -> bool {
         let entries = self.entries();
         let found = entries.iter().find(|entry| entry.name == name);
         found.is_some_and(|entry| {
-            let _ = entry.orders.try_send(order);
+            let _ = entry.bot_commands.try_send(command);
             true
         })
     }
@@ -117,8 +117,8 @@ impl Roster {
 
     /// What can be asked, in a room or everywhere: the bot's nick, and the command.
     pub(crate) fn commands(&self, room: Option<&RoomName<'_>>) -> Vec<(String, CommandSpec)> {
-        let is_there = |entry: &Entry| {
-            entry.state == State::Running && room.is_none_or(|room| has_room(&entry.rooms, room))
+        let is_there = |entry: &RosterEntry| {
+            entry.state == BotState::Running && room.is_none_or(|room| has_room(&entry.rooms, room))
         };
         let mut found = Vec::new();
         for entry in self.entries().iter().filter(|entry| is_there(entry)) {
@@ -139,9 +139,9 @@ impl Roster {
     }
 
     /// Notes how a bot is since `now`.
-    pub(crate) fn set_state(&self, name: &str, state: State, now: Timestamp) {
+    pub(crate) fn set_state(&self, name: &str, state: BotState, now: Timestamp) {
         if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
-            if state == State::Waiting {
+            if state == BotState::Waiting {
                 entry.restarts += 1;
             }
             if entry.state != state {
@@ -151,7 +151,7 @@ impl Roster {
     }
 
     /// All of them, to be changed.
-    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<RosterEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -483,12 +483,12 @@ impl<S: Stream> Connection<S> {
 
     /// Answers a HELLO. What is said from then on is sealed.
     fn shake_hands(&mut self, hello: &str) {
-        let seal = &self.core.seal;
+        let handshake = &self.core.handshake;
         let peer = Arc::clone(self.session.peer());
         // Whoever is on this machine needs no pre-shared key.
         let near = ServerOptions::default();
-        let options = if self.origin.is_tcp() { &seal.options } else { &near };
-        match envelope::accept(hello, &seal.key, options, &seal.random) {
+        let options = if self.origin.is_tcp() { &handshake.options } else { &near };
+        match envelope::accept(hello, &handshake.key, options, &handshake.random) {
             Ok((reply, channel)) => {
                 // Behind what may still be written of the greeting, and before anything sealed.
                 self.output.extend_from_slice(reply.as_bytes());
@@ -616,7 +616,7 @@ mod tests {
     use super::*;
     use crate::Environment;
     use crate::config::Config;
-    use crate::core::Seal;
+    use crate::core::Handshake;
     use crate::log::Storage;
     use crate::net::local::Duplex;
 
@@ -626,9 +626,9 @@ mod tests {
     fn connection(settings: &str, origin: Origin, bytes: &[u8], writer: piper::Writer) -> Piped {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
-        let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
+        let handshake = Handshake { key, options: ServerOptions::default(), random: SystemRandom::new() };
         let place = (LogName::default(), Storage::Memory);
-        let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, seal));
+        let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, handshake));
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");
         let stream = Duplex { reader: Cursor::new(bytes.to_vec()), writer };

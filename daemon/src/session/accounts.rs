@@ -211,7 +211,7 @@ impl Session {
         let config = core.config();
         let mut tags = TagBuilder::default();
         tags.value("address", core.public_address().as_deref());
-        tags.display("fingerprint", Some(core.seal.key.public_key().fingerprint()));
+        tags.display("fingerprint", Some(core.handshake.key.public_key().fingerprint()));
         answer.set_ok_tags(tags);
         let act = AccountAct::MakeInvite {
             hash: half_hash(&token),

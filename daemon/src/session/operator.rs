@@ -13,7 +13,7 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
-use crate::core::roster::Order;
+use crate::core::roster::BotCommand;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, Storage, Whole};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -82,11 +82,11 @@ impl Session {
                 }
                 return Ok(Answered::Ok(Some(format!("LOGS {}", lines.len()))));
             }
-            BotOrder::Enable(name) => (name, Order::Enable, "ENABLE"),
-            BotOrder::Disable(name) => (name, Order::Disable, "DISABLE"),
-            BotOrder::Restart(name) => (name, Order::Restart, "RESTART"),
+            BotOrder::Enable(name) => (name, BotCommand::Enable, "ENABLE"),
+            BotOrder::Disable(name) => (name, BotCommand::Disable, "DISABLE"),
+            BotOrder::Restart(name) => (name, BotCommand::Restart, "RESTART"),
         };
-        if !roster.order(name, order) {
+        if !roster.command(name, order) {
             return Err(unknown(name));
         }
         self.note_act("bot", format!("{} {name}", word.to_lowercase()))?;

@@ -21,7 +21,7 @@ use crate::Clock;
 use crate::Environment;
 use crate::Random;
 use crate::config::Config;
-use crate::core::Seal;
+use crate::core::Handshake;
 use crate::core::recall;
 use crate::core::writer::Writer;
 use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Storage, Store, View};
@@ -377,9 +377,9 @@ fn core(clock: &Arc<SimulatedClock>, seed: u64, store: &mut Faulty) -> Arc<Core>
         random: Arc::new(SimulatedRandom(Mutex::new(Dice(seed ^ 2)))),
     };
     let key = ServerKey::from_seed(&[7; 32]).expect("a key");
-    let seal = Seal { key, options: ServerOptions::default(), random: SystemRandom::new() };
+    let handshake = Handshake { key, options: ServerOptions::default(), random: SystemRandom::new() };
     let place = (store.log().name(), Storage::Memory);
-    let core = Arc::new(Core::new(Config::default(), environment, Vec::new(), place, seal));
+    let core = Arc::new(Core::new(Config::default(), environment, Vec::new(), place, handshake));
     recall::at_start(&core, store).expect("a lobby");
     core
 }

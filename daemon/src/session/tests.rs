@@ -14,7 +14,7 @@ use crate::Clock;
 use crate::Environment;
 use crate::Random;
 use crate::config::Config;
-use crate::core::Seal;
+use crate::core::Handshake;
 use crate::core::recall;
 use crate::core::writer;
 use crate::log::{Log, LogLimits, Storage};
@@ -74,15 +74,15 @@ impl World {
         let filters = snug_bots::load(&config.bots, &[]).filters;
         let limits = LogLimits { entries: 5_000, key_window: 60_000 };
         let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");
-        let seal = || Seal {
+        let handshake = || Handshake {
             key: ServerKey::from_seed(&[7; 32]).expect("a key"),
             options: ServerOptions::default(),
             random: SystemRandom::new(),
         };
         let place = (TEST_LOG, Storage::Memory);
-        let second = Core::new(config.clone(), environment.clone(), Vec::new(), place.clone(), seal());
+        let second = Core::new(config.clone(), environment.clone(), Vec::new(), place.clone(), handshake());
         recall::at_start(&second, &mut log).expect("a lobby");
-        let core = Arc::new(Core::new(config, environment, filters, place, seal()));
+        let core = Arc::new(Core::new(config, environment, filters, place, handshake()));
         core.passwords.set_inline();
         recall::at_start(&core, &mut log).expect("a lobby");
         let _ = core.second.set(Arc::new(second));
