@@ -10,6 +10,7 @@ mod crowd;
 mod daemon;
 mod documents;
 mod durable;
+mod embedding;
 mod files;
 mod guide;
 mod history;

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use snug_daemon::config::{Fallback, Level, LogFormat, LogTarget, Logging};
-use snug_daemon::{Config, Daemon, Finding, Report, StartError, keys};
+use snug_daemon::{Config, Daemon, Finding, Programs, Report, StartError, keys};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, reload};
+
+use std::collections::BTreeMap;
 
 /// The exit code for a configuration that is wrong (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -189,13 +191,12 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
         config.listen.unix = Fallback::Set(files::socket_path(&data));
     }
     let places = (config.data.clone(), config.listen.unix.clone());
-    set_up_scripts(&mut config);
-
-    let daemon = match smol::block_on(Daemon::bind(config.clone())) {
+    let bind = |config: Config| smol::block_on(Daemon::builder(config).programs(programs()).bind());
+    let daemon = match bind(config.clone()) {
         Err(error @ StartError::Unix { .. }) if chose_socket => {
             tracing::warn!("{error}; going on without it (set listen.unix to choose another)");
             config.listen.unix = Fallback::Set(PathBuf::new());
-            smol::block_on(Daemon::bind(config))?
+            bind(config)?
         }
         bound => bound?,
     };
@@ -213,22 +214,24 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
     .context("cannot take signals")?;
     announce(&handle);
     smol::block_on(daemon.run());
-    let counts = handle.counts();
+    let stats: BTreeMap<String, u64> = smol::block_on(handle.stats()).into_iter().collect();
     tracing::info!(
         "stopped after {} connections, and {} entries in {} commits",
-        counts.connections,
-        counts.entries,
-        counts.commits
+        stats["connections"],
+        stats["messages"],
+        stats["commits"]
     );
     Ok(())
 }
 
-/// Says what programs of one's own find in their environment, and what stands between them and the daemon.
-fn set_up_scripts(config: &mut Config) {
-    config.guard = std::env::current_exe().ok();
+/// How external bots and commands are started: through `snugd guard`, with a few variables of this environment.
+fn programs() -> Programs {
+    let mut programs = Programs::default();
+    programs.guard = std::env::current_exe().ok();
     let passed_on = ["PATH", "LANG", "LC_ALL", "TZ", "HOME"];
     let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-    config.script_env = passed_on.into_iter().filter_map(value).collect();
+    programs.environment = passed_on.into_iter().filter_map(value).collect();
+    programs
 }
 
 /// Says on stdout where the daemon listens. A closed stdout is nothing to a daemon.
@@ -263,7 +266,6 @@ fn reload(
     if config.listen.unix == Fallback::Auto {
         config.listen.unix = socket.clone();
     }
-    set_up_scripts(&mut config);
     let _ = log_level.modify(|filter| *filter = filter_of(config.logging.level));
     let fixed = handle.reconfigure(config);
     if fixed.is_empty() {

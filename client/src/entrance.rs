@@ -46,12 +46,28 @@ async fn enter(
     held: Option<(&Nick<'static>, Option<&str>)>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
+    if let Some(connector) = &options.connector {
+        let address = Address::Unix("".into());
+        let link = Link::over(connector()).await?;
+        return enter_over(options, &address, link, held, since).await;
+    }
     let find = |address: &Address| options.accounts.find(address, &options.name);
     let seals = |address: &Address| matches!(find(address), Ok(Some(Login::Key { .. })));
-    let (address, mut link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
+    let (address, link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
     if let Some(login) = find(address).map_err(|error| ConnectError::Key { error })? {
         return log_in(options, address.clone(), link, &login, since).await;
     }
+    enter_over(options, address, link, held, since).await
+}
+
+/// Takes a name over a link that is there, as a guest, and joins the rooms.
+async fn enter_over(
+    options: &Options,
+    address: &Address,
+    mut link: Link,
+    held: Option<(&Nick<'static>, Option<&str>)>,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let mut refused = None;
     let mut needs_login = false;

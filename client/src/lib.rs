@@ -27,7 +27,7 @@ mod address;
 pub use address::{Address, AddressError, DEFAULT_PORT};
 
 mod stream;
-pub use stream::Stream;
+pub use stream::{OtherStream, Stream};
 
 mod accounts;
 pub use accounts::{

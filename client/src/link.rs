@@ -117,10 +117,39 @@ impl Link {
                 Codec::sealed(channel, End::Client, LINE, 0)
             }
         };
-        let mut buffer = opening.rest;
+        Ok(Link::made(stream, opening.rest, codec, binding))
+    }
+
+    /// Talks over a stream that is open, past the greeting. It is not sealed.
+    ///
+    /// ```
+    /// use snug_client::{Link, Stream};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let greeting = b"SNUG/1 hello\nOK PING 1\n".to_vec();
+    /// let mut link = Link::over(Stream::over(futures_lite::io::Cursor::new(greeting))).await?;
+    /// while link.take_line()?.is_none() {
+    ///     link.advance().await?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// The stream ended, or what is there is no snug daemon.
+    pub async fn over(mut stream: Stream) -> Result<Link, ConnectError> {
+        // Such a stream has no address.
+        let address = Address::Unix("".into());
+        let mut opening = Opening::default();
+        in_time(&address, opening.greeting(&mut stream, &address)).await?;
+        Ok(Link::made(stream, opening.rest, Codec::plain(LINE), None))
+    }
+
+    /// A link over a stream of which `rest` was read already.
+    fn made(stream: Stream, rest: Vec<u8>, codec: Codec, binding: Option<[u8; 32]>) -> Link {
+        let mut buffer = rest;
         let to = buffer.len();
         buffer.resize(READ_SIZE.max(to), 0);
-        Ok(Link {
+        Link {
             reader: stream.clone(),
             writer: stream,
             codec,
@@ -136,7 +165,7 @@ impl Link {
             started: Instant::now(),
             is_named: false,
             closed: None,
-        })
+        }
     }
 
     /// Asks a server for its fingerprint, whether it is trusted or not, and says nothing to it.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use snug_protocol::{Cursor, RoomName};
 
 use crate::name::Name;
-use crate::{Accounts, Address, MemoryTokens, NoAccounts, Tokens, Trust};
+use crate::{Accounts, Address, MemoryTokens, NoAccounts, Stream, Tokens, Trust};
 
 /// How a client connects.
 #[derive(Clone)]
 pub struct Options {
+    /// Opens a stream to a daemon in this process, instead of `addresses`. It is asked again after each loss.
+    pub connector: Option<Arc<dyn Fn() -> Stream + Send + Sync>>,
     /// Where the daemon may be; the first that takes a connection is it.
     pub addresses: Vec<Address>,
     /// The name to hold.
@@ -41,9 +43,27 @@ pub struct Options {
 }
 
 impl Options {
+    /// Connects as `name` over streams that `connector` opens within this process, and reconnects by opening another one.
+    /// Such streams are not sealed: they never leave the process.
+    ///
+    /// ```
+    /// use snug_client::{Name, Options, Stream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // In a program that embeds the daemon: `move || Stream::over(handle.open_session(SessionRole::Guest))`.
+    /// let open = || Stream::over(futures_lite::io::Cursor::new(Vec::new()));
+    /// let options = Options::over(open, Name::exactly("builder")?);
+    /// assert!(options.addresses.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn over(connector: impl Fn() -> Stream + Send + Sync + 'static, name: Name) -> Options {
+        Options { connector: Some(Arc::new(connector)), ..Options::new([], name) }
+    }
+
     /// Connects to the first of `addresses` that can be had, as `name`, and comes back when the connection is lost.
     pub fn new(addresses: impl IntoIterator<Item = Address>, name: Name) -> Options {
         Options {
+            connector: None,
             addresses: addresses.into_iter().collect(),
             name,
             quiet: false,

@@ -11,8 +11,8 @@ use std::io;
 use std::time::Duration;
 
 use futures_lite::future;
-use snug_daemon::{Config, Daemon, Handle};
-use snug_protocol::{Body, ServerLine};
+use snug_daemon::protocol::{Body, ServerLine};
+use snug_daemon::{Config, Daemon, Handle, SessionRole};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut config = Config::default();
@@ -28,18 +28,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             done
         };
         let ((), done) = future::zip(daemon.run(), work).await;
-        println!("{:?}", handle.counts());
+        for (name, value) in handle.stats().await.iter().filter(|(_, value)| *value > 0) {
+            println!("{name}={value}");
+        }
         Ok(done?)
     })
 }
 
 /// The program's own work: it tells about it in a room, with no socket between.
 async fn build(handle: &Handle) -> io::Result<()> {
-    let mut session = handle.open_session();
-    session.say("NICK builder").await?;
-    session.say("JOIN #build").await?;
+    let mut session = handle.open_session(SessionRole::Bot);
+    session.send_line("NICK builder").await?;
+    session.send_line("JOIN #build").await?;
     for percent in (0..=100).step_by(20) {
-        session.say(&format!("MSG #build {percent} % done :hammer:")).await?;
+        session.send_line(&format!("MSG #build {percent} % done :hammer:")).await?;
         smol::Timer::after(Duration::from_millis(200)).await;
     }
     Ok(())
@@ -47,16 +49,16 @@ async fn build(handle: &Handle) -> io::Result<()> {
 
 /// What others say in the room: `stop` ends the work.
 async fn take_orders(handle: &Handle) -> io::Result<()> {
-    let mut session = handle.open_session();
-    session.say("NICK foreman").await?;
-    session.say("JOIN #build").await?;
-    while let Some(line) = session.hear().await? {
+    let mut session = handle.open_session(SessionRole::Guest);
+    session.send_line("NICK foreman").await?;
+    session.send_line("JOIN #build").await?;
+    while let Some(line) = session.next_line().await? {
         println!("{line}");
         if let Some(ServerLine { from: Some(from), body: Body::Entry { text: Some(text), .. }, .. }) =
             ServerLine::parse(&line)
             && text == "stop"
         {
-            session.say(&format!("MSG #build stopping, because {from} said so")).await?;
+            session.send_line(&format!("MSG #build stopping, because {from} said so")).await?;
             return Ok(());
         }
     }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 7] = ["log", "registry", "core", "session", "net", "bots", "daemon"];
 
 /// Names of the crate's root that belong to a layer.
-const ROOT_NAMES: [(&str, &str); 7] = [
+const ROOT_NAMES: [(&str, &str); 9] = [
     ("Finding", "log"),
     ("LogError", "log"),
     ("Report", "log"),
     ("LocalSession", "net"),
+    ("SessionRole", "daemon"),
+    ("Builder", "daemon"),
     ("Daemon", "daemon"),
     ("Handle", "daemon"),
     ("StartError", "daemon"),

@@ -1,7 +1,7 @@
 //! The daemon of snug, to be embedded in any Rust program and run on any executor.
 //!
 //! ```
-//! use snug_daemon::{Config, Daemon};
+//! use snug_daemon::{Config, Daemon, SessionRole};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut config = Config::default();
@@ -11,9 +11,9 @@
 //! let handle = daemon.handle();
 //! println!("listening on {:?}", handle.addresses());
 //! let work = async {
-//!     let mut session = handle.open_session();
-//!     session.say("NICK embedder").await?;
-//!     session.say("MSG #lobby hello from within").await?;
+//!     let mut session = handle.open_session(SessionRole::Bot);
+//!     session.send_line("NICK embedder").await?;
+//!     session.send_line("MSG #lobby hello from within").await?;
 //!     // ...
 //!     handle.stop();
 //!     Ok(())
@@ -26,11 +26,19 @@
 //! The library reads no environment and no home directory, installs no signal handler, prints nothing and never
 //! ends the process: that is for the program around it.
 
+pub use snug_protocol as protocol;
+
 pub mod config;
 pub use config::Config;
 
 mod daemon;
-pub use daemon::{Counts, Daemon, Handle, StartError};
+pub use daemon::{Builder, Daemon, Handle, SessionRole, StartError};
+
+mod hooks;
+pub use hooks::{Login, Policy, Programs, Who};
+
+mod refusal;
+pub use refusal::Refusal;
 
 mod environment;
 pub use environment::{Clock, Environment, Random};
@@ -41,7 +49,7 @@ mod retention;
 pub use retention::{Retention, RetentionError};
 
 mod net;
-pub use net::local::{Hearer, LocalSession, Sayer};
+pub use net::local::{LocalReader, LocalSession, LocalWriter};
 
 mod log;
 pub use log::{Finding, LogError, Report, check_data};
@@ -52,7 +60,6 @@ mod content_store;
 mod core;
 mod origin;
 mod platform;
-mod refusal;
 mod registry;
 mod session;
 mod throttle;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::Plaintext;
+use snug_protocol::Role;
 
 /// From where a session comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum Origin {
     /// Over the Unix socket, from this user.
     Unix(u32),
     /// From the program around the daemon.
-    Embedder,
+    Embedder(Role),
     /// From a bot of the daemon's own.
     Bot,
 }
@@ -24,7 +25,7 @@ impl Origin {
         match self {
             Origin::Tcp(address) if address.is_loopback() => None,
             Origin::Tcp(address) => Some(network_of(address)),
-            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
+            Origin::Unix(_) | Origin::Embedder(_) | Origin::Bot => None,
         }
     }
 
@@ -52,7 +53,7 @@ impl Origin {
     pub(crate) fn address(self) -> Option<IpAddr> {
         match self {
             Origin::Tcp(address) => Some(address),
-            Origin::Unix(_) | Origin::Embedder | Origin::Bot => None,
+            Origin::Unix(_) | Origin::Embedder(_) | Origin::Bot => None,
         }
     }
 
@@ -61,7 +62,7 @@ impl Origin {
         match self {
             Origin::Tcp(address) => Source::Network(network_of(address)),
             Origin::Unix(user) => Source::User(user),
-            Origin::Embedder | Origin::Bot => Source::Inside,
+            Origin::Embedder(_) | Origin::Bot => Source::Inside,
         }
     }
 }

@@ -2,9 +2,17 @@
 
 use snug_protocol::Code;
 
-/// Why a draft may not be.
+/// Why something is refused: what a user reads in an `ERR`.
+///
+/// ```
+/// use snug_daemon::Refusal;
+/// use snug_daemon::protocol::Code;
+///
+/// let refusal = Refusal::new(Code::SlowDown, "the oven is busy; try again").after(1_500);
+/// assert_eq!(refusal, Refusal::new(Code::SlowDown, "the oven is busy; try again").after(2_000));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     pub(crate) code: Code,
     pub(crate) text: String,
     /// After how many seconds to try again.
@@ -14,7 +22,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: Code, text: impl Into<String>) -> Refusal {
+    /// Returns a refusal with a code and a text that says what is wrong and what to do, in lower case and without a full stop.
+    pub fn new(code: Code, text: impl Into<String>) -> Refusal {
         Refusal { code, text: text.into(), retry: None, offset: None }
     }
 
@@ -23,8 +32,9 @@ impl Refusal {
         Refusal { offset: Some(offset), ..self }
     }
 
-    /// The same, to be tried again after so many milliseconds.
-    pub(crate) fn after(self, millis: u64) -> Refusal {
+    /// Adds when to try again: after so many milliseconds, of which the user is told whole seconds, rounded up.
+    #[must_use]
+    pub fn after(self, millis: u64) -> Refusal {
         Refusal { retry: Some(millis.div_ceil(1_000).max(1)), ..self }
     }
 

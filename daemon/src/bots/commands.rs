@@ -62,13 +62,13 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
         Ok(session) => session,
         Err(ended) => return Ok(ended),
     };
-    let (mut hearer, mut sayer) = session.split();
+    let (mut reader, mut writer) = session.split();
     let (lines, waiting) = async_channel::bounded::<Vec<u8>>(64);
     // Dropped with this future: what runs ends with it.
     let jobs = smol::Executor::new();
     let running = Arc::new(());
     let hear = async {
-        while let Some(line) = hearer.hear().await? {
+        while let Some(line) = reader.next_line().await? {
             let Some(line) = ServerLine::parse(&line) else { continue };
             let Some((command, call)) = call_of(&line, &specs, task.core(), &lines) else { continue };
             if Arc::strong_count(&running) > AT_ONCE {
@@ -86,7 +86,7 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     };
     let say = async {
         while let Ok(line) = waiting.recv().await {
-            sayer.raw(&line).await?;
+            writer.raw(&line).await?;
         }
         futures_lite::future::pending().await
     };

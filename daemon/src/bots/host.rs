@@ -106,7 +106,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
         watching.push(smol::spawn(watch::watch(path, room, lines.clone())));
     }
     drop(lines);
-    let (mut hearer, mut sayer) = session.split();
+    let (mut reader, mut writer) = session.split();
     let (requests, waiting) = async_channel::bounded::<Vec<u8>>(WAITING);
     let manifest = hosted.bot.manifest().clone();
     let state = State::new(kept);
@@ -142,7 +142,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
     host.tell(&Event::Started, None, None);
     let hear = async {
         loop {
-            let happening = host.next(&mut hearer, &watched).await?;
+            let happening = host.next(&mut reader, &watched).await?;
             let Some(happening) = happening else {
                 return Ok(Ended::Because("its session is over".to_owned()));
             };
@@ -162,7 +162,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
     };
     let say = async {
         while let Ok(request) = waiting.recv().await {
-            sayer.raw(&request).await?;
+            writer.raw(&request).await?;
         }
         futures_lite::future::pending().await
     };
@@ -181,10 +181,10 @@ async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> 
 impl Host<'_> {
     async fn next(
         &mut self,
-        hearer: &mut crate::net::local::Hearer,
+        reader: &mut crate::net::local::LocalReader,
         watched: &Receiver<(String, String)>,
     ) -> std::io::Result<Option<Input>> {
-        let line = async { Ok(hearer.hear().await?.map(Input::Line)) };
+        let line = async { Ok(reader.next_line().await?.map(Input::Line)) };
         let watching = async {
             match watched.recv().await {
                 Ok((room, text)) => Ok(Some(Input::Watched(room, text))),

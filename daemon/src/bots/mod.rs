@@ -111,55 +111,88 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     all
 }
 
+/// Starts the bots that the settings ask for, and those of the embedding program, which no change of the settings stops.
+pub(crate) fn start(runtime: &Arc<Runtime>, config: &Config, hosted: Vec<snug_bots::Hosted>) -> Receiver<()> {
+    let (arriving, arrived) = async_channel::bounded(1);
+    for hosted in hosted {
+        let wanted = Wanted {
+            name: hosted.name.to_owned(),
+            nick: hosted.nick.clone(),
+            kind: EMBEDDED,
+            settings: String::new(),
+            rooms: hosted.rooms.clone(),
+            commands: hosted.bot.manifest().commands.clone(),
+            start: Start::Box(hosted),
+        };
+        begin(runtime, wanted, &arriving);
+    }
+    apply_with(runtime, config, arriving);
+    arrived
+}
+
+/// What the bots of the embedding program are in the list.
+const EMBEDDED: &str = "embedder";
+
 /// Starts the bots that the settings ask for, and stops those that they do not ask for any more. Whose settings have not changed
 /// notices nothing. What is given is closed when those that were started are in their rooms, or could not get there.
 pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
-    let core = &runtime.core;
     let (arriving, arrived) = async_channel::bounded(1);
+    apply_with(runtime, config, arriving);
+    arrived
+}
+
+fn apply_with(runtime: &Arc<Runtime>, config: &Config, arriving: Sender<()>) {
+    let core = &runtime.core;
     core.roster.set_started(true);
     let wanted = wanted(config);
     core.roster.entries().retain(|entry| {
-        let stays = wanted.iter().any(|wanted| {
+        let is_wanted = |wanted: &Wanted| {
             wanted.name == entry.name && wanted.kind == entry.kind && wanted.settings == entry.settings
-        });
+        };
+        let stays = entry.kind == EMBEDDED || wanted.iter().any(is_wanted);
         if !stays {
             let _ = entry.bot_commands.try_send(BotCommand::Stop);
         }
         stays
     });
     for wanted in wanted {
-        let mut entries = core.roster.entries();
-        if entries.iter().any(|entry| entry.name == wanted.name) {
-            continue;
-        }
-        let (bot_commands, waiting) = async_channel::bounded(16);
-        let Wanted { name, nick, kind, settings, rooms, commands, start } = wanted;
-        let since = core.environment.clock.now();
-        entries.push(RosterEntry {
-            name: name.clone(),
-            nick,
-            kind,
-            settings,
-            rooms,
-            commands,
-            state: BotState::Running,
-            since,
-            restarts: 0,
-            log: VecDeque::new(),
-            bot_commands,
-        });
-        drop(entries);
-        let arriving = Mutex::new(Some(arriving.clone()));
-        let task = Task { runtime: Arc::clone(runtime), name, bot_commands: waiting, arriving };
-        runtime.spawn_task(async move {
-            match start {
-                Start::Box(hosted) => host::run(&task, hosted).await,
-                Start::Script(script) => script::run(&task, &script).await,
-                Start::Commands(commands) => commands::run(&task, &commands).await,
-            }
-        });
+        begin(runtime, wanted, &arriving);
     }
-    arrived
+}
+
+/// Gives a bot a row in the roster and a task, unless there is one of that name.
+fn begin(runtime: &Arc<Runtime>, wanted: Wanted, arriving: &Sender<()>) {
+    let core = &runtime.core;
+    let mut entries = core.roster.entries();
+    if entries.iter().any(|entry| entry.name == wanted.name) {
+        return;
+    }
+    let (bot_commands, waiting) = async_channel::bounded(16);
+    let Wanted { name, nick, kind, settings, rooms, commands, start } = wanted;
+    let since = core.environment.clock.now();
+    entries.push(RosterEntry {
+        name: name.clone(),
+        nick,
+        kind,
+        settings,
+        rooms,
+        commands,
+        state: BotState::Running,
+        since,
+        restarts: 0,
+        log: VecDeque::new(),
+        bot_commands,
+    });
+    drop(entries);
+    let arriving = Mutex::new(Some(arriving.clone()));
+    let task = Task { runtime: Arc::clone(runtime), name, bot_commands: waiting, arriving };
+    runtime.spawn_task(async move {
+        match start {
+            Start::Box(hosted) => host::run(&task, hosted).await,
+            Start::Script(script) => script::run(&task, &script).await,
+            Start::Commands(commands) => commands::run(&task, &commands).await,
+        }
+    });
 }
 
 /// Waits for bots to be in their rooms, but not for long: nobody waits for a bot that is broken.
@@ -220,17 +253,17 @@ impl Task {
     ) -> std::io::Result<Result<LocalSession, Ended>> {
         let mut session = LocalSession::open(&self.runtime, Origin::Bot);
         let tag = since.map(|since| format!(";since={since}")).unwrap_or_default();
-        session.say(&format!("@quiet{tag} NICK {nick}")).await?;
+        session.send_line(&format!("@quiet{tag} NICK {nick}")).await?;
         for room in rooms {
-            session.say(&format!("JOIN {room}")).await?;
+            session.send_line(&format!("JOIN {room}")).await?;
         }
         if let Some(since) = since {
-            session.say(&format!("SYNC {since} 500")).await?;
+            session.send_line(&format!("SYNC {since} 500")).await?;
         }
         let mut heard = Vec::new();
         let mut answers = 0;
         while answers <= rooms.len() {
-            let Some(whole) = session.hear().await? else {
+            let Some(whole) = session.next_line().await? else {
                 return Ok(Err(Ended::Because("its session is over".to_owned())));
             };
             match ServerLine::parse(&whole).map(|line| line.body) {

@@ -32,8 +32,8 @@ impl Process {
         program: &Program<'_>,
         more: &[(&str, &str)],
     ) -> std::io::Result<Process> {
-        let config = core.config();
-        let mut command = match &config.guard {
+        let programs = &core.hooks.programs;
+        let mut command = match &programs.guard {
             // It sets the limits, and ends all that the program has started, whatever becomes of the daemon.
             Some(guard) => {
                 let limits = program.limits;
@@ -66,7 +66,7 @@ impl Process {
             command.current_dir(folder);
         }
         command.env_clear();
-        command.envs(&config.script_env).envs(program.env).envs(more.iter().copied());
+        command.envs(&programs.environment).envs(program.env).envs(more.iter().copied());
         command.process_group(0);
         let mut command = smol::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(false);

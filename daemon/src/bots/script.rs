@@ -45,13 +45,13 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         return Ok(Ended::Because("it has no pipes".to_owned()));
     };
-    let (mut hearer, mut sayer) = session.split();
+    let (mut reader, mut writer) = session.split();
     let (refuse, refused) = async_channel::bounded::<String>(64);
     let hear = async {
         let mut loop_guard = LoopGuard { nick: &script.name, hears_bots: script.hears_bots, bots: 0 };
         loop {
             let said = async { Ok(refused.recv().await.ok()) };
-            let Some(line) = hearer.hear().or(said).await? else { break };
+            let Some(line) = reader.next_line().or(said).await? else { break };
             if !loop_guard.lets_through(&line) {
                 continue;
             }
@@ -103,7 +103,7 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
                 let _ = refuse.try_send(refusal);
                 continue;
             }
-            sayer.raw(format!("{text}\n").as_bytes()).await?;
+            writer.raw(format!("{text}\n").as_bytes()).await?;
         }
         // What it has said last is still heard.
         futures_lite::future::pending().await

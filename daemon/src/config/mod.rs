@@ -24,6 +24,7 @@ use values::{between, data_folder, socket_path, users};
 /// Everything that can be set about a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Config {
     /// The data folder. [`Fallback::Auto`] is for `snugd` to decide; the library then keeps nothing on disk.
     #[serde(deserialize_with = "data_folder")]
@@ -57,12 +58,6 @@ pub struct Config {
     /// Programs of one's own that run for a command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<ScriptCommand>,
-    /// The program that stands between the daemon and those, `snugd`; without it they have no limits.
-    #[serde(skip)]
-    pub guard: Option<PathBuf>,
-    /// What those find in their environment.
-    #[serde(skip)]
-    pub script_env: BTreeMap<String, String>,
 }
 
 impl Default for Config {
@@ -82,8 +77,6 @@ impl Default for Config {
             bots: BotsConfig::default(),
             bot: Vec::new(),
             command: Vec::new(),
-            guard: None,
-            script_env: BTreeMap::new(),
         }
     }
 }
@@ -91,6 +84,7 @@ impl Default for Config {
 /// The table `[listen]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Listen {
     /// TCP addresses, `host:port` with a numeric host. Port 0 lets the system choose.
     pub tcp: Vec<SocketAddr>,
@@ -121,6 +115,7 @@ impl Default for Listen {
 /// The table `[limits]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a line, without its LF.
     #[serde(deserialize_with = "between::<_, 512, { limits::LINE as u64 }>")]
@@ -223,6 +218,7 @@ impl Default for Limits {
 /// The table `[heartbeat]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Heartbeat {
     /// Silence after which the daemon sends a PING to those that answer it.
     pub ping: Span<100>,
@@ -240,6 +236,7 @@ impl Default for Heartbeat {
 /// The table `[accounts]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Accounts {
     /// Who may make one.
     pub registration: Registration,
@@ -274,6 +271,7 @@ pub enum Registration {
 /// The table `[guests]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Guests {
     /// How long an identity waits for its guest after the last session ended.
     pub linger: Span<0>,
@@ -291,6 +289,7 @@ impl Default for Guests {
 /// The table `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Log {
     /// Where entries are kept. Without a data folder it is in memory whatever this says.
     pub history: History,
@@ -326,6 +325,7 @@ impl Default for Log {
 /// The table `[files]`. They are kept in the data folder; without one there are none.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Files {
     /// The largest file.
     pub file: Size<0>,
@@ -383,6 +383,7 @@ pub enum Durability {
 /// The table `[shutdown]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Shutdown {
     /// How long the daemon waits for its sessions to take what is theirs.
     pub grace: Span<0>,
@@ -397,6 +398,7 @@ impl Default for Shutdown {
 /// The table `[logging]`: for the program around the library, which logs nowhere by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Logging {
     /// The least important thing that is logged.
     pub level: Level,

@@ -23,7 +23,7 @@ impl Core {
     pub(crate) fn follow(&self, peer: &Arc<Peer>, filter: AuditFilter, label: Option<String>, seen: u64) {
         let is_operator = match peer.origin {
             Origin::Unix(user) => user == self.operator,
-            Origin::Embedder => true,
+            Origin::Embedder(role) => role == Role::Operator,
             Origin::Tcp(_) | Origin::Bot => false,
         };
         let peer = Arc::downgrade(peer);

@@ -53,6 +53,7 @@ use crate::core::reply::{Call, Reply};
 use crate::core::roster::Roster;
 use crate::core::shutdown::Control;
 use crate::core::stats::{Histogram, Refused};
+use crate::hooks::Hooks;
 use crate::log::{
     Act, AuditNote, Author, BanRow, Draft, NewEntry, Outcome, ReadJob, Reads, Search, Storage, Store,
     search_in_memory,
@@ -76,6 +77,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) filters: RwLock<Arc<Filters>>,
     pub(crate) roster: Roster,
+    /// What the embedding program has brought.
+    pub(crate) hooks: Hooks,
     /// The log's random name.
     pub(crate) log_name: LogName,
     /// Where the log is.
@@ -152,6 +155,7 @@ impl Core {
             counters: Counters::default(),
             filters: RwLock::new(Arc::new(Filters::new(filters))),
             roster: Roster::default(),
+            hooks: Hooks::default(),
             log_name,
             place,
             reads: Arc::default(),
@@ -193,7 +197,8 @@ impl Core {
 
     /// Takes over other filters.
     pub(crate) fn set_filters(&self, filters: Vec<Box<dyn Filter>>) {
-        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Filters::new(filters));
+        let filters = Arc::new(Filters::new(self.hooks.with_filters(filters)));
+        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = filters;
     }
 
     /// Milliseconds since some fixed moment.

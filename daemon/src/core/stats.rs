@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use snug_protocol::Code;
 
+use crate::core::Core;
+
 /// How long something took, in buckets that are a fifth wide: good for percentiles, and small.
 #[derive(Debug)]
 pub(crate) struct Histogram {
@@ -72,6 +74,56 @@ impl Refused {
     pub(crate) fn all(&self) -> impl Iterator<Item = (Code, u64)> {
         let counts = Code::ALL.iter().zip(&self.0).map(|(code, count)| (*code, count.load(Relaxed)));
         counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+impl Core {
+    /// Returns how the daemon is doing: names and values, in the order in which they are shown. `files` are their number and
+    /// their bytes, if the log was asked.
+    pub(crate) fn stats(&self, files: Option<(u64, u64)>) -> Vec<(String, u64)> {
+        let counters = &self.counters;
+        let (sessions, names, rooms) = self.registry.counts();
+        let uptime = Duration::from_millis(self.now().saturating_sub(self.started)).as_secs();
+        let mut items: Vec<(String, u64)> = [
+            ("uptime", uptime),
+            ("sessions", sessions as u64),
+            ("users", names as u64),
+            ("rooms", rooms as u64),
+            ("connections", counters.connections.load(Relaxed)),
+            ("messages", counters.entries.load(Relaxed)),
+            ("commits", counters.commits.load(Relaxed)),
+            ("deliveries", counters.deliveries.load(Relaxed)),
+            ("bytes-in", counters.bytes_in.load(Relaxed)),
+            ("bytes-out", counters.bytes_out.load(Relaxed)),
+            ("queue", self.queue.len() as u64),
+            ("outboxes", self.budget.used() as u64),
+            ("last", self.delivered.load(Relaxed)),
+            ("passwords", self.passwords.count()),
+            ("uploads", self.files.open_count() as u64),
+            ("commit-p50", counters.commit.percentile(0.5)),
+            ("commit-p99", counters.commit.percentile(0.99)),
+            ("delivery-p50", counters.delivery.percentile(0.5)),
+            ("delivery-p99", counters.delivery.percentile(0.99)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        if let Some((files, bytes)) = files {
+            items.extend(
+                [("files", files), ("file-bytes", bytes)].map(|(name, value)| (name.to_owned(), value)),
+            );
+        }
+        items.extend(counters.refused.all().map(|(code, count)| (format!("refused-{code}"), count)));
+        items
+    }
+
+    /// The address that invites name: what the settings say, else the first TCP address.
+    pub(crate) fn public_address(&self) -> Option<String> {
+        let config = self.config();
+        let public = config.listen.public.clone();
+        if !public.is_empty() {
+            return Some(public);
+        }
+        self.control.addresses().first().map(std::string::ToString::to_string)
     }
 }
 

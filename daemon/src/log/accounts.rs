@@ -106,6 +106,10 @@ pub(crate) enum Proven {
         key: [u8; 32],
     },
     Token(TokenHash),
+    /// The embedding program has checked a password, and the account has none of its own.
+    Vouched {
+        fold: String,
+    },
     /// A user of this machine who has the account by the settings, or made it.
     User {
         fold: String,

@@ -432,7 +432,7 @@ mod tests {
 
     fn peer(outbox: u64) -> Peer {
         let limits = Limits { outbox: Size::from_bytes(outbox), ..Limits::default() };
-        Peer::new(1, Origin::Embedder, 0, Arc::new(Budget::new(&limits)))
+        Peer::new(1, Origin::Embedder(snug_protocol::Role::Operator), 0, Arc::new(Budget::new(&limits)))
     }
 
     /// Takes what waits, as a connection does that has written everything before.

@@ -94,7 +94,12 @@ mod tests {
     use crate::registry::outbox::Budget;
 
     fn peer() -> Arc<Peer> {
-        Arc::new(Peer::new(1, Origin::Embedder, 0, Arc::new(Budget::new(&Limits::default()))))
+        Arc::new(Peer::new(
+            1,
+            Origin::Embedder(snug_protocol::Role::Operator),
+            0,
+            Arc::new(Budget::new(&Limits::default())),
+        ))
     }
 
     fn answer() -> Answer {

@@ -132,7 +132,7 @@ impl Session {
         let proof = match self.origin {
             Origin::Unix(user) => Proof::User(user, nick.fold()),
             Origin::Bot => Proof::Bot(nick.fold()),
-            Origin::Tcp(_) | Origin::Embedder => {
+            Origin::Tcp(_) | Origin::Embedder(_) => {
                 // One that the client has made itself it also knows if the answer to its NICK is lost.
                 let own = token.filter(|token| is_unguessable(token)).map(str::to_owned);
                 let token = own.unwrap_or_else(|| core.environment.hex::<16>());

@@ -4,6 +4,7 @@ use super::accounts::{half_hash, too_many_tries};
 use super::link::{deliver_missed, leave_lobby_if_banned};
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
+use crate::config::Registration;
 use crate::core::Core;
 use crate::core::queue::Submission;
 use crate::core::reply::Reply;
@@ -112,13 +113,18 @@ impl Session {
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
-        let shown = name.as_str().to_owned();
+        let (name, shown) = (name.clone().into_owned(), name.as_str().to_owned());
+        let of = name.clone();
         let compare = move |core: &Arc<Core>, stored: Result<Option<String>, Refusal>| {
             let stored = match stored {
                 Ok(stored) => stored,
                 Err(refused) => return arrival.refuse(core, refused),
             };
-            if !core.passwords.verify(&password, stored.as_deref()) {
+            let is_right = match (&stored, &core.hooks.login) {
+                (None, Some(login)) => login.verify(&shown, &password),
+                _ => core.passwords.verify(&password, stored.as_deref()),
+            };
+            if !is_right {
                 core.audit(author, AuditNote::new("login-failed", &shown, "password"));
                 return arrival.refuse(core, refusal(Code::BadLogin, log::BAD_LOGIN));
             }
@@ -128,10 +134,16 @@ impl Session {
             if !is_known {
                 core.throttles.strangers.give_back(&fold, STRANGERS);
             }
-            let with = stored.unwrap_or_default();
-            arrival.submit(core, author, AccountAct::LogIn { by: Proven::Password { fold, with } });
+            let act = match stored {
+                Some(with) => AccountAct::LogIn { by: Proven::Password { fold, with } },
+                None if core.registry.account(&name).is_some() => {
+                    AccountAct::LogIn { by: Proven::Vouched { fold } }
+                }
+                None => vouched_account(core, name),
+            };
+            arrival.submit(core, author, act);
         };
-        self.with_password(name, Box::new(compare));
+        self.with_password(&of, Box::new(compare));
         Ok(Answered::InFlight)
     }
 
@@ -305,6 +317,21 @@ fn log_tags(core: &Core) -> TagBuilder {
     tags.display("log", Some(core.log_name));
     tags.display("last", Some(core.delivered.load(Relaxed)));
     tags
+}
+
+/// The account of a name that the embedding program vouches for.
+fn vouched_account(core: &Core, name: Nick<'static>) -> AccountAct {
+    AccountAct::Register {
+        name,
+        password: None,
+        key: None,
+        invite: None,
+        policy: Registration::Open,
+        user: None,
+        guest: None,
+        number: core.environment.number(),
+        most: core.config().accounts.most,
+    }
 }
 
 /// What is done with the PHC string of a password, if there is one.

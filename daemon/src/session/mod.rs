@@ -214,6 +214,7 @@ impl Session {
                 let asked = Command::Profile { nick: nick.clone(), change: ProfileChange::Ask(None) };
                 let begun = self
                     .check_scope(Verb::Profile, Some(&asked))
+                    .and_then(|()| self.check_policy(&asked))
                     .and_then(|()| self.begin_upload(&nick, &kind, count, answer));
                 if let Err(refused) = begun {
                     self.refuse(Verb::Profile, label, &refused);
@@ -339,8 +340,7 @@ impl Session {
             self.answer(&answer.err(Code::NickNeeded, text));
             return DONE;
         }
-        if let Err(refused) = self.check_scope(verb, Some(&command)).and_then(|()| self.check_rates(&command))
-        {
+        if let Err(refused) = self.check_command(verb, &command) {
             if !in_flight.is_empty() {
                 return Step::Hold;
             }
@@ -486,7 +486,7 @@ impl Session {
     fn origin_role(&self) -> Role {
         match self.origin {
             Origin::Unix(user) if user == self.core.operator => Role::Operator,
-            Origin::Embedder => Role::Operator,
+            Origin::Embedder(role) => role,
             Origin::Unix(_) => Role::Member,
             Origin::Bot => Role::Bot,
             Origin::Tcp(_) => Role::Guest,

@@ -1,9 +1,7 @@
 //! Verbs for who runs the daemon: STATS, SESSIONS, ACCOUNTS, ANNOUNCE, AUDIT, RELOAD, SHUTDOWN, BACKUP.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use snug_protocol::{
     AuditPage, Body, BotOrder, Code, Role, RoomName, ServerLine, ShutdownAt, TagBuilder, Timestamp,
@@ -12,7 +10,6 @@ use snug_protocol::{
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
-use crate::core::Core;
 use crate::core::roster::BotCommand;
 use crate::log::{self, AuditFilter, AuditNote, AuditPart, Storage, Whole};
 use crate::origin::Origin;
@@ -44,9 +41,7 @@ impl Session {
         }
         let core = Arc::clone(&self.core);
         self.read_log(answer, move |view, answer| {
-            let mut items = core.stats();
-            let (files, bytes) = view.file_totals()?;
-            items.extend([("files", files), ("file-bytes", bytes)].map(|(name, value)| (name.into(), value)));
+            let items = core.stats(Some(view.file_totals()?));
             for (name, value) in &items {
                 let item = format!("{name}={value}");
                 answer.row(TagBuilder::default(), ServerLine::new(Body::Stat { item: &item }));
@@ -125,7 +120,7 @@ impl Session {
             let from = match peer.origin {
                 Origin::Tcp(address) => address.to_string(),
                 Origin::Unix(user) => format!("unix:{user}"),
-                Origin::Embedder => "embedder".to_owned(),
+                Origin::Embedder(_) => "embedder".to_owned(),
                 Origin::Bot => "bot".to_owned(),
             };
             let mut tags = TagBuilder::default();
@@ -306,50 +301,6 @@ impl Session {
             responder.give(Err(refusal(Code::Unavailable, &text)));
         }
         Ok(Answered::InFlight)
-    }
-}
-
-impl Core {
-    /// How the daemon is doing: names and values, in the order in which they are shown.
-    fn stats(&self) -> Vec<(String, u64)> {
-        let counters = &self.counters;
-        let (sessions, names, rooms) = self.registry.counts();
-        let uptime = Duration::from_millis(self.now().saturating_sub(self.started)).as_secs();
-        let mut items: Vec<(String, u64)> = [
-            ("uptime", uptime),
-            ("sessions", sessions as u64),
-            ("users", names as u64),
-            ("rooms", rooms as u64),
-            ("connections", counters.connections.load(Relaxed)),
-            ("messages", counters.entries.load(Relaxed)),
-            ("commits", counters.commits.load(Relaxed)),
-            ("deliveries", counters.deliveries.load(Relaxed)),
-            ("bytes-in", counters.bytes_in.load(Relaxed)),
-            ("bytes-out", counters.bytes_out.load(Relaxed)),
-            ("queue", self.queue.len() as u64),
-            ("outboxes", self.budget.used() as u64),
-            ("last", self.delivered.load(Relaxed)),
-            ("passwords", self.passwords.count()),
-            ("uploads", self.files.open_count() as u64),
-            ("commit-p50", counters.commit.percentile(0.5)),
-            ("commit-p99", counters.commit.percentile(0.99)),
-            ("delivery-p50", counters.delivery.percentile(0.5)),
-            ("delivery-p99", counters.delivery.percentile(0.99)),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        items.extend(counters.refused.all().map(|(code, count)| (format!("refused-{code}"), count)));
-        items
-    }
-
-    /// The address that invites name: what the settings say, else the first TCP address.
-    pub(crate) fn public_address(&self) -> Option<String> {
-        let config = self.config();
-        let public = config.listen.public.clone();
-        if !public.is_empty() {
-            return Some(public);
-        }
-        self.control.addresses().first().map(std::string::ToString::to_string)
     }
 }
 

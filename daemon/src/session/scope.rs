@@ -5,6 +5,8 @@ use std::time::Duration;
 use snug_protocol::{Aim, Code, Command, FileCommand, FileRef, Scope, Verb};
 
 use super::{Session, refusal};
+use crate::hooks::Who;
+use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::throttle::Quota;
 
@@ -77,6 +79,30 @@ impl Session {
             .moves
             .take(self.peer.identity(), MOVES, now)
             .map_err(|wait| Refusal::new(Code::SlowDown, "you come and go too often; wait").after(wait))
+    }
+
+    /// Refuses a command that the token, the embedding program or a rate limit does not let pass.
+    pub(super) fn check_command(&mut self, verb: Verb, command: &Command<'_>) -> Result<(), Refusal> {
+        self.check_scope(verb, Some(command))?;
+        self.check_policy(command)?;
+        self.check_rates(command)
+    }
+
+    /// Refuses what the embedding program does not allow.
+    pub(super) fn check_policy(&self, command: &Command<'_>) -> Result<(), Refusal> {
+        let Some(policy) = &self.core.hooks.policy else { return Ok(()) };
+        let user = match self.origin {
+            Origin::Unix(user) => Some(user),
+            _ => None,
+        };
+        let who = Who {
+            nick: self.me.as_ref().map(|me| me.nick()),
+            has_account: self.me.as_ref().is_some_and(|me| me.is_account()),
+            role: self.role_here(),
+            address: self.origin.address(),
+            user,
+        };
+        policy.allow(&who, command)
     }
 
     /// Refuses what is too much of an identity, an address or a room.

@@ -221,7 +221,7 @@ impl Simulation {
         lines.extend(client.rooms.iter().map(|room| format!("JOIN {room}")));
         lines.push_back(format!("SYNC {} 3", client.cursor));
         let mut connection = Connection {
-            session: Session::new(Arc::clone(&self.core), peer, Origin::Embedder),
+            session: Session::new(Arc::clone(&self.core), peer, Origin::Embedder(Role::Operator)),
             lines,
             answers: VecDeque::new(),
             is_void: false,

@@ -565,7 +565,9 @@ fn strangers_without_a_name_leave_room_for_this_machine() {
     let limits = &world.core.config().limits;
     let admit = |origin| world.core.registry.admit(&world.core.new_peer(origin), limits).is_ok();
     let stranger = Origin::Tcp([192, 0, 2, 1].into());
-    let admitted = [stranger, stranger, stranger, Origin::Unix(7), Origin::Bot, Origin::Embedder].map(admit);
+    let admitted =
+        [stranger, stranger, stranger, Origin::Unix(7), Origin::Bot, Origin::Embedder(Role::Operator)]
+            .map(admit);
     assert_eq!(admitted, [true, true, false, true, true, true]);
 }
 

@@ -114,7 +114,8 @@ fn register(
     let mut detail = match (password.is_some(), key.is_some()) {
         (true, true) => "password, key",
         (true, false) => "password",
-        (false, _) => "key",
+        (false, true) => "key",
+        (false, false) => "login of the embedding program",
     }
     .to_owned();
     if let Some(hash) = invite.filter(|_| is_invited) {
@@ -168,7 +169,10 @@ fn log_in(
     let (found, how, grant) = proven(tx, meta, by)?;
     let Some(found) = found else {
         let named = match by {
-            Proven::Password { fold, .. } | Proven::Key { fold, .. } | Proven::User { fold, .. } => fold,
+            Proven::Password { fold, .. }
+            | Proven::Key { fold, .. }
+            | Proven::User { fold, .. }
+            | Proven::Vouched { fold } => fold,
             Proven::Token(_) => "",
         };
         super::audit::record(tx, meta.time, ends, author, &AuditNote::new("login-failed", named, how))?;
@@ -200,6 +204,10 @@ fn proven(
         Proven::Password { fold, with } => (
             number("SELECT number FROM account WHERE fold = ?1 AND password = ?2", &[fold, with])?,
             "password".to_owned(),
+        ),
+        Proven::Vouched { fold } => (
+            number("SELECT number FROM account WHERE fold = ?1 AND password IS NULL", &[fold])?,
+            "login of the embedding program".to_owned(),
         ),
         Proven::Key { fold, key } => {
             let found: Option<(u64, String)> = tx

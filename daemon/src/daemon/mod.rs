@@ -1,11 +1,13 @@
 //! A daemon from its configuration to its end.
 
+mod builder;
+pub use builder::Builder;
+
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
 use async_channel::{Receiver, Sender};
@@ -13,10 +15,9 @@ use futures_lite::FutureExt;
 use ring::rand::SystemRandom;
 use smol::{Executor, Timer};
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
-use snug_protocol::{Code, ContentHash};
+use snug_protocol::{Code, ContentHash, Role};
 
 use crate::Config;
-use crate::Environment;
 use crate::bots;
 use crate::config::{Durability, History};
 use crate::content_store::ContentStore;
@@ -32,6 +33,7 @@ use crate::net::runtime::Runtime;
 use crate::origin::Origin;
 use crate::platform::{self, FolderLock};
 use crate::registry::peer::Ending;
+use snug_bots::Hosted;
 
 /// A daemon that is bound and not yet running.
 pub struct Daemon {
@@ -41,6 +43,8 @@ pub struct Daemon {
     log: Log,
     handle: Handle,
     stopped: Receiver<()>,
+    /// Bots of the embedding program.
+    bots: Vec<Hosted>,
     _lock: Option<FolderLock>,
 }
 
@@ -112,44 +116,22 @@ impl From<BindError> for StartError {
     }
 }
 
-/// What a daemon has to do and has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Sessions now, with or without a name.
-    pub sessions: u64,
-    /// Names held now.
-    pub names: u64,
-    /// Rooms now.
-    pub rooms: u64,
-    /// Connections since the start.
-    pub connections: u64,
-    /// Entries committed since the start.
-    pub entries: u64,
-    /// Transactions since the start; the entries of a busy moment share one.
-    pub commits: u64,
-    /// Entries put into outboxes since the start.
-    pub deliveries: u64,
-    /// Bytes read since the start.
-    pub bytes_in: u64,
-    /// Bytes written since the start.
-    pub bytes_out: u64,
-}
-
 impl Daemon {
     /// Makes a daemon with the system's clock and random source, bound to its addresses.
     ///
     /// # Errors
     /// A [`StartError`] that says what it cannot have.
     pub async fn bind(config: Config) -> Result<Daemon, StartError> {
-        Daemon::bind_in(config, Environment::default()).await
+        Daemon::builder(config).bind().await
     }
 
-    /// Makes a daemon in an environment of one's own, bound to its addresses.
-    ///
-    /// # Errors
-    /// A [`StartError`] that says what it cannot have.
-    pub async fn bind_in(config: Config, environment: Environment) -> Result<Daemon, StartError> {
+    /// Begins a daemon to which the embedding program adds something of its own.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+
+    async fn build(builder: Builder) -> Result<Daemon, StartError> {
+        let Builder { config, environment, hooks, bots } = builder;
         let lock = match config.data.as_set() {
             None => None,
             Some(folder) => {
@@ -179,8 +161,10 @@ impl Daemon {
         let loaded = snug_bots::load(&config.bots, &[]);
         let handshake = seal(&config)?;
         let fingerprint = handshake.key.public_key().fingerprint();
-        let core =
-            Core::new(config, environment, loaded.filters, (log.name(), log.place().clone()), handshake);
+        let filters = hooks.with_filters(loaded.filters);
+        let place = (log.name(), log.place().clone());
+        let mut core = Core::new(config, environment, filters, place, handshake);
+        core.hooks = hooks;
         recall::at_start(&core, &mut log)?;
         if let Some(files) = files {
             core.files.set_store(files);
@@ -198,7 +182,7 @@ impl Daemon {
             socket: listeners.unix.as_ref().map(|socket| Arc::new(socket.path.clone())),
             fingerprint,
         };
-        Ok(Daemon { runtime, executor, listeners, log, handle, stopped, _lock: lock })
+        Ok(Daemon { runtime, executor, listeners, log, handle, stopped, bots, _lock: lock })
     }
 
     /// A handle on this daemon, for before and while it runs.
@@ -211,7 +195,7 @@ impl Daemon {
     ///
     /// Dropping the future ends the daemon at once; what was acknowledged stays committed.
     pub async fn run(self) {
-        let Daemon { runtime, executor, listeners, log, stopped, _lock, .. } = self;
+        let Daemon { runtime, executor, listeners, log, stopped, bots: hosted, _lock, .. } = self;
         let core = &runtime.core;
         let (alive, reading) = async_channel::bounded(1);
         if let Storage::Folder { folder, .. } = &core.place
@@ -224,7 +208,7 @@ impl Daemon {
         let writer = Writer::start(Arc::clone(core), Box::new(log), reading.clone());
         let helpers = Helpers::start(&executor, core.config().threads.clamp(1, 256) - 1);
         // Bots come first, so that nobody takes their names, and are there for the first who comes.
-        executor.run(bots::arrive(bots::apply(&runtime, &core.config()))).await;
+        executor.run(bots::arrive(bots::start(&runtime, &core.config(), hosted))).await;
         let mut acceptors: Vec<_> = Vec::new();
         for listener in listeners.tcp {
             acceptors.push(executor.spawn(listen::accept_tcp(Arc::clone(&runtime), listener)));
@@ -443,25 +427,48 @@ impl Handle {
     }
 
     /// Opens a session that needs no socket. It comes to life while the daemon runs.
-    pub fn open_session(&self) -> LocalSession {
-        LocalSession::open(&self.runtime, Origin::Embedder)
+    pub fn open_session(&self, role: SessionRole) -> LocalSession {
+        let origin = match role {
+            SessionRole::Guest => Origin::Embedder(Role::Guest),
+            SessionRole::Member => Origin::Embedder(Role::Member),
+            SessionRole::Bot => Origin::Bot,
+        };
+        LocalSession::open(&self.runtime, origin)
     }
 
-    /// What the daemon has to do and has done.
-    pub fn counts(&self) -> Counts {
-        let core = &self.runtime.core;
-        let (sessions, names, rooms) = core.registry.counts();
-        let counters = &core.counters;
-        Counts {
-            sessions: sessions as u64,
-            names: names as u64,
-            rooms: rooms as u64,
-            connections: counters.connections.load(Relaxed),
-            entries: counters.entries.load(Relaxed),
-            commits: counters.commits.load(Relaxed),
-            deliveries: counters.deliveries.load(Relaxed),
-            bytes_in: counters.bytes_in.load(Relaxed),
-            bytes_out: counters.bytes_out.load(Relaxed),
-        }
+    /// Opens an operator's session: it may do everything, whatever its nickname is.
+    pub fn open_operator_session(&self) -> LocalSession {
+        LocalSession::open(&self.runtime, Origin::Embedder(Role::Operator))
     }
+
+    /// Returns what STATS shows, names with values. Before and after the daemon runs, the figures are missing that only the
+    /// log has: those of files.
+    pub async fn stats(&self) -> Vec<(String, u64)> {
+        let core = &self.runtime.core;
+        let (sender, totals) = async_channel::bounded(1);
+        let is_asked = core.roster.has_started()
+            && core.read(Box::new(move |view| {
+                let _ = sender.try_send(view.and_then(|view| view.file_totals().ok()));
+            }));
+        let totals = if is_asked { totals.recv().await.ok().flatten() } else { None };
+        core.stats(totals)
+    }
+}
+
+/// What a session of the embedding program is to the daemon.
+///
+/// ```
+/// use snug_daemon::SessionRole;
+///
+/// assert_ne!(SessionRole::Guest, SessionRole::Bot);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionRole {
+    /// A guest, as somebody is who comes over TCP without an account.
+    Guest,
+    /// A user of this machine: a member, whose nickname stays theirs.
+    Member,
+    /// A bot of the daemon's own: its messages have the tag `bot`.
+    Bot,
 }
