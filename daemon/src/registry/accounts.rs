@@ -1,4 +1,4 @@
-//! Accounts among those who are here: their names are theirs whether they are here or not.
+//! Accounts in the registry: their names are reserved, online or offline.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::log::StoredAccount;
 use crate::registry::peer::Peer;
 
 impl Registry {
-    /// Takes an account into the registry, or over what has changed of it. A guest who became it keeps everything. Gives
-    /// the sessions that have to end, because their guest held the name.
+    /// Adds an account, or applies what has changed of it. A guest who has registered it keeps everything. Returns
+    /// the sessions that must end because their guest held the account's name.
     pub(crate) fn set_account(
         &self,
         account: &StoredAccount,
@@ -25,7 +25,7 @@ impl Registry {
         let mut in_the_way = Vec::new();
         if state.reserved.get(&fold) != Some(&number) {
             if let Some(holder) = state.names.get(&fold).copied().filter(|holder| *holder != number) {
-                // Whoever took the name in between loses it: it is somebody's now.
+                // A guest who took the name in the meantime loses it to the account.
                 in_the_way =
                     state.people.get(&holder).map(|person| person.sessions.clone()).unwrap_or_default();
                 state.release_name(holder);
@@ -60,7 +60,7 @@ impl Registry {
         in_the_way
     }
 
-    /// Forgets that somebody has an account. Gives its sessions, which have to end.
+    /// Removes the account of an identity. Returns its sessions, which must end.
     pub(crate) fn clear_account(&self, name: &Nick<'_>, now: u64) -> Vec<Arc<Peer>> {
         let mut state = self.state();
         let Some(number) = state.reserved.remove(&name.fold()) else { return Vec::new() };
@@ -85,21 +85,21 @@ impl Registry {
         sessions
     }
 
-    /// The names of accounts with other numbers than these.
+    /// Returns the names of the accounts whose numbers are not in `numbers`.
     pub(crate) fn accounts_but(&self, numbers: &HashSet<u64>) -> Vec<Nick<'static>> {
         let state = self.state();
         let others = state.reserved.iter().filter(|(_, number)| !numbers.contains(number));
         others.filter_map(|(fold, _)| Nick::parse(fold.as_str()).ok().map(Nick::into_owned)).collect()
     }
 
-    /// The account of that name.
+    /// Returns the account of that name.
     pub(crate) fn account(&self, name: &Nick<'_>) -> Option<Arc<Identity>> {
         let state = self.state();
         let number = state.reserved.get(&name.fold())?;
         state.people.get(number).map(|person| Arc::clone(&person.identity))
     }
 
-    /// The rooms of somebody who has an account now stay when everybody has left.
+    /// Makes the rooms of a new account persistent: they stay when everybody has left.
     pub(crate) fn keep_rooms_of(&self, number: u64) {
         for inhabited in self.state().rooms.values() {
             if inhabited.room.owner() == number {
@@ -110,14 +110,14 @@ impl Registry {
 }
 
 impl State {
-    /// Gives a guest who has registered the name of the account, and tells the others if it is another one.
+    /// Gives a guest who has registered the name of the account, and tells the others if the name is different.
     fn rename_to_account(&mut self, number: u64, nick: &Nick<'_>, time: Timestamp, announce: u64) {
         let person = &self.people[&number];
         let (old, old_fold) = (person.nick.clone(), person.fold.clone());
         let is_here = self.names.get(&old_fold) == Some(&number);
         if is_here {
             self.names.remove(&old_fold);
-            // The account's name is in the index by now, for good.
+            // The account's own name is in the index already, and stays there.
             self.confusable.remove(&old);
             self.names.insert(nick.fold(), number);
         }

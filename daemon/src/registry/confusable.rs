@@ -1,12 +1,12 @@
-//! Names that can be taken for each other.
+//! Names that can be mistaken for each other.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use snug_protocol::Skeletons;
 
-/// Finds names that look like another, by the hashes of their skeletons. A hash that collides by chance refuses a
-/// name that would be fine, once in some 10^14 names.
+/// An index that finds names that look alike, by the hashes of their skeletons. If two hashes collide by chance, a
+/// harmless name is refused: about once in 10^14 names.
 #[derive(Default)]
 pub(super) struct ConfusableIndex {
     hasher: RandomState,
@@ -36,10 +36,16 @@ impl ConfusableIndex {
         }
     }
 
-    /// Whether a name that is held can be taken for `name`.
+    /// Returns whether a name in the index can be mistaken for `name`.
     pub(super) fn has_alike(&self, name: &str) -> bool {
         let (hashes, is_ascii) = self.hashes(name);
         hashes.iter().any(|hash| self.other.contains_key(hash) || !is_ascii && self.ascii.contains_key(hash))
+    }
+
+    /// Returns how many hashes it holds, and how often in all; of ASCII names and of others.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> [(usize, u32); 2] {
+        [&self.ascii, &self.other].map(|index| (index.len(), index.values().sum()))
     }
 
     fn hashes(&self, name: &str) -> (HashSet<u64>, bool) {

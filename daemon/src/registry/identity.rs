@@ -1,4 +1,4 @@
-//! Who somebody is: a number, and what proves it.
+//! An identity: a number, and the proof that a session may use it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -8,41 +8,41 @@ use snug_protocol::{Folded, Nick, Presence, Role};
 use crate::log::StoredAccount;
 use crate::registry::peer::Audience;
 
-/// Somebody, whatever the nick and however many the sessions.
+/// A user, independent of the nickname and of the number of sessions.
 pub(crate) struct Identity {
-    /// Its number: what everything durable refers to.
+    /// The number that everything durable refers to.
     pub(crate) number: u64,
-    /// All its sessions.
+    /// Its sessions that private messages reach.
     pub(crate) audience: Audience,
     /// Whether the log knows it.
     pub(super) is_recorded: AtomicBool,
-    /// What the log knows of `delivered`.
+    /// The value of `delivered` that the log knows.
     pub(super) noted: AtomicU64,
-    /// The newest private message that one of its sessions was given.
+    /// The id of the newest private message that one of its sessions received.
     pub(crate) delivered: AtomicU64,
-    /// The name it goes by now, as it is shown. Changed under the registry's lock.
+    /// Its current nickname as displayed. Changed under the registry's lock.
     pub(super) nick: Mutex<String>,
-    /// What it is to others.
+    /// Its public profile.
     profile: Mutex<PublicProfile>,
 }
 
-/// What somebody is to others.
+/// The profile of an identity that other users see.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PublicProfile {
-    /// On the server.
+    /// Its role on the server.
     pub(crate) role: Role,
     /// Whether it has an account.
     pub(crate) is_account: bool,
     pub(crate) display: Option<String>,
     pub(crate) colour: Option<String>,
-    /// The media type of its picture.
+    /// The media type of its avatar.
     pub(crate) avatar: Option<String>,
     pub(crate) presence: Presence,
     pub(crate) presence_text: Option<String>,
 }
 
 impl Identity {
-    /// One that has not been here.
+    /// Creates an identity without sessions.
     pub(super) fn new(number: u64, nick: &str, role: Role, delivered: u64, is_recorded: bool) -> Identity {
         Identity {
             number,
@@ -55,22 +55,22 @@ impl Identity {
         }
     }
 
-    /// What it is to others.
+    /// Returns its public profile.
     pub(crate) fn profile(&self) -> PublicProfile {
         self.profile.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it is on the server.
+    /// Returns its role on the server.
     pub(crate) fn role(&self) -> Role {
         self.profile.lock().unwrap_or_else(PoisonError::into_inner).role
     }
 
-    /// Whether it has an account.
+    /// Returns whether it has an account.
     pub(crate) fn is_account(&self) -> bool {
         self.profile.lock().unwrap_or_else(PoisonError::into_inner).is_account
     }
 
-    /// Takes over what the log knows of its account.
+    /// Copies the role and the profile from its stored account.
     pub(crate) fn set_account(&self, account: &StoredAccount) {
         let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
         profile.role = account.role;
@@ -80,47 +80,47 @@ impl Identity {
         profile.avatar.clone_from(&account.avatar);
     }
 
-    /// It has no account any more.
+    /// Resets the profile, except the presence, because the account is gone.
     pub(crate) fn clear_account(&self) {
         let presence = self.profile().presence;
         *self.profile.lock().unwrap_or_else(PoisonError::into_inner) =
             PublicProfile { presence, ..PublicProfile::default() };
     }
 
-    /// It is here in this way now.
+    /// Sets the presence and its text.
     pub(crate) fn set_presence(&self, presence: Presence, text: Option<String>) {
         let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
         (profile.presence, profile.presence_text) = (presence, text);
     }
 
-    /// The name it goes by now, as it is shown.
+    /// Returns its current nickname as displayed.
     pub(crate) fn nick(&self) -> String {
         self.nick.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the log knows it.
+    /// Returns whether the log knows it.
     pub(crate) fn is_recorded(&self) -> bool {
         self.is_recorded.load(Relaxed)
     }
 }
 
-/// What proves that a session may speak for an identity that is there already.
+/// The proof that a session may use an existing identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Proof {
     /// The first half of the SHA-256 of a guest's token.
     Token([u8; 16]),
-    /// A user of this machine, with the name under which it came: one user may be several people in a room.
+    /// A user id of this machine, with the nickname: one machine user may be several users in a room.
     User(u32, Folded),
-    /// The daemon's own, of that name.
+    /// A bot that the daemon runs, by its nickname.
     Bot(Folded),
-    /// An account's number: it has proved itself to the log.
+    /// The number of an account, after a login that the log has decided.
     Account(u64),
-    /// Nothing any more: its account was deleted.
+    /// No proof any more, because the account with this number was deleted.
     Gone(u64),
 }
 
 impl Proof {
-    /// The proof as the log has it.
+    /// Returns the proof in the form that the log stores.
     pub(super) fn write(&self) -> String {
         match self {
             Proof::Token(hash) => {
@@ -133,7 +133,7 @@ impl Proof {
         }
     }
 
-    /// Reads what [`Proof::write`] has written.
+    /// Parses the output of [`Proof::write`].
     pub(super) fn read(text: &str) -> Option<Proof> {
         let fold = |nick| Nick::parse(nick).ok().map(|nick| nick.fold());
         match text.split_once(':')? {

@@ -12,7 +12,7 @@ pub(crate) struct Present {
     pub(crate) bot: bool,
     pub(crate) since: Timestamp,
     pub(crate) profile: PublicProfile,
-    /// What it is in the room that was asked about.
+    /// Its role in the room that was asked about.
     pub(crate) role: Option<Role>,
 }
 
@@ -31,7 +31,8 @@ pub(crate) struct Listed {
 }
 
 impl Registry {
-    /// The identities that have been given private messages of which the log does not know, and the newest of each.
+    /// Returns the identities whose newest delivered private message the log does not know yet, with the id of that
+    /// message, and marks it as noted.
     pub(crate) fn newly_delivered(&self) -> Vec<(u64, u64)> {
         let state = self.state();
         let news = |person: &Person| {
@@ -43,7 +44,7 @@ impl Registry {
         state.people.values().filter_map(news).collect()
     }
 
-    /// The identities that the log knows, a line each: what of them the log decides.
+    /// Describes each identity that the log knows in one line, with everything about it that the log decides.
     #[cfg(test)]
     pub(crate) fn recorded(&self) -> Vec<String> {
         let state = self.state();
@@ -64,7 +65,7 @@ impl Registry {
         recorded.map(line).collect()
     }
 
-    /// Everybody who is here or in a room, in the order of their names. `None` if there is no such room.
+    /// Returns the users who are online, or the members of `room`, sorted by name. `None` if there is no such room.
     pub(crate) fn who(&self, room: Option<&RoomName<'_>>) -> Option<Vec<Present>> {
         let state = self.state();
         let Some(room) = room else {
@@ -76,14 +77,14 @@ impl Registry {
         Some(in_order(members.collect(), Some(&inhabited.room)))
     }
 
-    /// One person, if here and not `quiet`.
+    /// Returns one user, if online and not `quiet`.
     pub(crate) fn who_is(&self, nick: &Nick<'_>) -> Option<Present> {
         let state = self.state();
         let person = &state.people[state.names.get(&nick.fold())?];
         (!person.hearing.is_empty()).then(|| person.present(None))
     }
 
-    /// The rooms, in the order of their names.
+    /// Returns the rooms, sorted by name.
     pub(crate) fn rooms(&self) -> Vec<Listed> {
         let state = self.state();
         let listed = |inhabited: &Inhabited| Listed {
@@ -95,7 +96,7 @@ impl Registry {
         state.rooms.values().map(listed).collect()
     }
 
-    /// Every session with the name it holds, the oldest first.
+    /// Returns every session with the name it holds, oldest first.
     pub(crate) fn sessions(&self) -> Vec<SessionRow> {
         let state = self.state();
         let mut rows: Vec<SessionRow> = state
@@ -110,13 +111,13 @@ impl Registry {
         rows
     }
 
-    /// All sessions of an identity, also those that hear nothing.
+    /// Returns all sessions of an identity, including those that receive nothing.
     pub(crate) fn sessions_of(&self, number: u64) -> Vec<Arc<Peer>> {
         let state = self.state();
         state.people.get(&number).map(|person| person.sessions.clone()).unwrap_or_default()
     }
 
-    /// How many sessions, people with a name, and rooms there are.
+    /// Returns the numbers of sessions, of users with a name, and of rooms.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let state = self.state();
         (state.peers.len(), state.names.len(), state.rooms.len())
@@ -124,7 +125,7 @@ impl Registry {
 }
 
 impl Person {
-    /// Its row; `room` is the one that was asked about.
+    /// Returns its row of WHO; `room` is the room that was asked about.
     fn present(&self, room: Option<&Room>) -> Present {
         Present {
             nick: self.nick.clone(),
@@ -136,7 +137,7 @@ impl Person {
     }
 }
 
-/// The rows of people, in the order of their names.
+/// Returns the rows of `people`, sorted by name.
 fn in_order(mut people: Vec<&Person>, room: Option<&Arc<Room>>) -> Vec<Present> {
     people.sort_by(|a, b| a.fold.cmp(&b.fold));
     people.into_iter().map(|person| person.present(room.map(Arc::as_ref))).collect()

@@ -1,8 +1,8 @@
-//! Who is here, under which names, and in which rooms: what a daemon knows only while it runs.
+//! Online users, their names and their rooms: what the daemon knows only while it runs.
 //!
-//! One lock guards it all, taken for short moments; lines are put into outboxes under it, so that what different
-//! sessions are told about comings and goings is in one order. Deliveries of entries do not take it: they walk a
-//! room's or an identity's [`Audience`]. Locks nest in this order: registry, audience, outbox.
+//! One lock guards all of it, and is held briefly. Lines are put into outboxes under it, so that all sessions see
+//! joins and leaves in the same order. Deliveries of entries do not take it: they walk the
+//! [`Audience`](peer::Audience) of a room or an identity. Locks nest in this order: registry, audience, outbox.
 
 mod accounts;
 
@@ -29,6 +29,9 @@ use confusable::ConfusableIndex;
 mod room;
 pub(crate) use room::Room;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,18 +42,18 @@ use crate::config::Limits;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 
-/// What goes with a session that has ended.
+/// The consequences of a LEAVE or of a session's end, which the caller reports to the log.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// Rooms in which nobody is and nobody wrote.
+    /// The rooms to retire: they have no members and never had an entry.
     pub(crate) retire: Vec<Arc<Room>>,
-    /// Rooms that the identity left and that remember who was there when.
+    /// The numbers of the rooms that it left and that record who was present when.
     pub(crate) stays: Vec<u64>,
-    /// The identity, if it was its last session.
+    /// The identity, if its last session ended.
     pub(crate) away: Option<Arc<Identity>>,
 }
 
-/// See the module.
+/// The registry of sessions, identities, names and rooms.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<State>);
 
@@ -60,29 +63,29 @@ struct State {
     addresses: HashMap<IpAddr, Visitors>,
     nameless: u64,
     people: HashMap<u64, Person>,
-    /// Who holds a name: identities with a session.
+    /// The identity that holds each name: one with a session.
     names: HashMap<Folded, u64>,
-    /// Names that are accounts', whether they are here or not.
+    /// The names of accounts, online or offline.
     reserved: HashMap<Folded, u64>,
     confusable: ConfusableIndex,
     proofs: HashMap<Proof, u64>,
-    /// Identities without a session, the longest first, with the milliseconds since when.
+    /// Identities without a session, the longest offline first, with the milliseconds since when.
     away: VecDeque<(u64, u64)>,
-    /// How many of those rows are still true.
+    /// How many of those rows are still valid.
     away_count: u64,
     rooms: BTreeMap<Folded, Inhabited>,
-    /// Which of them has which number.
+    /// The folded name of each room, by its number.
     room_numbers: HashMap<u64, Folded>,
 }
 
-/// The sessions of one address.
+/// The counts of sessions from one address.
 #[derive(Default)]
 struct Visitors {
     sessions: u64,
     nameless: u64,
 }
 
-/// An identity and how it is here.
+/// An identity with its name, sessions and rooms.
 struct Person {
     identity: Arc<Identity>,
     nick: String,
@@ -91,19 +94,19 @@ struct Person {
     bot: bool,
     since: Timestamp,
     sessions: Vec<Arc<Peer>>,
-    /// The sessions that joined something; the others came `quiet`.
+    /// The sessions that receive from its rooms; the others logged in with `quiet`.
     hearing: Vec<Arc<Peer>>,
     rooms: Vec<Folded>,
-    /// Since when it has no session, in milliseconds: tells its row in `away` from older ones.
+    /// Since when it has no session, in milliseconds. It tells the row in `away` from older rows.
     away_since: Option<u64>,
-    /// Whether it has a row in `away`: it will be forgotten.
+    /// Whether it has a row in `away`, so that it will be forgotten.
     is_fading: bool,
-    /// Whether it has been here since the daemon started: then its name is decided here, and the log hears of it.
+    /// Whether it has had a session since the daemon started. If so, the registry decides its name and tells the log.
     was_here: bool,
 }
 
 impl Person {
-    /// Somebody who has no session yet.
+    /// Creates an identity that has no session yet.
     fn new(identity: Identity, nick: &Nick<'_>, proof: Proof, bot: bool) -> Person {
         Person {
             identity: Arc::new(identity),
@@ -121,30 +124,30 @@ impl Person {
         }
     }
 
-    /// Gives it a nick, without a word to anybody.
+    /// Changes the nickname without telling anybody.
     fn set_nick(&mut self, nick: &Nick<'_>) {
         self.nick = nick.as_str().to_owned();
         self.fold = nick.fold();
         *self.identity.nick.lock().unwrap_or_else(PoisonError::into_inner) = self.nick.clone();
     }
 
-    /// Whether it stays known when it is away, because nobody else can ever be it and the log has something of it.
+    /// Returns whether it is kept while it is offline: nobody else can ever use it, and the log refers to it.
     fn is_kept(&self) -> bool {
         !matches!(self.proof, Proof::Token(_)) && self.identity.is_recorded()
     }
 }
 
-/// A room and who is in it.
+/// A room and its members.
 struct Inhabited {
     room: Arc<Room>,
     members: HashSet<u64>,
 }
 
 impl Registry {
-    /// Takes a new session in.
+    /// Admits a new session.
     ///
     /// # Errors
-    /// There are too many, in all or of its address.
+    /// There are too many sessions, in total or from its address.
     pub(crate) fn admit(&self, peer: &Arc<Peer>, limits: &Limits) -> Result<(), Refusal> {
         let address = peer.origin.counted_address();
         let mut state = self.state();
@@ -167,7 +170,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets a session go that was admitted, and tells the others if it was its identity's last one.
+    /// Removes an admitted session, and tells the others if it was its identity's last one.
     pub(crate) fn dismiss(
         &self,
         peer: &Arc<Peer>,
@@ -210,12 +213,13 @@ impl Registry {
         departure
     }
 
-    /// An identity by its number.
+    /// Returns an identity by its number.
     pub(crate) fn identity(&self, number: u64) -> Option<Arc<Identity>> {
         self.state().people.get(&number).map(|person| Arc::clone(&person.identity))
     }
 
-    /// Tells something about somebody to who shares a room with them, and to their own sessions but `except`.
+    /// Sends an event about an identity to each session that shares a room with it, and to its own sessions except
+    /// `except`.
     pub(crate) fn tell_about(
         &self,
         number: u64,
@@ -242,7 +246,7 @@ impl Registry {
 }
 
 impl State {
-    /// Counts one nameless session less.
+    /// Counts one nameless session fewer.
     fn name_taken(&mut self, peer: &Peer) {
         self.nameless = self.nameless.saturating_sub(u64::from(peer.origin.is_tcp()));
         let address = peer.origin.counted_address();
@@ -251,7 +255,8 @@ impl State {
         }
     }
 
-    /// Tells a line to each session that shares a room with an identity, once, and to its own.
+    /// Sends a line once to each session that shares a room with an identity, and to its own sessions. Skips rooms
+    /// with more than `announce` members.
     fn tell_observers(&self, number: u64, line: &[u8], except: Option<&Arc<Peer>>, announce: u64) {
         let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else { return };
         let mut told: HashSet<u64> = except.map(|peer| peer.id).into_iter().collect();
@@ -271,7 +276,7 @@ impl State {
 }
 
 impl Inhabited {
-    /// Tells a line about somebody's coming or going to those who hear the room, if it is small enough.
+    /// Sends a line about a join or leave to the sessions in the room, if it has at most `most` members.
     fn announce(&self, line: &[u8], except: Option<&Arc<Peer>>, most: u64) {
         if self.members.len() as u64 > most {
             return;
@@ -284,7 +289,7 @@ impl Inhabited {
     }
 }
 
-/// A line about somebody's coming, going or change, with its time.
+/// Returns a line about a user who joins, leaves or changes, with its time.
 fn presence(body: Body<'_>, nick: &str, time: Timestamp) -> Vec<u8> {
     let mut tags = TagBuilder::default();
     tags.display("time", Some(time));

@@ -1,4 +1,4 @@
-//! Who goes by which name: coming in, renaming, what the log remembers, and being forgotten.
+//! Names: logging in, renaming, recalling identities from the log, and forgetting them.
 
 use super::{Identity, Person, Proof, Registry, State, presence, refuse};
 use crate::config::Limits;
@@ -9,32 +9,32 @@ use snug_protocol::{Body, Code, Nick, Presence, Role, RoomName, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How a session comes in.
+/// A session's request for a name.
 pub(crate) struct NewSession<'a> {
     pub(crate) peer: &'a Arc<Peer>,
     pub(crate) nick: &'a Nick<'a>,
-    /// Joins nothing and is not announced.
+    /// Whether it joins nothing and is not announced.
     pub(crate) quiet: bool,
-    /// Whether it is a bot of the daemon's own.
+    /// Whether it is a bot's.
     pub(crate) bot: bool,
-    /// What it can show for an identity that may exist, the best first.
+    /// Its proofs of an identity that may exist, the best first.
     pub(crate) shows: Vec<Proof>,
-    /// What a new identity would be known by.
+    /// The proof of a new identity.
     pub(crate) proof: Proof,
     /// The number of a new identity.
     pub(crate) number: u64,
-    /// What a new one is on the server.
+    /// The role of a new identity on the server.
     pub(crate) role: Role,
     pub(crate) time: Timestamp,
 }
 
-/// Who a session became.
+/// The identity that a session has taken.
 #[derive(Clone)]
 pub(crate) struct Entered {
     pub(crate) identity: Arc<Identity>,
-    /// What proved that the session may speak for an identity that was there; `None` if it is new.
+    /// The proof that the session may use an existing identity; `None` if the identity is new.
     pub(crate) proved: Option<Proof>,
-    /// Whether an identity that was there has come back under another nick.
+    /// Whether an existing identity has returned under another nickname.
     pub(crate) is_renamed: bool,
 }
 
@@ -42,11 +42,11 @@ impl Registry {
     /// Gives a session a name. Unless it is `quiet`, it joins the lobby.
     ///
     /// # Errors
-    /// The name is somebody else's, or looks like it is.
+    /// The session has ended, or another identity holds the name or one that looks like it.
     pub(crate) fn enter(&self, entrance: &NewSession<'_>, limits: &Limits) -> Result<Entered, Refusal> {
         let mut state = self.state();
         if !state.peers.contains_key(&entrance.peer.id) {
-            // It has gone while a password was compared or the log decided.
+            // The client disconnected while a password was compared or the log decided.
             return refuse(Code::Unavailable, "the connection is over");
         }
         let shown = entrance.shows.iter().find_map(|proof| Some((*state.proofs.get(proof)?, proof.clone())));
@@ -84,10 +84,10 @@ impl Registry {
         Ok(entered)
     }
 
-    /// Gives an identity that is here another name, and tells the others.
+    /// Gives the identity of `peer` another name, and tells the others.
     ///
     /// # Errors
-    /// The name is somebody else's, or looks like it is.
+    /// Another identity holds the name or one that looks like it.
     pub(crate) fn rename(
         &self,
         peer: &Arc<Peer>,
@@ -98,12 +98,12 @@ impl Registry {
         let mut state = self.state();
         let number = peer.identity();
         let line = state.take_name(number, nick, time)?;
-        // The session that asked is answered; it needs no event.
+        // The session that asked gets an answer, and needs no event.
         state.tell_observers(number, &line, Some(peer), limits.announce_members);
         Ok(nick.as_str().to_owned())
     }
 
-    /// Brings identities that the log remembers into the registry, as they were away since `now` milliseconds.
+    /// Adds identities that the log remembers. They count as offline since `now` milliseconds.
     pub(crate) fn recall(&self, identities: Vec<(IdentityRecord, u64)>, now: u64) {
         let mut state = self.state();
         for (known, delivered) in identities {
@@ -111,7 +111,8 @@ impl Registry {
         }
     }
 
-    /// Notes that the log knows these identities; `now` is since when those are away that nobody here has seen.
+    /// Notes that the log knows these identities. Those new to the registry count as offline since `now`
+    /// milliseconds.
     pub(crate) fn learn(&self, records: &[IdentityRecord], now: u64) {
         let mut state = self.state();
         for record in records {
@@ -122,7 +123,7 @@ impl Registry {
         }
     }
 
-    /// Takes over another nick and proof of an identity, unless that was decided here.
+    /// Applies a nickname and proof of an identity from the log, unless the registry decides its name.
     pub(crate) fn take_over_name(&self, record: &IdentityRecord) {
         let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
         let mut state = self.state();
@@ -135,7 +136,7 @@ impl Registry {
         state.proofs.insert(proof, record.number);
     }
 
-    /// Forgets an identity that the log has forgotten, unless it is one that was here: of such it is decided here.
+    /// Forgets an identity that the log has forgotten, unless it has had a session: then the registry decides.
     pub(crate) fn forget(&self, number: u64) {
         let mut state = self.state();
         if state.people.get(&number).is_some_and(|person| !person.was_here) {
@@ -143,7 +144,7 @@ impl Registry {
         }
     }
 
-    /// What the log has to know of an identity, if it does not yet.
+    /// Returns the record of an identity for the log, unless the log has it already.
     pub(crate) fn record(&self, identity: &Identity) -> Option<IdentityRecord> {
         if identity.is_recorded() {
             return None;
@@ -151,9 +152,10 @@ impl Registry {
         self.describe(identity.number, |record| record)
     }
 
-    /// What the log has to know of an identity.
+    /// Calls `tell` with the record of an identity for the log.
     ///
-    /// `tell` is called before it can change, so that the log hears of changes in their order; it must not come back here.
+    /// It does so under the lock, before the record can change, so that the log gets changes in their order. `tell`
+    /// must not call the registry.
     pub(crate) fn describe<T>(&self, number: u64, tell: impl FnOnce(IdentityRecord) -> T) -> Option<T> {
         let state = self.state();
         let person = state.people.get(&number)?;
@@ -166,8 +168,8 @@ impl Registry {
         }))
     }
 
-    /// Whoever holds that name, else an account or a user of this machine who goes by it and is away; and the name as it
-    /// is shown.
+    /// Returns the identity that holds a name, or else the offline account or machine user with that name; and the
+    /// name as displayed.
     pub(crate) fn addressee(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         if let Some(present) = self.person(nick) {
             return Some(present);
@@ -184,7 +186,7 @@ impl Registry {
         Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
-    /// Whoever goes by that name, here or away; and the name as it is shown.
+    /// Returns the identity with that name, online or offline, and the name as displayed.
     pub(crate) fn known(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         if let Some(addressee) = self.addressee(nick) {
             return Some(addressee);
@@ -196,24 +198,24 @@ impl Registry {
         Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
-    /// Whoever holds that name, and the name as it is shown.
+    /// Returns the identity that holds a name, and the name as displayed.
     pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         let state = self.state();
         let person = &state.people[state.names.get(&nick.fold())?];
         Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
-    /// Forgets identities that were away for `linger` milliseconds, and the oldest of more than `most`. Gives those
-    /// of them that the log knows.
+    /// Forgets the identities that have been offline for `linger` milliseconds, and the longest offline if there are
+    /// more than `most`. Returns the numbers of those that the log knows.
     pub(crate) fn forget_guests(&self, now: u64, linger: u64, most: u64) -> Vec<u64> {
-        // Nothing that happened before the daemon's clock began is too old.
+        // The daemon's clock has not run for `linger` yet, so nothing is too old.
         let Some(oldest) = now.checked_sub(linger) else { return self.state().forget_guests(0, most) };
         self.state().forget_guests(oldest, most)
     }
 }
 
 impl State {
-    /// Makes an identity that holds its name.
+    /// Creates an identity that holds its name.
     pub(super) fn create(&mut self, entrance: &NewSession<'_>) -> Result<u64, Refusal> {
         self.check_free(entrance.nick, None)?;
         let (number, nick) = (entrance.number, entrance.nick);
@@ -227,8 +229,8 @@ impl State {
         Ok(number)
     }
 
-    /// Gives an identity a name, which may be the one it has. Gives the line that tells the others; it is empty if
-    /// nothing they could have seen has changed.
+    /// Gives an identity a name, which may be its current one. Returns the line that tells the others; it is empty if
+    /// they cannot have seen a change.
     pub(super) fn take_name(
         &mut self,
         number: u64,
@@ -252,7 +254,7 @@ impl State {
             if old == nick.as_str() {
                 return Ok(Vec::new());
             }
-            // Its own old name is not in the way of its new one.
+            // Its old name must not conflict with its new one.
             self.release_name(number);
         }
         let is_free = self.check_free(nick, Some(number));
@@ -282,7 +284,7 @@ impl State {
         Ok(presence(Body::Nick { nick: nick.as_str() }, &old, time))
     }
 
-    /// Whether a name can be taken by an identity, or by a new one.
+    /// Checks that an identity, or a new one if `by` is `None`, may take a name.
     pub(super) fn check_free(&self, nick: &Nick<'_>, by: Option<u64>) -> Result<(), Refusal> {
         if self.names.contains_key(&nick.fold()) {
             return match self.reserved.contains_key(&nick.fold()) {
@@ -294,7 +296,7 @@ impl State {
             };
         }
         match (self.reserved.get(&nick.fold()), by) {
-            // Its own name is not in its way.
+            // An account may take its own name.
             (Some(account), Some(by)) if *account == by => return Ok(()),
             (Some(_), _) => return login_needed(nick),
             (None, _) => {}
@@ -319,7 +321,7 @@ impl State {
         }
     }
 
-    /// Takes in an identity as the log knows it: away since `now`.
+    /// Adds an identity from its record in the log, offline since `now` milliseconds.
     pub(super) fn recall(&mut self, record: &IdentityRecord, delivered: u64, now: u64) {
         let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
         let identity = Identity::new(record.number, &record.nick, role_of(&proof), delivered, true);
@@ -329,18 +331,18 @@ impl State {
         self.fade(record.number, now);
     }
 
-    /// Takes an identity away that has no session and no name. Gives whether the log knows it.
+    /// Removes an identity without a session and a name. Returns whether the log knows it.
     pub(super) fn remove_person(&mut self, number: u64) -> bool {
         let Some(person) = self.people.remove(&number) else { return false };
         self.away_count -= u64::from(person.is_fading);
-        // Another of the same user and name may have come after it.
+        // A later identity of the same user and name may hold the proof.
         if self.proofs.get(&person.proof) == Some(&number) {
             self.proofs.remove(&person.proof);
         }
         person.identity.is_recorded()
     }
 
-    /// Lets an identity without a session go: its name is free, and it waits for its guest.
+    /// Marks an identity without a session as offline. Its name becomes free, and it waits for its guest to return.
     pub(super) fn go_away(&mut self, number: u64, now: u64) {
         self.release_name(number);
         if let Some(person) = self.people.get(&number) {
@@ -349,7 +351,7 @@ impl State {
         self.fade(number, now);
     }
 
-    /// Notes that an identity is away from now on, and will be forgotten unless it is one to be kept.
+    /// Notes that an identity is offline from now on. Unless it is kept, it will be forgotten.
     pub(super) fn fade(&mut self, number: u64, now: u64) {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.away_since = Some(now);
@@ -360,7 +362,8 @@ impl State {
         }
     }
 
-    /// Forgets the identities that went away before `oldest`, and the longest away of more than `most`.
+    /// Forgets the identities that went offline before `oldest`, and the longest offline if there are more than
+    /// `most`. Returns the numbers of those that the log knows.
     pub(super) fn forget_guests(&mut self, oldest: u64, most: u64) -> Vec<u64> {
         let mut forgotten = Vec::new();
         while let Some(&(number, since)) = self.away.front() {
@@ -380,7 +383,7 @@ impl State {
     }
 }
 
-/// What somebody is who has shown this, and no account.
+/// Returns the role that a proof gives without an account.
 fn role_of(proof: &Proof) -> Role {
     match proof {
         Proof::User(..) => Role::Member,

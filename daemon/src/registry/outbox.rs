@@ -1,4 +1,4 @@
-//! What waits for one session, and what all of them may hold together.
+//! The output that waits for one session, and the memory that all sessions share for it.
 
 use super::peer::Ending;
 use crate::config::Limits;
@@ -10,21 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
-/// What waits for one session. Lines stand in it whole and in order.
+/// The output that waits for one session: whole lines, in order.
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: Chunks,
-    /// Bytes in it, and those that the connection has taken and not written yet.
+    /// The bytes that wait, and those that the connection has taken and not written yet.
     fill: usize,
     writing: usize,
-    /// The memory that is counted for its own chunks, and for what the connection has taken of them or made of it.
+    /// The memory counted for its own chunks, and for what the connection has taken of them or made from them.
     memory: usize,
     writing_memory: usize,
-    /// How much of what waits, and of what is being written, answers the session's own commands.
+    /// How many of the bytes that wait, and of those being written, answer the session's own commands.
     answers: usize,
     writing_answers: usize,
-    /// Pieces of files, each with what was noted for it as under way. They go one at a time, and only when nothing else
-    /// waits, so that no file delays what is said.
+    /// Pieces of files, each with the bytes noted for it as under way. They go one at a time, and only when nothing
+    /// else waits, so that no file delays a message.
     pieces: VecDeque<(usize, Box<Piece>)>,
     in_flight: InFlight,
     ending: Option<Ending>,
@@ -37,18 +37,18 @@ pub(crate) type Chunks = SmallVec<[Chunk; 2]>;
 /// Whole lines.
 #[derive(Debug)]
 pub(crate) enum Chunk {
-    /// For this session.
+    /// For this session only.
     Own(Vec<u8>),
-    /// For many.
+    /// Shared by many sessions.
     Shared(Arc<Shared>),
     /// Lines with bytes between them.
     Piece(Box<Piece>),
 }
 
-/// An answer with bytes in it, such as a piece of a file; or one without that stands behind such.
+/// An answer with bytes in it, such as a piece of a file; or an answer without bytes that waits behind one.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    /// Lines, of which the last announces the bytes.
+    /// Lines, the last of which announces the bytes.
     pub(crate) head: Vec<u8>,
     pub(crate) bytes: Vec<u8>,
     /// The rest of the answer.
@@ -56,7 +56,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// What it takes of an outbox, about.
+    /// Returns roughly how many bytes of an outbox it takes.
     fn len(&self) -> usize {
         self.head.len() + self.bytes.len() + self.tail.len()
     }
@@ -67,7 +67,7 @@ impl Piece {
 }
 
 impl Chunk {
-    /// Its lines; those before the bytes, if it has some.
+    /// Returns its lines; of a piece, those before the bytes.
     pub(crate) fn lines(&self) -> &[u8] {
         match self {
             Chunk::Own(lines) => lines,
@@ -76,7 +76,7 @@ impl Chunk {
         }
     }
 
-    /// All of it as it stands in a plain stream.
+    /// Returns all of it as an unencrypted stream carries it.
     #[cfg(test)]
     pub(super) fn plain(&self) -> Vec<u8> {
         match self {
@@ -87,8 +87,8 @@ impl Chunk {
     }
 }
 
-/// Lines that wait for many sessions, written once. Whoever delivers them puts a reference into each outbox: a delivery
-/// copies nothing, and all connections write from the same memory, which the processor has at hand by the second one.
+/// Lines for many sessions, written once. A delivery puts a reference into each outbox and copies nothing. All
+/// connections write from the same memory, which is in the processor's cache from the second one on.
 #[derive(Debug)]
 pub(crate) struct Shared {
     lines: Vec<u8>,
@@ -112,7 +112,7 @@ impl Drop for Shared {
     }
 }
 
-/// What a session has handed to the log and not heard of yet.
+/// The commands that a session has handed to the log and that are not answered yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InFlight {
     entries: usize,
@@ -128,37 +128,37 @@ impl InFlight {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether everything has been answered.
+    /// Returns whether everything has been answered.
     pub(crate) fn is_empty(self) -> bool {
         self.entries == 0
     }
 
-    /// Whether the session has to wait before it hands over more.
+    /// Returns whether the session must wait before it hands over more.
     pub(crate) fn is_full(self) -> bool {
         self.entries >= InFlight::MOST_ENTRIES || self.bytes >= InFlight::MOST_BYTES
     }
 }
 
-/// How a session's outbox stands, as its connection sees it.
+/// The state of a session's outbox, as its connection sees it.
 #[derive(Clone, Debug)]
 pub(crate) struct OutboxState {
     /// Whether nothing waits.
     pub(crate) empty: bool,
-    /// Whether so much waits that the session should not make more.
+    /// Whether so much waits that the session should not produce more.
     pub(crate) crowded: bool,
     pub(crate) in_flight: InFlight,
     pub(crate) ending: Option<Ending>,
 }
 
 impl Outbox {
-    /// Puts lines into it that may be dropped, if it is less than a quarter full.
+    /// Adds droppable lines, if it is less than a quarter full.
     pub(super) fn push_if_quiet(&mut self, lines: &[u8], budget: &Budget) {
         if self.total() + lines.len() <= budget.quarter() {
             self.push(lines, budget);
         }
     }
 
-    /// Puts an answer into it, unless the session is over, and says whether it is there.
+    /// Adds an answer unless the session has ended, and returns whether it did.
     pub(super) fn push_answer(&mut self, lines: &[u8], budget: &Budget) -> bool {
         let is_open = self.ending.is_none();
         if is_open {
@@ -169,7 +169,7 @@ impl Outbox {
         is_open
     }
 
-    /// Notes that a command of so many bytes is under way.
+    /// Notes that a command of `bytes` bytes is under way.
     pub(super) fn begin(&mut self, bytes: usize) {
         self.in_flight.entries += 1;
         self.in_flight.bytes += bytes;
@@ -178,7 +178,7 @@ impl Outbox {
     /// Answers a command that was under way.
     pub(super) fn settle(&mut self, bytes: usize, answer: &[u8], budget: &Budget) {
         if !self.pieces.is_empty() && self.ending.is_none() {
-            // Behind the pieces that answer what was asked before.
+            // It stays behind the pieces that answer earlier commands.
             let piece = Piece { head: answer.to_vec(), bytes: Vec::new(), tail: Vec::new() };
             return self.queue_piece(bytes, piece, budget);
         }
@@ -190,7 +190,8 @@ impl Outbox {
         self.wake();
     }
 
-    /// Answers a command that was under way with a piece. It counts as under way until it is on its way.
+    /// Answers a command that was under way with a piece. The command counts as under way until the connection takes
+    /// the piece.
     pub(super) fn settle_with_piece(&mut self, size: usize, piece: Piece, budget: &Budget) {
         if self.ending.is_some() {
             return self.in_flight.settle(size);
@@ -207,7 +208,7 @@ impl Outbox {
         self.wake();
     }
 
-    /// Moves all lines that wait to `into`; or, if there are none, a piece of a file.
+    /// Moves all waiting lines to `into`; if there are none, one piece of a file.
     pub(super) fn take(&mut self, into: &mut Chunks, budget: &Budget) {
         let (memory, fill, answers) = if self.waiting.is_empty() {
             let Some((size, piece)) = self.pieces.pop_front() else {
@@ -234,7 +235,7 @@ impl Outbox {
         self.writing_answers = answers;
     }
 
-    /// How it stands. `cx` is woken when that changes.
+    /// Returns its state, and wakes `cx` when it changes.
     pub(super) fn state(&mut self, cx: &Context<'_>, budget: &Budget) -> OutboxState {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
@@ -247,13 +248,13 @@ impl Outbox {
         }
     }
 
-    /// Notes that the connection needs so much memory for what the stream does not take.
+    /// Counts the bytes of memory that the connection needs for what the stream does not take.
     pub(super) fn holds(&mut self, memory: usize, budget: &Budget) {
         budget.take(memory);
         self.writing_memory += memory;
     }
 
-    /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
+    /// Notes that everything taken is written, and returns whether more waits or the session has ended.
     pub(super) fn wrote(&mut self, budget: &Budget) -> bool {
         self.writing = 0;
         self.writing_answers = 0;
@@ -261,45 +262,46 @@ impl Outbox {
         !self.is_empty() || self.ending.is_some()
     }
 
-    /// What the session has handed over and not heard of yet.
+    /// Returns the commands that are under way: handed to the log and not answered yet.
     pub(super) fn in_flight(&self) -> InFlight {
         self.in_flight
     }
 
-    /// What is under way, if the session may take another line: it is not over and has not too much to do.
+    /// Returns what is under way, or `None` if the session may not take another line, because it has ended or has too
+    /// much to do.
     pub(super) fn may_go_on(&self, budget: &Budget) -> Option<InFlight> {
         let is_crowded = self.total() > budget.quarter();
         let may = self.ending.is_none() && !self.in_flight.is_full() && !is_crowded;
         may.then_some(self.in_flight)
     }
 
-    /// How much ending its session would set free, about: what is its own counts twice, because what it shares with others
-    /// may stay for those.
+    /// Returns roughly how many bytes the end of its session would free. Its own lines count twice, because shared
+    /// ones may stay for other sessions.
     pub(super) fn weight(&self) -> usize {
         self.total() + self.memory + self.writing_memory
     }
 
-    /// Gives back what was taken of the budget.
+    /// Gives its memory back to the budget.
     pub(super) fn discard(&self, budget: &Budget) {
         budget.give_back(self.memory + self.writing_memory);
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.pieces.is_empty()
     }
 
-    /// Bytes that wait or are being written.
+    /// Returns the bytes that wait or are being written.
     pub(super) fn total(&self) -> usize {
         self.fill + self.writing
     }
 
-    /// Whether so many bytes more may wait. If not, what waits is discarded and the session ends.
+    /// Returns whether `bytes` more may wait. If not, discards what waits and ends the session.
     fn has_room(&mut self, bytes: usize, budget: &Budget) -> bool {
         if self.ending.is_some() {
             return false;
         }
-        // Whoever asked for a long list is not slow because it is long.
+        // A client that asked for a long list is not slow because the list is long.
         let events = self.total() - self.answers - self.writing_answers;
         if events + bytes > budget.per_session.load(Relaxed) {
             let text = "you read too slowly, and what waited was discarded; connect again and resume";
@@ -328,7 +330,7 @@ impl Outbox {
         has_room
     }
 
-    /// Puts a chunk behind the others. A long list of them is memory as well.
+    /// Appends a chunk. Counts the list of chunks too, because a long one takes memory.
     fn add(&mut self, chunk: Chunk, budget: &Budget) {
         let size =
             |chunks: &Chunks| if chunks.spilled() { chunks.capacity() * size_of::<Chunk>() } else { 0 };
@@ -396,12 +398,12 @@ impl Outbox {
 }
 
 thread_local! {
-    /// Connections that have something to do when the work at hand is done.
+    /// The connections to wake when the current work is done; `None` while wakes are not held.
     static HELD: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
 }
 
-/// Does something that puts lines into many outboxes, and leaves their connections asleep until [`wake_held`]: each then
-/// writes once what it got, instead of the first line alone while the others are still to come.
+/// Runs `work`, which puts lines into many outboxes, and leaves their connections asleep until [`wake_held`]. Each
+/// connection then writes everything it got at once, instead of the first line while others are still to come.
 pub(crate) fn hold_wakes(work: impl FnOnce()) {
     HELD.with_borrow_mut(|held| {
         held.get_or_insert_default();
@@ -416,10 +418,10 @@ pub(crate) fn wake_held() {
     }
 }
 
-/// What all outboxes may hold, together and each.
+/// The memory that outboxes may hold, each and all together.
 ///
-/// Memory is counted when a buffer grows, not when a line is put into it, and once where it is shared, so that a delivery
-/// costs nothing here.
+/// Memory is counted when a buffer grows, not for each line, and shared memory is counted once. So a delivery costs
+/// nothing here.
 #[derive(Debug)]
 pub(crate) struct Budget {
     per_session: AtomicUsize,
@@ -434,23 +436,24 @@ impl Budget {
         budget
     }
 
-    /// Bytes that are taken.
+    /// Returns the bytes in use.
     pub(crate) fn used(&self) -> usize {
         self.total.load(Relaxed)
     }
 
-    /// What a session may have waiting before it makes no more and presence is dropped: a quarter of its limit.
+    /// Returns a quarter of a session's limit, in bytes. If more waits, the session produces no more and presence is
+    /// dropped.
     fn quarter(&self) -> usize {
         self.per_session.load(Relaxed) / 4
     }
 
-    /// Takes over changed limits.
+    /// Applies changed limits.
     pub(crate) fn set(&self, limits: &Limits) {
         self.per_session.store(limits.outbox.bytes(), Relaxed);
         self.most.store(limits.outboxes.bytes(), Relaxed);
     }
 
-    /// The bytes by which all outboxes together are over their limit.
+    /// Returns the bytes by which all outboxes together exceed their limit.
     pub(crate) fn excess(&self) -> usize {
         self.total.load(Relaxed).saturating_sub(self.most.load(Relaxed))
     }

@@ -1,4 +1,4 @@
-//! One session as the rest of the daemon sees it: an outbox to put lines into, and how it is doing.
+//! A session as the rest of the daemon sees it: its outbox and its state.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -17,37 +17,37 @@ use crate::origin::Origin;
 pub(crate) struct Peer {
     /// The session's number, unique in this run of the daemon.
     pub(crate) id: u64,
-    /// From where it comes.
+    /// Where it comes from.
     pub(crate) origin: Origin,
-    /// When it came, in milliseconds of [`Clock::elapsed`](crate::Clock::elapsed).
+    /// When it connected, in milliseconds of [`Clock::elapsed`](crate::Clock::elapsed).
     came: u64,
     /// The number of the identity it speaks for; 0 before NICK.
     identity: AtomicU64,
-    /// When it last gave a sign of life, by the same clock.
+    /// When it last showed activity, by the same clock.
     heard: AtomicU64,
-    /// When it was last sent a PING; 0 for never.
+    /// When the daemon last sent it a PING; 0 for never.
     pinged: AtomicU64,
     /// Whether it is known to answer a PING.
     answers_pings: AtomicBool,
-    /// Whether it has said HELLO.
+    /// Whether it has sent HELLO.
     has_greeted: AtomicBool,
-    /// Whether an envelope of its has been opened: it has the keys.
+    /// Whether the daemon has opened an envelope from it, which proves that it has the keys.
     has_proved: AtomicBool,
-    /// Whether it is the daemon that does not read, so that silence means nothing.
+    /// Whether the daemon has stopped reading from it, so that its silence means nothing.
     held_up: AtomicBool,
-    /// Whether it hears entries as they come; not while it is being brought up to date.
+    /// Whether it receives entries as they are delivered; not while it is catching up.
     is_live: AtomicBool,
-    /// Whether it came to say something rather than to listen.
+    /// Whether it logged in with `quiet`, to send rather than to listen.
     is_quiet: AtomicBool,
-    /// What came with the token that it came by, if it did.
+    /// The grant of the access token that it logged in with, if any.
     grant: OnceLock<Box<Grant>>,
-    /// What was written down of its errors.
+    /// How many of its errors were recorded recently.
     errors: Mutex<Errors>,
     budget: Arc<Budget>,
     outbox: Mutex<Outbox>,
 }
 
-/// How many errors of a session were written down of late: not each of a flood.
+/// The number of a session's errors recorded recently, so that a flood is not recorded one by one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Errors {
     since: u64,
@@ -58,21 +58,20 @@ struct Errors {
 /// Why a session ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It said QUIT, perhaps with a parting word.
+    /// It sent QUIT, perhaps with a text.
     Quit(Option<String>),
     /// The peer closed its side.
     Closed,
     /// The connection broke.
     Lost,
-    /// An envelope was not what it has to be, in this way. The peer is told nothing in lines: it may not be who it
-    /// seemed.
+    /// An envelope was invalid, for this reason. The peer gets no ERR, because it may not be who it seemed to be.
     Broken(&'static str),
-    /// The daemon says why and ends it.
+    /// The daemon ended it, with this code and text.
     Dismissed(Code, String),
 }
 
 impl Ending {
-    /// What the peer is told with the end of a sealed stream, if the end is not its own.
+    /// Returns the reason that the end of a sealed stream carries; empty unless the daemon ended the session.
     pub(crate) fn reason(&self) -> &str {
         match self {
             Ending::Quit(_) | Ending::Closed | Ending::Lost => "",
@@ -81,7 +80,7 @@ impl Ending {
         }
     }
 
-    /// What the others are told.
+    /// Returns the text of QUIT that the others see.
     pub(crate) fn farewell(&self) -> Option<String> {
         match self {
             Ending::Quit(text) => text.clone(),
@@ -114,7 +113,7 @@ impl Peer {
         }
     }
 
-    /// The identity it speaks for; 0 before NICK.
+    /// Returns the number of the identity it speaks for; 0 before NICK.
     pub(crate) fn identity(&self) -> u64 {
         self.identity.load(Relaxed)
     }
@@ -123,27 +122,27 @@ impl Peer {
         self.identity.store(number, Relaxed);
     }
 
-    /// When it came, in milliseconds of the daemon's clock.
+    /// Returns when it connected, in milliseconds of the daemon's clock.
     pub(crate) fn came(&self) -> u64 {
         self.came
     }
 
-    /// Bytes that wait for it or are being written.
+    /// Returns the bytes that wait for it or are being written.
     pub(crate) fn waiting(&self) -> usize {
         self.outbox().total()
     }
 
-    /// Notes what came with its token.
+    /// Stores the grant of its access token.
     pub(crate) fn set_grant(&self, grant: Box<Grant>) {
         let _ = self.grant.set(grant);
     }
 
-    /// What came with its token; `None` if it may do all that its identity may.
+    /// Returns the grant of its access token; `None` if it may do everything that its identity may.
     pub(crate) fn grant(&self) -> Option<&Grant> {
         self.grant.get().map(|grant| &**grant)
     }
 
-    /// Whether its token, if it came by one, covers a room, or, without a name, what is private.
+    /// Returns whether its access token covers a room, or private messages if `room` is `None`. True without a token.
     pub(crate) fn is_in_scope(&self, room: Option<&str>) -> bool {
         self.grant().is_none_or(|grant| match room {
             None => !grant.scope.is_confined(),
@@ -151,13 +150,13 @@ impl Peer {
         })
     }
 
-    /// Whether private messages reach it.
+    /// Returns whether private messages reach it.
     pub(crate) fn hears_private(&self) -> bool {
         self.grant()
             .is_none_or(|grant| !grant.scope.is_confined() && grant.scope.has_verb(snug_protocol::Verb::Sync))
     }
 
-    /// Whether what is said in a room may reach it.
+    /// Returns whether messages in a room may reach it.
     pub(crate) fn may_hear(&self, room: &str) -> bool {
         self.grant().is_none_or(|grant| {
             grant.scope.has_verb(snug_protocol::Verb::Join)
@@ -165,8 +164,8 @@ impl Peer {
         })
     }
 
-    /// Whether an error of its at `now` milliseconds is to be written down: ten in a minute are. Gives how many were
-    /// passed over before.
+    /// Returns `None` if an error at `now` milliseconds should not be recorded, because ten were in this minute.
+    /// Otherwise returns how many were skipped before.
     pub(crate) fn notes_error(&self, now: u64) -> Option<u32> {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(errors.since) >= 60_000 {
@@ -182,12 +181,12 @@ impl Peer {
         Some(0)
     }
 
-    /// Notes a sign of life at `now` milliseconds.
+    /// Notes activity at `now` milliseconds.
     pub(crate) fn heard_at(&self, now: u64) {
         self.heard.store(now, Relaxed);
     }
 
-    /// Notes that it speaks PING and PONG, so that its silence can be asked about.
+    /// Notes that it understands PING and PONG, so that the daemon can ping it when it is silent.
     pub(crate) fn set_answers_pings(&self) {
         self.answers_pings.store(true, Relaxed);
     }
@@ -199,7 +198,7 @@ impl Peer {
         }
     }
 
-    /// Looks after a peer that has been silent: asks for a sign of life, or ends it. All in milliseconds.
+    /// Sends a PING after `ping` of silence, and ends the session after `dead`. All times are in milliseconds.
     pub(crate) fn check_pulse(&self, now: u64, ping: u64, dead: u64) {
         if self.held_up.load(Relaxed) {
             self.heard_at(now);
@@ -219,18 +218,18 @@ impl Peer {
         }
     }
 
-    /// Notes that it has said HELLO.
+    /// Notes that it has sent HELLO.
     pub(crate) fn set_greeted(&self) {
         self.has_greeted.store(true, Relaxed);
     }
 
-    /// Notes that an envelope of its has been opened.
+    /// Notes that the daemon has opened an envelope from it.
     pub(crate) fn set_proved(&self) {
         self.has_proved.store(true, Relaxed);
     }
 
-    /// Ends it if it takes longer than these milliseconds to prove that it has the keys, which it has to if it has
-    /// said HELLO or `must_seal`, or to take a name.
+    /// Ends the session if it is too slow to log in. If it sent HELLO or `must_seal` is set, it must prove within
+    /// `handshake` that it has the keys. It must take a name within `registration`. All times are in milliseconds.
     pub(crate) fn check_entrance(&self, now: u64, must_seal: bool, handshake: u64, registration: u64) {
         if self.identity() != 0 {
             return;
@@ -248,23 +247,23 @@ impl Peer {
         self.end(Ending::Dismissed(Code::Timeout, text));
     }
 
-    /// Puts whole lines into the outbox, and says whether they are there. If that is too much, what waits is discarded
-    /// and the session ends.
+    /// Puts whole lines into the outbox, and returns whether it took them. If they exceed its limit, everything that
+    /// waits is discarded and the session ends.
     pub(crate) fn push(&self, lines: &[u8]) -> bool {
         self.outbox().push(lines, &self.budget)
     }
 
-    /// Puts entries into the outbox, if it hears them now, and says whether they are there.
+    /// Puts entries into the outbox if the session is live, and returns whether it took them.
     pub(crate) fn push_entries(&self, lines: &[u8]) -> bool {
         self.is_live() && self.push(lines)
     }
 
-    /// The same, for entries that many hear.
+    /// Does the same for entries that many sessions share.
     pub(crate) fn push_shared(&self, shared: &Arc<Shared>) -> bool {
         self.is_live() && self.outbox().push_shared(shared, &self.budget)
     }
 
-    /// Whether it came to say something rather than to listen, so that what it hears may not be read.
+    /// Returns whether it logged in with `quiet`, so that nobody may be reading what it receives.
     pub(crate) fn is_quiet(&self) -> bool {
         self.is_quiet.load(Relaxed)
     }
@@ -273,15 +272,16 @@ impl Peer {
         self.is_quiet.store(is_quiet, Relaxed);
     }
 
-    /// Whether it hears entries as they come.
+    /// Returns whether it receives entries as they are delivered.
     pub(crate) fn is_live(&self) -> bool {
         self.is_live.load(SeqCst)
     }
 
-    /// Lets it hear entries as they come, or not. Only the writer's thread, and the session before its first entry,
-    /// know where it stands.
+    /// Switches live delivery on or off. Only the writer's thread, and the session before its first entry, may call
+    /// it: nobody else knows its position in the log.
     pub(crate) fn set_live(&self, is_live: bool) {
-        // In one order with the entry that is being delivered (`Core::delivering`): one of the two sees the other.
+        // Sequentially consistent with `Core::delivering`, the entry being delivered: one of the two threads sees the
+        // other's store.
         self.is_live.store(is_live, SeqCst);
     }
 
@@ -292,41 +292,41 @@ impl Peer {
         self.push(&bytes);
     }
 
-    /// Puts lines that may be dropped into the outbox, if it is less than a quarter full.
+    /// Puts droppable lines into the outbox, if it is less than a quarter full.
     pub(crate) fn push_if_quiet(&self, lines: &[u8]) {
         self.outbox().push_if_quiet(lines, &self.budget);
     }
 
-    /// Puts an answer into the outbox. It is the session's own doing and bounded by what it may have under way, so
-    /// it is never what makes a session too slow.
-    /// Says whether the lines are there.
+    /// Puts an answer into the outbox, and returns whether it took the lines. An answer never makes a session too
+    /// slow: the session asked for it, and what it may have under way is bounded.
     pub(crate) fn push_answer(&self, lines: &[u8]) -> bool {
         self.outbox().push_answer(lines, &self.budget)
     }
 
-    /// Notes that something of `bytes` bytes goes to the log.
+    /// Notes that a command of `bytes` bytes goes to the log.
     pub(crate) fn begin(&self, bytes: usize) {
         self.outbox().begin(bytes);
     }
 
-    /// Answers what was noted with [`Peer::begin`].
+    /// Answers a command that was noted with [`Peer::begin`].
     pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
         self.outbox().settle(bytes, answer, &self.budget);
     }
 
-    /// Answers what was noted with [`Peer::begin`] with a piece. It counts as under way until it is on its way.
+    /// Answers a command that was noted with [`Peer::begin`] with a piece. The command counts as under way until the
+    /// connection takes the piece.
     pub(crate) fn settle_with_piece(&self, size: usize, piece: Piece) {
         self.outbox().settle_with_piece(size, piece, &self.budget);
     }
 
-    /// Ends the session, once: a first reason stays. If the daemon ends it, the peer is told why; if it was too
-    /// slow, that is all it is told.
+    /// Ends the session; only the first reason counts. If the daemon ends it, the peer gets an ERR with the reason.
+    /// If the peer read too slowly, that ERR is all it gets.
     pub(crate) fn end(&self, ending: Ending) {
         self.outbox().end(ending, &self.budget);
     }
 
-    /// How the outbox stands. `cx` is woken when that changes. If the connection has written all that it has taken, all
-    /// that waits is moved to `into`.
+    /// Returns the state of the outbox, and wakes `cx` when it changes. If the connection has written everything that
+    /// it took, moves what waits to `into`.
     pub(crate) fn turn(&self, cx: &Context<'_>, into: &mut Chunks, has_written: bool) -> OutboxState {
         let mut outbox = self.outbox();
         if into.is_empty() && has_written {
@@ -335,17 +335,17 @@ impl Peer {
         outbox.state(cx, &self.budget)
     }
 
-    /// Notes that the connection needs so much memory for what the stream does not take.
+    /// Counts the bytes of memory that the connection needs for what the stream does not take.
     pub(crate) fn holds(&self, memory: usize) {
         self.outbox().holds(memory, &self.budget);
     }
 
-    /// Notes that all that was taken is written, and says whether something waits that is to be taken now.
+    /// Notes that everything taken is written, and returns whether more waits or the session has ended.
     pub(crate) fn wrote(&self) -> bool {
         self.outbox().wrote(&self.budget)
     }
 
-    /// Takes what waits, as a connection that has written all before, and will have written this.
+    /// Takes everything that waits, like a connection that writes it at once.
     #[cfg(test)]
     pub(crate) fn drain(&self) -> Vec<u8> {
         let mut drained = Vec::new();
@@ -360,23 +360,24 @@ impl Peer {
         }
     }
 
-    /// What the session has handed to the log and not heard of yet.
+    /// Returns the commands that are under way: handed to the log and not answered yet.
     pub(crate) fn in_flight(&self) -> InFlight {
         self.outbox().in_flight()
     }
 
-    /// What is under way, if the session may take another line: it is not over and has not too much to do.
+    /// Returns what is under way, or `None` if the session may not take another line, because it has ended or has too
+    /// much to do.
     pub(crate) fn may_go_on(&self) -> Option<InFlight> {
         self.outbox().may_go_on(&self.budget)
     }
 
-    /// How much ending it would set free, about: what is its own counts twice, because what it shares with others may
-    /// stay for those.
+    /// Returns roughly how many bytes its end would free. Its own lines count twice, because shared ones may stay for
+    /// other sessions.
     pub(crate) fn weight(&self) -> usize {
         self.outbox().weight()
     }
 
-    /// Bytes that wait or are being written.
+    /// Returns the bytes that wait or are being written.
     #[cfg(test)]
     pub(crate) fn fill(&self) -> usize {
         self.outbox().total()
@@ -394,7 +395,7 @@ impl Drop for Peer {
     }
 }
 
-/// Sessions that hear the same things, as a dense list: a delivery walks it from front to back.
+/// The sessions that receive the same entries, as a dense list that a delivery walks from front to back.
 #[derive(Default)]
 pub(crate) struct Audience(Mutex<Vec<Arc<Peer>>>);
 
@@ -435,7 +436,7 @@ mod tests {
         Peer::new(1, Origin::Embedder(snug_protocol::Role::Operator), 0, Arc::new(Budget::new(&limits)))
     }
 
-    /// Takes what waits, as a connection does that has written everything before.
+    /// Takes what waits, like a connection that has written everything before.
     fn take(peer: &Peer) -> (OutboxState, Vec<u8>) {
         let mut chunks = Chunks::new();
         let state = peer.turn(&Context::from_waker(Waker::noop()), &mut chunks, true);

@@ -1,4 +1,4 @@
-//! The answer that a command is owed, on its way through other threads.
+//! The answer to a command that other threads work on.
 
 use std::sync::Arc;
 
@@ -9,11 +9,12 @@ use crate::refusal::Refusal;
 use crate::registry::outbox::Piece;
 use crate::registry::peer::Peer;
 
-/// The one who will answer a command. From [`Responder::new`] on the command counts as under way in its session; it is
-/// answered exactly once. One that is dropped without an answer, because the daemon takes no more work, says so.
+/// The duty to answer one command. From [`Responder::new`] on, the command counts as under way in its session. It is
+/// answered exactly once: a responder that is dropped without an answer, because the daemon takes no more work,
+/// answers with a refusal.
 pub(crate) struct Responder {
     peer: Arc<Peer>,
-    /// `None` when it has been given.
+    /// `None` once it has been given.
     answer: Option<Answer>,
 }
 
@@ -24,22 +25,22 @@ impl Responder {
         Responder { peer: Arc::clone(peer), answer: Some(answer.take()) }
     }
 
-    /// The session that waits.
+    /// Returns the session that waits for the answer.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
 
-    /// What the command weighs while it is under way, in bytes.
+    /// Returns the bytes that the command counts for while it is under way.
     pub(crate) fn size(&self) -> usize {
         self.answer.as_ref().map_or(0, |answer| answer.size)
     }
 
-    /// The answer so far: rows and the tags of the OK go into it.
+    /// Returns the answer so far, to add rows and the tags of the OK.
     pub(crate) fn answer(&mut self) -> &mut Answer {
         self.answer.get_or_insert_with(|| Answer::new("-", None))
     }
 
-    /// Answers: with what the OK says, or with a refusal instead of all rows.
+    /// Answers with the parameters of the OK, or with a refusal, which replaces all rows.
     pub(crate) fn give(mut self, outcome: Result<Option<String>, Refusal>) {
         self.settle(|answer| match outcome {
             Ok(params) => answer.ok(params.as_deref()),
@@ -47,12 +48,12 @@ impl Responder {
         });
     }
 
-    /// Answers nothing: whoever asked is gone.
+    /// Settles the command without an answer, because the client is gone.
     pub(crate) fn give_nothing(mut self) {
         self.settle(|_| Vec::new());
     }
 
-    /// Answers with the rows so far, of which the last announces these bytes, and an OK.
+    /// Answers with the rows so far, the last of which announces `bytes`, then with the bytes and an OK.
     pub(crate) fn give_bytes(mut self, bytes: Vec<u8>, params: &str) {
         if let Some(mut answer) = self.answer.take() {
             let size = answer.size;
@@ -61,7 +62,8 @@ impl Responder {
         }
     }
 
-    /// Gives the answer up to whoever answers in another way, and settles it: that one has begun before. Gives the label.
+    /// Settles the command without an answer and returns its label, for a caller that answers in another way. The
+    /// caller must have called [`Peer::begin`] for that before.
     pub(crate) fn into_label(mut self) -> Option<String> {
         let label = self.answer().label().map(str::to_owned);
         self.settle(|_| Vec::new());

@@ -1,4 +1,4 @@
-//! A room as the daemon knows it while it runs.
+//! The in-memory state of a room.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,40 +13,40 @@ use crate::registry::peer::Audience;
 pub(crate) struct Room {
     /// Its number in the log.
     pub(crate) number: u64,
-    /// Its name as it is shown.
+    /// Its name as displayed.
     pub(crate) name: String,
     pub(super) fold: Folded,
-    /// The sessions that hear what is said in it.
+    /// The sessions that receive its entries.
     pub(crate) audience: Audience,
-    /// How often the log has made or found it: tells an order to retire it that came too late.
+    /// How often the log has created or found it. It exposes an order to retire the room that came too late.
     pub(crate) generation: AtomicU64,
-    /// Whether it is no more in the registry: a session that remembers it has to look again.
+    /// Whether it is no longer in the registry, so that a session that has cached it must look it up again.
     pub(crate) gone: AtomicBool,
-    /// The oldest and the newest entry that the log has of it; 0 if there is none.
+    /// The ids of its oldest and newest entry in the log; 0 if there is none.
     pub(super) first: AtomicU64,
     pub(super) last: AtomicU64,
     settings: Mutex<Arc<RoomSettings>>,
-    /// Whether everybody finds it: what is asked with each message.
+    /// Whether its access is public. It is outside the settings' lock because each message checks it.
     is_public: AtomicBool,
     roster: Mutex<Roster>,
-    /// Whether somebody may be banned from it.
+    /// Whether it may have bans.
     has_bans: AtomicBool,
     /// Whether it stays when everybody has left.
     pub(super) persists: AtomicBool,
-    /// The line of the entry that set the topic.
+    /// The topic, with the sender and the tags of the entry that set it.
     topic: Mutex<Option<Topic>>,
 }
 
-/// Who is what in a room.
+/// The roles in a room.
 #[derive(Clone, Debug, Default)]
 struct Roster {
     owner: u64,
-    /// Moderators and members on its list.
+    /// The moderators and members on its list.
     listed: HashMap<u64, Role>,
 }
 
 impl Room {
-    /// A room that the log has. `ends` are its oldest and its newest entry.
+    /// Creates a room that the log has. `ends` are the ids of its oldest and newest entry.
     pub(super) fn new(
         stored: &StoredRoom,
         name: &RoomName<'_>,
@@ -64,7 +64,7 @@ impl Room {
             is_public: AtomicBool::new(stored.settings.access == RoomAccess::Public),
             settings: Mutex::new(Arc::new(stored.settings.clone())),
             roster: Mutex::new(Roster { owner: stored.owner, listed: listed.iter().copied().collect() }),
-            // Nobody has looked yet.
+            // Unknown until the log is asked.
             has_bans: AtomicBool::new(true),
             persists: AtomicBool::new(stored.persists),
             topic: Mutex::new(stored.topic.clone()),
@@ -72,7 +72,7 @@ impl Room {
         }
     }
 
-    /// What somebody is in it: `Owner`, `Moderator`, or `Member` for who is on its list.
+    /// Returns the role of an identity in it: `Owner`, `Moderator`, or `Member` if it is on the list.
     pub(crate) fn role_of(&self, identity: u64) -> Option<Role> {
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         if roster.owner == identity && identity != 0 {
@@ -81,12 +81,12 @@ impl Room {
         roster.listed.get(&identity).copied()
     }
 
-    /// Whose it is; 0 for nobody's.
+    /// Returns the number of its owner; 0 if it has none.
     pub(crate) fn owner(&self) -> u64 {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner).owner
     }
 
-    /// Everybody on its list, its owner among them.
+    /// Returns its owner and everybody on its list, the highest role first.
     pub(crate) fn roles(&self) -> Vec<(u64, Role)> {
         let roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = (roster.owner != 0).then_some((roster.owner, Role::Owner));
@@ -98,7 +98,7 @@ impl Room {
         roles
     }
 
-    /// Takes over what the log has made somebody.
+    /// Applies a role that the log has decided. A replaced owner becomes a moderator.
     pub(crate) fn set_role(&self, identity: u64, role: Option<Role>) {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         if role == Some(Role::Owner) {
@@ -118,13 +118,13 @@ impl Room {
         };
     }
 
-    /// Takes over whose it is and who is on its list.
+    /// Replaces its owner and its list.
     pub(crate) fn set_roster(&self, owner: u64, listed: Vec<(u64, Role)>) {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         *roster = Roster { owner, listed: listed.into_iter().collect() };
     }
 
-    /// Puts somebody on its list who is not yet on it.
+    /// Puts an identity on its list as a member, unless it is on the list or the owner.
     pub(crate) fn admit(&self, identity: u64) {
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
         if roster.owner != identity {
@@ -132,27 +132,27 @@ impl Room {
         }
     }
 
-    /// Whether somebody may be banned from it, so that the log is asked who comes in.
+    /// Returns whether it may have bans, so that the log must decide each JOIN.
     pub(crate) fn has_bans(&self) -> bool {
         self.has_bans.load(Relaxed)
     }
 
-    /// Notes whether somebody is banned from it.
+    /// Notes whether it has bans.
     pub(crate) fn set_has_bans(&self, has_bans: bool) {
         self.has_bans.store(has_bans, Relaxed);
     }
 
-    /// Whether somebody may know that it is there.
+    /// Returns whether an identity may know that it exists.
     pub(crate) fn is_known_to(&self, identity: u64) -> bool {
         self.is_public.load(Relaxed) || self.role_of(identity).is_some()
     }
 
-    /// Whether it stays when everybody has left.
+    /// Sets whether it stays when everybody has left.
     pub(crate) fn set_persists(&self, persists: bool) {
         self.persists.store(persists, Relaxed);
     }
 
-    /// Notes that the log has more entries of it, from one to another.
+    /// Notes that the log has new entries of it, with ids from `first` to `last`.
     pub(crate) fn written(&self, first: u64, last: u64) {
         if self.first.load(Relaxed) == 0 {
             self.first.store(first, Relaxed);
@@ -160,28 +160,28 @@ impl Room {
         self.last.store(last, Relaxed);
     }
 
-    /// The ids of the oldest and the newest entry that the log has of it; 0 if there is none.
+    /// Returns the ids of its oldest and newest entry in the log; 0 if there is none.
     pub(crate) fn ends(&self) -> (u64, u64) {
         (self.first.load(Relaxed), self.last.load(Relaxed))
     }
 
-    /// Its settings.
+    /// Returns its settings.
     pub(crate) fn settings(&self) -> Arc<RoomSettings> {
         Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what the log has decided.
+    /// Applies settings that the log has decided.
     pub(crate) fn set_settings(&self, settings: RoomSettings) {
         self.is_public.store(settings.access == RoomAccess::Public, Relaxed);
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// What it is about.
+    /// Returns its topic.
     pub(crate) fn topic(&self) -> Option<Topic> {
         self.topic.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over what the log has decided.
+    /// Applies a topic that the log has decided.
     pub(crate) fn set_topic(&self, topic: Option<Topic>) {
         *self.topic.lock().unwrap_or_else(PoisonError::into_inner) = topic;
     }

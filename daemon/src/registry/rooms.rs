@@ -1,4 +1,4 @@
-//! Which rooms there are, and who is in them.
+//! The registry's rooms and their members.
 
 use super::{Departure, Inhabited, Person, Registry, Room, State, presence, refuse};
 use crate::config::Limits;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Registry {
-    /// Brings a room that the log has made or found into the registry. If it is new there, `ends` are the ids of its
-    /// oldest and newest entry, and `listed` is who is on its list.
+    /// Adds a room that the log has created or found. If it is new to the registry, `ends` are the ids of its oldest
+    /// and newest entry, and `listed` are the identities on its list.
     pub(crate) fn open_room(
         &self,
         stored: &StoredRoom,
@@ -29,7 +29,7 @@ impl Registry {
         state.insert_room(Arc::new(Room::new(stored, name, ends, listed)));
     }
 
-    /// Takes a room away that the log has retired, if it is still there.
+    /// Removes a room that the log has retired, if it is still there.
     pub(crate) fn close_room(&self, number: u64) {
         let mut state = self.state();
         if let Some(fold) = state.room_numbers.get(&number).cloned() {
@@ -37,14 +37,14 @@ impl Registry {
         }
     }
 
-    /// A room by its number.
+    /// Returns a room by its number.
     pub(crate) fn room_numbered(&self, number: u64) -> Option<Arc<Room>> {
         let state = self.state();
         let fold = state.room_numbers.get(&number)?;
         state.rooms.get(fold).map(|inhabited| Arc::clone(&inhabited.room))
     }
 
-    /// Whether there are rooms with a setting of their own of how long entries are kept.
+    /// Returns whether any room has its own retention, other than forever.
     pub(crate) fn has_rooms_of_few_entries(&self) -> bool {
         let is_one = |inhabited: &Inhabited| {
             let keep = inhabited.room.settings().keep;
@@ -53,7 +53,7 @@ impl Registry {
         self.state().rooms.values().any(is_one)
     }
 
-    /// Notes which entry of a conversation is the oldest now; 0 if there is none left.
+    /// Stores the id of the oldest entry that a conversation still has; 0 if it has none.
     pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
         if let Some(room) = self.room_numbered(conversation) {
             room.first.store(oldest, Relaxed);
@@ -63,7 +63,7 @@ impl Registry {
         }
     }
 
-    /// The rooms that a session hears, by number and name.
+    /// Returns the number and name of each room that a session receives entries of.
     pub(crate) fn heard_rooms(&self, peer: &Arc<Peer>) -> Vec<(u64, Arc<str>)> {
         let state = self.state();
         let Some(person) = state.people.get(&peer.identity()) else { return Vec::new() };
@@ -73,13 +73,13 @@ impl Registry {
         state.rooms_of(person, peer)
     }
 
-    /// The rooms that the identity of a session is in, by number and name.
+    /// Returns the number and name of each room that the session's identity is in and its token covers.
     pub(crate) fn joined_rooms(&self, peer: &Peer) -> Vec<(u64, Arc<str>)> {
         let state = self.state();
         state.people.get(&peer.identity()).map(|person| state.rooms_of(person, peer)).unwrap_or_default()
     }
 
-    /// The identities in a room.
+    /// Returns the identities in a room.
     pub(crate) fn members(&self, room: &Room) -> Vec<u64> {
         let state = self.state();
         let members =
@@ -87,12 +87,13 @@ impl Registry {
         members.unwrap_or_default()
     }
 
-    /// Gives a room up that was made for somebody who did not come. Gives it if it is one to retire.
+    /// Closes a room that was created for a user who did not get in, if it is empty. Returns it if the log should
+    /// retire it.
     pub(crate) fn abandon_room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
         self.state().close_if_empty(&name.fold())
     }
 
-    /// Puts a room back that the log would not retire.
+    /// Puts back a room that the log did not retire.
     pub(crate) fn restore_room(&self, room: &Arc<Room>) {
         let mut state = self.state();
         if !state.rooms.contains_key(&room.fold) {
@@ -101,12 +102,12 @@ impl Registry {
         }
     }
 
-    /// The room of that name.
+    /// Returns the room with that name.
     pub(crate) fn room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
         self.state().rooms.get(&name.fold()).map(|inhabited| Arc::clone(&inhabited.room))
     }
 
-    /// Where somebody stands in a room, as its settings see it.
+    /// Returns the rank of an identity in a room, in the terms of the room's settings.
     pub(crate) fn rank_in(&self, room: &Room, number: u64) -> Rank {
         match room.role_of(number) {
             Some(Role::Owner) => Rank::Owner,
@@ -119,8 +120,8 @@ impl Registry {
         }
     }
 
-    /// Brings the identity of `peer` into a room that exists, and the session to hear its rooms if it came `quiet`.
-    /// Gives the room, or `None` if there is no such room or the session has ended.
+    /// Adds the identity of `peer` to an existing room. If the session is `quiet`, it receives from its rooms from
+    /// now on. Returns the room, or `None` if there is no such room or the session has ended.
     ///
     /// # Errors
     /// The identity is in too many rooms.
@@ -151,7 +152,7 @@ impl Registry {
         Ok(Some(room))
     }
 
-    /// Takes the identity of `peer` out of a room. Gives its name, and what goes with that.
+    /// Takes the identity of `peer` out of a room. Returns the room's name, and the consequences for the log.
     ///
     /// # Errors
     /// There is no such room, or the identity is not in it.
@@ -183,13 +184,13 @@ impl Registry {
         Ok((name, departure))
     }
 
-    /// Whether the identity of `peer` is in a room.
+    /// Returns whether the identity of `peer` is in a room.
     pub(crate) fn is_in(&self, peer: &Peer, room: &Room) -> bool {
         let state = self.state();
         state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&peer.identity()))
     }
 
-    /// Puts an identity out of a room, without a word: its entry says it.
+    /// Removes an identity from a room without announcing it, because the moderation entry tells the members.
     pub(crate) fn put_out(&self, number: u64, room: &Room) -> Departure {
         let mut state = self.state();
         let is_in = state.rooms.get(&room.fold).is_some_and(|inhabited| inhabited.members.contains(&number));
@@ -206,7 +207,7 @@ impl Registry {
 }
 
 impl State {
-    /// Lets a session hear all rooms of its identity, now and later.
+    /// Subscribes a session to all rooms of its identity, current and future.
     pub(super) fn hear(&mut self, number: u64, peer: &Arc<Peer>) {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.hearing.push(Arc::clone(peer));
@@ -218,14 +219,14 @@ impl State {
         }
     }
 
-    /// Lets a session hear none of its identity's rooms any more.
+    /// Unsubscribes a session from all rooms of its identity.
     pub(super) fn deafen(&mut self, number: u64, peer: &Arc<Peer>) {
         for fold in &self.people[&number].rooms {
             self.rooms[fold].room.audience.remove(peer);
         }
     }
 
-    /// Brings an identity into a room that exists, if it is not there, and tells the others.
+    /// Adds an identity to an existing room and tells the others, unless it is in the room already.
     pub(super) fn join(
         &mut self,
         number: u64,
@@ -254,7 +255,7 @@ impl State {
         rooms.map(|inhabited| (inhabited.room.number, Arc::from(inhabited.room.name.as_str()))).collect()
     }
 
-    /// Takes an identity out of rooms. Those in which nobody is left and nothing was ever written go.
+    /// Takes an identity out of rooms. Closes those that have no members left and never had an entry.
     pub(super) fn take_out(&mut self, number: u64, folds: &[Folded]) -> Departure {
         let mut departure = Departure::default();
         for fold in folds {
@@ -271,7 +272,7 @@ impl State {
         departure
     }
 
-    /// Takes a room away in which nobody is and nobody wrote, and gives it.
+    /// Removes a room without members and entries, and returns it. Persistent rooms and the lobby stay.
     pub(super) fn close_if_empty(&mut self, fold: &Folded) -> Option<Arc<Room>> {
         let inhabited = self.rooms.get(fold)?;
         let is_over = inhabited.members.is_empty()
@@ -284,13 +285,13 @@ impl State {
         self.remove_room(fold)
     }
 
-    /// Takes in a room that nobody is in.
+    /// Inserts a room without members.
     pub(super) fn insert_room(&mut self, room: Arc<Room>) {
         self.room_numbers.insert(room.number, room.fold.clone());
         self.rooms.insert(room.fold.clone(), Inhabited { room, members: HashSet::new() });
     }
 
-    /// Takes a room away. A session that remembers it has to look again.
+    /// Removes a room, and marks it as gone so that sessions that have cached it look it up again.
     pub(super) fn remove_room(&mut self, fold: &Folded) -> Option<Arc<Room>> {
         let room = self.rooms.remove(fold)?.room;
         self.room_numbers.remove(&room.number);
@@ -298,7 +299,8 @@ impl State {
         Some(room)
     }
 
-    /// Takes an identity whose last hearing session ended out of all its rooms, and tells the others once.
+    /// Takes an identity out of all its rooms, because its last session that received from them ended. Tells each of
+    /// the others once.
     pub(super) fn quit(
         &mut self,
         number: u64,

@@ -1,4 +1,4 @@
-//! Verbs about accounts: REGISTER, PASSWORD, UNREGISTER, and INVITE to the server.
+//! Handlers of the verbs about accounts: REGISTER, PASSWORD, UNREGISTER, and INVITE to the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 use crate::throttle::Quota;
 
-/// Accounts made from one address.
+/// Rate limit for accounts made from one address.
 const REGISTRATIONS: Quota = Quota { burst: 50, interval: Duration::from_secs(60) };
 
-/// How long an invite to the server is good for.
+/// How long an invite to the server is valid, in seconds.
 const INVITE: u64 = 7 * 24 * 3_600;
 
-/// What tokens and invites begin with, so that people, and programs that look for secrets, see what they are.
+/// The prefixes of tokens and invites, by which people and secret scanners recognize them.
 pub(super) const TOKEN_PREFIX: &str = "snugt_";
 const INVITE_PREFIX: &str = "snugi_";
 
@@ -175,7 +175,7 @@ impl Session {
         Ok(Answered::InFlight)
     }
 
-    /// Sets the password of another's account, without asking for the one before.
+    /// Sets the password of another user's account, without asking for the old one.
     fn set_password(&mut self, of: &Nick<'_>, new: &str, answer: &mut Answer) -> Result<Answered, Refusal> {
         let author = self.author(self.me()?);
         let fold = of.fold().as_str().to_owned();
@@ -199,7 +199,7 @@ impl Session {
         Ok(self.change_account(author, act, answer, name.as_str().to_owned()))
     }
 
-    /// INVITE to the server.
+    /// Handles INVITE to the server.
     pub(super) fn invite_to_server(
         &mut self,
         expires: Option<Period>,
@@ -222,7 +222,8 @@ impl Session {
         Ok(self.change_account(author, act, answer, token))
     }
 
-    /// Passwords and tokens cross no network in the clear, whatever the settings say about other lines.
+    /// Refuses passwords and tokens that would cross a network unencrypted, whatever the settings allow for other
+    /// lines.
     pub(super) fn must_not_be_overheard(&self) -> Result<(), Refusal> {
         if self.origin.counted_address().is_none() || self.binding().is_some() {
             return Ok(());
@@ -231,7 +232,7 @@ impl Session {
         Err(refusal(Code::ClearText, text))
     }
 
-    /// Whoever speaks, with or without a name.
+    /// Returns the session as an author, with or without a name.
     pub(super) fn stranger(&self) -> Author {
         match &self.me {
             Some(me) => self.author(me),
@@ -241,7 +242,7 @@ impl Session {
         }
     }
 
-    /// Hands a change of an account to the log. `ok` is what the OK says.
+    /// Hands a change of an account to the log. `ok` are the parameters of the OK.
     pub(super) fn change_account(
         &mut self,
         author: Author,
@@ -258,7 +259,7 @@ impl Session {
 /// A change of an account, on its way to the log.
 struct AccountChange {
     responder: Responder,
-    /// What the OK says.
+    /// The parameters of the OK.
     ok: String,
 }
 
@@ -307,7 +308,7 @@ pub(super) fn public_key(text: &str) -> Result<[u8; 32], Refusal> {
     Ok(*key.as_bytes())
 }
 
-/// The first half of the SHA-256 of something secret.
+/// Returns the first half of the SHA-256 of a secret.
 pub(super) fn half_hash(secret: &str) -> TokenHash {
     let hash = digest::digest(&digest::SHA256, secret.as_bytes());
     let mut half = [0; 16];

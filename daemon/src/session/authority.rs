@@ -1,4 +1,4 @@
-//! Verbs of authority: INVITE to a room, KICK, BAN, UNBAN, MUTE, ROLE.
+//! Handlers of the moderation verbs: INVITE to a room, KICK, BAN, UNBAN, MUTE, ROLE.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Session {
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let (banned, shown, identity) = match self.banned(place, whom) {
-            // Who is gone may be let in again all the same, by the name that was said then.
+            // The ban of a user who is gone can be lifted too, by the name that was given then.
             Err(refused) if refused.code == Code::NoSuchNick => (Banned::Identity(0), whom.to_owned(), None),
             found => found?,
         };
@@ -159,7 +159,7 @@ impl Session {
         }
     }
 
-    /// Shows who is what.
+    /// Lists roles.
     fn roles(
         &mut self,
         place: &RoomOrServer<'_>,
@@ -196,7 +196,7 @@ impl Session {
         Ok(Answered::Ok(Some(rows.len().to_string())))
     }
 
-    /// Lists who is kept out.
+    /// Lists bans.
     fn bans(&mut self, place: &RoomOrServer<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let (number, name, least) = match place {
             RoomOrServer::Server => (0, "*".to_owned(), Action::BanFromServer.least()),
@@ -231,7 +231,7 @@ impl Session {
         })
     }
 
-    /// Who is meant by a word of BAN, as it is shown, and the identity if it is one.
+    /// Resolves the target of BAN: whom or what it bans, how that is displayed, and the identity if it is one.
     fn banned(
         &self,
         place: &RoomOrServer<'_>,
@@ -266,19 +266,19 @@ impl Session {
         }
     }
 
-    /// Whoever goes by a nick, here or away, and the nick as it is shown.
+    /// Returns the identity with a nickname, online or offline, and the nickname as displayed.
     fn somebody(&self, nick: &Nick<'_>) -> Result<(Arc<Identity>, String), Refusal> {
         self.core.registry.known(nick).ok_or_else(|| super::talk::nobody_called(nick))
     }
 
-    /// What it may do in a room, for what is not the log's to decide.
+    /// Returns the session's role in a room, for what the log does not decide.
     pub(super) fn role_in(&self, room: &Room) -> Role {
         let own = self.me.as_ref().and_then(|me| room.role_of(me.number));
         let in_room = own.filter(|role| *role >= Role::Moderator);
         in_room.unwrap_or_default().max(self.role_here())
     }
 
-    /// Hands an act of authority in a room to the log: an entry that the room sees.
+    /// Hands a moderation act in a room to the log, as an entry that the room sees.
     #[allow(clippy::too_many_arguments, reason = "they are the parts of one line")]
     fn moderate(
         &mut self,
@@ -299,7 +299,7 @@ impl Session {
             ..NewEntry::new(kind, Conversation::Room(room.number))
         };
         let me = self.me()?;
-        // The log has to know about whom it is, as well.
+        // The log must know the identity that it concerns, too.
         let concerned = identity.filter(|identity| identity.number != me.number);
         let records = [Some(me), concerned].into_iter().flatten();
         let records = records.filter_map(|identity| self.core.registry.record(identity)).collect();
@@ -308,7 +308,7 @@ impl Session {
         self.append(draft, answer, Recipients::Room(room))
     }
 
-    /// Hands something that holds on the whole server to the log.
+    /// Hands a moderation act on the whole server to the log.
     fn moderate_server(&mut self, rule: ServerModeration, answer: &mut Answer) -> Result<Answered, Refusal> {
         if self.role_here() < Role::Operator {
             return Err(refusal(Code::Denied, "this takes an operator"));

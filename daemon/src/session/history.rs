@@ -1,4 +1,4 @@
-//! Verbs about what was said: HISTORY, SEARCH, SYNC, and where one stands in it: ACK, READ, INBOX.
+//! Handlers of HISTORY, SEARCH and SYNC, and of the verbs about read markers: ACK, READ, INBOX.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,13 +12,13 @@ use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Row
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 
-/// What a page is about.
+/// The conversation that a page is about.
 pub(super) enum ConversationRef {
     Room {
         number: u64,
         name: Arc<str>,
     },
-    /// Somebody, by the name's folded form; with a number if it is held now.
+    /// A user, by the folded form of the name, with the number if the registry knows the name.
     Person {
         fold: String,
         shown: Arc<str>,
@@ -69,12 +69,13 @@ impl Session {
         let bad = |text: String| refusal(Code::BadQuery, &format!("{text}; HELP SEARCH shows the language"));
         let mut query = Query::parse(query).map_err(bad)?;
         if let Some(target) = target {
-            // Whether it exists is told before anything is searched.
+            // A target that does not exist is refused before anything is searched.
             self.place(target)?;
             query.narrow(SearchTarget::of(target)).map_err(bad)?;
         }
         if let Some(SearchTarget::Room(fold)) = query.place() {
-            // Also the one that stands in the query is there only for who may know it, and within a token's scope.
+            // A room that the query itself names is also found only by users who may know it, and within a token's
+            // scope.
             let room =
                 RoomName::parse(fold.as_str()).map_err(|_| nowhere(&SearchTarget::Room(fold.clone())))?;
             self.find_room(&room)?;
@@ -146,7 +147,7 @@ impl Session {
     pub(super) fn ack(&mut self, cursor: Cursor, answer: &mut Answer) -> Result<Answered, Refusal> {
         let id = self.own_id(cursor)?;
         let me = self.me()?;
-        // Nobody ever wrote to whom the log does not know.
+        // Nobody has ever written to an identity that the log does not know.
         if !me.is_recorded() {
             return Ok(Answered::Ok(None));
         }
@@ -211,7 +212,7 @@ impl Session {
         })
     }
 
-    /// Reads from the log, and answers with what comes of it.
+    /// Reads from the log, and answers with the result.
     pub(super) fn read_log(
         &mut self,
         answer: &mut Answer,
@@ -232,7 +233,7 @@ impl Session {
         Ok(Answered::InFlight)
     }
 
-    /// What a target is. Who is not here may still be one with whom there are private messages.
+    /// Resolves a target. A user who is not in the registry may still have exchanged private messages with this one.
     pub(super) fn place(&mut self, target: &Target<'_>) -> Result<ConversationRef, Refusal> {
         match target {
             Target::Room(room) => {
@@ -252,11 +253,11 @@ impl Session {
     }
 }
 
-/// What a read gives: what the OK says.
+/// The result of a read: the parameters of the OK.
 pub(super) type Read = Result<String, Refusal>;
 
 impl ConversationRef {
-    /// The conversation's number and name.
+    /// Returns the conversation's number and name.
     pub(super) fn find(&self, view: &View<'_>, me: u64) -> Result<(u64, Arc<str>), Refusal> {
         match self {
             ConversationRef::Room { number, name } => Ok((*number, Arc::clone(name))),
@@ -268,7 +269,7 @@ impl ConversationRef {
     }
 }
 
-/// A session that is brought up to date.
+/// A session that is catching up with SYNC.
 struct CatchingUp {
     me: u64,
     limit: u64,
@@ -276,7 +277,8 @@ struct CatchingUp {
 }
 
 impl CatchingUp {
-    /// Reads the page behind the cursor. One of another log, or of a future that this one does not have, is a gap.
+    /// Reads the page after the cursor. If the cursor belongs to another log or lies beyond the end of this one, the
+    /// answer starts with a gap.
     fn first_page(&mut self, core: &Core, view: &View<'_>, cursor: Cursor) -> Result<Rows, Refusal> {
         let last = view.last_id()?;
         let after = match cursor.within(core.log_name) {
@@ -289,7 +291,7 @@ impl CatchingUp {
                 goes_on.id
             }
         };
-        // What is committed and not delivered yet comes when it is delivered.
+        // Entries that are committed but not delivered yet arrive with their delivery.
         let upto = last.min(core.delivered.load(Relaxed)).max(after);
         let peer = self.responder.peer();
         let (rooms, private) = (core.registry.heard_rooms(peer), peer.hears_private());
@@ -298,8 +300,8 @@ impl CatchingUp {
         Ok(rows)
     }
 
-    /// Adds what has come since the page was read, on the writer's thread, where nothing comes in between; from there
-    /// on the session hears what comes.
+    /// Adds the entries since the page was read, and then switches the session to live delivery. This happens on the
+    /// writer's thread, where nothing is delivered in between.
     fn go_live(self, core: &Arc<Core>, page: Rows) {
         let shared = Arc::clone(core);
         let _ = core.read_in_order(Box::new(move |view| {
@@ -307,7 +309,7 @@ impl CatchingUp {
             let peer = Arc::clone(this.responder.peer());
             let now = core.delivered.load(Relaxed);
             let rest = if now <= page.cursor {
-                // A log that broke may owe what the page had already.
+                // After a failure of the log, entries of the page may still have to be delivered.
                 Ok(Rows { cursor: page.cursor, more: now < page.cursor, ..Rows::default() })
             } else {
                 let (rooms, private) = (core.registry.heard_rooms(&peer), peer.hears_private());
@@ -324,7 +326,7 @@ impl CatchingUp {
                     (rest.cursor, "more")
                 } else {
                     peer.set_live(true);
-                    // What it has been given now, or says to have, needs not wait for it any more.
+                    // Private messages that the client now has, or says it has, need not wait for it any longer.
                     if let Some(me) = core.registry.identity(this.me).filter(|_| !peer.is_quiet()) {
                         me.delivered.fetch_max(rest.cursor, Relaxed);
                     }
@@ -341,7 +343,7 @@ impl CatchingUp {
     }
 }
 
-/// How many rows a page has, and that number again if it is less than was asked for.
+/// Returns the number of rows of a page, and that number again if the client asked for more.
 pub(super) fn within_a_page(limit: Option<u64>) -> (u64, Option<u64>) {
     match limit {
         None => (limits::PAGE, None),
@@ -367,7 +369,7 @@ fn write_rows(rows: &Rows, answer: &mut Answer) {
     }
 }
 
-/// Writes a row as it is delivered, with a label if it answers something.
+/// Writes a row as a delivery does, with a label if it is part of an answer.
 pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
     match row {
         Row::Gap(gap) => {
@@ -385,7 +387,7 @@ pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a text has a name as a word of its own.
+/// Returns whether a text contains a name as a separate word.
 fn names(text: &str, name: &str) -> bool {
     let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
@@ -396,7 +398,7 @@ fn names(text: &str, name: &str) -> bool {
     })
 }
 
-/// What is searched does not exist.
+/// Returns the refusal of a search in a conversation that does not exist.
 fn nowhere(place: &SearchTarget) -> Refusal {
     match place {
         SearchTarget::Room(room) => {

@@ -1,4 +1,4 @@
-//! KEY and TOKEN: what an account may be shown by.
+//! Handlers of KEY and TOKEN: the keys and tokens that log in to an account.
 
 use super::accounts::{TOKEN_PREFIX, half_hash, login_needed, public_key};
 use super::{Answered, Session};
@@ -10,7 +10,7 @@ use snug_protocol::{Body, KeyChange, ServerLine, TagBuilder, TokenChange};
 use std::sync::Arc;
 
 impl Session {
-    /// Who one is, if that is an account.
+    /// Returns the identity that the session speaks for, and refuses one without an account.
     fn my_account(&self) -> Result<Arc<Identity>, Refusal> {
         let me = self.me()?;
         if me.is_account() { Ok(Arc::clone(me)) } else { Err(login_needed()) }
@@ -67,7 +67,7 @@ impl Session {
                 Ok(tokens.len().to_string())
             }),
             TokenChange::Add { label, scope, expires } => {
-                // It is said this once, so that nobody else may hear it.
+                // The answer shows the token, this once, so nobody may overhear it.
                 self.must_not_be_overheard()?;
                 let token = format!("{TOKEN_PREFIX}{}", self.core.environment.hex::<20>());
                 let act =

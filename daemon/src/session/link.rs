@@ -1,4 +1,4 @@
-//! Verbs about the connection itself: NICK, QUIT, PING, HELP, INFO.
+//! Handlers of the verbs about the connection itself: NICK, PING, PONG, HELP, INFO.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::registry::peer::{Ending, Peer};
 use crate::registry::{self, Entered, Identity, Proof};
 
-/// What INFO names as features: what a client cannot see from the list of verbs.
+/// The features that INFO lists: those that a client cannot see from the list of verbs.
 const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";
 
 impl Session {
@@ -58,7 +58,7 @@ impl Session {
         let is_known = entered.proved.is_some() && entered.identity.is_recorded();
         let returns = is_known && since.is_none() && !quiet;
         self.peer.set_live(since.is_none() && !returns);
-        // An entry that was on its way meanwhile has perhaps passed by.
+        // The session may have missed an entry that was being delivered meanwhile.
         let has_hole = since.is_none() && core.delivering.load(SeqCst) != last;
         if has_hole {
             self.peer.set_live(false);
@@ -70,7 +70,7 @@ impl Session {
         }
 
         let mut tags = TagBuilder::default();
-        // Whoever came in by a token goes on with it; a new identity is known by the new one.
+        // A guest who logged in with a token keeps it; a new identity gets the new one.
         tags.value(
             "token",
             match entered.proved {
@@ -91,7 +91,7 @@ impl Session {
         self.core.audit(self.author(&entered.identity), AuditNote::new("enter", "", how));
         if returns || has_hole {
             self.barrier = true;
-            // What was missed follows the OK.
+            // Missed entries follow the OK.
             self.answer(&answer.take().ok(Some(&shown)));
             deliver_missed(&self.core, &self.peer, &entered.identity, last, returns);
             return Ok(Answered::Silently);
@@ -99,7 +99,7 @@ impl Session {
         Ok(Answered::Ok(Some(shown)))
     }
 
-    /// NICK of somebody who has a name: takes another one.
+    /// Handles NICK of a session that has a name: gives its identity another one.
     fn rename(&mut self, nick: &Nick<'_>) -> Result<Answered, Refusal> {
         let (core, me) = (Arc::clone(&self.core), Arc::clone(self.me()?));
         let before = me.nick();
@@ -123,8 +123,8 @@ impl Session {
         Ok(Answered::Ok(Some(shown)))
     }
 
-    /// Gives the session a name, which it holds as an identity that it can show itself to be, or as a new one. The session
-    /// hears nothing yet.
+    /// Gives the session a name, as an existing identity that it can prove or as a new one. The session receives
+    /// nothing yet.
     fn take_name(&mut self, nick: &Nick<'_>, quiet: bool, token: Option<&str>) -> Result<Named, Refusal> {
         let core = &self.core;
         let number = core.environment.number();
@@ -133,7 +133,7 @@ impl Session {
             Origin::Unix(user) => Proof::User(user, nick.fold()),
             Origin::Bot => Proof::Bot(nick.fold()),
             Origin::Tcp(_) | Origin::Embedder(_) => {
-                // One that the client has made itself it also knows if the answer to its NICK is lost.
+                // If the client made the token itself, it knows the token even if the answer to its NICK is lost.
                 let own = token.filter(|token| is_unguessable(token)).map(str::to_owned);
                 let token = own.unwrap_or_else(|| core.environment.hex::<16>());
                 let proof = proof_of(&token);
@@ -148,7 +148,7 @@ impl Session {
         let time = core.environment.clock.now();
         let entrance =
             registry::NewSession { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
-        // Whoever has something to be told first hears nothing before that.
+        // A session that must catch up first receives nothing before that.
         self.peer.set_live(false);
         let last = core.delivered.load(SeqCst);
         match core.registry.enter(&entrance, &core.config().limits) {
@@ -160,7 +160,8 @@ impl Session {
         }
     }
 
-    /// Everybody comes into the lobby with NICK; who is banned from it is put out again, by the log.
+    /// Removes the user from the lobby if the log says that they are banned from it, because NICK joins every user to
+    /// it.
     fn leave_lobby_if_banned(&self) {
         leave_lobby_if_banned(&self.core, self.stranger());
     }
@@ -203,17 +204,17 @@ impl Session {
     }
 }
 
-/// A session that has just been given a name.
+/// The result of giving a session a name.
 struct Named {
     entered: Entered,
-    /// The token by which a new identity is known, if it has one.
+    /// The token of a new identity, if it has one.
     new_token: Option<String>,
-    /// The newest entry that was delivered before the session could hear anything.
+    /// The id of the newest entry delivered before the session could receive anything.
     last: u64,
 }
 
-/// Gives a session that asked for no cursor the private messages that came while nobody was there to get them, if
-/// it `returns`, and lets it hear what comes after the entry `last`.
+/// Switches a session that gave no cursor to live delivery after the entry `last`. If it `returns`, it first gets the
+/// private messages that no session of its identity was online to receive.
 pub(super) fn deliver_missed(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
@@ -247,7 +248,7 @@ pub(super) fn deliver_missed(
                 }
             }
             next.set_live(true);
-            // They are events; it was the wait for them that stood in the queue of answers.
+            // The entries are events; only the wait for them took a place in the queue of answers.
             next.settle(0, b"");
         }));
         if !accepted {
@@ -259,7 +260,7 @@ pub(super) fn deliver_missed(
     }
 }
 
-/// Puts somebody who has come in out of the lobby, if they are banned from it.
+/// Removes the author, who has just logged in, from the lobby if they are banned from it.
 pub(super) fn leave_lobby_if_banned(core: &Arc<Core>, author: Author) {
     let Some(lobby) = core.registry.room(&RoomName::LOBBY).filter(|lobby| lobby.has_bans()) else { return };
     let number = author.number;
@@ -270,19 +271,19 @@ pub(super) fn leave_lobby_if_banned(core: &Arc<Core>, author: Author) {
             shared.registry.put_out(number, &lobby);
         }
     }));
-    // If the daemon is stopping, nobody hears anything there any more.
+    // If the daemon is stopping, nobody receives anything there any more.
     let _ = core.queue.push(Submission { draft, size: 0, sender: None, reply });
 }
 
-/// Ends a session that cannot be told what it has missed: what it hears later would pass for all there was.
+/// Ends a session whose missed entries cannot be read, because it would take the later ones for all there were.
 fn give_up(peer: &Peer) {
     let text = "what came in the meantime cannot be read now; connect again later";
     peer.end(Ending::Dismissed(Code::Unavailable, text.to_owned()));
     peer.settle(0, b"");
 }
 
-/// Gives a session the private messages of others, up to an entry, that none of its identity's sessions was given, and
-/// says whether all could be read.
+/// Sends a session the private messages of others, up to the entry `last`, that no session of its identity has
+/// received. Returns whether all could be read.
 fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bool {
     loop {
         let after = me.delivered.load(Relaxed);
@@ -290,7 +291,7 @@ fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bo
             Ok(page) if after < last => page,
             Ok(_) => return true,
             Err(error) => {
-                // They stay where they are, for the next time.
+                // They stay in the log for the next time.
                 tracing::error!("private messages of before cannot be read: {error}");
                 return false;
             }
@@ -300,7 +301,7 @@ fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bo
             Row::Gap(_) => true,
         };
         if !push_rows(&page, peer, is_news) {
-            // It is over; they wait for the next one.
+            // The session has ended; they wait for the next one.
             return true;
         }
         me.delivered.fetch_max(page.cursor, Relaxed);
@@ -310,8 +311,8 @@ fn deliver_waiting(view: &View<'_>, me: &Identity, peer: &Peer, last: u64) -> bo
     }
 }
 
-/// Puts those rows of a page into an outbox that are wanted, and says whether they are there. However many, they are
-/// what was asked for.
+/// Puts the wanted rows of a page into an outbox, and returns whether it took them. They count as an answer, so no
+/// number of them is too much.
 fn push_rows(page: &Rows, peer: &Peer, is_wanted: impl Fn(&Row) -> bool) -> bool {
     let mut lines = Vec::new();
     let wanted = page.rows.iter().filter(|row| is_wanted(row));
@@ -319,13 +320,13 @@ fn push_rows(page: &Rows, peer: &Peer, is_wanted: impl Fn(&Row) -> bool) -> bool
     peer.push_answer(&lines)
 }
 
-/// Whether a token has room for 128 random bits in base64 or more. Whether they are random is its maker's affair.
+/// Returns whether a token is long enough for 128 random bits in base64. Whether they are random is up to its maker.
 fn is_unguessable(token: &str) -> bool {
     token.len() >= 22
         && token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b'/'))
 }
 
-/// What a token proves. Only the hash is kept, so that looking it up tells nothing about it by its time.
+/// Returns the proof of a token. Only the hash is kept, so that the time of a lookup reveals nothing about the token.
 fn proof_of(token: &str) -> Proof {
     let hash = digest::digest(&digest::SHA256, token.as_bytes());
     let mut half = [0; 16];

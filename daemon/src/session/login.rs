@@ -1,4 +1,4 @@
-//! AUTH, and coming in as an account.
+//! Handler of AUTH: logging in to an account.
 
 use super::accounts::{half_hash, too_many_tries};
 use super::link::{deliver_missed, leave_lobby_if_banned};
@@ -21,13 +21,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Tries to log in to one account from one address.
+/// Rate limit for attempts to log in to one account from one address.
 pub(super) const LOGINS: Quota = Quota { burst: 5, interval: Duration::from_secs(30) };
 
-/// Tries to log in to one account from addresses from which it never came, all together.
+/// Rate limit for attempts to log in to one account from addresses that it never logged in from, all together.
 const STRANGERS: Quota = Quota { burst: 20, interval: Duration::from_secs(60) };
 
-/// Wrong tries from one address, to whatever account.
+/// Rate limit for failed attempts from one address, to any account.
 const LOGIN_ADDRESSES: Quota = Quota { burst: 30, interval: Duration::from_secs(10) };
 
 impl Session {
@@ -99,7 +99,7 @@ impl Session {
         let fold = name.fold().as_str().to_owned();
         let address = self.origin.source();
         let number = core.registry.account(name).map_or(0, |account| account.number);
-        // Whoever has come from here before is not locked out by what others try from elsewhere.
+        // Attempts from elsewhere do not lock out an owner who has logged in from here before.
         let is_known = match address {
             Source::Network(network) => core.throttles.is_known(number, network),
             Source::User(_) | Source::Inside => true,
@@ -128,7 +128,7 @@ impl Session {
                 core.audit(author, AuditNote::new("login-failed", &shown, "password"));
                 return arrival.refuse(core, refusal(Code::BadLogin, log::BAD_LOGIN));
             }
-            // That was no guess.
+            // The attempt was no guess, so it does not count.
             core.throttles.logins.forget(&(fold.clone(), address));
             core.throttles.login_addresses.give_back(&address, LOGIN_ADDRESSES);
             if !is_known {
@@ -147,7 +147,7 @@ impl Session {
         Ok(Answered::InFlight)
     }
 
-    /// Reads the PHC string of an account's password and works on it, on a thread for passwords.
+    /// Reads the PHC string of an account's password, and calls `work` with it on a password thread.
     pub(super) fn with_password(&self, name: &Nick<'_>, work: WithStored) {
         let core = Arc::clone(&self.core);
         let fold = name.fold().as_str().to_owned();
@@ -161,7 +161,7 @@ impl Session {
         }));
     }
 
-    /// Refuses what takes a password's time while too many others wait for theirs.
+    /// Refuses work on a password while too many others wait for theirs.
     pub(super) fn passwords_must_have_room(&self) -> Result<(), Refusal> {
         if self.core.passwords.has_room() {
             return Ok(());
@@ -169,7 +169,7 @@ impl Session {
         Err(Refusal::new(Code::SlowDown, "too many log in just now; try again").after(1_000))
     }
 
-    /// NICK of somebody who may have the account of that name because of who they are on this machine.
+    /// Handles NICK with the name of an account from a user of this machine, who may log in to it without a password.
     pub(super) fn nick_of_account(
         &mut self,
         nick: &Nick<'_>,
@@ -188,9 +188,9 @@ impl Session {
         Answered::InFlight
     }
 
-    /// The session on its way to be an account's.
+    /// Starts the login of the session to an account.
     pub(super) fn arrival(&mut self, entrance: Entrance, answer: &mut Answer) -> Arrival {
-        // Whoever has something to be told first hears nothing before that.
+        // A session that must catch up first receives nothing before that.
         if self.me.is_none() {
             self.peer.set_live(false);
         }
@@ -198,14 +198,14 @@ impl Session {
     }
 }
 
-/// A session on its way to be an account's.
+/// A session that is logging in to an account.
 pub(super) struct Arrival {
     entrance: Entrance,
     responder: Responder,
 }
 
 impl Arrival {
-    /// Lets the log decide, and comes in.
+    /// Lets the log decide, and then completes the login.
     pub(super) fn submit(self, core: &Arc<Core>, author: Author, act: AccountAct) {
         let draft = Draft::new(author, Act::Account(Box::new(act)));
         let (size, sender) = (self.responder.size(), Some(Arc::clone(self.responder.peer())));
@@ -224,7 +224,8 @@ impl Arrival {
         self.responder.give(Err(refusal));
     }
 
-    /// On the writer's thread: nothing is delivered meanwhile. The account is in the registry by now.
+    /// Completes the login on the writer's thread, where nothing is delivered meanwhile. The account is in the
+    /// registry already.
     fn come_in(mut self, core: &Arc<Core>, draft: &Draft, outcome: Outcome) {
         let peer = Arc::clone(self.responder.peer());
         let (account, grant) = match outcome {
@@ -249,7 +250,7 @@ impl Arrival {
             _ => return self.refuse(core, refusal(Code::Unavailable, "the account is not there any more")),
         };
         if peer.identity() != 0 {
-            // A guest who has registered is here already.
+            // A guest who has registered is online already.
             self.responder.answer().set_ok_tags(log_tags(core));
             return self.responder.give(Ok(Some(account.name)));
         }
@@ -301,7 +302,7 @@ impl Arrival {
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);
         responder.answer().set_ok_tags(log_tags(core));
-        // What was missed follows the OK, and the session's next command follows that.
+        // Missed entries follow the OK, and the session's next command follows them.
         peer.begin(0);
         responder.give(Ok(Some(account.name.clone())));
         if returns {
@@ -311,7 +312,7 @@ impl Arrival {
     }
 }
 
-/// What every OK of somebody who came in has.
+/// Returns the tags that every OK to a login has.
 fn log_tags(core: &Core) -> TagBuilder {
     let mut tags = TagBuilder::default();
     tags.display("log", Some(core.log_name));
@@ -319,7 +320,7 @@ fn log_tags(core: &Core) -> TagBuilder {
     tags
 }
 
-/// The account of a name that the embedding program vouches for.
+/// Returns the act that makes an account for a name that the embedding program vouches for.
 fn vouched_account(core: &Core, name: Nick<'static>) -> AccountAct {
     AccountAct::Register {
         name,
@@ -334,5 +335,5 @@ fn vouched_account(core: &Core, name: Nick<'static>) -> AccountAct {
     }
 }
 
-/// What is done with the PHC string of a password, if there is one.
+/// Work on the PHC string of a password; `None` if there is no such account or password.
 pub(super) type WithStored = Box<dyn FnOnce(&Arc<Core>, Result<Option<String>, Refusal>) + Send>;

@@ -1,6 +1,7 @@
-//! A session: what one connection says, line by line, and what is answered. No I/O: lines in, lines into outboxes.
+//! A session: it executes the lines of one connection and answers them. No I/O: lines come in, and answers go into
+//! outboxes.
 //!
-//! The handlers of the verbs are in the files below, by capability.
+//! The handlers of the verbs are in the submodules, by capability.
 
 mod accounts;
 mod authority;
@@ -36,7 +37,7 @@ use crate::registry::peer::{Ending, Peer};
 use crate::registry::responder::Responder;
 use crate::registry::{Departure, Identity, Room};
 
-/// A name that is an address could not be told from it where somebody is banned.
+/// Refuses a nickname that is an IP address, because BAN could not tell one from the other.
 fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
     match nick.as_str().parse::<IpAddr>() {
         Ok(_) => Err(refusal(Code::BadNick, "this is an address; take a name")),
@@ -44,64 +45,64 @@ fn must_be_no_address(nick: &Nick<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// What became of a line.
+/// The outcome of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is done or under way. If it announced bytes, so many follow. What goes with a large piece of a file is no line for
-    /// flood control.
+    /// It is done or under way. If it announced bytes, that many follow. If it carries a large piece of a file, flood
+    /// control does not count it as a line.
     Done { bytes: Option<u64>, is_piece: bool },
-    /// It has to wait until everything under way is answered, and be handed in again then.
+    /// It must wait until everything under way is answered, and then be handed in again.
     Hold,
 }
 
-/// A line is done, and nothing follows it.
+/// The step of a line that is done, without bytes to follow.
 const DONE: Step = Step::Done { bytes: None, is_piece: false };
 
-/// See the module.
+/// The session of one connection.
 pub(crate) struct Session {
     core: Arc<Core>,
     peer: Arc<Peer>,
     origin: Origin,
-    /// Who the session speaks for.
+    /// The identity that the session speaks for.
     me: Option<Arc<Identity>>,
-    /// Whether something under way changes what the next commands mean, so that they wait for it.
+    /// Whether a command under way changes what the next commands mean, so that they wait for it.
     barrier: bool,
     bad_lines: u32,
-    /// The room that was spoken to last, by the word that was typed.
+    /// The room that was used last, with its name as the client typed it.
     last_room: Option<(String, Arc<Room>)>,
-    /// What stands for the channel, if it is sealed.
+    /// The channel binding, if the connection is sealed.
     binding: Option<Box<[u8; 32]>>,
-    /// Whether it has asked for STATS before.
+    /// Whether it has sent STATS before.
     has_asked_stats: bool,
-    /// What announced bytes are for.
+    /// The upload that announced bytes belong to.
     incoming: Option<Box<Incoming>>,
     /// The file that it is fetching.
     fetch: crate::core::files::Fetch,
-    /// What it has under way, if that is anything.
+    /// The kind of the commands that it has under way, if any.
     pipeline: Pipeline,
 }
 
-/// What a session may have under way at a time, without waiting for an answer.
+/// The kinds of commands that a session may have under way together, without waiting for answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Pipeline {
-    /// Nothing else: it waits for all before it.
+    /// A command that waits for all commands before it.
     #[default]
     Alone,
-    /// What goes to the log.
+    /// Entries for the log.
     Log,
-    /// Pieces that come, or pieces that go: not both, because they are answered from different places.
+    /// Pieces of uploads, or pieces of downloads. Not both, because they are answered from different places.
     Puts,
     Gets,
 }
 
-/// Bytes on their way in.
+/// An upload whose bytes are arriving.
 enum Incoming {
     Picture(profile::PictureUpload),
     Piece(files::PieceUpload),
 }
 
 impl Session {
-    /// A session that was admitted.
+    /// Creates the session of an admitted peer.
     pub(crate) fn new(core: Arc<Core>, peer: Arc<Peer>, origin: Origin) -> Session {
         Session {
             core,
@@ -119,7 +120,7 @@ impl Session {
         }
     }
 
-    /// Notes what stands for the channel: it is sealed.
+    /// Stores the channel binding of a sealed connection.
     pub(crate) fn set_binding(&mut self, binding: [u8; 32]) {
         self.binding = Some(Box::new(binding));
     }
@@ -128,20 +129,20 @@ impl Session {
         self.binding.as_deref()
     }
 
-    /// Who the session became on the writer's thread.
+    /// Looks up the identity that the session got on the writer's thread.
     fn find_myself(&mut self) {
         if self.me.is_none() && self.peer.identity() != 0 {
             self.me = self.core.registry.identity(self.peer.identity());
         }
     }
 
-    /// The longest line that is taken now, in bytes.
+    /// Returns the current maximum length of a line, in bytes.
     pub(crate) fn line_limit(&self) -> usize {
         let limit = usize::try_from(self.core.config().limits.line).unwrap_or(limits::LINE);
         if self.peer.identity() != 0 { limit } else { limit.min(limits::LINE_BEFORE_NAME) }
     }
 
-    /// The session as the rest of the daemon sees it.
+    /// Returns the session as the rest of the daemon sees it.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.peer
     }
@@ -166,7 +167,8 @@ impl Session {
         DONE
     }
 
-    /// Does what a line says. `in_flight` is what the session has handed to the log and not heard of.
+    /// Executes a line. `in_flight` are the commands that the session has handed to the log and that are not answered
+    /// yet.
     pub(crate) fn line(&mut self, text: &str, in_flight: InFlight) -> Step {
         self.find_myself();
         let line = match Line::parse(text) {
@@ -230,7 +232,7 @@ impl Session {
                     .and_then(|()| self.begin_piece((handle, offset), bytes.unwrap_or(0), answer));
                 if let Err(refused) = begun {
                     if !in_flight.is_empty() {
-                        // It keeps its place behind the answers that are still to come.
+                        // The refusal keeps its place behind the answers that are still to come.
                         self.barrier = true;
                         return Step::Hold;
                     }
@@ -254,13 +256,13 @@ impl Session {
             }
         }
         if bytes == Some(0) {
-            // Nothing comes of which it could be told that it is all.
+            // No bytes follow that could complete the upload.
             self.bytes((&[]).into(), true);
         }
         Step::Done { bytes, is_piece }
     }
 
-    /// Takes bytes that a line has announced. Those that nobody wants are passed over.
+    /// Takes bytes that a line has announced. Discards them if nothing expects them.
     pub(crate) fn bytes(&mut self, piece: Cow<'_, [u8]>, last: bool) {
         let Some(incoming) = &mut self.incoming else { return };
         let so_far = match &mut **incoming {
@@ -283,7 +285,7 @@ impl Session {
         }
     }
 
-    /// Ends the session's part in the daemon. Others are told if its identity is gone with it.
+    /// Removes the session from the daemon. Tells the others if its identity goes offline with it.
     pub(crate) fn finish(&mut self, ending: &Ending) {
         self.find_myself();
         let config = self.core.config();
@@ -310,7 +312,7 @@ impl Session {
         self.depart(departure);
     }
 
-    /// Lets the log know what went with the session, or with a LEAVE.
+    /// Tells the log the consequences of the session's end, or of a LEAVE.
     fn depart(&self, departure: Departure) {
         let core = &self.core;
         for room in departure.retire {
@@ -453,7 +455,7 @@ impl Session {
     }
 
     fn bad_grammar(&mut self, text: &str, error: LineError) {
-        // What the grammar does not cover may still announce bytes, and those must not be read as lines.
+        // A line outside the grammar may still announce bytes, and those must not be read as lines.
         let tags = text.strip_prefix('@').and_then(|tagged| tagged.split(' ').next()).unwrap_or_default();
         self.answer(&Answer::new("-", None).err(Code::BadLine, &error.to_string()));
         if tags.split(';').any(|tag| tag.starts_with("bytes=")) {
@@ -462,7 +464,8 @@ impl Session {
         self.count_bad_line();
     }
 
-    /// Before a name is held, a second bad line ends the connection: whatever it is, it does not speak this.
+    /// Counts a bad line. Before the session has a name, the second one ends it, because the client does not speak
+    /// this protocol.
     fn count_bad_line(&mut self) {
         self.bad_lines += 1;
         if self.me.is_none() && self.bad_lines >= 2 {
@@ -482,7 +485,7 @@ impl Session {
         }
     }
 
-    /// What it is by the way it came.
+    /// Returns the role that the session has by its origin.
     fn origin_role(&self) -> Role {
         match self.origin {
             Origin::Unix(user) if user == self.core.operator => Role::Operator,
@@ -493,7 +496,7 @@ impl Session {
         }
     }
 
-    /// Hands an entry to the log, which answers, without waiting for what is under way.
+    /// Hands an entry to the log, which answers it. Does not wait for what is under way.
     fn append(&self, draft: Draft, answer: &Answer, to: Recipients) -> Result<Answered, Refusal> {
         self.peer.begin(answer.size);
         let reply = Reply::Entry { label: answer.label().map(str::to_owned), to, of: AnswerTo::Verb };
@@ -505,8 +508,8 @@ impl Session {
         Err(Refusal::stopping())
     }
 
-    /// Hands something else to the log; the next command waits for it. `word` puts into words what becomes of it,
-    /// unless it is refused.
+    /// Hands any other act to the log; the next command waits for it. `word` makes the answer from the outcome,
+    /// unless it is a refusal.
     fn answer_when_decided(
         &mut self,
         draft: Draft,
@@ -518,25 +521,25 @@ impl Session {
         Answered::InFlight
     }
 
-    /// Whoever will answer this command from another thread. The next command waits for that.
+    /// Returns the responder that answers this command from another thread. The next command waits for it.
     fn responder(&mut self, answer: &mut Answer) -> Responder {
         self.barrier = true;
         Responder::new(&self.peer, answer)
     }
 
-    /// The id of a cursor of this log.
+    /// Returns the id of a cursor, and refuses a cursor of another log.
     fn own_id(&self, cursor: Cursor) -> Result<u64, Refusal> {
         cursor.within(self.core.log_name).ok_or_else(|| {
             refusal(Code::NoSuchEntry, "the cursor is one of another log; INFO tells the name of this one")
         })
     }
 
-    /// Whether it may do what only operators may.
+    /// Returns whether the session is an operator's.
     fn is_operator(&self) -> bool {
         self.origin_role() == Role::Operator || self.role_here() == Role::Operator
     }
 
-    /// The room of that name; the last one is remembered, because most people speak in one.
+    /// Returns the room with that name. Caches the last one, because most users write in one room.
     fn find_room(&mut self, name: &RoomName<'_>) -> Result<Arc<Room>, Refusal> {
         use std::sync::atomic::Ordering::Relaxed;
         let number = self.peer.identity();
@@ -547,7 +550,7 @@ impl Session {
         {
             return Ok(Arc::clone(room));
         }
-        // Whoever is not in it does not learn that it is there.
+        // A non-member must not learn that a hidden room exists.
         let room = self.core.registry.room(name);
         let Some(room) = room.filter(|room| room.is_known_to(number) || self.is_operator()) else {
             let text = format!("there is no room {name}; ROOMS lists them, JOIN makes one");
@@ -558,19 +561,19 @@ impl Session {
     }
 }
 
-/// How a handler leaves its command.
+/// The state in which a handler leaves its command.
 enum Answered {
-    /// Done: the OK says this.
+    /// Done; the OK has these parameters.
     Ok(Option<String>),
-    /// The log answers.
+    /// Another thread answers.
     InFlight,
-    /// Done: the verb has no OK.
+    /// Done, without an OK to write.
     Silently,
-    /// Done, and the session is over.
+    /// Done, and the session ends.
     End(Ending),
 }
 
-/// The answer to an outcome that a draft never has.
+/// Returns the refusal for an outcome that a draft never has.
 fn unexpected() -> Refusal {
     refusal(Code::Unavailable, "the log has done something else than was asked; tell the server's operator")
 }

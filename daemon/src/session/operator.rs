@@ -1,4 +1,5 @@
-//! Verbs for who runs the daemon: STATS, SESSIONS, ACCOUNTS, ANNOUNCE, AUDIT, RELOAD, SHUTDOWN, BACKUP.
+//! Handlers of the operators' verbs: STATS, BOT, SESSIONS, ACCOUNTS, ANNOUNCE, AUDIT, RELOAD, SHUTDOWN, BACKUP. Also
+//! the handler of COMMANDS, which lists the commands of bots.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 
 impl Session {
-    /// Refuses what takes an operator.
+    /// Refuses a session that is not an operator's.
     pub(super) fn must_be_operator(&self) -> Result<(), Refusal> {
         if self.role_here() >= Role::Operator {
             return Ok(());
@@ -26,7 +27,7 @@ impl Session {
         Err(refusal(Code::Denied, text))
     }
 
-    /// Remembers what an operator has done.
+    /// Records in the audit log what an operator has done.
     fn note_act(&self, event: &'static str, detail: impl Into<String>) -> Result<(), Refusal> {
         let author = self.author(self.me()?);
         self.core.audit(author, AuditNote::new(event, "", detail));
@@ -35,7 +36,7 @@ impl Session {
 
     pub(super) fn stats(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
-        // Whoever watches asks each second; that it was asked is worth one row.
+        // A monitor asks every second, so only the first request of a session takes a row in the audit log.
         if !std::mem::replace(&mut self.has_asked_stats, true) {
             self.note_act("operator", "STATS")?;
         }
@@ -88,7 +89,7 @@ impl Session {
         Ok(Answered::Ok(Some(format!("{word} {name}"))))
     }
 
-    /// COMMANDS: what bots can be asked.
+    /// Handles COMMANDS: lists the commands of bots.
     pub(super) fn commands(
         &mut self,
         room: Option<&RoomName<'_>>,
@@ -256,7 +257,7 @@ impl Session {
             ShutdownAt::In(period) => period.millis().div_ceil(1_000),
         };
         self.note_act("shutdown", format!("in {seconds} s {}", reason.unwrap_or_default()).trim_end())?;
-        // The answer comes before the end.
+        // The client gets the answer before the daemon stops.
         self.core.shut_down(seconds, &from, reason);
         Ok(Answered::Ok(Some(seconds.to_string())))
     }
@@ -273,18 +274,18 @@ impl Session {
         }
         self.note_act("backup", path)?;
         let shown = escape_text(path).into_owned();
-        // A large log takes its time: a thread of its own, so that it holds up no other reader.
+        // A large log takes long, so the backup has its own thread and holds up no other reader.
         self.on_a_thread("snug-backup", answer, move |_| log::back_up(&folder, &to).map(|()| shown))
     }
 
-    /// Does something that takes time, and answers with what comes of it.
+    /// Runs slow work on its own thread, and answers with the result.
     fn on_a_thread(
         &mut self,
         name: &str,
         answer: &mut Answer,
         work: impl FnOnce(&mut Answer) -> Result<String, Refusal> + Send + 'static,
     ) -> Result<Answered, Refusal> {
-        // Should there be no thread, this is what answers.
+        // If the thread cannot be started, the responder is still here to answer.
         let kept = Arc::new(Mutex::new(Some(self.responder(answer))));
         let shared = Arc::clone(&kept);
         let take =

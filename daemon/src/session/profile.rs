@@ -1,4 +1,4 @@
-//! Verbs about how one appears: STATUS, PROFILE.
+//! Handlers of STATUS and PROFILE: how a user appears to others.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::answer::Answer;
 use crate::log::{AccountAct, Act, Draft};
 use crate::refusal::Refusal;
 
-/// Bytes of a status, and of a name to show.
+/// Maximum bytes of a status text, and of a display name.
 const STATUS_TEXT: usize = 256;
 const DISPLAY: usize = 64;
 
-/// What a picture may be. SVG is none of them: it can carry scripts.
+/// The media types allowed for an avatar. SVG is not among them, because it can carry scripts.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
-/// A picture on its way in.
+/// An avatar that a client is uploading.
 pub(super) struct PictureUpload {
     kind: String,
     bytes: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct PictureUpload {
 }
 
 impl PictureUpload {
-    /// What has come so far.
+    /// Returns the bytes received so far.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -90,7 +90,7 @@ impl Session {
         self.set_profile(name, value.map(str::to_owned), None, answer)
     }
 
-    /// Gets ready for a picture of so many bytes.
+    /// Prepares to receive an avatar of `count` bytes.
     pub(super) fn begin_upload(
         &mut self,
         nick: &Nick<'_>,
@@ -111,7 +111,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sets a picture of which all has come.
+    /// Sets an avatar whose bytes have all arrived.
     pub(super) fn finish_upload(&mut self, upload: PictureUpload) {
         let PictureUpload { kind, bytes, mut answer } = upload;
         if let Err(refused) = self.set_profile("avatar", Some(kind), Some(bytes), &mut answer) {
@@ -178,7 +178,7 @@ impl Session {
         Ok(Answered::Ok(Some(shown)))
     }
 
-    /// Answers with a row that has a picture's bytes behind it.
+    /// Answers with a row that the bytes of an avatar follow.
     fn show_avatar(&mut self, number: u64, shown: String, answer: &mut Answer) -> Answered {
         let mut responder = self.responder(answer);
         let _ = self.core.read(Box::new(move |view| {
@@ -201,7 +201,7 @@ impl Session {
         Answered::InFlight
     }
 
-    /// What it is on the server, by its account and by the way it came.
+    /// Returns the session's role on the server: that of its identity or of its origin, whichever is higher.
     pub(super) fn role_here(&self) -> Role {
         let role = self.me.as_ref().map_or(Role::Nobody, |me| me.role());
         if self.me.is_some() { role.max(self.origin_role()) } else { role }

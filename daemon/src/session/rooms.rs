@@ -1,4 +1,4 @@
-//! Verbs about rooms and who is in them: JOIN, LEAVE, ROOMS, WHO, SET.
+//! Handlers of the verbs about rooms and their members: JOIN, LEAVE, ROOMS, WHO, SET.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Session {
     pub(super) fn join(&mut self, room: RoomName<'_>, answer: &mut Answer) -> Result<Answered, Refusal> {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
-        // Where not everybody may come, or something is to be remembered, the log decides; also where somebody is banned.
+        // If not everybody may join the room, if it records who was present, or if it has bans, the log decides.
         let is_ordered =
             self.core.registry.room(&room).is_some_and(|room| !room.settings().is_open() || room.has_bans());
         self.check_moves()?;
@@ -35,14 +35,14 @@ impl Session {
             }
             return Ok(Answered::Ok(Some(room.name.clone())));
         }
-        // The log makes the room, or notes since when one is there.
+        // The log creates the room, or records since when the user is present.
         let me = self.me()?;
         let act = Act::MakeRoom { name: room.into_owned(), most: config.limits.rooms };
-        // It is theirs, also after a restart.
+        // The room belongs to its creator after a restart, too, so the log must know them.
         let records = self.core.registry.record(me).into_iter().collect();
         let draft = Draft { author: self.author(me), records, act };
         let (core, peer, author) = (Arc::clone(&self.core), Arc::clone(&self.peer), draft.author.clone());
-        // What is said next may be said in the new room.
+        // The next command waits, because it may be a message to the new room.
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
             Outcome::Room(stored) => come_into_room(&core, &peer, author, &stored, answer),
             _ => Err(super::unexpected()),
@@ -151,7 +151,7 @@ impl Session {
         }))
     }
 
-    /// Whether somebody may see what a room is about, as far as that is known without the log.
+    /// Returns whether the user may see a room's topic, as far as that is known without asking the log.
     pub(super) fn may_read_topic(&self, room: &Room) -> bool {
         let rank = self.core.registry.rank_in(room, self.peer.identity());
         let settings = room.settings();
@@ -165,7 +165,7 @@ impl Session {
         for listed in &rooms {
             let members = listed.members.to_string();
             let settings = listed.room.settings();
-            // A topic is something that was said there.
+            // A topic is an entry of the room, so only its readers see it.
             let topic = listed.topic.as_deref().filter(|_| self.may_read_topic(&listed.room)).map(Into::into);
             let mut tags = TagBuilder::default();
             tags.value(
@@ -215,7 +215,7 @@ impl Session {
     }
 }
 
-/// Brings whoever said JOIN into a room that the log has made or found.
+/// Lets the sender of JOIN into a room that the log has created or found.
 fn come_into_room(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
@@ -235,11 +235,11 @@ fn come_into_room(
     if let Some(room) = core.registry.abandon_room(&name) {
         core.retire(room);
     }
-    // If nothing was refused, whoever asked is gone and hears no answer.
+    // Without a refusal, the client is gone and gets no answer.
     joined.map(|_| None)
 }
 
-/// What the OK of JOIN tells about a room; `keep` is how long entries are kept where a room does not say.
+/// Returns the tags about a room in the OK of JOIN. `default_keep` is the retention of a room without its own.
 fn room_tags(room: &Room, default_keep: Retention) -> TagBuilder {
     let mut tags = TagBuilder::default();
     let (first, last) = room.ends();

@@ -1,4 +1,4 @@
-//! What keeps a session from a command before its verb is looked at: the scope of its token, and how much is sent.
+//! Checks that refuse a command before its handler runs: the token's scope, the embedding program, and rate limits.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::throttle::Quota;
 
-/// How often one comes in from an address.
+/// Rate limit for NICK and AUTH from one address.
 const ENTRANCES: Quota = Quota { burst: 200, interval: Duration::from_millis(200) };
 
-/// How often an identity enters or leaves a room, or changes its name.
+/// Rate limit for an identity that joins or leaves rooms, or changes its name.
 const MOVES: Quota = Quota { burst: 500, interval: Duration::from_millis(200) };
 
 impl Session {
-    /// Refuses what the token of the session does not allow.
+    /// Refuses a command that the session's token does not allow.
     pub(super) fn check_scope(&self, verb: Verb, command: Option<&Command<'_>>) -> Result<(), Refusal> {
         let Some(grant) = self.peer.grant() else { return Ok(()) };
         let now = self.core.environment.clock.now();
@@ -29,7 +29,7 @@ impl Session {
             return Err(refusal(Code::OutOfScope, &text));
         }
         if let Some(Command::File(file)) = command {
-            // One verb sends and fetches; each goes with what it is like.
+            // FILE both sends and fetches, so each of its commands counts as the verb that it resembles.
             let like = match file {
                 FileCommand::Offer(_) | FileCommand::Put { .. } => Verb::Msg,
                 FileCommand::Done { of: FileRef::Upload(_), .. } => Verb::Msg,
@@ -59,7 +59,7 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses who comes in too often from one address: each time is written down.
+    /// Refuses an address that logs in too often, because each login takes a row in the audit log.
     pub(super) fn check_entrances(&self) -> Result<(), Refusal> {
         let Some(address) = self.origin.counted_address() else { return Ok(()) };
         let now = self.core.environment.clock.elapsed();
@@ -68,7 +68,7 @@ impl Session {
         })
     }
 
-    /// Refuses who comes and goes between rooms too often: each time is written down.
+    /// Refuses an identity that joins and leaves too often, because each time takes a row in the audit log.
     pub(super) fn check_moves(&self) -> Result<(), Refusal> {
         if !self.origin.is_throttled() || self.core.config().limits.account_rate == 0 {
             return Ok(());
@@ -88,7 +88,7 @@ impl Session {
         self.check_rates(command)
     }
 
-    /// Refuses what the embedding program does not allow.
+    /// Refuses a command that the embedding program does not allow.
     pub(super) fn check_policy(&self, command: &Command<'_>) -> Result<(), Refusal> {
         let Some(policy) = &self.core.hooks.policy else { return Ok(()) };
         let user = match self.origin {
@@ -105,7 +105,7 @@ impl Session {
         policy.allow(&who, command)
     }
 
-    /// Refuses what is too much of an identity, an address or a room.
+    /// Refuses a command that exceeds the rate limit of an identity, an address or a room.
     pub(super) fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
         if !command.is_append() && !command.is_act() {
             return Ok(());
@@ -118,7 +118,7 @@ impl Session {
     }
 }
 
-/// Whether a command stays within the rooms of a scope that has some.
+/// Returns whether a command stays within the rooms of a confined scope.
 fn is_within(scope: &Scope, command: &Command<'_>) -> bool {
     match command.aim() {
         None => true,

@@ -1,4 +1,4 @@
-//! Verbs that say something: MSG, PRIV, TOPIC, TYPING, and about what was said: EDIT, DELETE, REACT, UNREACT.
+//! Handlers of MSG, PRIV, TOPIC and TYPING, and of the verbs about earlier messages: EDIT, DELETE, REACT, UNREACT.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Session {
         self.enter(entry, answer, to)
     }
 
-    /// REACT or UNREACT.
+    /// Handles REACT and UNREACT.
     pub(super) fn react(
         &mut self,
         kind: EntryKind,
@@ -78,7 +78,7 @@ impl Session {
         self.enter(NewEntry { text, ..entry }, answer, to)
     }
 
-    /// An entry about another one, and who may see it.
+    /// Returns an entry about another one, and its recipients.
     fn entry_about(
         &mut self,
         kind: EntryKind,
@@ -115,7 +115,7 @@ impl Session {
         };
         self.must_be_in(&room)?;
         let text = text.map(|text| self.within_limit(text)).transpose()?;
-        // A list of rooms shows all topics.
+        // ROOMS shows all topics, so they are short.
         let limit = self.core.config().limits.topic;
         if text.as_ref().is_some_and(|text| escaped_text_len(text) as u64 > limit) {
             return Err(refusal(Code::TooLong, &format!("a topic has at most {limit} bytes")));
@@ -158,7 +158,7 @@ impl Session {
         Ok(line)
     }
 
-    /// Makes the entry of a message, as the filters leave it.
+    /// Creates the entry of a message, with the text that the filters leave.
     fn message(
         &self,
         kind: EntryKind,
@@ -178,7 +178,7 @@ impl Session {
         })
     }
 
-    /// A text as it will be entered, and as it was said if the filters have changed it.
+    /// Returns a text as it will be stored, and the original if the filters have changed it.
     fn filtered(&self, text: Cow<'_, str>, verbatim: bool) -> Result<(String, Option<String>), Refusal> {
         let said = self.within_limit(text)?;
         let filtered = if verbatim { None } else { self.filter(&said) };
@@ -189,7 +189,8 @@ impl Session {
         })
     }
 
-    /// What the filters make of a text; `None` if they leave it. A result that is over the limit is not taken.
+    /// Returns what the filters make of a text; `None` if they leave it. Does not use a result that is empty or over
+    /// the limit.
     fn filter(&self, text: &str) -> Option<String> {
         let limit = self.core.config().limits.text;
         let fits = |text: &String| escaped_text_len(text) as u64 <= limit && !text.is_empty();
@@ -226,8 +227,8 @@ impl Session {
         self.core.registry.person(nick).ok_or_else(|| nobody_called(nick))
     }
 
-    /// Whoever goes by a nick, here or away, and the nick as it is shown. Somebody whom only the log remembers has no
-    /// identity here.
+    /// Returns the identity with a nickname, online or offline, and the nickname as displayed. There is no identity
+    /// for a user whom only the log remembers.
     pub(super) fn once_known(&self, nick: &Nick<'_>) -> (Option<Arc<Identity>>, String) {
         match self.core.registry.known(nick) {
             Some((identity, shown)) => (Some(identity), shown),
@@ -242,7 +243,8 @@ impl Session {
         Err(refusal(Code::NotInRoom, &format!("you are not in {}; JOIN it first", room.name)))
     }
 
-    /// Who the session speaks for. Handlers of verbs that need a name are not called without one.
+    /// Returns the identity that the session speaks for. Handlers of verbs that need a name are not called without
+    /// one.
     pub(super) fn me(&self) -> Result<&Arc<Identity>, Refusal> {
         self.me.as_ref().ok_or_else(|| refusal(Code::NickNeeded, "say NICK first"))
     }

@@ -1,4 +1,4 @@
-//! FILE GET: a file on its way out, piece by piece.
+//! Handler of FILE GET: sends a file, piece by piece.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 use crate::session::{Answered, Pipeline, Session};
 
-/// For how long a session may fetch from a file without being looked up again, in milliseconds.
+/// How long a session may fetch from a file before its access is checked again, in milliseconds.
 const TRUSTED: u64 = 5_000;
 
 impl Session {
@@ -24,12 +24,12 @@ impl Session {
         let entry = self.own_id(id)?;
         let asked = Asked { offset, count: count.min(limits::FILE_CHUNK) };
         answer.size += usize::try_from(asked.count).unwrap_or(0);
-        // As it was when it was decided what this may be under way with.
+        // The file as it was when `pipeline_of` decided what this command may be under way with.
         let fetching = lock(&self.fetch).clone();
         let fetching = fetching.filter(|fetching| fetching.entry == entry && self.pipeline == Pipeline::Gets);
         if let Some(fetching) = fetching {
             let responder = Responder::new(&self.peer, answer);
-            // What the system has at hand needs no thread, unless pieces before it wait for one.
+            // Bytes in the system's cache need no thread, unless earlier pieces wait for one.
             if fetching.queued.load(Relaxed) == 0
                 && let Some((offset, count)) = asked.part(&fetching)
                 && let Some(bytes) = files::read_piece_at_once(&fetching.file, offset, count)
@@ -76,7 +76,7 @@ impl Session {
         }))
     }
 
-    /// The file that the session is fetching from, if it is this one and still trusted to be allowed.
+    /// Returns the file that the session is fetching from, if it is this one and its access was checked recently.
     pub(super) fn fetching(&self, entry: u64) -> Option<Arc<Fetching>> {
         let now = self.core.now();
         let mut fetch = lock(&self.fetch);
@@ -88,7 +88,7 @@ impl Session {
     }
 }
 
-/// What a session wants of a file.
+/// The part of a file that a client asks for.
 #[derive(Clone, Copy)]
 struct Asked {
     offset: u64,
@@ -96,7 +96,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Where the bytes are that are asked for, if there are some.
+    /// Returns the offset and count of the bytes to send, if there are any.
     fn part(self, fetching: &Fetching) -> Option<(u64, usize)> {
         let left = fetching.size.checked_sub(self.offset).filter(|left| *left > 0)?;
         let count = usize::try_from(self.count.min(left)).ok().filter(|count| *count > 0)?;

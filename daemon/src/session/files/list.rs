@@ -1,4 +1,4 @@
-//! FILE LIST and STATE: which files there are, and who has taken one.
+//! Handlers of FILE LIST and STATE: which files exist, and which users have taken one.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! FILE: offering, sending, fetching.
+//! Handlers of FILE: offering, sending and fetching files.
 //!
-//! Pieces go to the threads for files and are answered from there, in order; as many as a session may have under way go
-//! without waiting, as long as nothing else comes between them.
+//! The file threads work on pieces and answer them, in order. Up to its limit of commands under way, a session need
+//! not wait for these answers, as long as it sends no other command in between.
 
 mod fetch;
 mod list;
@@ -24,7 +24,7 @@ use crate::registry::Identity;
 use crate::registry::responder::Responder;
 use snug_protocol::Code;
 
-/// A piece of so many bytes costs no line of flood control: it is not lines that it costs.
+/// From this many bytes on, flood control does not count a piece as a line, because its cost is its bytes.
 const LARGE_PIECE: u64 = 16 << 10;
 
 impl Session {
@@ -56,7 +56,8 @@ impl Session {
         }
     }
 
-    /// What a command may be under way with, and whether it is a large piece: that is no line for flood control.
+    /// Returns what a command may be under way with, and whether it is a large piece, which flood control does not
+    /// count as a line.
     pub(super) fn pipeline_of(&self, command: &FileCommand<'_>, bytes: Option<u64>) -> (Pipeline, bool) {
         match command {
             FileCommand::Put { handle, .. } if self.core.files.upload(handle.0).is_some() => {
@@ -73,7 +74,7 @@ impl Session {
         }
     }
 
-    /// ACCEPT, DECLINE, or DONE of what was fetched.
+    /// Handles ACCEPT, DECLINE, and DONE of a fetched file.
     fn say_of_file(
         &mut self,
         id: Cursor,
@@ -98,7 +99,7 @@ impl Session {
         }))
     }
 
-    /// CANCEL of a file that was offered: its entry is deleted, and so is what was kept.
+    /// Handles CANCEL of an offered file: its entry and its content are deleted.
     fn take_back(&mut self, id: Cursor, answer: &mut Answer) -> Result<Answered, Refusal> {
         let entry = self.own_id(id)?;
         let me = Arc::clone(self.me()?);
@@ -123,7 +124,7 @@ impl Session {
         }))
     }
 
-    /// Looks a file up that one may fetch.
+    /// Looks up a file that the session may fetch, and calls `next` with it.
     fn with_file(
         &mut self,
         entry: u64,
@@ -145,10 +146,10 @@ impl Session {
     }
 }
 
-/// What is answered to ACCEPT, DECLINE or DONE.
+/// Returns the parameters of the OK to ACCEPT, DECLINE or DONE, and sets its tags.
 fn said_of_file(file: &StoredFile, state: FileState, answer: &mut Answer) -> String {
     if state == FileState::Accepted {
-        // All that it takes to fetch it.
+        // Everything that a client needs to fetch the file.
         let mut tags = TagBuilder::default();
         tags.value("name", Some(&file.name));
         tags.value("from", Some(&file.from));
@@ -163,7 +164,7 @@ fn said_of_file(file: &StoredFile, state: FileState, answer: &mut Answer) -> Str
     format!("{what} {}", file.entry)
 }
 
-/// Hands an entry to the log. Its command was counted as under way before, and is so until the log answers.
+/// Hands an entry to the log. Its command already counts as under way, and does so until the log answers.
 fn append(core: &Core, responder: Responder, draft: Draft, to: Recipients, of: AnswerTo) {
     let (size, sender) = (responder.size(), Arc::clone(responder.peer()));
     sender.begin(size);

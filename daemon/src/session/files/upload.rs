@@ -1,4 +1,4 @@
-//! FILE OFFER, PUT, DONE and CANCEL: a file on its way in.
+//! Handlers of FILE OFFER, PUT, DONE and CANCEL: uploads.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::session::{self, Answered, Session, refusal};
 
-/// A piece that is on its way in.
+/// A piece that a client is sending.
 pub(in crate::session) struct PieceUpload {
     handle: UploadHandle,
     offset: u64,
@@ -27,7 +27,7 @@ pub(in crate::session) struct PieceUpload {
 }
 
 impl PieceUpload {
-    /// What has come so far.
+    /// Returns the bytes received so far.
     pub(in crate::session) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -88,7 +88,7 @@ impl Session {
         }))
     }
 
-    /// Gets ready for a piece of so many bytes.
+    /// Prepares to receive a piece of `count` bytes.
     pub(in crate::session) fn begin_piece(
         &mut self,
         (handle, offset): (UploadHandle, u64),
@@ -103,10 +103,10 @@ impl Session {
         Ok(())
     }
 
-    /// Hands a piece that has come whole to the threads for files.
+    /// Hands a complete piece to the file threads.
     pub(in crate::session) fn put(&mut self, incoming: PieceUpload) {
         let PieceUpload { handle, offset, bytes, mut answer } = incoming;
-        // Not before all of it is there: a peer that ends in the middle of it has nothing under way.
+        // Only once the piece is complete: a peer that disconnects in the middle of one has nothing under way.
         let responder = Responder::new(&self.peer, &mut answer);
         self.with_upload(handle, responder, move |core, responder, found| {
             let put = found.and_then(|found| {
@@ -129,7 +129,8 @@ impl Session {
         });
     }
 
-    /// Does something with an upload of one's own, on a thread for files: also one that has to be opened first.
+    /// Calls `next` with an upload of the session's own identity, away from the connection's thread. Opens the upload
+    /// first if it is not open.
     fn with_upload(
         &self,
         handle: UploadHandle,
@@ -161,7 +162,7 @@ impl Session {
                 }
                 Ok((stored, None)) => stored,
             };
-            // What has come before is read again: that is as slow as it is large.
+            // Opening an upload reads everything received before, so the time grows with its size.
             let shared = Arc::clone(&core);
             let open = move || {
                 let opened = core.files.open(stored, core.now()).map(Found::Open);
@@ -172,7 +173,7 @@ impl Session {
         }));
     }
 
-    /// DONE of an upload: when all of it is there and right, it becomes an entry.
+    /// Handles DONE of an upload. If the upload is complete and correct, it becomes an entry.
     pub(super) fn complete(
         &mut self,
         handle: UploadHandle,
@@ -190,7 +191,7 @@ impl Session {
             });
             match checked {
                 Ok(Found::Open(upload)) => {
-                    // It takes as long as the disk does.
+                    // This waits for the disk.
                     let entering = Entering { handle, upload, total, hash, author, responder };
                     let shared = Arc::clone(core);
                     core.files.submit_slow(Box::new(move || entering.enter(&shared)));
@@ -200,7 +201,7 @@ impl Session {
                         "this upload is complete, and was another file or is not kept any more; OFFER a new one";
                     responder.give(Err(refusal(Code::KeyReused, text)));
                 }
-                // Whoever asks has not heard of it.
+                // The client repeats a DONE because it did not get the answer.
                 Ok(Found::Complete(entry, _)) => {
                     let mut tags = TagBuilder::default();
                     tags.display("id", Some(entry));
@@ -217,7 +218,7 @@ impl Session {
         Ok(Answered::InFlight)
     }
 
-    /// CANCEL of an upload.
+    /// Handles CANCEL of an upload.
     pub(super) fn give_up(&mut self, handle: UploadHandle, answer: &mut Answer) -> Result<Answered, Refusal> {
         let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
         let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
@@ -240,14 +241,14 @@ impl Session {
     }
 }
 
-/// What has become of an upload.
+/// The state of an upload.
 enum Found {
     Open(Arc<Mutex<Upload>>),
-    /// It is this entry, with this size and hash, if it is kept.
+    /// The number of its entry, with the size and hash if the content is kept.
     Complete(u64, Option<(u64, ContentHash)>),
 }
 
-/// An upload that is whole, on its way to an entry.
+/// A complete upload that is about to become an entry.
 struct Entering {
     handle: UploadHandle,
     upload: Arc<Mutex<Upload>>,
@@ -258,7 +259,7 @@ struct Entering {
 }
 
 impl Entering {
-    /// Puts the content into its place, and then lets the log decide.
+    /// Moves the content to its place, and then lets the log decide.
     fn enter(self, core: &Core) {
         let Entering { handle, upload, total, hash, author, responder } = self;
         let stored = lock(&upload).stored.clone();
@@ -289,7 +290,7 @@ impl Entering {
     }
 }
 
-/// An upload of the session's own identity, within what its token covers.
+/// Returns an upload of the session's own identity, if the session's token covers it.
 fn stored_upload(
     core: &Core,
     view: Option<&View<'_>>,
@@ -301,7 +302,7 @@ fn stored_upload(
     if covers_upload(core, peer, &stored) { Ok(stored) } else { Err(no_such_upload()) }
 }
 
-/// Whether the token of a session covers where an upload is for.
+/// Returns whether a session's token covers the conversation that an upload is for.
 fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
     match stored.to {
         Conversation::With(_) => peer.is_in_scope(None),
@@ -323,7 +324,7 @@ fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> 
     }
 }
 
-/// What may be sent now.
+/// Returns the current quotas.
 fn quotas(core: &Core) -> Quotas {
     let files = &core.config().files;
     Quotas {
