@@ -1,4 +1,5 @@
-//! How a client is an account: by password, key or token; which account it has where; and how one is made.
+//! Accounts: how a client logs in (by password, key or token), which account it uses on which server, and invites to
+//! create new ones.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,28 +16,37 @@ use zeroize::Zeroizing;
 use crate::name::Name;
 use crate::{Address, files};
 
-/// What proves that one is an account.
+/// The credentials with which a client logs in to an account. The debug output never contains a secret.
+///
+/// ```
+/// use snug_client::Login;
+///
+/// let password = "correct horse battery".to_owned().into();
+/// let login = Login::Password { account: "alice".to_owned(), password };
+/// assert_eq!(format!("{login:?}"), "Password(alice)");
+/// ```
 #[derive(Clone)]
 pub enum Login {
-    /// Its password.
+    /// The account's password.
     Password {
         /// The account's name.
         account: String,
-        /// The password.
+        /// The password. It is wiped from memory when it is dropped.
         password: Zeroizing<String>,
     },
-    /// A key of it. The connection is sealed for that, also over a Unix socket.
+    /// One of the account's keys. The connection is then sealed, even over a Unix socket, because the login's
+    /// signature covers the sealed channel.
     Key {
         /// The account's name.
         account: String,
         /// The key.
         key: Arc<ClientKey>,
     },
-    /// A token of it.
+    /// One of the account's access tokens. It is wiped from memory when it is dropped.
     Token(Zeroizing<String>),
 }
 
-/// Says which, and nothing of what is secret.
+/// Shows the kind of login and the account's name, but no secret.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,16 +57,54 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Knows which account one has on which server.
+/// A source of logins: which account to use on which server.
+///
+/// Set one in [`Options::accounts`](crate::Options::accounts). [`FileAccounts`] keeps accounts in a file,
+/// [`OneLogin`] and [`NoAccounts`] are for programs that need no file. Implement the trait to look accounts up
+/// elsewhere:
+///
+/// ```
+/// use std::io;
+///
+/// use snug_client::{Accounts, Address, Login, Name};
+///
+/// /// Uses a token at work, and no account anywhere else.
+/// struct AtWork {
+///     token: String,
+/// }
+///
+/// impl Accounts for AtWork {
+///     fn find(&self, server: &Address, _: &Name) -> io::Result<Option<Login>> {
+///         let is_work = server.to_string() == "chat.example:7684";
+///         Ok(is_work.then(|| Login::Token(self.token.clone().into())))
+///     }
+/// }
+///
+/// let accounts = AtWork { token: "snugt_0a1b".to_owned() };
+/// let (work, home): (Address, Address) = ("chat.example".parse()?, "home.example".parse()?);
+/// assert!(accounts.find(&work, &Name::or_numbered("alice"))?.is_some());
+/// assert!(accounts.find(&home, &Name::or_numbered("alice"))?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Accounts: Send + Sync {
-    /// How to log in to a server as this name, if one has an account there.
+    /// Returns the login to use on a server when the client asks for this nickname. If it is `None`, the
+    /// client connects as a guest.
     ///
     /// # Errors
-    /// There is one, and its key cannot be used.
+    /// Fails if there is an account but its key cannot be used, or if the lookup fails. The attempt to connect then
+    /// fails.
     fn find(&self, server: &Address, name: &Name) -> io::Result<Option<Login>>;
 }
 
-/// No account anywhere.
+/// No accounts: every connection is a guest's. This is the default of [`Options`](crate::Options).
+///
+/// ```
+/// use snug_client::{Accounts, Address, Name, NoAccounts};
+///
+/// let server: Address = "chat.example".parse()?;
+/// assert!(NoAccounts.find(&server, &Name::exactly("alice")?)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoAccounts;
 
@@ -66,7 +114,20 @@ impl Accounts for NoAccounts {
     }
 }
 
-/// The same login everywhere.
+/// The same login for every server.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use snug_client::{Login, Name, OneLogin, Options};
+///
+/// let mut options = Options::new(["chat.example".parse()?], Name::or_numbered("deploy"));
+/// options.accounts = Arc::new(OneLogin(Login::Token("snugt_0a1b".to_owned().into())));
+///
+/// let found = options.accounts.find(&options.addresses[0], &options.name)?;
+/// assert!(matches!(found, Some(Login::Token(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct OneLogin(pub Login);
 
@@ -76,7 +137,27 @@ impl Accounts for OneLogin {
     }
 }
 
-/// Accounts in a file that people can read and mend, one line `server account` for each, all with the same key.
+/// Accounts in a text file that you can read and edit: one line `server account` per server. All of them use the same
+/// key, from a file of its own.
+///
+/// Several programs can share the files: each change takes a file lock. An account that was found is cached, so a
+/// change by another program needs a new `FileAccounts` to be seen.
+///
+/// ```
+/// use snug_client::{Accounts, Address, FileAccounts, Login, Name};
+///
+/// let folder = tempfile::tempdir()?;
+/// let accounts = FileAccounts::new(folder.path().join("accounts"), folder.path().join("key"));
+/// let server: Address = "chat.example".parse()?;
+/// accounts.key()?; // Generates the key. Register its public key with the server.
+/// accounts.remember(&server, Some("alice"))?;
+///
+/// let found = accounts.find(&server, &Name::exactly("alice")?)?;
+/// assert!(matches!(found, Some(Login::Key { account, .. }) if account == "alice"));
+/// // If you ask for another nickname, you do not want this account.
+/// assert!(accounts.find(&server, &Name::exactly("cron")?)?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FileAccounts {
     path: PathBuf,
@@ -85,25 +166,25 @@ pub struct FileAccounts {
 }
 
 impl FileAccounts {
-    /// Accounts in the file at `path`, with the key in the one at `key`. Neither has to exist.
+    /// Uses the accounts file at `path` and the key file at `key`. Neither has to exist yet.
     pub fn new(path: impl Into<PathBuf>, key: impl Into<PathBuf>) -> FileAccounts {
         FileAccounts { path: path.into(), key: key.into(), read: Mutex::default() }
     }
 
-    /// Where the accounts are written down.
+    /// Returns the path of the accounts file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the key is.
+    /// Returns the path of the key file.
     pub fn key_path(&self) -> &Path {
         &self.key
     }
 
-    /// The account that one has on a server.
+    /// Returns the name of the account that is remembered for a server.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Fails if the accounts file cannot be read.
     pub fn account(&self, server: &Address) -> io::Result<Option<String>> {
         let server = server.to_string();
         if let Some(known) = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(&server) {
@@ -120,15 +201,28 @@ impl FileAccounts {
         Ok(found)
     }
 
-    /// Remembers the account that one has on a server, or that one has none there any more.
+    /// Remembers the account to use on a server, replacing an earlier one. `None` forgets it.
+    ///
+    /// ```
+    /// use snug_client::{Address, FileAccounts};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let accounts = FileAccounts::new(folder.path().join("accounts"), folder.path().join("key"));
+    /// let server: Address = "chat.example".parse()?;
+    /// accounts.remember(&server, Some("alice"))?;
+    /// assert_eq!(accounts.account(&server)?.as_deref(), Some("alice"));
+    /// accounts.remember(&server, None)?;
+    /// assert_eq!(accounts.account(&server)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// Fails if the accounts file cannot be read or written.
     pub fn remember(&self, server: &Address, account: Option<&str>) -> io::Result<()> {
         let server = server.to_string();
         let _lock = files::lock_for(&self.path)?;
         let text = self.text()?;
-        // A socket's path may hold spaces; a name does not.
+        // The path of a socket may contain spaces; the name of an account cannot.
         let of = |line: &str| line.trim().rsplit_once(' ').map(|(of, _)| of.to_owned());
         let others = text.lines().filter(|line| of(line).as_ref() != Some(&server));
         let mut lines: Vec<String> = others.map(str::to_owned).collect();
@@ -144,15 +238,26 @@ impl FileAccounts {
         Ok(())
     }
 
-    /// The key, which is made if there is none.
+    /// Returns the key. If the key file does not exist, this generates a key and creates the file.
+    ///
+    /// ```
+    /// use snug_client::FileAccounts;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let accounts = FileAccounts::new(folder.path().join("accounts"), folder.path().join("key"));
+    /// let generated = accounts.key()?.public_key();
+    /// assert_eq!(accounts.key()?.public_key(), generated);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// It can be neither read nor made, others can read it, or the file is a link.
+    /// Fails if the key can be neither read nor created, if other users can read the file, or if the file is a link.
     pub fn key(&self) -> io::Result<ClientKey> {
         if fs::symlink_metadata(&self.key).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             let key = ClientKey::generate(&SystemRandom::new()).map_err(io::Error::other)?;
             let _lock = files::lock_for(&self.key)?;
-            // Whole or not at all; and if somebody else was faster, that one's key it is.
+            // A hard link puts the whole key in place or nothing, and it replaces no key: if another process was
+            // faster, its key is used.
             let fresh = self.key.with_extension("new");
             let _ = fs::remove_file(&fresh);
             let mut file = files::private(OpenOptions::new().write(true).create_new(true)).open(&fresh)?;
@@ -191,13 +296,23 @@ impl Accounts for FileAccounts {
     }
 }
 
-/// What stands before a key in its file, so that a person sees what it is.
+/// The prefix of a key in its file, so that a reader can tell what the file is.
 const KEY_PREFIX: &str = "snug-ed25519-seed ";
 
-/// Reads a key from its file.
+/// Reads a key from its file, as [`FileAccounts::key`] writes it.
+///
+/// ```
+/// use snug_client::{FileAccounts, read_key};
+///
+/// let folder = tempfile::tempdir()?;
+/// let accounts = FileAccounts::new(folder.path().join("accounts"), folder.path().join("key"));
+/// let generated = accounts.key()?;
+/// assert_eq!(read_key(accounts.key_path())?.public_key(), generated.public_key());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// It cannot be read, others can read it, it is a link, or it is no key.
+/// Fails if the file cannot be read, if other users can read it, if it is a link, or if it contains no key.
 pub fn read_key(path: &Path) -> io::Result<ClientKey> {
     let in_file =
         |error: io::Error| io::Error::new(error.kind(), format!("the key in {}: {error}", path.display()));
@@ -207,25 +322,57 @@ pub fn read_key(path: &Path) -> io::Result<ClientKey> {
     ClientKey::from_seed(&*seed.ok_or_else(no_key)?).map_err(io::Error::other)
 }
 
-/// Reads a token from its file: one line.
+/// Reads an access token from a file that contains nothing else. White space around the token is ignored.
+///
+/// ```
+/// use std::io::Write;
+///
+/// // Only its owner can read a temporary file.
+/// let mut file = tempfile::NamedTempFile::new()?;
+/// writeln!(file, "snugt_0a1b")?;
+/// assert_eq!(snug_client::read_token(file.path())?.as_str(), "snugt_0a1b");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it is a link.
+/// Fails if the file cannot be read, if other users can read it, or if it is a link.
 pub fn read_token(path: &Path) -> io::Result<Zeroizing<String>> {
     let text = files::read_secret(path)?;
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
-/// An invite to a server: one line to paste. `snug://chat.example:7684/?invite=snugi_…#SHA256:…`
+/// An invite to a server, as one line to paste: `snug://chat.example:7684/?invite=snugi_…#SHA256:…`
+///
+/// The fragment is the server's fingerprint: if you use the invite, you trust that server and no other. The debug
+/// output does not contain the token.
+///
+/// ```
+/// use snug_client::{Address, Invite, InviteError};
+///
+/// let pin = "SHA256:AC5jt/3F/vaDC7Lk0pLMswVCtpOd40ZuBPXtjLk285A";
+/// let text = format!("snug://chat.example:7684/?invite=snugi_33fe114c#{pin}");
+/// let invite: Invite = text.parse()?;
+/// assert_eq!(invite.token, "snugi_33fe114c");
+/// assert!(matches!(&invite.address, Address::Tcp { host, pin: Some(_), .. } if host == "chat.example"));
+/// assert_eq!(invite.to_string(), text);
+/// # Ok::<(), InviteError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invite {
-    /// The server, with its fingerprint.
+    /// The server's address, with its fingerprint as the pin.
     pub address: Address,
-    /// The token that makes one account.
+    /// The invite's token, which creates one account.
     pub token: String,
 }
 
-/// Why a text is no invite.
+/// The error for a text that is not an invite.
+///
+/// ```
+/// use snug_client::{Invite, InviteError};
+///
+/// // An invite has a token and a fingerprint.
+/// assert_eq!("snug://chat.example/".parse::<Invite>(), Err(InviteError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an invite is one line of the form snug://host:port/?invite=…#SHA256:…, as `snug invite` prints it")]
 pub struct InviteError;
@@ -253,7 +400,7 @@ impl FromStr for Invite {
         let rest = text.trim().strip_prefix("snug://").ok_or(InviteError)?;
         let (place, query) = rest.split_once("/?invite=").ok_or(InviteError)?;
         let (token, pin) = query.split_once('#').ok_or(InviteError)?;
-        // An invite without a fingerprint would be one to whoever answers.
+        // Without a fingerprint, any server that answers at the address would be trusted.
         let pin: Fingerprint = pin.parse().map_err(|_| InviteError)?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if token.is_empty() || !token.chars().all(is_word) {

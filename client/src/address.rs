@@ -1,4 +1,4 @@
-//! Where a daemon is.
+//! Addresses of servers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,42 +6,55 @@ use std::str::FromStr;
 
 use snug_protocol::envelope::Fingerprint;
 
-/// The TCP port of a daemon.
+/// The TCP port of a server whose address names no port.
 pub const DEFAULT_PORT: u16 = 7684;
 
-/// Where a daemon is: `host[:port]`, `snug://host[:port]`, `snug://host[:port]/#SHA256:…` or `unix:/path`.
+/// The address of a server: `host[:port]`, `snug://host[:port]`, `snug://host[:port]/#SHA256:…` or `unix:/path`.
 ///
-/// It is written without its pin: that is the name under which a server is known.
+/// `Display` leaves the pin out. The result is the name under which [`KnownServers`](crate::KnownServers),
+/// [`FileAccounts`](crate::FileAccounts) and [`FileTokens`](crate::FileTokens) remember the server.
+///
+/// ```
+/// use snug_client::{Address, AddressError, DEFAULT_PORT};
+///
+/// let address: Address = "chat.example".parse()?;
+/// assert_eq!(address.to_string(), "chat.example:7684");
+/// assert!(matches!(address, Address::Tcp { port: DEFAULT_PORT, pin: None, .. }));
+///
+/// let pinned: Address = "snug://[::1]:99/#SHA256:AC5jt/3F/vaDC7Lk0pLMswVCtpOd40ZuBPXtjLk285A".parse()?;
+/// assert!(matches!(pinned, Address::Tcp { pin: Some(_), .. }));
+/// assert_eq!(pinned.to_string(), "[::1]:99");
+/// # Ok::<(), AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A server that listens on TCP.
+    Tcp {
+        /// A host name or a numeric address; IPv6 without its brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The fingerprint that the server must have. It overrides a fingerprint that is remembered for the address.
+        pin: Option<Fingerprint>,
+    },
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// The error for a text that is not an address.
 ///
 /// ```
 /// use snug_client::Address;
 ///
-/// let address: Address = "chat.example".parse()?;
-/// assert_eq!(address.to_string(), "chat.example:7684");
-/// # Ok::<(), snug_client::AddressError>(())
+/// let error = "http://chat.example".parse::<Address>().unwrap_err();
+/// assert_eq!(error.text, "http://chat.example");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// Over TCP.
-    Tcp {
-        /// A name or a numeric address, IPv6 without its brackets.
-        host: String,
-        /// The port.
-        port: u16,
-        /// The fingerprint that the server has to have, whatever is known of it.
-        pin: Option<Fingerprint>,
-    },
-    /// A Unix socket's path.
-    Unix(PathBuf),
-}
-
-/// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is no address; allowed are host, host:port, snug://host[:port], snug://host[:port]/#SHA256:… and unix:/path"
 )]
 pub struct AddressError {
-    /// What was given.
+    /// The text that is not an address.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! The handle on a connection.
+//! The handle through which a program uses a connection.
 
 use std::sync::Arc;
 
@@ -12,7 +12,27 @@ use crate::event::{Answer, Event};
 use crate::options::Options;
 use crate::request::{Job, Pending, Reply};
 
-/// A connection, from outside. Clones are the same connection's.
+/// A handle on a connection. Clones share the same connection.
+///
+/// This program sends one message and stops:
+///
+/// ```no_run
+/// use snug_client::{Client, Name, Options};
+/// use snug_protocol::{Command, MessageTags, RoomName};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # smol::block_on(async {
+/// let mut options = Options::new(["chat.example".parse()?], Name::or_numbered("builder"));
+/// options.acknowledge = false; // The program reads no events.
+/// let (client, _, driver) = Client::connect(options).await?;
+/// let driver = smol::spawn(driver.run());
+/// let (room, text) = (RoomName::LOBBY, "build 17 passed".into());
+/// client.ask(Command::Msg { room, text, tags: MessageTags::default() }).await?;
+/// client.finish();
+/// driver.await;
+/// # Ok(()) })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     jobs: Sender<Job<Reply>>,
@@ -20,17 +40,37 @@ pub struct Client {
 }
 
 impl Client {
-    /// How many commands may wait for the driver before the next one waits for them.
+    /// Maximum number of commands that wait for the driver. While there are so many, [`Client::begin`] waits.
     const JOBS: usize = 256;
 
-    /// How many events may wait to be taken before the driver reads no more.
+    /// Maximum number of events that wait to be received. While there are so many, the driver reads nothing.
     const EVENTS: usize = 1_024;
 
-    /// Connects and takes the name. The driver has to run for anything to happen after that. Events have to be
-    /// taken, or their receiver dropped: a connection whose events pile up is not read.
+    /// Connects, takes the nickname and joins the rooms of the options. After that, nothing is sent or received
+    /// unless [`Driver::run`] runs.
+    ///
+    /// Receive the events, or drop their receiver. While 1,024 events wait, nothing is read from the connection.
+    ///
+    /// ```no_run
+    /// use snug_client::{Client, Event, Name, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// let options = Options::new(["unix:/run/user/1000/snug.sock".parse()?], Name::exactly("alice")?);
+    /// let (client, events, driver) = Client::connect(options).await?;
+    /// smol::spawn(driver.run()).detach();
+    /// while let Ok(event) = events.recv().await {
+    ///     if let Event::Connected { nick, address, .. } = event {
+    ///         println!("connected to {address} as {nick}");
+    ///     }
+    /// }
+    /// # drop(client);
+    /// # Ok(()) })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A [`ConnectError`] that says why there is no connection. Later losses are events.
+    /// Returns a [`ConnectError`] if no connection can be made. A later loss is an event instead.
     pub async fn connect(options: Options) -> Result<(Client, Receiver<Event>, Driver), ConnectError> {
         let (jobs, waiting) = async_channel::bounded(Client::JOBS);
         let (events, receiver) = async_channel::bounded(Client::EVENTS);
@@ -38,26 +78,85 @@ impl Client {
         Ok((Client { jobs, random: SystemRandom::new() }, receiver, driver))
     }
 
-    /// Says a command and waits for its answer.
+    /// Sends a command and waits for its answer.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_protocol::{Body, Command};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, _events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let answer = client.ask(Command::Who { of: None }).await?;
+    /// for row in &answer.rows {
+    ///     if let Body::User { nick, status, .. } = row.line().body {
+    ///         println!("{nick} is {status}");
+    ///     }
+    /// }
+    /// # Ok(()) })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A [`RequestError`] that says why there is no OK.
+    /// Returns a [`RequestError`] if the command is not answered with OK.
     pub async fn ask(&self, command: Command<'_>) -> Result<Answer, RequestError> {
         self.begin(command).await.answer().await
     }
 
-    /// Hands a command to the driver without waiting for its answer, so that many can be under way. They take
-    /// effect, and are answered, in the order in which they were handed over. Waits while too many are.
+    /// Hands a command to the driver without waiting for its answer, so that many commands can be in flight. They
+    /// take effect, and are answered, in the order in which you hand them over. Waits while too many commands wait
+    /// for the driver.
     ///
-    /// A message without a key gets one, so that it can be repeated after a loss without being said twice.
+    /// A message or edit without a `key` gets a random one, so that it can be repeated after a loss without being
+    /// posted twice.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_protocol::{Command, MessageTags, RoomName};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, _events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let mut in_flight = Vec::new();
+    /// for text in ["one", "two", "three"] {
+    ///     let (text, tags) = (text.into(), MessageTags::default());
+    ///     in_flight.push(client.begin(Command::Msg { room: RoomName::LOBBY, text, tags }).await);
+    /// }
+    /// for pending in in_flight {
+    ///     println!("entry {:?}", pending.answer().await?.id());
+    /// }
+    /// # Ok(()) })
+    /// # }
+    /// ```
     pub async fn begin(&self, command: Command<'_>) -> Pending {
         self.begin_with(command, None).await
     }
 
-    /// Says a command with bytes behind it, and waits for its answer.
+    /// Sends a command with bytes behind its line, and waits for its answer. At most 65,535 bytes
+    /// ([`limits::BYTES`](snug_protocol::limits::BYTES)) fit behind a line.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_protocol::{Command, Nick, ProfileChange};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, _events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let picture = std::fs::read("alice.png")?;
+    /// let change = ProfileChange::Set("avatar", "image/png".into());
+    /// client.ask_with(Command::Profile { nick: Nick::parse("alice")?, change }, picture).await?;
+    /// # Ok(()) })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A [`RequestError`] that says why there is no OK.
+    /// Returns a [`RequestError`] if the command is not answered with OK.
     pub async fn ask_with(&self, command: Command<'_>, bytes: Vec<u8>) -> Result<Answer, RequestError> {
         self.begin_with(command, Some(Arc::new(bytes))).await.answer().await
     }
@@ -72,7 +171,8 @@ impl Client {
             *key = Some(self.random_key().into());
         }
         let (reply, pending) = Pending::new();
-        // Words are written as they are; those of messages are checked by their types.
+        // Words are written unescaped, so a command is sent only if it reads back unchanged. The words of messages
+        // are checked by their types already.
         let is_message = matches!(command, Command::Msg { .. } | Command::Priv { .. });
         if !is_message && !reads_back(&command) {
             reply.give(Err(RequestError::Malformed));
@@ -89,25 +189,26 @@ impl Client {
             }
         };
         let job = Job { request, bytes, is_repeatable: command.is_repeatable(), reply };
-        // If the driver is gone, so is the reply's sender: the answer says so.
+        // If the driver has stopped, the job is dropped with its reply, and `pending` reports the loss.
         let _ = self.jobs.send(job).await;
         pending
     }
 
-    /// Takes no more commands; the driver ends when the last one is answered.
+    /// Takes no more commands, of this handle and all its clones. The driver stops when the last command is answered.
+    /// [`Client`] has an example.
     pub fn finish(&self) {
         self.jobs.close();
     }
 
     fn random_key(&self) -> String {
         let mut bytes = [0; 10];
-        // Without randomness the key is a constant, and the daemon refuses the second text under it.
+        // If the random source fails, the key is a constant, and the server refuses the second text under it.
         let _ = self.random.fill(&mut bytes);
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// Whether what would be said is what is meant.
+/// Returns whether the line of a command is read as that same command.
 fn reads_back(command: &Command<'_>) -> bool {
     let written = write(command);
     let Ok(line) = std::str::from_utf8(&written[..written.len() - 1]) else { return false };
@@ -116,7 +217,7 @@ fn reads_back(command: &Command<'_>) -> bool {
         && snug_protocol::Request::parse(&line).is_ok_and(|read| read.command == *command)
 }
 
-/// The command as a line, without tags of the whole request: the driver adds those.
+/// Returns a command as a line, without the tags of the whole request: those are added when it is sent.
 fn write(command: &Command<'_>) -> Vec<u8> {
     let mut line = Vec::new();
     snug_protocol::Request { label: None, command: command.clone() }.write(&mut line);

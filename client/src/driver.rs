@@ -1,4 +1,5 @@
-//! The one task that owns a connection: carries what the [`Exchange`] says and hears, and comes back after a loss.
+//! The one task that owns a connection. It carries lines between the [`Exchange`] and the [`Link`], and reconnects
+//! after a loss.
 
 use std::io;
 use std::sync::Arc;
@@ -18,21 +19,36 @@ use crate::exchange::{Exchange, Output, Settings, is_passing};
 use crate::options::Options;
 use crate::request::{Job, Reply};
 
-/// Runs a connection. Made by [`Client::connect`](crate::Client::connect).
+/// The task that runs a connection, made by [`Client::connect`](crate::Client::connect).
+///
+/// ```no_run
+/// use snug_client::{Client, Name, Options};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # smol::block_on(async {
+/// let options = Options::new(["chat.example".parse()?], Name::or_numbered("alice"));
+/// let (client, events, driver) = Client::connect(options).await?;
+/// println!("connected as {}", driver.nick());
+/// let driver = smol::spawn(driver.run()); // Any executor will do.
+/// drop((client, events));
+/// driver.await; // Stops, because there is no client any more.
+/// # Ok(()) })
+/// # }
+/// ```
 pub struct Driver {
     options: Options,
     jobs: Receiver<Job<Reply>>,
     events: Sender<Event>,
     link: Link,
     nick: Nick<'static>,
-    /// What makes the next connection the same person.
+    /// The token with which the next connection gets the same identity.
     token: Option<String>,
     exchange: Exchange<Reply>,
-    /// When something last came from the daemon.
+    /// When the server last sent something.
     heard: Instant,
 }
 
-/// What a driver wakes up for.
+/// What the driver has waited for.
 enum Input {
     Moved(io::Result<bool>),
     Job(Result<Job<Reply>, async_channel::RecvError>),
@@ -41,16 +57,16 @@ enum Input {
 
 /// Why a connection ended.
 enum End {
-    /// All is said and answered.
+    /// Every command is answered, and no more will come.
     Finished,
     Lost(String),
 }
 
 impl Driver {
-    /// How many bytes may wait to be written before no more commands are taken.
+    /// Bytes that wait to be written. While there are so many, the driver takes no more commands.
     const QUEUED: usize = 256 << 10;
 
-    /// The first wait before coming back; each further one is twice as long.
+    /// The wait before the first attempt to reconnect. Each further one is twice as long.
     const FIRST_WAIT: Duration = Duration::from_millis(250);
 
     pub(crate) async fn connect(
@@ -68,12 +84,14 @@ impl Driver {
         Ok(Driver { options, jobs, events, link, nick, token, exchange, heard })
     }
 
-    /// The name that is held.
+    /// Returns the nickname that the connection holds. It may be a numbered one, or the name of the account.
     pub fn nick(&self) -> &Nick<'static> {
         &self.nick
     }
 
-    /// Runs until the client is finished or dropped, or the connection is lost for good.
+    /// Runs the connection, reconnecting after losses as the options say. Returns when
+    /// [`Client::finish`](crate::Client::finish) was called or all clients were dropped, and the commands in flight
+    /// are answered; or when the connection is lost for good.
     pub async fn run(mut self) {
         loop {
             let reason = match self.talk().await {
@@ -92,8 +110,8 @@ impl Driver {
         }
     }
 
-    /// Hands over what the exchange has: bytes to the link, answers to those who asked, and events to whoever takes them,
-    /// which may take a while.
+    /// Hands over the output of the exchange: bytes to the link, answers to their callers, and events to their
+    /// receiver. Waits while too many events wait to be received.
     async fn hand_over(&mut self) {
         while let Some(output) = self.exchange.take_output() {
             match output {
@@ -109,7 +127,7 @@ impl Driver {
         }
     }
 
-    /// Carries commands and lines until the connection ends.
+    /// Carries commands and lines until the connection ends or is lost.
     async fn talk(&mut self) -> End {
         self.hand_over().await;
         loop {
@@ -144,7 +162,7 @@ impl Driver {
                     self.exchange.say(job);
                     self.hand_over().await;
                 }
-                // All clients are gone: what is under way is still answered.
+                // No more commands will come. Those in flight are still answered.
                 Input::Job(Err(_)) => {}
                 Input::Silence if self.heard.elapsed() >= 2 * self.options.ping => {
                     return End::Lost("the server gives no sign of life".to_owned());
@@ -156,7 +174,7 @@ impl Driver {
 
     async fn next(&mut self) -> Input {
         let has_room = self.exchange.has_room() && self.link.queued() < Driver::QUEUED;
-        // With nothing under way, the end of the jobs is what is waited for; it may have come just now.
+        // While no caller waits for an answer, the driver waits for the end of the jobs. It may have come just now.
         let is_idle = !self.exchange.is_waited_for();
         let jobs = &self.jobs;
         let job = async {
@@ -176,22 +194,22 @@ impl Driver {
         moved.or(job).or(silence).await
     }
 
-    /// Whether all is said and answered, and nothing more will be said.
+    /// Returns whether every command is answered and no more will come.
     fn is_done(&self) -> bool {
         !self.exchange.is_waited_for() && self.jobs.is_closed() && self.jobs.is_empty()
     }
 
-    /// Connects again, with longer and longer waits, and repeats what was not answered.
+    /// Reconnects, with a growing wait before each attempt, and repeats the commands that were not answered.
     ///
     /// # Errors
-    /// The last try's error, if trying again makes no difference or takes too long; `None` if nobody waits for it any
-    /// more.
+    /// Returns the last attempt's error if another attempt cannot succeed or the time for it is over. Returns `None`
+    /// if every command is answered and no more will come, so that nobody waits for the connection.
     async fn come_back(&mut self) -> Result<(), Option<Arc<ConnectError>>> {
         let random = SystemRandom::new();
         let mut wait = Driver::FIRST_WAIT;
         let lost = Instant::now();
         loop {
-            // Some more or less, so that not all clients of a daemon come back at the same moment.
+            // Varies the wait by a quarter, so that not all clients of a server reconnect at the same moment.
             let mut byte = [0];
             let _ = random.fill(&mut byte);
             Timer::after(wait.mul_f64(0.75 + f64::from(byte[0]) / 512.0)).await;
@@ -217,10 +235,10 @@ impl Driver {
         }
     }
 
-    /// Ends the connection in order. Whether the daemon hears it makes no difference any more.
+    /// Ends the connection in order. Failures are ignored, because every command is answered.
     async fn say_goodbye(&mut self) {
         self.link.queue(b"QUIT\n");
-        // Sealed, the end is sealed as well; then the daemon closes its side.
+        // On a sealed connection the end is sealed as well. Then the server closes its side.
         if self.link.finish_writing().await.is_err() {
             return;
         }
@@ -233,7 +251,7 @@ impl Driver {
     }
 }
 
-/// Whether trying again makes no difference.
+/// Returns whether another attempt to connect cannot succeed.
 fn is_final(error: &ConnectError) -> bool {
     match error {
         ConnectError::Refused { code, .. } => !is_passing(code),

@@ -1,4 +1,4 @@
-//! Coming in: from an address to a connection that holds a name and is in its rooms.
+//! Connecting: from an address to a connection that holds a nickname and has joined its rooms.
 
 use std::io;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::event::{Event, Received};
 use crate::options::Options;
 use crate::{Address, Link, Login, Trust};
 
-/// A connection that holds a name.
+/// A connection that holds a nickname.
 pub(crate) struct Entered {
     pub(crate) link: Link,
     pub(crate) nick: Nick<'static>,
     pub(crate) token: Option<String>,
-    /// The newest entry of the daemon's log.
+    /// The newest entry of the server's log.
     pub(crate) cursor: Cursor,
-    /// That it is made, and what was heard while the rooms were joined.
+    /// [`Event::Connected`], and the lines that arrived while the rooms were joined.
     pub(crate) events: Vec<Event>,
 }
 
-/// As [`enter`], and gives up when that takes too long.
+/// As [`enter`], but times out after [`Options::patience`].
 pub(crate) async fn enter_in_time(
     options: &Options,
     held: Option<(&Nick<'static>, Option<&str>)>,
@@ -39,8 +39,9 @@ pub(crate) async fn enter_in_time(
     enter(options, held, since).or(overdue).await
 }
 
-/// Connects to the first address that can be had, takes a name and joins the rooms. `held` is the name of before
-/// with its token: whoever comes back is the same person, or nobody.
+/// Connects to the first address that accepts a connection, takes a nickname and joins the rooms. On a reconnect,
+/// `held` is the guest's nickname with its token. Then no other nickname is tried: the guest gets the same identity
+/// or none.
 async fn enter(
     options: &Options,
     held: Option<(&Nick<'static>, Option<&str>)>,
@@ -60,7 +61,7 @@ async fn enter(
     enter_over(options, address, link, held, since).await
 }
 
-/// Takes a name over a link that is there, as a guest, and joins the rooms.
+/// Takes a nickname as a guest, over an open link, and joins the rooms.
 async fn enter_over(
     options: &Options,
     address: &Address,
@@ -79,7 +80,8 @@ async fn enter_over(
     for nick in candidates {
         let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
         let kept = held_token.or_else(|| options.tokens.find(address, &nick));
-        // Made here, it is known even if the answer to NICK is lost: what was said meanwhile can be repeated.
+        // The client makes the token, to have it even if the answer to NICK is lost. Then it gets the same identity
+        // again, and can repeat its messages.
         let token = kept.clone().or_else(new_token);
         let shown = token.as_deref().map(Into::into);
         let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
@@ -87,7 +89,7 @@ async fn enter_over(
             Err((code, text)) => {
                 let is_taken =
                     matches!(code.parse(), Ok(Code::NickTaken | Code::LooksAlike | Code::LoginNeeded));
-                // A second one says that it is not about the name: there are no guests.
+                // A second refusal means that the nickname is not the reason: the server admits no guests.
                 let is_login = code.parse() == Ok(Code::LoginNeeded);
                 let is_closed = is_login && std::mem::replace(&mut needs_login, is_login);
                 refused = Some(ConnectError::Refused { code, text });
@@ -113,7 +115,7 @@ async fn enter_over(
     Err(refused.unwrap_or_else(|| lost(io::ErrorKind::InvalidInput.into())))
 }
 
-/// Comes in as an account.
+/// Logs in to an account and joins the rooms.
 async fn log_in(
     options: &Options,
     address: Address,
@@ -158,7 +160,7 @@ async fn log_in(
     settle_in(options, &address, Entered { link, nick, token: None, cursor, events: heard }).await
 }
 
-/// Joins the rooms.
+/// Adds the event for the connection, and joins the rooms.
 async fn settle_in(
     options: &Options,
     address: &Address,
@@ -176,10 +178,30 @@ async fn settle_in(
     Ok(entered)
 }
 
-/// Makes an account on a server, and ends the connection. `secret` is a password, a key, or both.
+/// Creates an account on a server, then closes the connection, which is sealed even over a Unix socket.
+///
+/// The account gets a password (8 to 512 bytes), a key with a label, or both. `invite` is the token of an
+/// [`Invite`](crate::Invite); whether the server requires one is a setting of the server. The attempt times out after
+/// 30 seconds.
+///
+/// ```no_run
+/// use snug_client::{Invite, Trust};
+/// use snug_protocol::Nick;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # smol::block_on(async {
+/// let text = std::fs::read_to_string("invite.txt")?;
+/// let invite: Invite = text.parse()?;
+/// let name = (&Nick::parse("alice")?, Some(invite.token.as_str()));
+/// let secrets = (Some("correct horse battery"), None);
+/// // The address has the server's fingerprint, so the server need not be remembered.
+/// snug_client::register(&invite.address, &Trust::default(), name, secrets).await?;
+/// # Ok(()) })
+/// # }
+/// ```
 ///
 /// # Errors
-/// A [`ConnectError`]: there is no connection, or the daemon refuses.
+/// Returns a [`ConnectError`] if there is no connection, or if the server refuses.
 pub async fn register(
     address: &Address,
     trust: &Trust,
@@ -195,7 +217,7 @@ pub async fn register(
     registering.or(overdue).await
 }
 
-/// How long it may take to make an account: the daemon works on a password for a while, and others' may come first.
+/// Maximum time to create an account. The server takes a while to hash a password, and may have others to hash first.
 const REGISTERING: Duration = Duration::from_secs(30);
 
 async fn register_at_leisure(
@@ -219,14 +241,14 @@ async fn register_at_leisure(
     let mut heard = Vec::new();
     let answered = ask(&mut link, command, &mut heard).await.map_err(lost)?;
     answered.map_err(|(code, text)| ConnectError::Refused { code, text })?;
-    // It is made, whether the goodbye arrives or not.
+    // The account exists, whether QUIT arrives or not.
     link.queue(b"QUIT\n");
     let _ = link.finish_writing().await;
     Ok(())
 }
 
-/// Says one command while nothing else is under way, and gives its OK, or code and text of its ERR. What happens
-/// meanwhile goes to `heard`.
+/// Sends one command while no other is in flight. Returns its OK, or the code and the text of its ERR. Other lines
+/// that arrive meanwhile go to `heard`.
 async fn ask(
     link: &mut Link,
     command: Command<'_>,
@@ -247,7 +269,7 @@ async fn ask(
     }
 }
 
-/// 128 random bits in hexadecimal.
+/// Returns 128 random bits in hexadecimal, or `None` if the random source fails.
 fn new_token() -> Option<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;

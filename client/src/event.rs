@@ -1,4 +1,4 @@
-//! What happens on a connection, and what commands are answered.
+//! The events of a connection, and the answers to commands.
 
 use std::sync::Arc;
 
@@ -7,96 +7,173 @@ use snug_protocol::{Cursor, LogName, ServerLine, Timestamp};
 use crate::Address;
 use crate::error::ConnectError;
 
-/// What happens on a connection, in order.
+/// An event of a connection. Events come in the order in which they happen.
+///
+/// ```
+/// use snug_client::Event;
+///
+/// fn describe(event: &Event) -> String {
+///     match event {
+///         Event::Connected { nick, .. } => format!("connected as {nick}"),
+///         Event::Gap { target, from, to } => format!("{target}: entries {from} to {to} are missing"),
+///         Event::Disconnected { reason } => format!("connection lost: {reason}"),
+///         Event::Line(received) => received.as_str().to_owned(),
+///         _ => String::new(),
+///     }
+/// }
+///
+/// let event = Event::Disconnected { reason: "the cable".to_owned() };
+/// assert_eq!(describe(&event), "connection lost: the cable");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A name is held, at first or again.
+    /// The client has connected or reconnected, and holds a nickname.
     Connected {
-        /// The address that was connected to.
+        /// The server's address.
         address: Address,
-        /// The name.
+        /// The nickname.
         nick: String,
-        /// The newest entry of the daemon's log at that moment. Another log than before has ids of its own.
+        /// The newest entry of the server's log at that moment. If the name of the log has changed, it is another
+        /// log, with ids of its own.
         cursor: Cursor,
     },
-    /// Everything up to this cursor has been an event; what comes now comes as it happens.
+    /// The client is up to date: everything up to the cursor was an event. From now on, events come as they happen.
     Live {
-        /// The cursor to go on from another time.
+        /// The cursor from which to resume another time.
         cursor: Cursor,
     },
-    /// Entries are not there any more that one would have seen.
+    /// Entries that you would have seen are not available any more.
     Gap {
-        /// The room or person, or `*` for the whole log.
+        /// The room or user, or `*` for the whole log.
         target: String,
-        /// The first id, or where the target is `*` a cursor.
+        /// The first missing id. If the target is `*`, it is a cursor.
         from: String,
-        /// The last id, or where the target is `*` the cursor from which it goes on.
+        /// The last missing id. If the target is `*`, it is the cursor after which events continue.
         to: String,
     },
-    /// The connection is lost. If the options say so, the client comes back.
+    /// The connection is lost. If the options say so, the client reconnects.
     Disconnected {
-        /// Why.
+        /// Why the connection was lost.
         reason: String,
     },
-    /// The client does not try to come back any more: that makes no difference, or takes too long.
+    /// The client has given up reconnecting: another attempt cannot succeed, or the time for it is over.
     GaveUp {
-        /// Why the last try failed.
+        /// Why the last attempt failed.
         error: Arc<ConnectError>,
     },
-    /// The daemon said something that answers nothing: an entry, presence, a notice that it ends the connection.
+    /// The server sent a line that answers no command: an entry, presence, or a notice that it ends the connection.
     Line(Received),
 }
 
-/// A line of the daemon.
+/// A line from the server, with the bytes behind it. You get it from [`Event::Line`] and in an [`Answer`].
+///
+/// ```
+/// use snug_client::Received;
+/// use snug_protocol::{Body, EntryKind};
+///
+/// /// Returns the sender and the text of a message to a room.
+/// fn message(received: &Received) -> Option<(String, String)> {
+///     let line = received.line();
+///     match line.body {
+///         Body::Entry { kind: EntryKind::Msg, text: Some(text), .. } => {
+///             Some((line.from?.to_owned(), text.into_owned()))
+///         }
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     pub(crate) text: String,
-    /// The bytes that it has announced.
+    /// The bytes that the line announced.
     pub(crate) bytes: Option<Vec<u8>>,
-    /// The log that its id belongs to.
+    /// The log that the line's id belongs to.
     pub(crate) log: LogName,
 }
 
 impl Received {
-    /// What it says.
+    /// Parses the line. A line that does not follow the grammar is a [`Body::Unknown`](snug_protocol::Body::Unknown)
+    /// without a verb.
     pub fn line(&self) -> ServerLine<'_> {
         let unknown = snug_protocol::Body::Unknown { verb: "", rest: None };
         ServerLine::parse(&self.text).unwrap_or_else(|| ServerLine::new(unknown))
     }
 
-    /// The bytes that came behind the line, if it has announced some.
+    /// Returns the bytes that came behind the line, if it announced some.
     pub fn bytes(&self) -> Option<&[u8]> {
         self.bytes.as_deref()
     }
 
-    /// The line as it came, without its end.
+    /// Returns the line as the server sent it, without its newline.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The place of the entry, if it is one: whoever goes on from there misses nothing after it.
+    /// Returns the cursor of the entry, if the line is one. If you resume from it, you miss nothing after the entry.
+    ///
+    /// ```
+    /// use snug_client::Event;
+    /// use snug_protocol::Cursor;
+    ///
+    /// /// Returns the cursor to store, and to set as `Options::since` another time.
+    /// fn resume_from(events: &[Event]) -> Option<Cursor> {
+    ///     events.iter().rev().find_map(|event| match event {
+    ///         Event::Line(received) => received.cursor(),
+    ///         Event::Live { cursor } => Some(*cursor),
+    ///         _ => None,
+    ///     })
+    /// }
+    ///
+    /// let cursor = Cursor::at(118);
+    /// assert_eq!(resume_from(&[Event::Live { cursor }]), Some(cursor));
+    /// ```
     pub fn cursor(&self) -> Option<Cursor> {
         self.line().id().map(|id| Cursor { log: Some(self.log), id })
     }
 }
 
-/// What a command was answered: its rows and its OK.
+/// The answer to a command: its rows and its OK.
+///
+/// ```
+/// use snug_client::Answer;
+/// use snug_protocol::Body;
+///
+/// /// Returns the nicknames in the answer to WHO.
+/// fn nicknames(answer: &Answer) -> Vec<String> {
+///     let nicknames = answer.rows.iter().filter_map(|row| match row.line().body {
+///         Body::User { nick, .. } => Some(nick.to_owned()),
+///         _ => None,
+///     });
+///     nicknames.collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The rows, in order.
     pub rows: Vec<Received>,
-    /// The OK.
+    /// The line with the OK.
     pub ok: Received,
 }
 
 impl Answer {
-    /// The id of the entry that the command made.
+    /// Returns the id of the entry that the command made, if it made one.
+    ///
+    /// ```
+    /// use snug_client::Answer;
+    ///
+    /// fn receipt(answer: &Answer) -> String {
+    ///     match (answer.id(), answer.time()) {
+    ///         (Some(id), Some(time)) => format!("entry {id}, {time}"),
+    ///         _ => answer.ok.as_str().to_owned(),
+    ///     }
+    /// }
+    /// ```
     pub fn id(&self) -> Option<u64> {
         self.ok.line().id()
     }
 
-    /// When the entry was made.
+    /// Returns when the entry was made, if the command made one.
     pub fn time(&self) -> Option<Timestamp> {
         self.ok.line().time()
     }

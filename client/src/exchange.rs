@@ -1,7 +1,8 @@
-//! What is said over a connection and answered, and what of it has to be said again after a loss: without I/O.
+//! The state of a connection, without I/O: which commands are in flight, which of them must be sent again after a
+//! loss, and up to which entry events were delivered.
 //!
-//! Commands, lines and losses go in; bytes to write, events and answers come out of queues. The daemon answers in order,
-//! so that the oldest command under way is the one that an answer belongs to.
+//! Commands, lines and losses go in; bytes to write, events and answers come out of queues. The server answers in
+//! order, so an answer belongs to the oldest command in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,68 +13,69 @@ use crate::error::{ConnectError, RequestError};
 use crate::event::{Answer, Event, Received};
 use crate::request::Job;
 
-/// See the module. `R` is where an answer goes.
+/// The commands, answers and events of one connection and of those that follow it. `R` is where an answer goes.
 pub(crate) struct Exchange<R> {
     settings: Settings,
-    /// The name that is held: what is said under it is one's own.
+    /// The nickname that the connection holds. Messages from it are the client's own.
     nick: String,
-    /// Commands that were said, in order.
+    /// Commands that were sent and not yet answered, in order.
     in_flight: VecDeque<InFlight<R>>,
-    /// The label of the first of them.
+    /// The label (the tag `ref`) of the first of them.
     first_label: u64,
-    /// The log of the connection, and the last entry that has been an event, or lies before all that will be.
+    /// The log of the connection.
     log: LogName,
+    /// The id of the last entry that was an event, or of the one after which events begin.
     seen: u64,
-    /// The newest private message of others that has been an event, while the daemon has not been told.
+    /// The newest private message of another user that was an event and is not acknowledged yet.
     unacknowledged: Option<u64>,
-    /// Whether SYNC is something that one may do: a token may not cover it.
+    /// Whether the session may use SYNC. The scope of its token may exclude it.
     may_sync: bool,
-    /// What the daemon said before it ended the connection: code and text.
+    /// Code and text of the ERR with which the server announced the end of the connection.
     dismissed: Option<(String, String)>,
-    /// Why the connection is of no use any more.
+    /// Why the connection cannot be used any more.
     failed: Option<String>,
     output: VecDeque<Output>,
     events: VecDeque<Event>,
     answers: VecDeque<(R, Result<Answer, RequestError>)>,
 }
 
-/// What of the options matters here.
+/// The options that matter to an [`Exchange`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    /// Whether the daemon is told that private messages have arrived.
+    /// Whether to acknowledge private messages.
     pub(crate) acknowledges: bool,
-    /// Whether the connection is made again after a loss, and what can be repeated is.
+    /// Whether the client reconnects after a loss, and repeats the commands that can be repeated.
     pub(crate) comes_back: bool,
 }
 
-/// Something to write.
+/// Data to write to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// A whole line with its end.
+    /// A whole line with its newline.
     Line(Vec<u8>),
-    /// The bytes that the line before has announced.
+    /// The bytes that the line before them announced.
     Bytes(Arc<Vec<u8>>),
 }
 
-/// A command that was said.
+/// A command that was sent and not yet answered.
 enum InFlight<R> {
-    /// Somebody's, with the rows that have come.
+    /// A caller's command, with the rows that have arrived.
     Job(Job<R>, Vec<Received>),
-    /// The client's own, to be brought up to date: its rows are events.
+    /// A SYNC by the client itself, to get missed entries. Its rows are events.
     Sync,
-    /// The client's own, to say what has arrived.
+    /// An ACK by the client itself, to acknowledge private messages.
     Ack,
 }
 
 impl<R> Exchange<R> {
-    /// How many commands may be under way. The daemon has a limit of its own.
+    /// Maximum number of commands in flight. The server has a limit of its own.
     const WINDOW: usize = 256;
 
-    /// Rows of a page of what was missed.
+    /// Rows in a page of missed entries.
     pub(crate) const PAGE: u64 = 500;
 
-    /// A connection that holds a name, and events of which begin behind `since`, or with what comes now. `cursor` is the
-    /// newest entry of the daemon's log; `heard` is what was heard while the connection was made.
+    /// Begins with a connection that holds a nickname. Events begin after `since`, or with what comes from now on.
+    /// `cursor` is the newest entry of the server's log, `heard` are the events from while the connection was made.
     pub(crate) fn begin(
         settings: Settings,
         nick: &str,
@@ -107,18 +109,18 @@ impl<R> Exchange<R> {
         exchange
     }
 
-    /// Where events go on after a loss; `None` if SYNC is not allowed.
+    /// Returns the cursor after which events resume after a loss; `None` if SYNC is not allowed.
     pub(crate) fn since(&self) -> Option<Cursor> {
         self.may_sync.then_some(Cursor { log: Some(self.log), id: self.seen })
     }
 
-    /// The connection was made again after [`Exchange::lost`]: what was missed is asked for, and then what was not answered is
-    /// said again.
+    /// Goes on with a new connection after [`Exchange::lost`]: requests the missed entries, then repeats the commands
+    /// that were not answered.
     pub(crate) fn entered(&mut self, nick: &str, cursor: Cursor, heard: Vec<Event>) {
         nick.clone_into(&mut self.nick);
         let jobs = std::mem::take(&mut self.in_flight);
         if self.may_sync {
-            // The cursor is one of the log that it was: only the daemon knows whether that is still the same.
+            // The cursor names the log of the old connection: only the server knows whether it is still the same log.
             self.sync();
             self.log = cursor.log.unwrap_or_default();
             self.tell(heard);
@@ -138,37 +140,37 @@ impl<R> Exchange<R> {
         }
     }
 
-    /// The next thing to write.
+    /// Takes the next data to write.
     pub(crate) fn take_output(&mut self) -> Option<Output> {
         self.output.pop_front()
     }
 
-    /// The next event, in the order of the wire.
+    /// Takes the next event. Events come in the order of their lines.
     pub(crate) fn take_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The next answer, and where it goes.
+    /// Takes the next answer, and where it goes.
     pub(crate) fn take_answer(&mut self) -> Option<(R, Result<Answer, RequestError>)> {
         self.answers.pop_front()
     }
 
-    /// Why the connection is of no use any more, if that is so.
+    /// Takes the reason why the connection cannot be used any more, if there is one.
     pub(crate) fn take_failure(&mut self) -> Option<String> {
         self.failed.take()
     }
 
-    /// Whether another command may be said now.
+    /// Returns whether another command may be sent now.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight.len() < Self::WINDOW
     }
 
-    /// Whether somebody waits for an answer.
+    /// Returns whether a caller waits for an answer.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Job(..)))
     }
 
-    /// Says a command.
+    /// Sends a command, unless it is too long for a line: then its answer is an error.
     pub(crate) fn say(&mut self, job: Job<R>) {
         let length = job.request.len() - 1;
         let limit = snug_protocol::limits::LINE - 32;
@@ -181,7 +183,7 @@ impl<R> Exchange<R> {
         self.in_flight.push_back(InFlight::Job(job, Vec::new()));
     }
 
-    /// Says what has arrived, if something has that was not said.
+    /// Acknowledges the private messages that have arrived, if there are new ones and no ACK is in flight.
     pub(crate) fn acknowledge(&mut self) {
         let is_under_way = self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Ack));
         if let Some(id) = self.unacknowledged.take_if(|_| !is_under_way) {
@@ -190,7 +192,7 @@ impl<R> Exchange<R> {
         }
     }
 
-    /// Says a command of the client's own.
+    /// Sends a command by the client itself.
     fn say_own(&mut self, what: InFlight<R>, command: Command<'_>) {
         let mut line = Vec::new();
         Request { label: None, command }.write(&mut line);
@@ -202,13 +204,13 @@ impl<R> Exchange<R> {
         self.first_label + self.in_flight.len() as u64
     }
 
-    /// Asks for the next page of what was missed.
+    /// Requests the next page of missed entries.
     fn sync(&mut self) {
         let cursor = Cursor { log: Some(self.log), id: self.seen };
         self.say_own(InFlight::Sync, Command::Sync { cursor, limit: Some(Self::PAGE) });
     }
 
-    /// Takes a line with the bytes that it has announced: an answer goes to whoever asked, everything else is an event.
+    /// Takes a line with the bytes that it announced. An answer goes to its caller, everything else is an event.
     pub(crate) fn line(&mut self, text: String, bytes: Option<Vec<u8>>) {
         let received = Received { text, bytes, log: self.log };
         let parsed = received.line();
@@ -221,7 +223,8 @@ impl<R> Exchange<R> {
             return;
         }
         let label: Option<u64> = parsed.tags.get("ref").and_then(|label| label.parse().ok());
-        // A line that the daemon could not read has no label; answers come in order, so it is the oldest one's.
+        // If the server could not read a line, its ERR has no label. Answers come in order, so it is the oldest
+        // command's.
         let is_unread =
             matches!(parsed.body, Body::Err { verb: "-", code: "bad-line" | "line-too-long", .. });
         if let Body::Err { verb: "-", code, text } = parsed.body
@@ -264,16 +267,18 @@ impl<R> Exchange<R> {
         }
     }
 
-    /// Goes on after a page of what was missed.
+    /// Takes the answer to SYNC, after a page of missed entries.
     fn synced(&mut self, answer: &Received) {
         if let Body::Err { code, .. } = answer.line().body
             && !is_passing(code)
         {
-            // It will not be allowed another time, either. What was missed is not had, and what comes is.
+            // SYNC will not be allowed another time, either. The missed entries are lost, but new ones can be
+            // received.
             self.may_sync = false;
         }
         let Body::Ok { params: Some(params), .. } = answer.line().body else {
-            // The log cannot be read now, and without that nothing more would come: it has to be tried again.
+            // Without SYNC this session gets no entries at all. The client has to reconnect, and try again if the log
+            // cannot be read now.
             self.failed = Some(format!("what was missed cannot be had: {}", answer.text));
             return;
         };
@@ -288,7 +293,7 @@ impl<R> Exchange<R> {
         }
     }
 
-    /// Tells what was heard while a connection was made.
+    /// Adds the events from while a connection was made.
     fn tell(&mut self, heard: Vec<Event>) {
         for event in heard {
             match event {
@@ -298,7 +303,7 @@ impl<R> Exchange<R> {
         }
     }
 
-    /// Makes an event of a line, of an entry only once.
+    /// Makes a line an event. An entry that was an event before is dropped.
     fn event(&mut self, received: Received) {
         let line = received.line();
         if let Body::Gap { target, from, to } = line.body {
@@ -324,7 +329,8 @@ impl<R> Exchange<R> {
         self.events.push_back(Event::Line(received));
     }
 
-    /// The connection is lost: what was written may have happened or not, and what may not be said twice is given up.
+    /// Takes the loss of the connection. Commands that were sent may have taken effect or not: those that must not be
+    /// repeated fail.
     pub(crate) fn lost(&mut self, reason: &str) {
         self.output.clear();
         for in_flight in std::mem::take(&mut self.in_flight) {
@@ -342,7 +348,8 @@ impl<R> Exchange<R> {
         self.events.push_back(Event::Disconnected { reason: reason.to_owned() });
     }
 
-    /// The connection is not made again: what was still to be answered never is. `error` says why, if it was tried.
+    /// Takes the end of all attempts to reconnect: the commands that are not answered fail. `error` is the last
+    /// attempt's error, if there was one.
     pub(crate) fn gave_up(&mut self, error: Option<Arc<ConnectError>>, reason: &str) {
         for in_flight in std::mem::take(&mut self.in_flight) {
             let InFlight::Job(job, _) = in_flight else { continue };
@@ -362,7 +369,7 @@ impl<R> Exchange<R> {
     }
 }
 
-/// Whether what was refused may go another time.
+/// Returns whether a refusal with this code may pass, so that another attempt can succeed.
 pub(crate) fn is_passing(code: &str) -> bool {
     matches!(
         code.parse(),
@@ -376,7 +383,7 @@ pub(crate) fn is_passing(code: &str) -> bool {
     )
 }
 
-/// A written command with its label in front.
+/// Returns a written command with its label in front.
 fn labelled(label: u64, request: &[u8]) -> Vec<u8> {
     let tagged = request.strip_prefix(b"@");
     let (between, rest) = tagged.map_or((b' ', request), |rest| (b';', rest));

@@ -1,4 +1,4 @@
-//! Small files that several programs of one person share.
+//! Small files that several programs of one user share.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Reads a small file that is nobody else's: no link, and closed to others.
+/// Reads a small file that holds a secret: at most 4,096 bytes, not a link, and closed to other users.
 pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
     let named = fs::symlink_metadata(path)?;
@@ -18,7 +18,7 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        // What was opened is what was looked at: nobody has put a link there in between.
+        // The opened file is the one that was checked, so that no link was put in its place in between.
         if (metadata.dev(), metadata.ino()) != (named.dev(), named.ino()) {
             return wrong("it was changed while it was opened; try again");
         }
@@ -34,16 +34,17 @@ pub(crate) fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// Makes what is opened its owner's alone, where the system has such a thing.
+/// Makes a file that is created with these options private to its owner, where the system supports that.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
-/// Waits for the right to replace a file, and makes its folder. The right is given back when the result is dropped.
+/// Creates a file's folder, and waits for the lock under which the file may be replaced. Dropping the result releases
+/// the lock.
 ///
-/// The lock is on a file of its own, because the file itself is replaced and never half-written.
+/// The lock is on a separate file, because the file itself is replaced, so that it is never half-written.
 pub(crate) fn lock_for(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;

@@ -1,4 +1,4 @@
-//! A command on its way, and its answer on the way back.
+//! A command in flight, and the way of its answer back to the caller.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,53 +8,74 @@ use async_channel::{Receiver, Sender};
 use crate::error::RequestError;
 use crate::event::Answer;
 
-/// A command to be said.
+/// A command to send.
 pub(crate) struct Job<R> {
-    /// The line as it is written, with its end and without tags of the whole request.
+    /// The line with its newline, without the tags of the whole request.
     pub(crate) request: Vec<u8>,
-    /// What stands behind the line, which has announced it.
+    /// The bytes behind the line, which announces them.
     pub(crate) bytes: Option<Arc<Vec<u8>>>,
-    /// Whether it may be said again when its answer is lost.
+    /// Whether the command may be sent again if its answer is lost.
     pub(crate) is_repeatable: bool,
-    /// Where its answer goes.
+    /// Where the answer goes.
     pub(crate) reply: R,
 }
 
-/// Where an answer goes.
+/// The sending half of an answer's channel.
 pub(crate) struct Reply {
     answer: Sender<Result<Answer, RequestError>>,
-    /// Dropped when the answer is there.
+    /// Dropped when the answer is given, which wakes [`Pending::ready`].
     _unanswered: Sender<Infallible>,
 }
 
 impl Reply {
-    /// Gives the answer. Whoever asked may have lost interest.
+    /// Gives the answer. The caller may have dropped the [`Pending`].
     pub(crate) fn give(self, answer: Result<Answer, RequestError>) {
         let _ = self.answer.try_send(answer);
     }
 }
 
-/// A command whose answer is still to come.
+/// A command whose answer is still to come, from [`Client::begin`](crate::Client::begin).
+///
+/// ```no_run
+/// # use snug_client::{Client, Name, Options};
+/// use futures_lite::FutureExt;
+/// use snug_protocol::Command;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # smol::block_on(async {
+/// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+/// # let (client, _events, driver) = Client::connect(options).await?;
+/// # smol::spawn(driver.run()).detach();
+/// let pending = client.begin(Command::Ping { label: None }).await;
+/// let hint = async {
+///     smol::Timer::after(std::time::Duration::from_secs(2)).await;
+///     println!("still waiting for the server");
+/// };
+/// pending.ready().or(hint).await; // Whichever comes first; the answer is not lost.
+/// pending.answer().await?;
+/// # Ok(()) })
+/// # }
+/// ```
 pub struct Pending {
     answer: Receiver<Result<Answer, RequestError>>,
-    /// Closed when the answer is there.
+    /// Closed when the answer is given.
     answered: Receiver<Infallible>,
 }
 
 impl Pending {
-    /// Where an answer goes, and where it comes.
+    /// Returns the two halves of an answer's channel.
     pub(crate) fn new() -> (Reply, Pending) {
         let (sender, answer) = async_channel::bounded(1);
         let (unanswered, answered) = async_channel::bounded(1);
         (Reply { answer: sender, _unanswered: unanswered }, Pending { answer, answered })
     }
 
-    /// The answer to nothing: there is none.
+    /// Returns a `Pending` that never gets an answer, because no command was sent.
     pub(crate) fn nothing() -> Pending {
         Pending { answer: async_channel::bounded(1).1, answered: async_channel::bounded(1).1 }
     }
 
-    /// As [`Pending::answer`]; what answers nothing is done.
+    /// As [`Pending::answer`], but if no answer can come any more, that is no error.
     pub(crate) async fn answer_if_any(self) -> Result<(), RequestError> {
         match self.answer.recv().await {
             Ok(answer) => answer.map(drop),
@@ -62,16 +83,16 @@ impl Pending {
         }
     }
 
-    /// Waits until the answer is there, without taking it.
+    /// Waits until the answer has come, without taking it. Returns at once if none can come any more.
     pub async fn ready(&self) {
-        // Nothing is ever sent: this ends when the channel is closed.
+        // Nothing is ever sent on this channel: it is closed when the answer is given.
         let _ = self.answered.recv().await;
     }
 
     /// Waits for the answer.
     ///
     /// # Errors
-    /// A [`RequestError`] that says why there is no OK.
+    /// Returns a [`RequestError`] if the command is not answered with OK.
     pub async fn answer(self) -> Result<Answer, RequestError> {
         let lost = |_| Err(RequestError::Lost { reason: "the connection is closed".to_owned() });
         self.answer.recv().await.unwrap_or_else(lost)

@@ -1,4 +1,4 @@
-//! Guests' tokens, by server and name: what makes a second connection the same person.
+//! Guests' tokens, by server and nickname. A later connection with the same token has the same identity.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,17 +10,53 @@ use snug_protocol::{Folded, Nick};
 
 use crate::{Address, files};
 
-/// Keeps tokens.
+/// A store for guests' tokens. With its token a guest gets the same identity again.
+///
+/// Set one in [`Options::tokens`](crate::Options::tokens): [`FileTokens`], [`MemoryTokens`] or your own:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use snug_client::{Address, Name, Options, Tokens};
+/// use snug_protocol::Nick;
+///
+/// /// Stores no tokens, so that every new client is a new guest.
+/// struct NoTokens;
+///
+/// impl Tokens for NoTokens {
+///     fn find(&self, _: &Address, _: &Nick<'_>) -> Option<String> {
+///         None
+///     }
+///     fn keep(&self, _: &Address, _: &Nick<'_>, _: &str) {}
+/// }
+///
+/// let mut options = Options::new(["chat.example".parse()?], Name::or_numbered("alice"));
+/// options.tokens = Arc::new(NoTokens);
+/// assert_eq!(options.tokens.find(&options.addresses[0], &Nick::parse("alice")?), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Tokens: Send + Sync {
-    /// The token under which this name was last held there.
+    /// Returns the token with which this nickname was last held on a server.
     fn find(&self, server: &Address, nick: &Nick<'_>) -> Option<String>;
 
-    /// Remembers a token instead of an earlier one. Losing it costs the identity and nothing else, so that there is
-    /// no error to report.
+    /// Stores a token, replacing an earlier one. Losing a token costs the guest's identity and nothing else, so there
+    /// is no error to report.
     fn keep(&self, server: &Address, nick: &Nick<'_>, token: &str);
 }
 
-/// Keeps tokens as long as it lives.
+/// Tokens in memory. They are lost when the value is dropped.
+///
+/// ```
+/// use snug_client::{Address, MemoryTokens, Tokens};
+/// use snug_protocol::Nick;
+///
+/// let tokens = MemoryTokens::default();
+/// let (server, alice): (Address, _) = ("chat.example".parse()?, Nick::parse("alice")?);
+/// tokens.keep(&server, &alice, "one");
+/// tokens.keep(&server, &Nick::parse("ALICE")?, "two"); // The same nickname.
+/// assert_eq!(tokens.find(&server, &alice).as_deref(), Some("two"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryTokens(Mutex<HashMap<(Address, Folded), String>>);
 
@@ -36,17 +72,30 @@ impl Tokens for MemoryTokens {
     }
 }
 
-/// Keeps tokens in a file that is its owner's alone: lines of server, name and token, the newest last.
+/// Tokens in a file that only its owner can read: lines of server, nickname and token, the newest last. The file
+/// keeps at most 1,000 lines; the oldest are removed first.
+///
+/// ```
+/// use snug_client::{Address, FileTokens, Tokens};
+/// use snug_protocol::Nick;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("tokens");
+/// let (server, alice): (Address, _) = ("chat.example".parse()?, Nick::parse("alice")?);
+/// FileTokens::new(&path).keep(&server, &alice, "one");
+/// assert_eq!(FileTokens::new(&path).find(&server, &alice).as_deref(), Some("one"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FileTokens {
     path: PathBuf,
 }
 
 impl FileTokens {
-    /// The most lines that are kept; the oldest go first.
+    /// Maximum number of lines. The oldest are removed first.
     const MOST: usize = 1_000;
 
-    /// Tokens in the file at `path`, which need not exist, nor its folder.
+    /// Uses the file at `path`. Neither the file nor its folder has to exist yet.
     pub fn new(path: impl Into<PathBuf>) -> FileTokens {
         FileTokens { path: path.into() }
     }

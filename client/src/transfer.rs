@@ -1,7 +1,9 @@
-//! Files: sent and fetched in pieces, gone on with after any break, and compared at the end.
+//! File transfers. Files are sent and fetched in pieces, transfers resume after any interruption, and the hash of the
+//! whole file is compared at the end.
 //!
-//! A few pieces are under way at a time; disk and hash have a thread of their own. What was not answered is said again by
-//! the connection itself when it comes back, and a piece that had arrived all the same is taken for that.
+//! A few pieces are in flight at a time; disk access and hashing have a thread of their own. After a reconnect the
+//! connection itself repeats the pieces that were not answered. If such a piece had arrived after all, its refusal is
+//! taken as success.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -18,73 +20,133 @@ use crate::error::RequestError;
 use crate::event::Answer;
 use crate::request::Pending;
 
-/// Pieces under way at a time: with what stands around them less than 256 KiB.
+/// Pieces in flight at a time. With their lines they take less than 256 KiB.
 const WINDOW: usize = 5;
 
-/// Pieces that are read at a time: a thread that is woken for each costs more than the reading.
+/// Pieces that are read at a time. To wake a thread for each piece would cost more than reading it.
 const BATCH: usize = 8;
 
-/// Batches, or pieces to be written, that may wait.
+/// Batches that may wait to be sent.
 const BATCHES: usize = 2;
+/// Pieces that may wait to be written.
 const WAITING: usize = 16;
 
-/// A file that somebody offers.
+/// A file that a user has offered. [`Client::accept_file`] returns it.
+///
+/// ```
+/// use std::path::{Path, PathBuf};
+///
+/// use snug_client::FileInfo;
+/// use snug_protocol::FileName;
+///
+/// fn path_of(downloads: &Path, info: &FileInfo) -> PathBuf {
+///     downloads.join(info.name.as_str())
+/// }
+///
+/// let info = FileInfo {
+///     id: 125,
+///     name: FileName::mend("../hello.txt"),
+///     size: 6,
+///     hash: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03".parse()?,
+///     kind: Some("text/plain".to_owned()),
+///     from: "alice".to_owned(),
+/// };
+/// assert_eq!(path_of(Path::new("downloads"), &info), Path::new("downloads/.._hello.txt"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
-    /// Its entry.
+    /// The id of the file's entry.
     pub id: u64,
-    /// What it is called.
+    /// The file's name. It is never a path.
     pub name: FileName<'static>,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub size: u64,
-    /// The SHA-256 of its content.
+    /// The SHA-256 of the file's content.
     pub hash: ContentHash,
-    /// Its media type, as the sender takes it to be.
+    /// The file's media type, as the sender states it. It is not verified.
     pub kind: Option<String>,
-    /// Who offers it.
+    /// The sender's nickname.
     pub from: String,
 }
 
-/// A file that was sent.
+/// A file that was sent. [`Client::send_file`] returns it.
+///
+/// ```
+/// use snug_client::Sent;
+///
+/// /// Returns how many bytes went over the network this time.
+/// fn transferred(sent: &Sent) -> u64 {
+///     sent.size - sent.resumed
+/// }
+///
+/// # let hash = snug_client::Hasher::default().finish();
+/// let sent = Sent { id: 125, size: 1_000, hash, resumed: 600 };
+/// assert_eq!(transferred(&sent), 400);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its entry.
+    /// The id of the file's entry.
     pub id: u64,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub size: u64,
-    /// The SHA-256 of its content.
+    /// The SHA-256 of the file's content.
     pub hash: ContentHash,
-    /// How many bytes had come before, so that they were not sent again.
+    /// Bytes that the server had from an earlier attempt, so that they were not sent again.
     pub resumed: u64,
 }
 
-/// Why a file was not sent or fetched.
+/// The reason why a file was not sent or fetched.
+///
+/// ```
+/// use std::io;
+///
+/// use snug_client::TransferError;
+///
+/// /// Returns whether a fetch can resume after the part that was written.
+/// fn can_resume(error: &TransferError) -> bool {
+///     !matches!(error, TransferError::Mismatch { .. })
+/// }
+///
+/// assert!(can_resume(&TransferError::Disk(io::ErrorKind::StorageFull.into())));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
-    /// The daemon, or the way to it.
+    /// The server refused a command, or the connection was lost.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// What is sent cannot be read, or what is fetched cannot be written.
+    /// The source of an upload cannot be read, or the sink of a download cannot be written.
     #[error("{0}")]
     Disk(#[from] io::Error),
-    /// What has come is not what was sent.
+    /// The content that has arrived is not the content that was sent.
     #[error("what has come has the sha256 {found}, and should have {expected}")]
     Mismatch {
-        /// What has come.
+        /// The hash of the content that has arrived.
         found: ContentHash,
-        /// What was sent.
+        /// The hash of the content that was sent.
         expected: ContentHash,
     },
-    /// What is sent has changed since the part of it was sent that is there.
+    /// The server cannot continue the upload with this source: the source has changed since a part of it was sent, or
+    /// the server has lost bytes that it had acknowledged.
     #[error("the file has changed since a part of it was sent")]
     Changed,
-    /// The daemon answers something else than a daemon does.
+    /// The server's answer does not follow the protocol.
     #[error("the server answered something that makes no sense: {0}")]
     Nonsense(String),
 }
 
-/// A SHA-256 in the making.
+/// A SHA-256 that is being computed.
+///
+/// ```
+/// use snug_client::Hasher;
+///
+/// let mut hasher = Hasher::default();
+/// hasher.update(b"hel");
+/// hasher.update(b"lo\n");
+/// let hash = hasher.finish().to_string(); // As `sha256sum` prints it.
+/// assert_eq!(hash, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
+/// ```
 #[derive(Clone)]
 pub struct Hasher(digest::Context);
 
@@ -95,12 +157,12 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The hash of all of them.
+    /// Returns the hash of all bytes that were added.
     pub fn finish(self) -> ContentHash {
         let mut hash = [0; ContentHash::LENGTH];
         hash.copy_from_slice(self.0.finish().as_ref());
@@ -108,10 +170,10 @@ impl Hasher {
     }
 }
 
-/// A piece of a file, and where it belongs.
+/// A piece of a file: its offset in bytes, and its content.
 type Piece = (u64, Arc<Vec<u8>>);
 
-/// What the thread that reads has come to.
+/// A report of the thread that reads the source.
 enum Reading {
     Pieces(Vec<Piece>),
     End { size: u64, hash: ContentHash },
@@ -119,11 +181,36 @@ enum Reading {
 }
 
 impl Client {
-    /// Sends a file: all that `source` gives. With a key in the offer it goes on where an earlier try broke off, as long as
-    /// the source gives the same again. `progress` hears how many bytes the daemon has.
+    /// Sends a file: all bytes of `source`. If the offer has a `key`, this resumes an earlier attempt with that key,
+    /// as long as the source has the same content. `progress` is called with the number of bytes that the server has.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_protocol::{FileName, FileOffer, RoomName, Target};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, _events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let offer = FileOffer {
+    ///     target: Target::Room(RoomName::LOBBY),
+    ///     size: None,
+    ///     hash: None,
+    ///     name: FileName::parse("notes.txt")?,
+    ///     kind: Some("text/plain".into()),
+    ///     key: Some("notes-2026-11-21".into()),
+    /// };
+    /// let source = std::fs::File::open("notes.txt")?;
+    /// let sent = client.send_file(offer, source, |bytes| println!("{bytes} bytes")).await?;
+    /// println!("sent as entry {}, SHA-256 {}", sent.id, sent.hash);
+    /// # Ok(()) })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A [`TransferError`]. What has come stays with the daemon for a while; an offer with the same key goes on.
+    /// Returns a [`TransferError`]. The server keeps the bytes that have arrived for a while; a new offer with the
+    /// same key resumes after them.
     pub async fn send_file(
         &self,
         offer: FileOffer<'_>,
@@ -133,7 +220,7 @@ impl Client {
         let answer = self.ask(Command::File(FileCommand::Offer(offer))).await?;
         let (handle, resumed) = offered(&answer)?;
         if let Some(id) = answer.id() {
-            // It is there already, if it is the same: the daemon compares.
+            // An earlier attempt has completed the upload. The server compares whether the content is the same.
             let (size, hash) = smol::unblock(move || hash_all(source)).await?;
             self.ask(Command::File(FileCommand::Done { of: FileRef::Upload(handle), size, hash })).await?;
             return Ok(Sent { id, size, hash, resumed: size });
@@ -146,7 +233,7 @@ impl Client {
         let (size, hash) = match done {
             Ok(done) => done,
             Err(error) => {
-                // It may wait for a source that gives nothing for a long time.
+                // It may be blocked for a long time, on a source that yields nothing.
                 reader.detach();
                 return Err(error);
             }
@@ -158,7 +245,7 @@ impl Client {
         Ok(Sent { id, size, hash, resumed })
     }
 
-    /// Sends the pieces that a thread reads, and gives their size and hash.
+    /// Sends the pieces that the reading thread yields. Returns the size and hash of the whole source.
     async fn put_pieces(
         &self,
         handle: UploadHandle,
@@ -198,7 +285,7 @@ impl Client {
         end.ok_or_else(|| TransferError::Nonsense("nothing was read".to_owned()))
     }
 
-    /// Sends again what the daemon has lost of the pieces under way: it wants the byte at `next`.
+    /// Sends again what the server lacks of the pieces in flight. It has refused one, and wants the byte at `next`.
     async fn go_on_at(
         &self,
         handle: UploadHandle,
@@ -208,7 +295,7 @@ impl Client {
         let mut next = next;
         let mut again = VecDeque::new();
         for (offset, bytes, pending) in in_flight.drain(..) {
-            // Those behind a refused one are refused as well, unless they had arrived before.
+            // Pieces behind a refused one are refused as well, unless they had arrived before.
             if let Err(error) = pending.answer_if_any().await
                 && let Some(told) = next_offset(&error)
             {
@@ -222,7 +309,7 @@ impl Client {
                 continue;
             }
             if next < offset {
-                // It has lost what it had acknowledged; only the source has that.
+                // The server has lost bytes that it had acknowledged. Only the source still has them.
                 return Err(TransferError::Changed);
             }
             let rest = usize::try_from(next - offset).unwrap_or(0);
@@ -239,10 +326,11 @@ impl Client {
         self.begin_with(command, Some(Arc::clone(bytes))).await
     }
 
-    /// Tells the sender of a file that one takes it, and learns what it is.
+    /// Accepts a file: tells its sender so, and returns what [`Client::fetch_file`] needs to know. `id` is the file's
+    /// entry. The example at [`Client::fetch_file`] begins with it.
     ///
     /// # Errors
-    /// There is no such file, or no connection.
+    /// Fails if there is no such file, or no connection.
     pub async fn accept_file(&self, id: Cursor) -> Result<FileInfo, TransferError> {
         let answer = self.ask(Command::File(FileCommand::Accept { id })).await?;
         let line = answer.ok.line();
@@ -250,7 +338,7 @@ impl Client {
             let Body::Ok { params: Some(params), .. } = line.body else { return None };
             Some(FileInfo {
                 id: params.strip_prefix("ACCEPT ")?.parse().ok()?,
-                // The daemon has looked at it; whoever saves under it does not take its word.
+                // The server has checked the name, but a program that saves a file under it must not rely on that.
                 name: FileName::mend(&line.tags.get("name")?),
                 size: line.tags.get("size")?.parse().ok()?,
                 hash: line.tags.get("sha256")?.parse().ok()?,
@@ -261,11 +349,35 @@ impl Client {
         info().ok_or_else(|| TransferError::Nonsense(answer.ok.as_str().to_owned()))
     }
 
-    /// Fetches a file, from the byte at `offset` on, of which those before are in `hasher`, and writes it to `sink`.
-    /// All of it is compared at the end, and then the sender is told. `progress` hears how many bytes are there.
+    /// Fetches a file and writes it to `sink`, beginning with the byte at `offset`. To resume, add the bytes before
+    /// `offset` to `hasher` first; otherwise start at 0 with an empty one.
+    ///
+    /// At the end the hash of the whole file is compared, and the sender is told that the file has arrived.
+    /// `progress` is called with the number of bytes that are there, those before `offset` included.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_client::Hasher;
+    /// use snug_protocol::Cursor;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, _events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let info = client.accept_file(Cursor::at(125)).await?;
+    /// let part = format!("{}.part", info.hash);
+    /// let sink = std::fs::File::create(&part)?;
+    /// let progress = |bytes: u64| println!("{bytes} of {} bytes", info.size);
+    /// client.fetch_file(&info, (0, Hasher::default()), sink, progress).await?;
+    /// std::fs::rename(part, info.name.as_str())?; // Only now is it known to be complete.
+    /// # Ok(()) })
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A [`TransferError`]; what was written is a beginning of the file, unless it is [`TransferError::Mismatch`].
+    /// Returns a [`TransferError`]. What was written is the beginning of the file, unless the error is
+    /// [`TransferError::Mismatch`].
     pub async fn fetch_file(
         &self,
         info: &FileInfo,
@@ -278,7 +390,7 @@ impl Client {
         progress(offset);
         let fetched = self.get_pieces(info, offset, &pieces, &mut progress).await;
         pieces.close();
-        // If the disk failed, that is why the pieces did not go anywhere.
+        // An error of the disk comes first: it is why the pieces were not taken.
         let found = writer.await?;
         fetched?;
         if found != info.hash {
@@ -312,7 +424,7 @@ impl Client {
             let piece = piece_of(answer, arrived)?;
             arrived += piece.len() as u64;
             if pieces.send(piece).await.is_err() {
-                // The one who writes says why.
+                // The writing thread has failed, and reports why.
                 return Ok(());
             }
             progress(arrived);
@@ -321,7 +433,7 @@ impl Client {
     }
 }
 
-/// Handle and offset of an OFFER's answer.
+/// Returns the handle and the offset in the answer to an OFFER.
 fn offered(answer: &Answer) -> Result<(UploadHandle, u64), TransferError> {
     let nonsense = || TransferError::Nonsense(answer.ok.as_str().to_owned());
     let Body::Ok { params: Some(params), .. } = answer.ok.line().body else { return Err(nonsense()) };
@@ -331,7 +443,7 @@ fn offered(answer: &Answer) -> Result<(UploadHandle, u64), TransferError> {
     Ok((handle, offset))
 }
 
-/// Where the daemon wants an upload to go on, if that is why it refuses.
+/// Returns the offset at which the server wants an upload to continue, if it has refused a piece because of that.
 fn next_offset(error: &RequestError) -> Option<u64> {
     match error {
         RequestError::Refused { code, offset, .. } if code == Code::BadOffset.word() => *offset,
@@ -339,7 +451,7 @@ fn next_offset(error: &RequestError) -> Option<u64> {
     }
 }
 
-/// The piece of an answer, which has to be the one at this place.
+/// Returns the piece in an answer, which has to be the one at the offset `at`.
 fn piece_of(answer: Answer, at: u64) -> Result<Vec<u8>, TransferError> {
     let nonsense = |answer: &Answer| TransferError::Nonsense(answer.ok.as_str().to_owned());
     let is_right = answer.rows.first().is_some_and(
@@ -353,7 +465,7 @@ fn piece_of(answer: Answer, at: u64) -> Result<Vec<u8>, TransferError> {
     bytes.ok_or_else(|| TransferError::Nonsense(ok.as_str().to_owned()))
 }
 
-/// Reads a source in pieces, behind the first `skip` bytes, which are only hashed.
+/// Reads a source in pieces. The first `skip` bytes are only hashed.
 fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Reading>) {
     let mut hasher = Hasher::default();
     let ended = hash_first(&mut source, skip, &mut hasher).and_then(|()| {
@@ -372,7 +484,7 @@ fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Reading>) {
                 offset += count as u64;
             }
             let is_end = batch.len() < BATCH;
-            // Nobody who waits for it any more is no error of the source.
+            // If nobody receives the pieces any more, that is not an error of the source.
             if !batch.is_empty() && pieces.send_blocking(Reading::Pieces(batch)).is_err() || is_end {
                 return Ok(offset);
             }
@@ -384,7 +496,7 @@ fn read_pieces(mut source: impl Read, skip: u64, pieces: &Sender<Reading>) {
     });
 }
 
-/// Reads the first `count` bytes, which were sent before.
+/// Hashes the first `count` bytes of a source, which were sent before.
 fn hash_first(source: &mut impl Read, count: u64, hasher: &mut Hasher) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     let mut left = count;
@@ -401,7 +513,7 @@ fn hash_first(source: &mut impl Read, count: u64, hasher: &mut Hasher) -> io::Re
     Ok(())
 }
 
-/// Reads until the buffer is full or nothing more comes.
+/// Reads until the buffer is full or the source ends. Returns the number of bytes read.
 fn read_full(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,5 +1,5 @@
-//! Whose key a server may have: pinned in its address, or known from before. As with ssh, the first time is for a
-//! person to decide.
+//! Which key a server may have: one that is pinned in its address, or one that is remembered. As with ssh, the user
+//! decides about a key on first contact.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -11,17 +11,29 @@ use snug_protocol::envelope::{Fingerprint, Psk};
 
 use crate::files;
 
-/// How a client decides about a server's key.
+/// How a client decides whether to trust a server's key.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use snug_client::{FileKnownServers, Name, Options, Trust};
+///
+/// let mut options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+/// let known = Arc::new(FileKnownServers::new("/home/alice/.config/snug/known_hosts"));
+/// options.trust = Trust { known, ..Trust::default() };
+/// assert!(options.trust.psk.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Trust {
-    /// The servers known from before.
+    /// The servers that are remembered.
     pub known: Arc<dyn KnownServers>,
-    /// The server-wide pre-shared key. A server that does not use it is refused.
+    /// The server-wide pre-shared key. If it is set, the client refuses a server that does not use it.
     pub psk: Option<Psk>,
 }
 
 impl Default for Trust {
-    /// Knows no server.
+    /// Remembers no server: over TCP, only pinned servers are trusted.
     fn default() -> Trust {
         Trust { known: Arc::new(MemoryKnownServers::default()), psk: None }
     }
@@ -29,30 +41,78 @@ impl Default for Trust {
 
 /// Reads a server-wide pre-shared key from its file.
 ///
+/// ```
+/// use std::io::Write;
+///
+/// use snug_client::{Trust, read_psk};
+/// use snug_protocol::envelope::encode_key;
+///
+/// // In practice the file is a copy of the one that `snugd psk new` made. Only its owner can read a temporary file.
+/// let key = encode_key(&[7; 32]);
+/// let mut file = tempfile::NamedTempFile::new()?;
+/// writeln!(file, "{}", key.as_str())?;
+/// let trust = Trust { psk: Some(read_psk(file.path())?), ..Trust::default() };
+/// assert_eq!(trust.psk.expect("a key").reveal().as_str(), key.as_str());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
-/// It cannot be read, others can read it, it is a link, or it is no key.
+/// Fails if the file cannot be read, if other users can read it, if it is a link, or if it contains no key.
 pub fn read_psk(path: &Path) -> io::Result<Psk> {
     let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
     let text = files::read_secret(path)?;
     Psk::parse(text.trim_end()).map_or_else(|| wrong("it holds no key of `snugd psk new`"), Ok)
 }
 
-/// Remembers the fingerprints of servers, by `host:port`.
+/// A store for the fingerprints of servers, by `host:port`.
+///
+/// ```
+/// use std::io;
+///
+/// use snug_client::{KnownServers, MemoryKnownServers};
+/// use snug_protocol::envelope::Fingerprint;
+///
+/// /// Decides about a server's key. Call it after the user has confirmed a fingerprint that is new.
+/// fn accept(known: &dyn KnownServers, server: &str, offered: Fingerprint) -> io::Result<bool> {
+///     match known.find(server)? {
+///         Some(expected) => Ok(expected == offered),
+///         None => known.remember(server, offered).map(|()| true),
+///     }
+/// }
+///
+/// let offered = "SHA256:AC5jt/3F/vaDC7Lk0pLMswVCtpOd40ZuBPXtjLk285A".parse()?;
+/// let known = MemoryKnownServers::default();
+/// assert!(accept(&known, "chat.example:7684", offered)?);
+/// assert_eq!(known.find("chat.example:7684")?, Some(offered));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait KnownServers: Send + Sync {
-    /// The fingerprint of a server.
+    /// Returns the fingerprint that is remembered for a server.
     ///
     /// # Errors
-    /// It is not known whether there is one: better no connection than one to somebody else.
+    /// Fails if it is unclear whether a fingerprint is remembered. The client then does not
+    /// trust the server: it might be an impostor.
     fn find(&self, server: &str) -> io::Result<Option<Fingerprint>>;
 
-    /// Remembers a fingerprint, instead of an earlier one.
+    /// Remembers a fingerprint, replacing an earlier one.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// Fails if the fingerprint cannot be stored.
     fn remember(&self, server: &str, fingerprint: Fingerprint) -> io::Result<()>;
 }
 
-/// Remembers as long as it lives.
+/// Fingerprints in memory. They are lost when the value is dropped.
+///
+/// ```
+/// use snug_client::{KnownServers, MemoryKnownServers};
+///
+/// let known = MemoryKnownServers::default();
+/// let fingerprint = "SHA256:AC5jt/3F/vaDC7Lk0pLMswVCtpOd40ZuBPXtjLk285A".parse()?;
+/// assert_eq!(known.find("chat.example:7684")?, None);
+/// known.remember("chat.example:7684", fingerprint)?;
+/// assert_eq!(known.find("chat.example:7684")?, Some(fingerprint));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryKnownServers(Mutex<HashMap<String, Fingerprint>>);
 
@@ -67,20 +127,31 @@ impl KnownServers for MemoryKnownServers {
     }
 }
 
-/// Remembers in a file that people can read and mend: one line `host:port fingerprint` per server. Empty lines and
-/// those that begin with `#` are kept and mean nothing.
+/// Fingerprints in a text file that you can read and edit: one line `host:port fingerprint` per server. Empty lines
+/// and lines that begin with `#` are ignored and kept.
+///
+/// ```
+/// use snug_client::{FileKnownServers, KnownServers};
+///
+/// let folder = tempfile::tempdir()?;
+/// let known = FileKnownServers::new(folder.path().join("known_hosts"));
+/// let pin = "SHA256:AC5jt/3F/vaDC7Lk0pLMswVCtpOd40ZuBPXtjLk285A";
+/// known.remember("chat.example:7684", pin.parse()?)?;
+/// assert_eq!(std::fs::read_to_string(known.path())?, format!("chat.example:7684 {pin}\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct FileKnownServers {
     path: PathBuf,
 }
 
 impl FileKnownServers {
-    /// The file at `path`, which need not exist, nor its folder.
+    /// Uses the file at `path`. Neither the file nor its folder has to exist yet.
     pub fn new(path: impl Into<PathBuf>) -> FileKnownServers {
         FileKnownServers { path: path.into() }
     }
 
-    /// Where the file is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
