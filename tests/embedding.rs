@@ -8,7 +8,7 @@ use futures_lite::future::zip;
 use smol::Timer;
 use snug_bots::{Bot, Context, Event as BotEvent, Filter, Hosted, Manifest};
 use snug_client::{Client, Event, Name, Options, Stream};
-use snug_daemon::protocol::{Body, Code, Command, MessageTags, RoomName};
+use snug_daemon::protocol::{Body, Code, Command, MessageTags, ProfileChange, RoomName};
 use snug_daemon::{Builder, Config, Daemon, Handle, LocalSession, Refusal, SessionRole, Who};
 
 use crate::harness::PATIENCE;
@@ -152,6 +152,9 @@ fn policies_filters_and_bots_of_the_embedding_program_take_part() {
         Command::Topic { .. } if who.nick.as_deref() != Some("op") => {
             Err(Refusal::new(Code::Denied, "topics are op's"))
         }
+        Command::Profile { change: ProfileChange::Set("avatar", _), .. } => {
+            Err(Refusal::new(Code::Denied, "no pictures"))
+        }
         _ => Ok(()),
     };
     let parrot = Hosted {
@@ -168,6 +171,8 @@ fn policies_filters_and_bots_of_the_embedding_program_take_part() {
             ask(&mut alice, "NICK alice", "OK NICK").await;
             let refused = ask(&mut alice, "@ref=7 TOPIC #lobby mine", "ERR TOPIC").await;
             assert_eq!(refused, "@ref=7 ERR TOPIC denied topics are op's");
+            let picture = "@bytes=3 PROFILE alice avatar image/png\nabc";
+            assert_eq!(ask(&mut alice, picture, "ERR").await, "ERR PROFILE denied no pictures");
             ask(&mut alice, "MSG #lobby hooray!", ":alice MSG #lobby HOORAY!").await;
             ask(&mut alice, "MSG #lobby polly?", ":polly MSG #lobby ").await;
             let mut op = handle.open_operator_session();

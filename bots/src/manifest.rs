@@ -70,7 +70,7 @@ pub enum SpecError {
     Param(String),
     /// A text that is not the last, or something needed behind something optional.
     #[error("{0:?} cannot stand there: a text comes last, and what may be left out behind what may not")]
-    ReplyTarget(String),
+    Misplaced(String),
 }
 
 /// The arguments of a command that fit its description, in the order of its parameters.
@@ -113,7 +113,7 @@ impl CommandSpec {
             let is_misplaced =
                 read.last().is_some_and(|last| last.kind == Kind::Text || last.is_optional && !is_optional);
             if is_misplaced {
-                return Err(SpecError::ReplyTarget(word.to_owned()));
+                return Err(SpecError::Misplaced(word.to_owned()));
             }
             read.push(Param { name: name.to_owned(), kind, is_optional });
         }

@@ -1,4 +1,4 @@
-//! Time and randomness, as arguments: a test runs years in a millisecond and repeats a failure from its seed.
+//! Time and randomness as arguments, so that a test runs years in a millisecond and repeats a failure from its seed.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -7,25 +7,80 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::{LogName, Timestamp};
 
-/// What a daemon takes from the world around it.
+/// The clock and the random source of a daemon; by default the system's.
+///
+/// ```
+/// use std::sync::Arc;
+/// # use std::time::Duration;
+///
+/// # use snug_daemon::protocol::Timestamp;
+/// use snug_daemon::{Clock, Config, Daemon, Environment};
+///
+/// # struct Frozen;
+/// # impl Clock for Frozen {
+/// #     fn now(&self) -> Timestamp {
+/// #         Timestamp::default()
+/// #     }
+/// #     fn elapsed(&self) -> Duration {
+/// #         Duration::ZERO
+/// #     }
+/// # }
+/// let environment = Environment { clock: Arc::new(Frozen), ..Environment::default() };
+/// let builder = Daemon::builder(Config::default()).environment(environment);
+/// # drop(builder);
+/// ```
 #[derive(Clone)]
 pub struct Environment {
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The source of tokens and numbers that nobody can guess.
+    /// The source of tokens, salts and numbers that nobody can guess. Keys are made from the system's in any case.
     pub random: Arc<dyn Random>,
 }
 
-/// Tells the time.
+/// A clock.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use snug_daemon::Clock;
+/// use snug_daemon::protocol::Timestamp;
+///
+/// struct Frozen;
+///
+/// impl Clock for Frozen {
+///     fn now(&self) -> Timestamp {
+///         Timestamp::from_millis(1_700_000_000_000)
+///     }
+///     fn elapsed(&self) -> Duration {
+///         Duration::ZERO
+///     }
+/// }
+/// assert_eq!(Frozen.now().to_string(), "2023-11-14T22:13:20.000Z");
+/// ```
 pub trait Clock: Send + Sync {
-    /// The time of day. It may go back; the log's does not.
+    /// Returns the date and time. It may go back; the times of the log's entries do not.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment. It never goes back.
+    /// Returns the time since a fixed moment. It must not go back.
     fn elapsed(&self) -> Duration;
 }
 
-/// Fills memory with random bytes that nobody can guess.
+/// A source of random bytes. Except in tests, nobody may be able to guess them.
+///
+/// ```
+/// use snug_daemon::Random;
+///
+/// struct Sevens;
+///
+/// impl Random for Sevens {
+///     fn fill(&self, bytes: &mut [u8]) {
+///         bytes.fill(7);
+///     }
+/// }
+/// let mut bytes = [0; 4];
+/// Sevens.fill(&mut bytes);
+/// assert_eq!(bytes, [7; 4]);
+/// ```
 pub trait Random: Send + Sync {
     /// Fills all of `bytes`.
     fn fill(&self, bytes: &mut [u8]);

@@ -1,4 +1,4 @@
-//! What the embedding program brings: rules of its own, logins of its own, and how external programs are started.
+//! Hooks for the embedding program: its own policy, its own login check, and how external programs are started.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,18 +11,30 @@ use snug_protocol::{Command, Role};
 use crate::refusal::Refusal;
 
 /// The user behind a command, as a [`Policy`] sees it.
+///
+/// ```
+/// use snug_daemon::protocol::{Code, Command};
+/// use snug_daemon::{Config, Daemon, Refusal, Who};
+///
+/// let from_here = |who: &Who, _: &Command<'_>| match who.address {
+///     Some(address) if !address.is_loopback() => Err(Refusal::new(Code::Denied, "connect from this machine")),
+///     _ => Ok(()),
+/// };
+/// let builder = Daemon::builder(Config::default()).policy(from_here);
+/// # drop(builder);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Who {
     /// The nickname; `None` before NICK or AUTH.
     pub nick: Option<String>,
-    /// Whether the nickname is an account's.
+    /// Whether the user has logged in to an account.
     pub has_account: bool,
     /// The role on the server.
     pub role: Role,
-    /// The address, if the session comes over TCP.
+    /// The IP address; `None` for a session that does not come over TCP.
     pub address: Option<IpAddr>,
-    /// The user id, if the session comes over the Unix socket.
+    /// The user id on this machine; `None` for a session that does not come over the Unix socket.
     pub user: Option<u32>,
 }
 

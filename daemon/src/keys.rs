@@ -1,6 +1,6 @@
-//! The daemon's secrets on disk: its identity, and the server-wide pre-shared key.
+//! The daemon's secrets on disk: its identity key, and the server-wide pre-shared key.
 //!
-//! A file that others can read, or that is a link, is refused: it may be known already, or be changed under us.
+//! A file that other users can read, or that is a symbolic link, is refused: others may know the key or exchange it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,13 +14,31 @@ use zeroize::Zeroizing;
 /// What stands before the key in its file, so that a person sees what it is.
 const KEY_PREFIX: &str = "snug-ed25519-seed ";
 
-/// The name of the identity's file in the data folder.
+/// The name of the identity key's file in the data folder.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use snug_daemon::keys::KEY_FILE;
+///
+/// assert_eq!(Path::new("/var/lib/snug").join(KEY_FILE), Path::new("/var/lib/snug/identity.key"));
+/// ```
 pub const KEY_FILE: &str = "identity.key";
 
-/// Reads the identity in a data folder, or makes it if there is none.
+/// Reads the identity key in a data folder. If there is none, makes one with mode 600.
+///
+/// ```
+/// use snug_daemon::keys;
+///
+/// let folder = tempfile::tempdir()?;
+/// let made = keys::server_key(folder.path())?;
+/// let read = keys::server_key(folder.path())?;
+/// assert_eq!(read.public_key(), made.public_key());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
-/// It can be neither read nor made, others can read it, or it is no identity.
+/// The file can be neither read nor made, is refused, or contains no identity key.
 pub fn server_key(folder: &Path) -> io::Result<ServerKey> {
     let path = folder.join(KEY_FILE);
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -40,8 +58,18 @@ pub fn server_key(folder: &Path) -> io::Result<ServerKey> {
 
 /// Reads a pre-shared key from its file.
 ///
+/// ```
+/// use snug_daemon::keys;
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("psk");
+/// let made = keys::make_psk(&file)?;
+/// assert_eq!(keys::read_psk(&file)?.id(), made.id());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
-/// It cannot be read, others can read it, or it is no key.
+/// The file cannot be read, is refused, or contains no pre-shared key.
 pub fn read_psk(path: &Path) -> io::Result<Psk> {
     let text = read_secret(path)?;
     Psk::parse(text.trim_end()).ok_or_else(|| {
@@ -49,10 +77,22 @@ pub fn read_psk(path: &Path) -> io::Result<Psk> {
     })
 }
 
-/// Makes a pre-shared key in a new file.
+/// Makes a pre-shared key in a new file with mode 600. A file that exists is never overwritten.
+///
+/// ```
+/// use std::io::ErrorKind;
+///
+/// use snug_daemon::keys;
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("psk");
+/// keys::make_psk(&file)?;
+/// assert_eq!(keys::make_psk(&file).err().map(|error| error.kind()), Some(ErrorKind::AlreadyExists));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
-/// The file exists already, or cannot be written.
+/// The file exists already, or cannot be written; or the random source failed.
 pub fn make_psk(path: &Path) -> io::Result<Psk> {
     let psk =
         Psk::generate(&SystemRandom::new()).ok_or_else(|| io::Error::other("the random source failed"))?;

@@ -1,4 +1,4 @@
-//! How long entries are kept.
+//! The retention of entries, files and audit rows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,35 @@ use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize, Serializer};
 use snug_protocol::Timestamp;
 
-/// How long entries are kept.
+/// The retention of entries, files or audit rows.
+///
+/// ```
+/// use snug_daemon::Retention;
+///
+/// assert_eq!("30d".parse(), Ok(Retention::Age(30 * 86_400_000)));
+/// assert_eq!("1000".parse(), Ok(Retention::Newest(1_000)));
+/// assert_eq!(Retention::Age(90_000).to_string(), "90s");
+/// assert_eq!(Retention::default(), Retention::Forever);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retention {
-    /// Until somebody deletes them: `"forever"`.
+    /// `"forever"`: until a user deletes them.
     #[default]
     Forever,
-    /// For so many milliseconds: `"12h"`, `"30d"`.
+    /// `"12h"`, `"30d"`: for so many milliseconds, at most 400 years.
     Age(u64),
-    /// The newest so many of a conversation: `"1000"`.
+    /// `"1000"`: only so many, the newest, at most 2^53. Each conversation is counted on its own.
     Newest(u64),
 }
 
-/// The text is no rule of keeping.
+/// A text that is no retention.
+///
+/// ```
+/// use snug_daemon::{Retention, RetentionError};
+///
+/// assert_eq!("a while".parse::<Retention>(), Err(RetentionError));
+/// assert_eq!("0d".parse::<Retention>(), Err(RetentionError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "entries are kept \"forever\", for a time such as \"12h\" or \"30d\", or the newest, such as \"1000\""
@@ -34,7 +50,7 @@ const MOST_AGE: u64 = 400 * 366 * 86_400_000;
 const MOST_COUNT: u64 = 1 << 53;
 
 impl Retention {
-    /// The moment before which entries are too old at `now`, if the age decides.
+    /// Returns the moment before which entries are too old at `now`; `None` if their age does not matter.
     pub(crate) fn oldest(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Retention::Age(millis) => {

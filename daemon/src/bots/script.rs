@@ -66,7 +66,7 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     };
     let quota = Quota {
         burst: script.rate,
-        interval: Duration::from_secs(60) / u32::try_from(script.rate).unwrap_or(1),
+        interval: Duration::from_secs(60) / u32::try_from(script.rate).unwrap_or(1).max(1),
     };
     let scope = script.scope();
     let say = async {

@@ -1,7 +1,7 @@
-//! The settings of a daemon: a value that any program can make, and TOML that says the same.
+//! The settings of a daemon: a [`Config`] that any program can make, or that it reads from TOML.
 //!
-//! Every setting has a default, and `config.toml` in the repository's root shows each with it; a test holds the two
-//! together.
+//! Every setting has a default. `config.toml` in the repository's root shows all settings with their defaults; a test
+//! compares the two.
 
 mod scripts;
 pub use scripts::{ScriptBot, ScriptCommand, ScriptLimits};
@@ -21,41 +21,52 @@ use snug_bots::BotsConfig;
 use snug_protocol::limits;
 use values::{between, data_folder, socket_path, users};
 
-/// Everything that can be set about a daemon.
+/// The settings of a daemon.
+///
+/// [`Config::from_toml`] refuses numbers that are out of bounds. Numbers that you set in a field are not checked.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let mut config = Config::from_toml("[limits]\nrate = 9\n")?;
+/// config.listen.tcp = Vec::new();
+/// assert_eq!((config.limits.rate, config.limits.burst), (9, 2_000)); // the burst is the default
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// The data folder. [`Fallback::Auto`] is for `snugd` to decide; the library then keeps nothing on disk.
+    /// Data folder. With [`Fallback::Auto`], `snugd` chooses one, and the library keeps nothing on disk.
     #[serde(deserialize_with = "data_folder")]
     pub data: Fallback<PathBuf>,
-    /// Threads that serve connections, the caller's among them. The log has threads of its own.
+    /// Number of threads that serve connections, including the caller's thread; 1 to 256. The log has more threads.
     #[serde(deserialize_with = "between::<_, 1, 256>")]
     pub threads: u64,
-    /// Where the daemon listens.
+    /// Addresses that the daemon listens on.
     pub listen: Listen,
-    /// How many there may be of everything.
+    /// Maximum sizes, counts and rates.
     pub limits: Limits,
-    /// How dead peers are noticed.
+    /// Detection of dead peers.
     pub heartbeat: Heartbeat,
-    /// Who may have an account, and who comes in without one.
+    /// Accounts, and access without an account.
     pub accounts: Accounts,
-    /// Identities without an account.
+    /// Identities of guests.
     pub guests: Guests,
-    /// The log of entries.
+    /// Log of entries, and its retention.
     pub log: Log,
-    /// Files that people send each other.
+    /// Files that users send, and their quotas.
     pub files: Files,
-    /// The end of the daemon.
+    /// How the daemon stops.
     pub shutdown: Shutdown,
-    /// What the daemon tells about itself.
+    /// Output of the daemon's own log.
     pub logging: Logging,
-    /// The bots of the box.
+    /// Built-in bots.
     pub bots: BotsConfig,
-    /// Programs of one's own that take part.
+    /// External bots, `[[bot]]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bot: Vec<ScriptBot>,
-    /// Programs of one's own that run for a command.
+    /// External commands, `[[command]]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<ScriptCommand>,
 }
@@ -81,22 +92,32 @@ impl Default for Config {
     }
 }
 
-/// The table `[listen]`.
+/// The table `[listen]`: where the daemon accepts connections.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Plaintext;
+///
+/// let config = Config::from_toml("[listen]\nplaintext = \"never\"\n")?;
+/// assert_eq!(config.listen.plaintext, Plaintext::Never);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Listen {
-    /// TCP addresses, `host:port` with a numeric host. Port 0 lets the system choose.
+    /// TCP addresses as `host:port`, with a numeric host; none for no TCP. For port 0, the system chooses a port.
     pub tcp: Vec<SocketAddr>,
-    /// The Unix socket's path; empty for none. [`Fallback::Auto`] is for `snugd` to decide; the library then has none.
+    /// Path of the Unix socket, at most 107 bytes; empty for none. With [`Fallback::Auto`], `snugd` chooses one, and
+    /// the library has none.
     #[serde(deserialize_with = "socket_path")]
     pub unix: Fallback<PathBuf>,
-    /// From where the daemon takes connections that are not sealed.
+    /// Where plaintext connections are accepted from.
     pub plaintext: Plaintext,
-    /// The file with the server-wide pre-shared key; empty for none. With it, sealed connections without the key are
-    /// refused.
+    /// File with the server-wide pre-shared key; empty for none. With a key, the daemon refuses sealed connections of
+    /// clients that do not have it. It cannot be combined with [`Plaintext::Anywhere`].
     pub psk_file: PathBuf,
-    /// The address that invites name, `host` or `host:port`; empty for the first of `tcp`.
+    /// Address that invites contain, as `host` or `host:port`; empty for the first of `tcp`.
     pub public: String,
 }
 
@@ -112,75 +133,91 @@ impl Default for Listen {
     }
 }
 
-/// The table `[limits]`.
+/// The table `[limits]`: maximum sizes, counts and rates.
+///
+/// A rate limit is a pair: the burst that is allowed at once, 1 to 1,000,000, and the rate per second in the long
+/// run, 0 to 1,000,000, where 0 is no limit. Sessions of the embedding program and of bots have no rate limits.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[limits]\noutbox = \"64 KiB\"\nhandshake = \"5s\"\n")?;
+/// assert_eq!(config.limits.outbox.bytes(), 65_536);
+/// assert_eq!(config.limits.handshake.duration().as_secs(), 5);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of a line, without its LF.
+    /// Maximum length of a line in bytes, without its LF; 512 to 16384.
     #[serde(deserialize_with = "between::<_, 512, { limits::LINE as u64 }>")]
     pub line: u64,
-    /// Bytes of a text, as it stands on the line.
+    /// Maximum length of a text in bytes, as it is escaped on the line; 1 to 8192.
     #[serde(deserialize_with = "between::<_, 1, { limits::TEXT as u64 }>")]
     pub text: u64,
-    /// Bytes of a room's topic, as it stands on the line.
+    /// Maximum length of a room's topic in bytes, as it is escaped on the line; 1 to 8192.
     #[serde(deserialize_with = "between::<_, 1, { limits::TEXT as u64 }>")]
     pub topic: u64,
-    /// Sessions in all.
+    /// Maximum number of sessions, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub sessions: u64,
-    /// Sessions of one address. Loopback and the Unix socket are exempt.
+    /// Maximum number of sessions of one address, or of one /64 network of IPv6; 1 to 1,000,000. Loopback and the
+    /// Unix socket are exempt.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub sessions_per_address: u64,
-    /// Rooms in all.
+    /// Maximum number of rooms, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub rooms: u64,
-    /// Rooms that one identity can be in.
+    /// Maximum number of rooms that one identity is in, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub rooms_per_identity: u64,
-    /// Members up to which a room announces who comes and goes.
+    /// Maximum number of members of a room that announces joins and leaves; 0 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub announce_members: u64,
-    /// What may wait for one session before it is closed as too slow.
+    /// Maximum size of the lines that wait for one session, at least 64 KiB. Beyond it, the session is closed as too
+    /// slow.
     pub outbox: Size<{ 64 << 10 }>,
-    /// What may wait for all sessions before the slowest are closed.
+    /// Maximum size of the lines that wait for all sessions, at least 1 MiB. Beyond it, the slowest are closed.
     pub outboxes: Size<{ 1 << 20 }>,
-    /// Sessions without a name, in all.
+    /// Maximum number of sessions over TCP that have no nickname yet, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub nameless: u64,
-    /// Sessions without a name of one address. Loopback and the Unix socket are exempt.
+    /// Maximum number of such sessions of one address, or of one /64 network of IPv6; 1 to 1,000,000. Loopback is
+    /// exempt.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub nameless_per_address: u64,
-    /// Time from the connection to the first envelope of who said HELLO.
+    /// Time from the connection to the first envelope, for a client that sends HELLO or must seal; at least 100 ms.
     pub handshake: Span<100>,
-    /// Time from the connection to its NICK.
+    /// Time from the connection to NICK, AUTH or REGISTER; at least 100 ms.
     pub registration: Span<100>,
-    /// Lines that a session may send at once before it is slowed down.
+    /// Burst of lines that a session may send. Beyond it the daemon reads more slowly, and loses nothing.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub burst: u64,
-    /// Lines per second that a session may send in the long run; 0 for no limit.
+    /// Lines per second that a session may send in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub rate: u64,
-    /// Messages and changes of them that an account or guest may send in all its sessions: at once, and per second in the
-    /// long run; 0 for no limit. The same of an address, and in a room.
+    /// Burst of messages and changes of them that an account or guest may send in all its sessions. Beyond this limit
+    /// and those of an address and a room, the server refuses messages with `slow-down`.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub account_burst: u64,
+    /// Messages per second that an account or guest may send in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
-    #[allow(missing_docs, reason = "with the one before")]
     pub account_rate: u64,
+    /// Burst of messages that may come from one address, or from one /64 network of IPv6. Loopback is exempt.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
-    #[allow(missing_docs, reason = "with those before")]
     pub address_burst: u64,
+    /// Messages per second that may come from one address in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
-    #[allow(missing_docs, reason = "with those before")]
     pub address_rate: u64,
+    /// Burst of messages that all users together may send to one room.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
-    #[allow(missing_docs, reason = "with those before")]
     pub room_burst: u64,
+    /// Messages per second that all users together may send to one room in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
-    #[allow(missing_docs, reason = "with those before")]
     pub room_rate: u64,
-    /// Connections over TCP that are taken per second, in all; the others wait in the system's queue. 0 for no limit.
+    /// Connections over TCP that the daemon accepts per second, 0 to 1,000,000, where 0 is no limit. Others wait in
+    /// the system's queue.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub connections: u64,
 }
@@ -215,15 +252,23 @@ impl Default for Limits {
     }
 }
 
-/// The table `[heartbeat]`.
+/// The table `[heartbeat]`: how the daemon detects dead peers. `dead` must be at least twice `ping`.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[heartbeat]\nping = \"10s\"\ndead = \"20s\"\n")?;
+/// assert_eq!(config.heartbeat.dead.duration().as_secs(), 20);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// Silence after which the daemon sends a PING to those that answer it.
+    /// Silence after which the daemon sends PING to a client that answers it; at least 100 ms.
     pub ping: Span<100>,
-    /// Silence after which a peer that answers PING is gone. The system's own probes watch the others with the
-    /// same limit.
+    /// Silence after which the session of a client that answers PING times out; at least 200 ms. The other clients
+    /// have the same time to answer the system's TCP probes.
     pub dead: Span<200>,
 }
 
@@ -233,19 +278,27 @@ impl Default for Heartbeat {
     }
 }
 
-/// The table `[accounts]`.
+/// The table `[accounts]`: accounts, and access without an account.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[accounts]\nguests = false\nusers = { 1001 = \"alice\" }\n")?;
+/// assert_eq!(config.accounts.users["1001"], "alice");
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Accounts {
-    /// Who may make one.
+    /// Who may create an account.
     pub registration: Registration,
-    /// Whether one may come in over TCP without one.
+    /// Whether clients may connect over TCP without an account.
     pub guests: bool,
-    /// How many there are at most.
+    /// Maximum number of accounts, 1 to 10,000,000.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub most: u64,
-    /// Which account a user of this machine has over the Unix socket without any other proof: user id and name.
+    /// Accounts that users of this machine have over the Unix socket without a password or key, by user id.
     #[serde(deserialize_with = "users")]
     pub users: BTreeMap<String, String>,
 }
@@ -256,26 +309,43 @@ impl Default for Accounts {
     }
 }
 
-/// Who may make an account.
+/// The setting that says who may create an account.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Registration;
+///
+/// let config = Config::from_toml("[accounts]\nregistration = \"invite\"\n")?;
+/// assert_eq!(config.accounts.registration, Registration::Invite);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Registration {
-    /// Everybody.
+    /// `"open"`: every user.
     Open,
-    /// Who has an invite.
+    /// `"invite"`: users who have an invite of a member or an operator.
     Invite,
-    /// Nobody but operators.
+    /// `"closed"`: operators, and users who have an invite. Only operators make new invites.
     Closed,
 }
 
-/// The table `[guests]`.
+/// The table `[guests]`: identities of users without an account.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[guests]\nlinger = \"30m\"\n")?;
+/// assert_eq!(config.guests.linger.to_string(), "30m");
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Guests {
-    /// How long an identity waits for its guest after the last session ended.
+    /// Time for which a guest's identity is kept after its last session has ended.
     pub linger: Span<0>,
-    /// How many identities wait at most; the oldest go first.
+    /// Maximum number of identities that are kept so, 0 to 10,000,000. Beyond it, the oldest are removed first.
     #[serde(deserialize_with = "between::<_, 0, 10_000_000>")]
     pub lingering: u64,
 }
@@ -286,25 +356,33 @@ impl Default for Guests {
     }
 }
 
-/// The table `[log]`.
+/// The table `[log]`: the log of entries, and its retention.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[log]\nkeep = \"30d\"\n")?;
+/// assert_eq!(config.log.keep.to_string(), "30d");
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Log {
-    /// Where entries are kept. Without a data folder it is in memory whatever this says.
+    /// Where entries are kept. Without a data folder they are kept in memory in any case.
     pub history: History,
-    /// What an acknowledged entry survives.
+    /// What an acknowledged entry survives, in a log on disk.
     pub durability: Durability,
-    /// How long entries of rooms are kept that have no setting of their own.
+    /// Retention of entries in rooms that have no retention of their own.
     pub keep: Retention,
-    /// How long private messages are kept.
+    /// Retention of private messages.
     pub keep_private: Retention,
-    /// How long the audit trail is kept.
+    /// Retention of the audit log.
     pub keep_audit: Retention,
-    /// Entries that a log in memory keeps, and rows of the audit trail.
+    /// Maximum number of entries, and of rows of the audit log, in a log in memory; 1 to 10,000,000.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub memory_entries: u64,
-    /// How long a `key` is remembered.
+    /// Time for which the `key` of a message is remembered, so that a repeat is recognized; at least 1 s.
     pub key_window: Span<1_000>,
 }
 
@@ -322,26 +400,35 @@ impl Default for Log {
     }
 }
 
-/// The table `[files]`. They are kept in the data folder; without one there are none.
+/// The table `[files]`: quotas and retention of files that users send. They need a log on disk.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[files]\nfile = \"20 MiB\"\n")?;
+/// assert_eq!(config.files.file.bytes(), 20 << 20);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Files {
-    /// The largest file.
+    /// Maximum size of a file.
     pub file: Size<0>,
-    /// What one account, or user of the machine, may have sent that is kept.
+    /// Quota of an account or user of this machine: total size of the kept files that it has sent.
     pub account: Size<0>,
-    /// What one guest may have sent that is kept.
+    /// Quota of a guest: total size of the kept files that it has sent.
     pub guest: Size<0>,
-    /// What a room may have.
+    /// Quota of a room: total size of its kept files.
     pub room: Size<0>,
-    /// What there may be in all.
+    /// Quota of the server: total size of all kept files.
     pub total: Size<0>,
-    /// What uploads leave free on the disk, for the log above all.
+    /// Disk space that uploads leave free, so that the log can grow.
     pub reserve: Size<0>,
-    /// How long files are kept, or how many of all; their entries stay.
+    /// Retention of files; [`Retention::Newest`] counts those of all conversations together. Their entries stay in
+    /// the log.
     pub keep: Retention,
-    /// How long an upload can be gone on with.
+    /// Time for which an interrupted upload can be resumed; at least 1 s.
     pub resume: Span<1_000>,
 }
 
@@ -360,32 +447,58 @@ impl Default for Files {
     }
 }
 
-/// Where entries are kept.
+/// The place where entries are kept.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::History;
+///
+/// let config = Config::from_toml("[log]\nhistory = \"none\"\n")?;
+/// assert_eq!(config.log.history, History::None);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum History {
-    /// In the data folder.
+    /// `"disk"`: in the data folder.
     Disk,
-    /// In memory, the newest, as long as the daemon runs.
+    /// `"none"`: in memory until the daemon stops, and only the newest.
     None,
 }
 
-/// What an acknowledged entry survives.
+/// The failure that an acknowledged entry survives.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Durability;
+///
+/// let config = Config::from_toml("[log]\ndurability = \"process\"\n")?;
+/// assert_eq!(config.log.durability, Durability::Process);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
-    /// The loss of power: it is on the disk before it is acknowledged.
+    /// `"power-loss"`: the loss of power. An entry is on the disk before it is acknowledged.
     PowerLoss,
-    /// The end of the process, however it ends: the system has it.
+    /// `"process"`: a crash of the process. The system has the entry before it is acknowledged. Faster.
     Process,
 }
 
-/// The table `[shutdown]`.
+/// The table `[shutdown]`: how the daemon stops.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let config = Config::from_toml("[shutdown]\ngrace = \"500ms\"\n")?;
+/// assert_eq!(config.shutdown.grace.duration().as_millis(), 500);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// How long the daemon waits for its sessions to take what is theirs.
+    /// Maximum time for which the daemon waits until its sessions have read their lines.
     pub grace: Span<0>,
 }
 
@@ -395,42 +508,76 @@ impl Default for Shutdown {
     }
 }
 
-/// The table `[logging]`: for the program around the library, which logs nowhere by itself.
+/// The table `[logging]`: output of the daemon's own log. The library emits events of the crate `tracing` and writes
+/// them nowhere; the embedding program applies these settings.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Level;
+///
+/// let config = Config::from_toml("[logging]\nlevel = \"debug\"\n")?;
+/// assert_eq!(config.logging.level, Level::Debug);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Logging {
-    /// The least important thing that is logged.
+    /// Least important level that is logged.
     pub level: Level,
-    /// How a line of the log looks.
+    /// Format of a line.
     pub format: LogFormat,
-    /// Where the log goes.
+    /// Destination of the lines.
     pub to: LogTarget,
 }
 
-/// How a line of the daemon's own log looks.
+/// The format of a line of the daemon's own log.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::LogFormat;
+///
+/// let config = Config::from_toml("[logging]\nformat = \"json\"\n")?;
+/// assert_eq!(config.logging.format, LogFormat::Json);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// `"human"`: text for people.
     #[default]
     Human,
-    /// An object per line.
+    /// `"json"`: one object per line.
     Json,
 }
 
-/// Where the daemon's own log goes.
+/// The destination of the daemon's own log.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::LogTarget;
+///
+/// let config = Config::from_toml("[logging]\nto = \"journald\"\n")?;
+/// assert_eq!(config.logging.to, LogTarget::Journald);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogTarget {
-    /// Standard error.
+    /// `"stderr"`: standard error.
     #[default]
     Stderr,
-    /// The journal of systemd, with its fields.
+    /// `"journald"`: the journal of systemd, with its fields.
     Journald,
 }
 
-/// How important something in the log is.
+/// The importance of an event in the daemon's own log, from `"error"` to `"trace"`.
+///
+/// ```
+/// use snug_daemon::config::Level;
+///
+/// assert_eq!(Level::default(), Level::Info);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the usual levels")]
@@ -443,12 +590,20 @@ pub enum Level {
     Trace,
 }
 
-/// Why a text is no configuration.
+/// An error in a config file, with its position.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let error = Config::from_toml("[limits]\nline = 99999\n").expect_err("it is too long");
+/// assert_eq!(error.position, (2, 8));
+/// assert!(error.to_string().starts_with("2:8: "));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Line and column, both counted from 1, where the text is wrong; of its start where that is not known.
+    /// Line and column of the error, both counted from 1; `(1, 1)` if the position is unknown.
     pub position: (usize, usize),
-    /// What is wrong and what is allowed.
+    /// Text that says what is wrong and what is allowed.
     pub message: String,
 }
 
@@ -462,10 +617,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads TOML. What it does not set has its default.
+    /// Reads settings from TOML. Settings that are missing have their defaults.
     ///
     /// # Errors
-    /// The first thing that is wrong: syntax, an unknown key, a value that is not allowed.
+    /// The first error that is found: invalid TOML, an unknown key, a value out of bounds, or settings that
+    /// contradict each other.
     pub fn from_toml(text: &str) -> Result<Config, ConfigError> {
         let config: Config = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -498,7 +654,15 @@ impl Config {
         Ok(config)
     }
 
-    /// The settings in which `new` differs and that a running daemon cannot change.
+    /// Returns the names of the settings that differ in `new` and that a running daemon cannot change.
+    ///
+    /// ```
+    /// use snug_daemon::Config;
+    ///
+    /// let new = Config::from_toml("threads = 2\n[limits]\nrate = 9\n")?;
+    /// assert_eq!(Config::default().needs_restart(&new), ["threads"]);
+    /// # Ok::<(), snug_daemon::config::ConfigError>(())
+    /// ```
     pub fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
         let fixed = [
             ("data", self.data != new.data),
@@ -516,7 +680,16 @@ impl Config {
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
-    /// What a running daemon with this configuration becomes when it reads `new`.
+    /// Returns the settings of a running daemon after a reload of `new`: those that need a restart keep their values.
+    ///
+    /// ```
+    /// use snug_daemon::Config;
+    ///
+    /// let new = Config::from_toml("threads = 2\n[limits]\nrate = 9\n")?;
+    /// let merged = Config::default().reloaded(new);
+    /// assert_eq!((merged.threads, merged.limits.rate), (1, 9));
+    /// # Ok::<(), snug_daemon::config::ConfigError>(())
+    /// ```
     pub fn reloaded(&self, new: Config) -> Config {
         Config {
             data: self.data.clone(),
@@ -583,6 +756,7 @@ mod tests {
             ("[bots.emoji]\nnick = \"bad nick\"\n", (2, 8), "is no nick"),
             ("[bots.emoji]\nrooms = [\"nohash\"]\n", (2, 9), "is no room's name"),
             ("[bots.emoji.aliases]\nx = \"a\\u0007b\"\n", (1, 1), "neither has controls"),
+            ("[[bot]]\nname = \"b\"\nexec = [\"./b\"]\nmay = [\"\"]\n", (4, 7), "of no use"),
             ("[listen]\nplaintext = \"anywhere\"\npsk_file = \"/k\"\n", (1, 1), "lets them in"),
         ] {
             let error = Config::from_toml(text).expect_err(text);

@@ -1,4 +1,4 @@
-//! The tables `[[bot]]` and `[[command]]`: programs of one's own that take part.
+//! The tables `[[bot]]` and `[[command]]`: external bots and commands.
 
 use std::collections::BTreeMap;
 
@@ -9,95 +9,126 @@ use snug_protocol::{Nick, RoomName, Scope};
 
 use super::values::{Size, Span, between};
 
-/// `[[bot]]`: a program that speaks the protocol on its stdin and stdout.
+/// The table `[[bot]]`: an external bot, a program that speaks the protocol on its stdin and stdout.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let bot = "[[bot]]\nname = 'weather'\nexec = ['./weather.py']\nrooms = ['#ops']\n";
+/// let config = Config::from_toml(&format!("{bot}commands = ['weather city:text']\n"))?;
+/// assert_eq!(config.bot[0].rate, 600);
+/// assert_eq!(config.bot[0].specs()[0].usage(), "!weather <city>");
+/// assert_eq!(config.bot[0].scope().rooms(), "#ops");
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptBot {
-    /// Its nick, and its name for `snug admin bot`.
+    /// The bot's nickname, which also names it for `snug admin bot`. Each `[[bot]]` has another one.
     #[serde(deserialize_with = "nick")]
     pub name: String,
-    /// The program and its arguments. No shell is between.
+    /// The program and its arguments. It is started without a shell.
     #[serde(deserialize_with = "exec")]
     pub exec: Vec<String>,
-    /// The rooms that it is in.
+    /// The rooms that the bot joins, and outside of which its commands about rooms are refused.
     #[serde(deserialize_with = "rooms")]
     pub rooms: Vec<String>,
-    /// Where it runs; the data folder by default.
+    /// The working directory; empty for the data folder, or for the daemon's own directory if the log is in memory.
     #[serde(default)]
     pub folder: String,
-    /// What it finds in its environment, beside PATH, LANG, TZ and HOME.
+    /// Environment variables, besides those of [`Programs`](crate::Programs) and SNUG_NICK.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// What it can be asked, for COMMANDS and the help: `"weather city:text"`.
+    /// The commands that COMMANDS and the help bot list for it, such as `"weather city:text"`.
     #[serde(default, deserialize_with = "commands")]
     pub commands: Vec<String>,
-    /// Messages per minute that it may send; the others are dropped.
+    /// Maximum number of lines per minute that it may send, 1 to 100,000; others are dropped.
     #[serde(default = "rate", deserialize_with = "between::<_, 1, 100_000>")]
     pub rate: u64,
-    /// What it may do in its rooms and with people: verbs, `send`, `read` and `edit`, as for a token.
+    /// What it may do in its rooms and in private messages: verbs, `send`, `read`, `edit` or `all`, as for a token.
     #[serde(default = "may", deserialize_with = "scope")]
     pub may: Vec<String>,
-    /// Whether it hears other bots; a few times in turn, until somebody else says something.
+    /// Whether it receives messages of other bots: at most eight in a row, until a user writes one.
     #[serde(default)]
     pub hears_bots: bool,
-    /// What it may use.
+    /// The resource limits of its processes.
     #[serde(default)]
     pub limits: ScriptLimits,
 }
 
-/// `[[command]]`: a program that runs when somebody says `!name`.
+/// The table `[[command]]`: an external command, a program that runs when a user sends `!name`.
+///
+/// ```
+/// use snug_daemon::Config;
+///
+/// let command = "[[command]]\nname = 'deploy'\nexec = ['./deploy.sh']\nrooms = ['#ops']\n";
+/// let config = Config::from_toml(&format!("{command}args = 'env:dev|prod version:word?'\n"))?;
+/// let spec = config.command[0].spec()?;
+/// assert_eq!(spec.usage(), "!deploy <dev|prod> [version]");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScriptCommand {
-    /// The command's word.
+    /// The command's name, without its `!`: 1 to 32 lower-case letters, digits and hyphens.
     pub name: String,
-    /// The program and its first arguments; those that were typed come behind. No shell is between.
+    /// The program and its first arguments; those that the user typed follow. It is started without a shell.
     #[serde(deserialize_with = "exec")]
     pub exec: Vec<String>,
-    /// The nick that answers.
+    /// The nickname that answers.
     #[serde(default = "commands_nick", deserialize_with = "nick")]
     pub nick: String,
-    /// The rooms in which it may be said.
+    /// The rooms where the command works. It also works in a private message to `nick`.
     #[serde(deserialize_with = "rooms")]
     pub rooms: Vec<String>,
-    /// What it takes: `"env:dev|prod version:word? note:text?"`.
+    /// Its parameters, such as `"env:dev|prod version:word? note:text?"`.
     #[serde(default)]
     pub args: String,
-    /// What it does, in one line.
+    /// One line for the help bot that says what it does.
     #[serde(default)]
     pub help: String,
-    /// Who may say it: `all`, `accounts`, `operators`, or nicks.
+    /// The users who may run it: `all`, `accounts`, `operators`, or nicknames. A guest never matches a nickname.
     #[serde(default = "everybody")]
     pub who: Vec<String>,
-    /// How long it may take before its answer is late; ten times that, and it is stopped.
+    /// Time after which the user is told that the answer is late, at least 100 ms. After ten times that, the program
+    /// is stopped.
     #[serde(default = "deadline")]
     pub deadline: Span<100>,
-    /// Where it runs; the data folder by default.
+    /// The working directory; empty for the data folder, or for the daemon's own directory if the log is in memory.
     #[serde(default)]
     pub folder: String,
-    /// What it finds in its environment, beside PATH, LANG, TZ and HOME, and SNUG_USER, SNUG_ROOM and SNUG_ID.
+    /// Environment variables, besides those of [`Programs`](crate::Programs) and SNUG_USER, SNUG_ROOM and SNUG_ID.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// What it may use.
+    /// The resource limits of its processes.
     #[serde(default)]
     pub limits: ScriptLimits,
 }
 
-/// What a program of one's own may use.
+/// The resource limits of an external bot or command. `snugd guard` enforces them; without
+/// [`Programs::guard`](crate::Programs) there are none.
+///
+/// ```
+/// use snug_daemon::config::ScriptLimits;
+///
+/// let limits = ScriptLimits::default();
+/// assert_eq!(limits.memory.to_string(), "1 GiB");
+/// assert_eq!((limits.processes, limits.files, limits.cpu), (32, 256, 0));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScriptLimits {
-    /// Address space of each of its processes.
+    /// Address space of each of its processes, at least 16 MiB.
     pub memory: Size<{ 16 << 20 }>,
-    /// Its processes, itself included.
+    /// Maximum number of its processes, including itself; 1 to 10,000.
     #[serde(deserialize_with = "between::<_, 1, 10_000>")]
     pub processes: u64,
-    /// Files that each may have open.
+    /// Maximum number of files that each process has open, 16 to 100,000.
     #[serde(deserialize_with = "between::<_, 16, 100_000>")]
     pub files: u64,
-    /// The largest file that it may write.
+    /// Maximum size of a file that it writes.
     pub file: Size<0>,
-    /// Seconds of processor time of each of its processes; 0 for no limit.
+    /// Processor time of each of its processes in seconds, 0 to 10,000,000, where 0 is no limit.
     #[serde(deserialize_with = "between::<_, 0, 10_000_000>")]
     pub cpu: u64,
 }
@@ -115,30 +146,30 @@ impl Default for ScriptLimits {
 }
 
 impl ScriptCommand {
-    /// Its description.
+    /// Returns the description of the command.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The name or the parameter that is wrong.
     pub fn spec(&self) -> Result<CommandSpec, snug_bots::SpecError> {
         CommandSpec::parse(&self.name, &self.args, &self.help)
     }
 }
 
 impl ScriptBot {
-    /// What it says that it can be asked.
+    /// Returns the descriptions of the bot's commands.
     pub fn specs(&self) -> Vec<CommandSpec> {
         self.commands.iter().filter_map(|line| command(line).ok()).collect()
     }
 }
 
 impl ScriptBot {
-    /// What it may do, and where.
+    /// Returns what the bot may do, and in which rooms.
     pub fn scope(&self) -> Scope {
         Scope::parse(&self.may.join(","), &self.rooms.join(","), "").unwrap_or_default()
     }
 }
 
-/// Reads `name param:kind …`.
+/// Parses the description of a command, `name param:kind …`.
 fn command(line: &str) -> Result<CommandSpec, snug_bots::SpecError> {
     let (name, params) = line.split_once(' ').unwrap_or((line, ""));
     CommandSpec::parse(name, params, "")
@@ -150,7 +181,7 @@ fn may() -> Vec<String> {
 
 fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let may = Vec::<String>::deserialize(deserializer)?;
-    match may.is_empty() {
+    match may.iter().all(|group| group.trim().is_empty()) {
         true => {
             Err(D::Error::custom("without anything that it may do it is of no use: [\"send\", \"read\"]"))
         }

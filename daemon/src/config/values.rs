@@ -1,4 +1,4 @@
-//! The kinds of values in the configuration, each of which says what is allowed when it is not given that.
+//! The kinds of values in a config file. An error about a value says which values are allowed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,18 +7,30 @@ use std::time::Duration;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// `"auto"`, or a value of one's own.
+/// A setting that is either `"auto"` or a value.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Fallback;
+///
+/// let config = Config::from_toml("data = \"/var/lib/chat\"\n")?;
+/// assert_eq!(config.data.as_set().map(|folder| folder.as_path()), Some(Path::new("/var/lib/chat")));
+/// assert_eq!(config.listen.unix, Fallback::Auto);
+/// # Ok::<(), snug_daemon::config::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fallback<T> {
-    /// To be decided by the program around the library.
+    /// `"auto"`: the embedding program decides.
     #[default]
     Auto,
-    /// Set.
+    /// The value that is set.
     Set(T),
 }
 
 impl<T> Fallback<T> {
-    /// The value, if it is set.
+    /// Returns the value, or `None` for [`Fallback::Auto`].
     pub fn as_set(&self) -> Option<&T> {
         match self {
             Fallback::Auto => None,
@@ -43,19 +55,33 @@ impl Serialize for Fallback<PathBuf> {
     }
 }
 
-/// From where connections that are not sealed are taken.
+/// The setting that says where plaintext connections are accepted from.
+///
+/// ```
+/// use snug_daemon::Config;
+/// use snug_daemon::config::Plaintext;
+///
+/// assert_eq!(Config::default().listen.plaintext, Plaintext::Loopback);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Plaintext {
-    /// From nowhere but the Unix socket.
+    /// `"never"`: from the Unix socket only.
     Never,
-    /// From this machine.
+    /// `"loopback"`: from this machine.
     Loopback,
-    /// From everywhere: what is said can be read on the way.
+    /// `"anywhere"`: from every address. Others can read the messages on their way.
     Anywhere,
 }
 
-/// A length of time of at least `LEAST` milliseconds: `"500ms"`, `"30s"`, `"5m"`, `"4h"`.
+/// A length of time such as `"500ms"`, `"30s"`, `"5m"` or `"4h"`: at least `LEAST` milliseconds, at most 10 years.
+///
+/// ```
+/// use snug_daemon::config::Span;
+///
+/// assert_eq!(Span::<100>::from_millis(90_000).to_string(), "90s");
+/// assert_eq!(Span::<100>::from_millis(7).duration().as_millis(), 100); // moved into the bounds
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span<const LEAST: u64>(Duration);
 
@@ -63,12 +89,12 @@ impl<const LEAST: u64> Span<LEAST> {
     /// The longest span: some 10 years.
     const MOST: u64 = 10 * 366 * 24 * 3_600_000;
 
-    /// So many milliseconds, moved into what the setting allows.
+    /// Returns a span of so many milliseconds, or the nearest one that is within the bounds.
     pub fn from_millis(millis: u64) -> Span<LEAST> {
         Span(Duration::from_millis(millis.clamp(LEAST, Span::<LEAST>::MOST)))
     }
 
-    /// The length of time.
+    /// Returns the length of time.
     pub fn duration(self) -> Duration {
         self.0
     }
@@ -80,7 +106,7 @@ const SPAN_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("
 impl<'de, const LEAST: u64> Deserialize<'de> for Span<LEAST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = text(deserializer, "a time: \"500ms\", \"30s\", \"5m\" or \"4h\"")?;
-        let millis = moderation(&text, &SPAN_UNITS).ok_or_else(|| {
+        let millis = parse_with_unit(&text, &SPAN_UNITS).ok_or_else(|| {
             D::Error::custom(format!(
                 "\"{text}\" is no time; allowed are \"500ms\", \"30s\", \"5m\" or \"4h\""
             ))
@@ -107,7 +133,16 @@ impl<const LEAST: u64> fmt::Display for Span<LEAST> {
     }
 }
 
-/// An amount of memory of at least `LEAST` bytes: `"64 KiB"`, `"1 MiB"`, `"2 GiB"`.
+/// An amount of memory or disk space such as `"64 KiB"` or `"2 GiB"`: at least `LEAST` bytes, at most 1 TiB.
+///
+/// ```
+/// use snug_daemon::config::Size;
+///
+/// let size: Size<0> = "64 KiB".parse()?;
+/// assert_eq!((size.bytes(), size.to_string()), (65_536, "64 KiB".to_owned()));
+/// assert!("1 B".parse::<Size<512>>().is_err(), "it is too small");
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size<const LEAST: u64>(u64);
 
@@ -115,12 +150,12 @@ impl<const LEAST: u64> Size<LEAST> {
     /// The largest size: 1 TiB.
     const MOST: u64 = 1 << 40;
 
-    /// So many bytes, moved into what the setting allows.
+    /// Returns a size of so many bytes, or the nearest one that is within the bounds.
     pub fn from_bytes(bytes: u64) -> Size<LEAST> {
         Size(bytes.clamp(LEAST, Size::<LEAST>::MOST))
     }
 
-    /// The amount in bytes.
+    /// Returns the amount in bytes.
     pub fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -134,7 +169,7 @@ impl<const LEAST: u64> std::str::FromStr for Size<LEAST> {
 
     fn from_str(text: &str) -> Result<Size<LEAST>, String> {
         let bytes =
-            moderation(text, &SIZE_UNITS).filter(|bytes| (LEAST..=Size::<LEAST>::MOST).contains(bytes));
+            parse_with_unit(text, &SIZE_UNITS).filter(|bytes| (LEAST..=Size::<LEAST>::MOST).contains(bytes));
         bytes.map(Size).ok_or_else(|| {
             format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB")
         })
@@ -146,7 +181,7 @@ impl<'de, const LEAST: u64> Deserialize<'de> for Size<LEAST> {
         let text = text(deserializer, "a size: \"64 KiB\", \"1 MiB\" or \"2 GiB\"")?;
         let allowed =
             format!("allowed are \"64 KiB\", \"1 MiB\" and the like, at least {LEAST} B and at most 1 TiB");
-        match moderation(&text, &SIZE_UNITS) {
+        match parse_with_unit(&text, &SIZE_UNITS) {
             Some(bytes) if (LEAST..=Size::<LEAST>::MOST).contains(&bytes) => Ok(Size(bytes)),
             Some(_) => Err(D::Error::custom(format!("\"{text}\" is out of range; {allowed}"))),
             None => Err(D::Error::custom(format!("\"{text}\" is no size; {allowed}"))),
@@ -257,7 +292,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D, allowed: &'static str) -> Re
 }
 
 /// Reads a whole number and its unit, with or without a space between. `"0"` needs no unit.
-fn moderation(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn parse_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     if text == "0" {
         return Some(0);
     }
@@ -288,8 +323,8 @@ mod tests {
         assert_eq!(Span::<0>::from_millis(14_400_000).to_string(), "4h");
         assert_eq!(Span::<0>::from_millis(1_500).to_string(), "1500ms");
         assert_eq!(Size::<0>::from_bytes(1 << 20).to_string(), "1 MiB");
-        assert_eq!(moderation("64KiB", &SIZE_UNITS), Some(65_536));
-        assert_eq!(moderation("99999999999999999999h", &SPAN_UNITS), None);
-        assert_eq!(moderation("h", &SPAN_UNITS), None);
+        assert_eq!(parse_with_unit("64KiB", &SIZE_UNITS), Some(65_536));
+        assert_eq!(parse_with_unit("99999999999999999999h", &SPAN_UNITS), None);
+        assert_eq!(parse_with_unit("h", &SPAN_UNITS), None);
     }
 }

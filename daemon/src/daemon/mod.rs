@@ -1,4 +1,4 @@
-//! A daemon from its configuration to its end.
+//! The life of a daemon: it is bound, runs, and stops.
 
 mod builder;
 pub use builder::Builder;
@@ -35,7 +35,23 @@ use crate::platform::{self, FolderLock};
 use crate::registry::peer::Ending;
 use snug_bots::Hosted;
 
-/// A daemon that is bound and not yet running.
+/// A daemon that is bound to its addresses and does not run yet.
+///
+/// ```
+/// use snug_daemon::{Config, Daemon};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = Config::default();
+/// config.listen.tcp = vec!["127.0.0.1:0".parse()?];
+/// # smol::block_on(async {
+/// let daemon = Daemon::bind(config).await?;
+/// let handle = daemon.handle();
+/// handle.stop(); // usually called by another task, while the daemon runs
+/// daemon.run().await;
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 pub struct Daemon {
     runtime: Arc<Runtime>,
     executor: Arc<Executor<'static>>,
@@ -48,7 +64,23 @@ pub struct Daemon {
     _lock: Option<FolderLock>,
 }
 
-/// A running daemon, from outside. Clones are the same daemon's.
+/// A handle on a daemon, for before, while and after it runs. Clones refer to the same daemon.
+///
+/// ```
+/// # use snug_daemon::{Config, Daemon};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut config = Config::default();
+/// config.listen.tcp = vec!["127.0.0.1:0".parse()?];
+/// # smol::block_on(async {
+/// let daemon = Daemon::bind(config).await?;
+/// let handle = daemon.handle();
+/// assert_ne!(handle.addresses()[0].port(), 0, "the system chose one");
+/// assert_eq!(handle.socket(), None);
+/// assert!(handle.fingerprint().to_string().starts_with("SHA256:"));
+/// # Ok(())
+/// # })
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     runtime: Arc<Runtime>,
@@ -58,32 +90,43 @@ pub struct Handle {
     fingerprint: Fingerprint,
 }
 
-/// Why a daemon cannot start.
+/// The reason why a daemon cannot start.
+///
+/// ```
+/// use snug_daemon::{Config, Daemon, StartError};
+///
+/// let mut config = Config::default();
+/// config.listen.tcp = Vec::new();
+/// config.listen.psk_file = "/nowhere/psk".into();
+/// let error = smol::block_on(Daemon::bind(config)).err().expect("there is no such file");
+/// assert!(matches!(error, StartError::Key { .. }));
+/// assert!(error.to_string().contains("/nowhere/psk"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A TCP address cannot be had.
+    /// The daemon cannot listen on a TCP address.
     #[error("cannot listen on tcp {address}: {error}")]
     Tcp {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// The Unix socket cannot be had.
+    /// The daemon cannot listen on the Unix socket.
     #[error("cannot listen on unix {}: {error}", path.display())]
     Unix {
-        /// Its path.
+        /// The socket's path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// The data folder cannot be used.
+    /// The data folder cannot be made or used.
     #[error("cannot use the data folder {}: {error}", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// Another daemon uses the data folder.
@@ -91,15 +134,15 @@ pub enum StartError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The other's process number.
+        /// The other daemon's process id, as its lock file says.
         pid: String,
     },
-    /// The identity or the pre-shared key cannot be used.
+    /// The identity key or the pre-shared key cannot be used.
     #[error("cannot use the key in {}: {error}", path.display())]
     Key {
-        /// Its file.
+        /// The key's file; empty if a key without a file cannot be made.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         error: io::Error,
     },
     /// The log cannot be used.
@@ -117,15 +160,22 @@ impl From<BindError> for StartError {
 }
 
 impl Daemon {
-    /// Makes a daemon with the system's clock and random source, bound to its addresses.
+    /// Returns a daemon with the system's clock and random source, bound to its addresses and with its log open.
     ///
     /// # Errors
-    /// A [`StartError`] that says what it cannot have.
+    /// A [`StartError`] that names the address, file or folder that the daemon cannot use.
     pub async fn bind(config: Config) -> Result<Daemon, StartError> {
         Daemon::builder(config).bind().await
     }
 
-    /// Begins a daemon to which the embedding program adds something of its own.
+    /// Returns a [`Builder`], which adds your own bots, filters, policy, login check or clock to a daemon.
+    ///
+    /// ```
+    /// use snug_daemon::{Config, Daemon, Environment};
+    ///
+    /// let builder = Daemon::builder(Config::default()).environment(Environment::default());
+    /// # drop(builder);
+    /// ```
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
@@ -185,15 +235,21 @@ impl Daemon {
         Ok(Daemon { runtime, executor, listeners, log, handle, stopped, bots, _lock: lock })
     }
 
-    /// A handle on this daemon, for before and while it runs.
+    /// Returns a handle on this daemon. Take it before [`Daemon::run`], which consumes the daemon.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Runs the daemon until [`Handle::stop`]: takes no more connections then, commits and answers what came in,
-    /// tells every session, and waits for them to take what is theirs, as long as `shutdown.grace` allows.
+    /// Runs the daemon until [`Handle::stop`] or SHUTDOWN stops it, or until its log fails for good.
     ///
-    /// Dropping the future ends the daemon at once; what was acknowledged stays committed.
+    /// When it stops, the daemon
+    ///
+    /// 1. accepts no more connections,
+    /// 2. commits and answers the commands that it has received,
+    /// 3. tells every session that it is stopping,
+    /// 4. waits until every session has read its lines, for at most `shutdown.grace`.
+    ///
+    /// Dropping the future stops the daemon at once. Acknowledged entries stay committed.
     pub async fn run(self) {
         let Daemon { runtime, executor, listeners, log, stopped, bots: hosted, _lock, .. } = self;
         let core = &runtime.core;
@@ -384,28 +440,46 @@ impl Drop for Writer {
 }
 
 impl Handle {
-    /// Stops the daemon. [`Daemon::run`] tells how.
+    /// Stops the daemon as [`Daemon::run`] describes, and does not wait until it has stopped. If the daemon does not
+    /// run yet, it stops as soon as it has started.
     pub fn stop(&self) {
         self.stop.close();
     }
 
-    /// The TCP addresses, with the ports that the system chose.
+    /// Returns the TCP addresses that the daemon listens on, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The Unix socket's path.
+    /// Returns the path of the Unix socket, or `None` if there is none.
     pub fn socket(&self) -> Option<&std::path::Path> {
         self.socket.as_deref().map(PathBuf::as_path)
     }
 
-    /// What people compare to know that it is this daemon.
+    /// Returns the fingerprint of the identity key, which users compare to make sure that they talk to this server.
+    /// Without a data folder, the key is a new one at each start.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Takes over the settings of `config` that a running daemon can change, and names those that differ and that
-    /// it cannot.
+    /// Applies the settings of `config` that a running daemon can change, and returns the names of those that differ
+    /// and need a restart.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config.clone()).await?;
+    /// # let handle = daemon.handle();
+    /// config.limits.rate = 9;
+    /// config.threads = 2;
+    /// assert_eq!(handle.reconfigure(config), ["threads"]); // the rate has changed
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn reconfigure(&self, config: Config) -> Vec<&'static str> {
         let core = &self.runtime.core;
         let filters_differ = core.config().bots.emoji != config.bots.emoji;
@@ -420,13 +494,61 @@ impl Handle {
         fixed
     }
 
-    /// Says how the settings are read again when an operator asks for it (RELOAD): `reload` does it, and gives the names
-    /// of the settings that take effect at the next start, or what is wrong. Without it RELOAD is refused.
+    /// Sets what happens when an operator sends RELOAD. Without it, RELOAD is refused.
+    ///
+    /// `reload` reads the settings again and applies them, usually with [`Handle::reconfigure`]. It returns the names
+    /// of the settings that need a restart, or a text that says what is wrong. It runs on a thread of its own and may
+    /// block.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config).await?;
+    /// # let handle = daemon.handle();
+    /// let same = handle.clone();
+    /// handle.on_reload(move || {
+    ///     let text = std::fs::read_to_string("/etc/chat.toml").map_err(|error| error.to_string())?;
+    ///     let config = Config::from_toml(&text).map_err(|error| error.to_string())?;
+    ///     Ok(same.reconfigure(config))
+    /// });
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub fn on_reload(&self, reload: impl Fn() -> Result<Vec<&'static str>, String> + Send + Sync + 'static) {
         self.runtime.core.control.set_reload(Arc::new(reload));
     }
 
-    /// Opens a session that needs no socket. It comes to life while the daemon runs.
+    /// Opens a session within this process, without a socket. It is served while the daemon runs.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon, SessionRole};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config).await?;
+    /// # let handle = daemon.handle();
+    /// # let work = async {
+    /// let mut bot = handle.open_session(SessionRole::Bot);
+    /// bot.send_line("NICK robot").await?;
+    /// bot.send_line("MSG #lobby beep").await?;
+    /// while let Some(line) = bot.next_line().await? {
+    ///     if line.contains(":robot MSG #lobby beep") {
+    ///         assert!(line.contains(";bot"), "the tag of a bot's messages");
+    ///         break;
+    ///     }
+    /// }
+    /// # handle.stop();
+    /// # Ok(())
+    /// # };
+    /// # futures_lite::future::zip(daemon.run(), work).await.1
+    /// # })
+    /// # }
+    /// ```
     pub fn open_session(&self, role: SessionRole) -> LocalSession {
         let origin = match role {
             SessionRole::Guest => Origin::Embedder(Role::Guest),
@@ -436,13 +558,53 @@ impl Handle {
         LocalSession::open(&self.runtime, origin)
     }
 
-    /// Opens an operator's session: it may do everything, whatever its nickname is.
+    /// Opens an operator's session within this process. It may send every command, whatever its nickname is.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config).await?;
+    /// # let handle = daemon.handle();
+    /// # let work = async {
+    /// let mut operator = handle.open_operator_session();
+    /// operator.send_line("NICK op").await?;
+    /// operator.send_line("ANNOUNCE back in five minutes").await?;
+    /// while let Some(line) = operator.next_line().await? {
+    ///     if line.contains("OK ANNOUNCE") {
+    ///         break;
+    ///     }
+    /// }
+    /// # handle.stop();
+    /// # Ok(())
+    /// # };
+    /// # futures_lite::future::zip(daemon.run(), work).await.1
+    /// # })
+    /// # }
+    /// ```
     pub fn open_operator_session(&self) -> LocalSession {
         LocalSession::open(&self.runtime, Origin::Embedder(Role::Operator))
     }
 
-    /// Returns what STATS shows, names with values. Before and after the daemon runs, the figures are missing that only the
-    /// log has: those of files.
+    /// Returns the figures that STATS shows, as names with values. Only a running daemon has `files` and
+    /// `file-bytes`, which its log counts.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config).await?;
+    /// # let handle = daemon.handle();
+    /// let stats = handle.stats().await;
+    /// assert!(stats.contains(&("sessions".to_owned(), 0)));
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
     pub async fn stats(&self) -> Vec<(String, u64)> {
         let core = &self.runtime.core;
         let (sender, totals) = async_channel::bounded(1);
@@ -455,7 +617,7 @@ impl Handle {
     }
 }
 
-/// What a session of the embedding program is to the daemon.
+/// The role of a session that the embedding program opens.
 ///
 /// ```
 /// use snug_daemon::SessionRole;
@@ -465,10 +627,11 @@ impl Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionRole {
-    /// A guest, as somebody is who comes over TCP without an account.
+    /// A guest, like a client that connects over TCP and has no account.
     Guest,
-    /// A user of this machine: a member, whose nickname stays theirs.
+    /// A member, with the rights of a user of this machine. Like a guest, it proves its nickname with the token that
+    /// answers NICK.
     Member,
-    /// A bot of the daemon's own: its messages have the tag `bot`.
+    /// A bot of this daemon. Its messages have the tag `bot`.
     Bot,
 }

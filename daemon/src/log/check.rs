@@ -1,4 +1,4 @@
-//! Looks whether a log is what was written: `snugd check-data`.
+//! The check of a log against its checksums: `snugd check-data`.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,51 +13,84 @@ use super::view::View;
 use super::wal;
 use crate::content_store;
 
-/// What was looked at.
+/// The result of [`check_data`].
+///
+/// ```
+/// use snug_daemon::config::Fallback;
+/// use snug_daemon::{Config, Daemon, check_data};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let mut config = Config::default();
+/// # config.listen.tcp = Vec::new();
+/// config.data = Fallback::Set(folder.path().to_owned());
+/// let daemon = smol::block_on(Daemon::bind(config))?; // it makes the log
+/// let report = check_data(folder.path(), |_| {});
+/// assert!(report.findings.is_empty());
+/// assert_eq!((report.entries, report.last), (0, 0));
+/// # drop(daemon);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The log's name.
+    /// The log's name; empty if the log cannot be read.
     pub name: String,
-    /// Entries that were read.
+    /// Number of entries that were read.
     pub entries: u64,
-    /// The ids of the oldest and the newest; 0 if there is none.
+    /// Id of the oldest entry; 0 if there is none.
     pub first: u64,
-    /// See `first`.
+    /// Id of the newest entry; 0 if there is none.
     pub last: u64,
-    /// Contents of files that were read.
+    /// Number of files whose contents were read.
     pub files: u64,
-    /// What is wrong; nothing if all is well.
+    /// The problems; empty if there are none.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is wrong.
+/// A problem that [`check_data`] has found.
+///
+/// ```
+/// use snug_daemon::{Finding, check_data};
+///
+/// let report = check_data("/nowhere".as_ref(), |_| {});
+/// assert!(matches!(report.findings.as_slice(), [Finding::Unusable(_)]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
-    /// The file cannot be used: why, and what helps.
+    /// A file of the log cannot be used: why, and what to do.
     Unusable(String),
-    /// The database's own structure is broken, as SQLite says.
+    /// The database's structure is damaged, in SQLite's words.
     Structure(String),
-    /// An entry is not what was written.
+    /// The entry with this id does not match its checksum.
     Entry(u64),
-    /// The content of a file, by one of its entries, is not what was sent: why.
+    /// A file's content is not what was sent: the id of its entry, and why.
     File(u64, String),
-    /// So many commits at the end of the write-ahead log are lost.
+    /// So many commits at the end of the write-ahead log are lost. A single one is no finding: the loss of power can
+    /// cut it off before it is acknowledged.
     Tail(u64),
-    /// The last entry is beyond the end that the log knows.
+    /// The newest entry has a greater id than the log says.
     End {
-        /// The last entry there is.
+        /// Id of the newest entry.
         found: u64,
-        /// The last one there should be.
+        /// Id that the log says.
         expected: u64,
     },
 }
 
-/// Reads a whole log, which may be in use, and compares everything with its checksums. `progress` hears from time to
-/// time how many entries were read.
+/// Reads the whole log in a data folder, with its files, and compares all of it with the checksums. A daemon may use
+/// the log meanwhile.
 ///
-/// What is wrong is in the report.
+/// `progress` is called every 10,000 entries with the number of entries that were read. Errors are in the report.
+///
+/// ```
+/// use snug_daemon::check_data;
+///
+/// let empty = tempfile::tempdir()?;
+/// let report = check_data(empty.path(), |count| println!("{count} entries read"));
+/// assert_eq!((report.entries, report.findings.len()), (0, 1)); // there is no log
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn check_data(folder: &Path, progress: impl FnMut(u64)) -> Report {
     let mut report = Report::default();
     let file = folder.join(LOG_FILE);
@@ -89,7 +122,7 @@ fn look(folder: &Path, report: &mut Report, mut progress: impl FnMut(u64)) -> ru
         report.findings.push(Finding::Unusable(text));
         return Ok(());
     }
-    // All that is read is of one moment, whatever a daemon does meanwhile.
+    // A transaction, so that the check reads a consistent snapshot even if a daemon writes meanwhile.
     let database = database.unchecked_transaction()?;
     structure(&database, report)?;
     let (name, expected): (i64, u64) =
@@ -110,7 +143,7 @@ fn look(folder: &Path, report: &mut Report, mut progress: impl FnMut(u64)) -> ru
     files(folder, &View::new(&database), report)
 }
 
-/// Reads every content that is kept, and compares it with its hash.
+/// Reads the content of every file that is kept and compares it with its hash.
 fn files(folder: &Path, view: &View<'_>, report: &mut Report) -> rusqlite::Result<()> {
     for (hash, size, entry) in view.contents()? {
         report.files += 1;

@@ -1,4 +1,4 @@
-//! Where the database is, and how it is opened.
+//! The place of the database, and how it is opened.
 
 use std::fs;
 use std::io::Read;
@@ -16,29 +16,29 @@ use crate::config::Durability;
 /// The log's file in the data folder.
 pub(crate) const LOG_FILE: &str = "log.db";
 
-/// What was committed and is not in the log's file yet.
+/// SQLite's write-ahead log: what is committed but not yet in the log's file.
 pub(super) const WAL_FILE: &str = "log.db-wal";
 
-/// A write-ahead log of so many bytes is long: four times of what it has when SQLite begins it anew.
+/// Length in bytes from which a write-ahead log is long: four times the length at which SQLite restarts it.
 pub(super) const LONG_WAL: u64 = 64 << 20;
 
-/// The search index's file in the data folder. It can be made anew from the log.
+/// The search index's file in the data folder. It can be rebuilt from the log.
 pub(crate) const INDEX_FILE: &str = "search.db";
 
 /// Where a log lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// In memory, as long as the daemon.
+    /// In memory, for as long as the daemon runs.
     Memory,
     /// In this folder.
     Folder { folder: PathBuf, durability: Durability },
 }
 
 impl Storage {
-    /// Whether a small file finds no room there.
+    /// Returns whether there is no room for even a small file.
     pub(super) fn has_no_room(&self) -> bool {
         let Storage::Folder { folder, .. } = self else { return false };
-        // A limit on the size of files counts as well: the log is near it.
+        // The process's limit on file sizes (`RLIMIT_FSIZE`) counts as well if the log is close to it.
         let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
         let longest = [LOG_FILE, WAL_FILE].map(|name| fs::metadata(folder.join(name)).map_or(0, |m| m.len()));
         if longest.iter().any(|length| length.saturating_add(1 << 20) > limit) {
@@ -52,7 +52,7 @@ impl Storage {
         })
     }
 
-    /// The log's file.
+    /// Returns the path of the log's file; `None` in memory.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Storage::Memory => None,
@@ -61,7 +61,22 @@ impl Storage {
     }
 }
 
-/// Why a log cannot be used: its file, what is wrong, and what to do.
+/// The reason why a log cannot be used. Its text names the file, the problem and the remedy.
+///
+/// ```
+/// use snug_daemon::config::Fallback;
+/// use snug_daemon::{Config, Daemon, StartError};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let mut config = Config::default();
+/// # config.listen.tcp = Vec::new();
+/// config.data = Fallback::Set(folder.path().to_owned());
+/// std::fs::write(folder.path().join("log.db"), "no database")?;
+/// let error = smol::block_on(Daemon::bind(config)).err().expect("it cannot read the log");
+/// assert!(matches!(error, StartError::Log(_)));
+/// assert!(error.to_string().contains("log.db"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the log {}: {what}", file.display())]
 pub struct LogError {
@@ -69,7 +84,7 @@ pub struct LogError {
     what: String,
 }
 
-/// What helps where a log is damaged.
+/// The remedy for a damaged log.
 const REMEDY: &str = "`snugd check-data` says what is left; stop the daemon, keep a copy of the data folder, and put a \
                       backup of log.db in its place (without log.db-wal, log.db-shm and search.db)";
 
@@ -78,19 +93,19 @@ impl LogError {
         LogError { file: file.into(), what: what.into() }
     }
 
-    /// Something is wrong with the log there.
+    /// Makes an error about the log at `place`.
     pub(crate) fn at(place: &Storage, what: &dyn std::fmt::Display) -> LogError {
         LogError { file: place.file().unwrap_or_else(|| "(in memory)".into()), what: what.to_string() }
     }
 
-    /// What an error of the database means.
+    /// Makes an error about the log at `place` from an error of the database.
     pub(super) fn of(place: &Storage, error: &rusqlite::Error) -> LogError {
         let file = place.file().unwrap_or_else(|| "(in memory)".into());
         LogError { file, what: explain(error) }
     }
 }
 
-/// What an error of the database means, and what helps.
+/// Explains an error of the database and says what helps.
 pub(super) fn explain(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -105,16 +120,16 @@ pub(super) fn explain(error: &rusqlite::Error) -> String {
 }
 
 impl Log {
-    /// An empty log in memory, called `name`.
+    /// Opens an empty log in memory, called `name`.
     #[cfg(test)]
     pub(crate) fn in_memory(name: LogName, limits: LogLimits) -> Result<Log, LogError> {
         Log::open(Storage::Memory, name, limits)
     }
 
-    /// Opens the log there, or makes one called `name`. An older one is brought forward.
+    /// Opens the log at `place`, or makes one called `name`. A log of an older version is migrated.
     ///
     /// # Errors
-    /// It cannot be used; the text names the file and what helps.
+    /// The log cannot be used; the text names the file and what helps.
     pub(crate) fn open(place: Storage, name: LogName, limits: LogLimits) -> Result<Log, LogError> {
         let loss = match &place {
             Storage::Memory => false,
@@ -133,7 +148,7 @@ impl Log {
         }
         if let Storage::Folder { folder, .. } = &log.place {
             if is_new {
-                // From here on an empty file is none that has just been made.
+                // From here on, an empty file no longer means a log that has just been made.
                 let failed = |error: rusqlite::Error| LogError::of(&log.place, &error);
                 log.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
             }
@@ -142,10 +157,10 @@ impl Log {
         Ok(log)
     }
 
-    /// Opens a log again that is in use: whoever is in a room is still there.
+    /// Reopens a log that is in use. Unlike after a restart, the users in rooms are still there.
     ///
     /// # Errors
-    /// It cannot be used; the text names the file and what helps.
+    /// The log cannot be used; the text names the file and what helps.
     pub(super) fn reopen_at(place: Storage, limits: LogLimits) -> Result<Log, LogError> {
         let (database, _) = connect(&place)?;
         let (name, ends, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
@@ -164,7 +179,7 @@ impl Log {
         })
     }
 
-    /// Goes on with a database that has all its tables. After a `loss` the log has another name.
+    /// Makes a log from a database that has all its tables. After a `loss` the log gets another name.
     fn begin(
         place: Storage,
         mut database: Connection,
@@ -203,7 +218,7 @@ impl Log {
         })
     }
 
-    /// The same database, as after the end of the process.
+    /// Returns a log with the same database, as if the process had been killed and restarted.
     #[cfg(test)]
     pub(crate) fn crash(self) -> Log {
         let mut old = self;
@@ -218,7 +233,7 @@ impl Log {
     }
 }
 
-/// A connection to read from the log in `folder`, beside the writer's.
+/// Opens a read-only connection to the log in `folder`, beside the writer's.
 pub(crate) fn reader(folder: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
@@ -228,22 +243,22 @@ pub(crate) fn reader(folder: &Path) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-/// A connection for the search index: the log to read from, with the index attached.
+/// Opens a connection for the search index: the log to read from, with the index attached.
 pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
-    // What is attached is opened with the same flags, and may have to be made.
+    // The attached index is opened with the same flags, and may have to be created.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if search::is_outdated(&folder.join(INDEX_FILE)) {
         tracing::info!("the search index has the form of an earlier version, and is made anew");
         discard_index(folder);
     }
-    // If it cannot be made, opening it says why.
+    // If the file cannot be made, opening it reports why.
     let _ = make_private(&folder.join(INDEX_FILE));
     let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
     database.busy_timeout(BUSY)?;
     let file = folder.join(INDEX_FILE);
     if let Err(error) = search::attach(&database, Some(&file)) {
-        // Only what is no index any more is made anew; a full disk says nothing about it.
+        // Only a damaged index is rebuilt. An error such as a full disk says nothing about the index.
         if !matches!(
             error.sqlite_error_code(),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
@@ -258,7 +273,7 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
     Ok(database)
 }
 
-/// Takes a search index away that is of no use. No connection may have it open.
+/// Removes an unusable search index. No connection may have it open.
 pub(crate) fn discard_index(folder: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = folder.join(INDEX_FILE).into_os_string();
@@ -268,23 +283,23 @@ pub(crate) fn discard_index(folder: &Path) {
     let _ = make_private(&folder.join(INDEX_FILE));
 }
 
-/// Makes a file that is its owner's alone. SQLite gives the files beside it the same mode.
+/// Creates a file that only its owner can read or write. SQLite gives the files beside it the same mode.
 ///
 /// # Errors
-/// It is there, or cannot be made.
+/// The file exists, or cannot be created.
 pub(super) fn make_private(file: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map(drop)
 }
 
-/// How long a connection waits for another one that is about to finish.
+/// How long a connection waits for a lock of another one.
 pub(super) const BUSY: Duration = Duration::from_secs(10);
 
-/// Sets a new connection of the writer up.
+/// Configures a new connection of the writer.
 fn prepare(database: &Connection, place: &Storage) -> rusqlite::Result<()> {
     database.busy_timeout(BUSY)?;
     database.pragma_update(None, "foreign_keys", true)?;
-    // What is deleted is overwritten with zeroes.
+    // Deleted content is overwritten with zeroes.
     database.pragma_update(None, "secure_delete", true)?;
     if let Storage::Folder { durability, .. } = place {
         database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -293,14 +308,14 @@ fn prepare(database: &Connection, place: &Storage) -> rusqlite::Result<()> {
             Durability::Process => "NORMAL",
         };
         database.pragma_update(None, "synchronous", synchronous)?;
-        // Pages that are changed again and again are written once, not with each checkpoint.
+        // With fewer checkpoints, a page that changes often is written to the database less often.
         database.pragma_update(None, "wal_autocheckpoint", 4_000)?;
         database.pragma_update(None, "cache_size", -8_192)?;
     }
     Ok(())
 }
 
-/// Opens the database, makes or brings forward its tables, and says whether it is new.
+/// Opens the database and makes or migrates its tables. Returns whether it is new.
 fn connect(place: &Storage) -> Result<(Connection, bool), LogError> {
     let failed = |error: rusqlite::Error| LogError::of(place, &error);
     let file = place.file();
@@ -334,8 +349,8 @@ fn connect(place: &Storage) -> Result<(Connection, bool), LogError> {
     Ok((database, tables == 0))
 }
 
-/// A new log gets its name, a backup another one, and one that has lost something as well. Whoever was in a room when
-/// the daemon went is not there any more.
+/// Names a new log, and renames a backup or a log that has lost entries. Ends all stays in rooms, because nobody is
+/// in a room after a restart.
 fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Result<()> {
     let tx = database.transaction()?;
     let signed = name.0.cast_signed();
@@ -345,7 +360,7 @@ fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Resu
     tx.commit()
 }
 
-/// The log's name, and where it ends.
+/// Returns the log's name, where it ends, and the time of its newest pack.
 fn state(database: &Connection) -> rusqlite::Result<(LogName, Ends, Timestamp)> {
     database.query_row("SELECT name, last_id, last_time, audit_id, audit_hash FROM state", [], |row| {
         let name: i64 = row.get(0)?;
@@ -354,10 +369,11 @@ fn state(database: &Connection) -> rusqlite::Result<(LogName, Ends, Timestamp)> 
     })
 }
 
-/// Tells that there is a log in the folder, whatever becomes of its file.
+/// A file beside the log which shows that the folder had a log, even if the log's own file is lost.
 const WITNESS: &str = "log.name";
 
-/// Refuses to begin a new log where there was one: a file that is cut to nothing looks like one that is to be made.
+/// Refuses to start a new log where there was one. Without this check, a log cut to zero bytes would look like a new
+/// one.
 fn check_witness(folder: &Path) -> Result<(), LogError> {
     let length = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
     let is_there = length(LOG_FILE) > 0;
@@ -385,8 +401,8 @@ fn leave_witness(folder: &Path, name: LogName) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Looks whether the write-ahead log has lost something. If so, the files are kept as they are beside those that the
-/// daemon goes on with.
+/// Returns whether the write-ahead log has lost commits. If so, copies of the damaged files are kept beside those
+/// that the daemon continues with.
 fn check_wal(folder: &Path) -> Result<bool, LogError> {
     let (file, wal) = (folder.join(LOG_FILE), folder.join(WAL_FILE));
     let failed = |error: std::io::Error| LogError::new(&wal, error.to_string());
@@ -408,7 +424,7 @@ fn check_wal(folder: &Path) -> Result<bool, LogError> {
     Ok(true)
 }
 
-/// The last entry that the search index has seen of the log of this name.
+/// Returns the last entry of the log called `name` that the search index has seen.
 fn indexed(folder: &Path, name: LogName) -> Option<u64> {
     let file = folder.join(INDEX_FILE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -416,8 +432,9 @@ fn indexed(folder: &Path, name: LogName) -> Option<u64> {
     index.query_row("SELECT upto FROM state WHERE log = ?1", [name.0.cast_signed()], |row| row.get(0)).ok()
 }
 
-/// Compares the length of a database's file with the one in its header (<https://sqlite.org/fileformat.html#the_database_header>).
-/// With a write-ahead log beside it, that has the last word.
+/// Compares the length of a database's file with the length in its header
+/// (<https://sqlite.org/fileformat.html#the_database_header>). If there is a write-ahead log, the header may be out
+/// of date, so nothing is compared.
 fn check_length(file: &Path) -> Result<(), LogError> {
     let mut wal = file.as_os_str().to_owned();
     wal.push("-wal");
@@ -449,10 +466,10 @@ fn check_length(file: &Path) -> Result<(), LogError> {
     Ok(())
 }
 
-/// The newest entries at a start that are compared with their checksums.
+/// How many of the newest entries are compared with their checksums at startup.
 const CHECKED: u64 = 100;
 
-/// Looks whether the end of the log is what it should be.
+/// Checks that the log ends where its state says, and that its newest entries are undamaged.
 fn check_end(database: &Connection, place: &Storage, last_id: u64) -> Result<(), LogError> {
     let failed = |error: rusqlite::Error| LogError::of(place, &error);
     let damaged = |what: String| LogError::new(place.file().unwrap_or_default(), format!("{what}; {REMEDY}"));

@@ -24,7 +24,7 @@ impl Flow {
         self.tokens = Some(tokens);
         self.filled = now;
         // Resting until there are some lines to take costs less than waking for each.
-        let batch = (rate as f64 / 20.0).clamp(1.0, burst as f64);
+        let batch = (rate as f64 / 20.0).clamp(1.0, (burst as f64).max(1.0));
         (tokens < 1.0).then(|| Duration::from_secs_f64((batch - tokens) / rate as f64))
     }
 

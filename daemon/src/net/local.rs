@@ -56,7 +56,32 @@ impl LocalSession {
         LocalSession { reader, writer: LocalWriter(writer) }
     }
 
-    /// Splits it into two halves, for two tasks: one that reads, and one that writes.
+    /// Splits the session into two halves, so that one task can read while another one writes.
+    ///
+    /// ```
+    /// # use snug_daemon::{Config, Daemon, SessionRole};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut config = Config::default();
+    /// # config.listen.tcp = Vec::new();
+    /// # smol::block_on(async {
+    /// # let daemon = Daemon::bind(config).await?;
+    /// # let handle = daemon.handle();
+    /// # let work = async {
+    /// let (mut reader, mut writer) = handle.open_session(SessionRole::Guest).split();
+    /// writer.send_line("NICK alice").await?;
+    /// drop(writer); // the daemon answers, and ends the session
+    /// let mut lines = Vec::new();
+    /// while let Some(line) = reader.next_line().await? {
+    ///     lines.push(line);
+    /// }
+    /// assert!(lines.iter().any(|line| line.ends_with("OK NICK alice")));
+    /// # handle.stop();
+    /// # Ok(())
+    /// # };
+    /// # futures_lite::future::zip(daemon.run(), work).await.1
+    /// # })
+    /// # }
+    /// ```
     pub fn split(self) -> (LocalReader, LocalWriter) {
         (self.reader, self.writer)
     }
@@ -93,7 +118,27 @@ impl LocalSession {
     }
 }
 
-/// The reading half of a [`LocalSession`].
+/// The reading half of a [`LocalSession`], from [`LocalSession::split`].
+///
+/// ```
+/// # use snug_daemon::{Config, Daemon, SessionRole};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut config = Config::default();
+/// # config.listen.tcp = Vec::new();
+/// # smol::block_on(async {
+/// # let daemon = Daemon::bind(config).await?;
+/// # let handle = daemon.handle();
+/// # let work = async {
+/// let (mut reader, _writer) = handle.open_session(SessionRole::Guest).split();
+/// let greeting = reader.next_line().await?;
+/// assert!(greeting.is_some_and(|line| line.starts_with("SNUG/1 ")));
+/// # handle.stop();
+/// # Ok(())
+/// # };
+/// # futures_lite::future::zip(daemon.run(), work).await.1
+/// # })
+/// # }
+/// ```
 pub struct LocalReader {
     /// Whole lines that were read and put back.
     put_back: Vec<u8>,
@@ -103,8 +148,8 @@ pub struct LocalReader {
 }
 
 impl LocalReader {
-    /// Returns the daemon's next line without its end; `None` when the session has ended. Nothing is lost if the future is
-    /// dropped.
+    /// Returns the daemon's next line without its end; `None` when the session has ended. If you drop the future, no
+    /// bytes are lost.
     ///
     /// # Errors
     /// The line is not UTF-8, which the daemon never sends.
@@ -130,7 +175,31 @@ fn text(line: Vec<u8>) -> io::Result<String> {
     String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The writing half of a [`LocalSession`]. When it is dropped, the daemon answers what was sent and ends the session.
+/// The writing half of a [`LocalSession`], from [`LocalSession::split`]. When it is dropped, the daemon answers the
+/// commands that it has received and ends the session.
+///
+/// ```
+/// # use snug_daemon::{Config, Daemon, SessionRole};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut config = Config::default();
+/// # config.listen.tcp = Vec::new();
+/// # smol::block_on(async {
+/// # let daemon = Daemon::bind(config).await?;
+/// # let handle = daemon.handle();
+/// # let work = async {
+/// use snug_daemon::protocol::{Command, Request};
+///
+/// let (mut reader, mut writer) = handle.open_session(SessionRole::Guest).split();
+/// writer.request(&Request { label: None, command: Command::Ping { label: Some("now") } }).await?;
+/// let _greeting = reader.next_line().await?;
+/// assert_eq!(reader.next_line().await?.as_deref(), Some("OK PING now"));
+/// # handle.stop();
+/// # Ok(())
+/// # };
+/// # futures_lite::future::zip(daemon.run(), work).await.1
+/// # })
+/// # }
+/// ```
 pub struct LocalWriter(piper::Writer);
 
 impl LocalWriter {

@@ -213,7 +213,8 @@ impl Session {
             }) if has_bytes && self.me.is_some() => {
                 let answer = Answer::new(Verb::Profile.word(), label.clone()).of_size(text.len());
                 let count = bytes.unwrap_or(0);
-                let asked = Command::Profile { nick: nick.clone(), change: ProfileChange::Ask(None) };
+                let change = ProfileChange::Set("avatar", kind.clone());
+                let asked = Command::Profile { nick: nick.clone(), change };
                 let begun = self
                     .check_scope(Verb::Profile, Some(&asked))
                     .and_then(|()| self.check_policy(&asked))
