@@ -1,20 +1,21 @@
-//! Who may see an entry. History, resume, search, replies, edits, reactions and markers all ask here.
+//! The rules for who may see an entry. History, resume, search, replies, edits, reactions and markers all ask here.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Rank, Readers};
 
-/// What of a conversation an identity may see.
+/// The part of a conversation that an identity may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     All,
     Nothing,
-    /// What was said while it was there, or while everybody might read it: first and last entry of each part.
+    /// The entries from the identity's stays in the room, and from times when everybody could read it: first and last
+    /// entry of each part.
     Parts(Vec<(u64, u64)>),
 }
 
 impl Access {
-    /// Whether it may see the entry `id`.
+    /// Returns whether the entry `id` is visible.
     pub(crate) fn covers(&self, id: u64) -> bool {
         match self {
             Access::All => true,
@@ -23,7 +24,7 @@ impl Access {
         }
     }
 
-    /// Whether it could have seen something between two entries, both included.
+    /// Returns whether any id between `from` and `to`, both inclusive, is visible.
     pub(crate) fn touches(&self, from: u64, to: u64) -> bool {
         match self {
             Access::All => true,
@@ -32,7 +33,7 @@ impl Access {
         }
     }
 
-    /// The first and the last entry that it may see at all.
+    /// Returns the first and the last id that can be visible.
     pub(super) fn ends(&self) -> (u64, u64) {
         match self {
             Access::All => (0, u64::MAX >> 1),
@@ -45,7 +46,7 @@ impl Access {
         }
     }
 
-    /// What `identity` may see of a conversation.
+    /// Returns what `identity` may see of a conversation.
     pub(crate) fn of(database: &Connection, identity: u64, conversation: u64) -> rusqlite::Result<Access> {
         let room: Option<(String, u64, bool)> = database
             .prepare_cached("SELECT history, since, guard FROM room WHERE number = ?1")?
@@ -83,9 +84,10 @@ impl Access {
 }
 
 impl Access {
-    /// Whether a room that is not everybody's lets somebody read in it.
+    /// Returns whether a restricted room lets an identity read it.
     fn may_read(database: &Connection, identity: u64, room: u64) -> rusqlite::Result<bool> {
-        // A ban's time is over at the latest when somebody is banned next; until then who was kept out can JOIN.
+        // There is no clock here, so an expired ban may hold until the log's `last_time` has passed its end, at the
+        // latest until the next ban. The user can JOIN meanwhile.
         let is_banned: bool = database
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM ban WHERE room = ?1 AND kind = 'identity' AND value = ?2
@@ -121,7 +123,7 @@ impl Access {
     }
 }
 
-/// Somebody with whom an identity has private messages.
+/// The other party of an identity's private messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Party {
     pub(crate) number: u64,
@@ -129,7 +131,7 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// The pair of two identities.
+    /// Returns the pair of two identities, as seen by `identity`.
     pub(crate) fn between(
         database: &Connection,
         identity: u64,
@@ -143,7 +145,7 @@ impl Party {
         Ok(conversation.map(|conversation| Party { number: other, conversation }))
     }
 
-    /// The pair of an identity with another, by number, or with whoever is remembered by that folded nick.
+    /// Finds the pair of an identity with another: by number, or else by a remembered folded nick.
     pub(crate) fn find(
         database: &Connection,
         identity: u64,
@@ -160,7 +162,7 @@ impl Party {
         }
     }
 
-    /// The one of that nick, in its folded form, with whom an identity last had to do.
+    /// Finds the pair by the other's folded nick. If there are several, the one with the newest message is returned.
     fn called(database: &Connection, identity: u64, fold: &str) -> rusqlite::Result<Option<Party>> {
         database
             .prepare_cached(

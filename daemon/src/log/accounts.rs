@@ -1,4 +1,4 @@
-//! Accounts: what of them is asked for and stored.
+//! Accounts: actions on them, and their stored form.
 
 use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::{Nick, Period, Role, Scope, Timestamp};
@@ -6,13 +6,13 @@ use snug_protocol::{Nick, Period, Role, Scope, Timestamp};
 use super::View;
 use crate::config::Registration;
 
-/// The first half of the SHA-256 of a token or invite, which are not kept.
+/// The first half of the SHA-256 of a token or invite. The token or invite itself is not stored.
 pub(crate) type TokenHash = [u8; 16];
 
-/// What is to be done about an account. The author's own, where none is named.
+/// An action on an account: the author's own, unless another is named.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum AccountAct {
-    /// A new account. `guest` is who registers, if somebody with a name does, and `number` what the account gets else.
+    /// Makes an account. It gets the number of `guest`, the identity that registers, or `number` if there is none.
     Register {
         name: Nick<'static>,
         /// A PHC string.
@@ -25,11 +25,12 @@ pub(crate) enum AccountAct {
         number: u64,
         most: u64,
     },
-    /// Somebody has proved to be an account.
+    /// Logs in to an account.
     LogIn {
         by: Proven,
     },
-    /// Another password. `old` is the one that was verified; `fold` the account, if it is another's.
+    /// Sets a password. `old` is the stored one that was verified. `fold` is the account if it is not the author's
+    /// own.
     SetPassword {
         fold: Option<String>,
         new: String,
@@ -59,7 +60,7 @@ pub(crate) enum AccountAct {
         expires: Period,
         policy: Registration,
     },
-    /// `name` is `display`, `colour` or `avatar`; of an avatar the value is its media type.
+    /// `name` is `display`, `colour` or `avatar`. The value of an avatar is its media type.
     SetProfile {
         name: &'static str,
         value: Option<String>,
@@ -67,7 +68,7 @@ pub(crate) enum AccountAct {
     },
 }
 
-/// Says which, and nothing of what is secret.
+/// Shows only the kind of action, because the rest may be secret.
 impl std::fmt::Debug for AccountAct {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.word())
@@ -75,7 +76,7 @@ impl std::fmt::Debug for AccountAct {
 }
 
 impl AccountAct {
-    /// The word for it in the audit trail.
+    /// Returns the word for the action in the audit log.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             AccountAct::Register { .. } => "register",
@@ -92,7 +93,7 @@ impl AccountAct {
     }
 }
 
-/// What proves that somebody is an account.
+/// The proof that a session belongs to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proven {
     /// A password was compared with this PHC string.
@@ -106,11 +107,11 @@ pub(crate) enum Proven {
         key: [u8; 32],
     },
     Token(TokenHash),
-    /// The embedding program has checked a password, and the account has none of its own.
+    /// The embedding program has checked the password. The account must not have one of its own.
     Vouched {
         fold: String,
     },
-    /// A user of this machine who has the account by the settings, or made it.
+    /// A user of this machine to whom the config file gives the account, or who made it.
     User {
         fold: String,
         user: u32,
@@ -124,17 +125,17 @@ pub(crate) struct StoredAccount {
     pub(crate) number: u64,
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// The user of this machine who needs no other proof.
+    /// The user id on this machine that needs no other proof.
     pub(crate) user: Option<u32>,
     pub(crate) display: Option<String>,
     pub(crate) colour: Option<String>,
-    /// The media type of its picture.
+    /// The media type of its avatar.
     pub(crate) avatar: Option<String>,
-    /// The newest private message that a session of its was given.
+    /// The newest private message that was delivered to one of its sessions.
     pub(crate) delivered: u64,
 }
 
-/// What came with a token.
+/// The label, scope and expiry of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) hash: TokenHash,
@@ -143,20 +144,20 @@ pub(crate) struct Grant {
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// A row of KEY.
+/// A row of KEY's list.
 pub(crate) struct KeyRow {
     pub(crate) label: String,
     pub(crate) key: [u8; 32],
     pub(crate) added: Timestamp,
 }
 
-/// A row of TOKEN.
+/// A row of TOKEN's list.
 pub(crate) struct TokenRow {
     pub(crate) grant: Grant,
     pub(crate) added: Timestamp,
 }
 
-/// A row of ACCOUNTS.
+/// A row of ACCOUNTS' list.
 pub(crate) struct AccountRow {
     pub(crate) number: u64,
     pub(crate) name: String,
@@ -184,7 +185,7 @@ fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
     })
 }
 
-/// An account by its number.
+/// Returns an account by its number.
 pub(super) fn account(database: &Connection, number: u64) -> rusqlite::Result<Option<StoredAccount>> {
     database
         .prepare_cached(&format!("SELECT {ACCOUNT} FROM account WHERE number = ?1"))?
@@ -192,7 +193,7 @@ pub(super) fn account(database: &Connection, number: u64) -> rusqlite::Result<Op
         .optional()
 }
 
-/// The scope of a token as its row has it. One that cannot be read is none.
+/// Returns the grant in a token's row. `None` if its scope cannot be parsed.
 pub(super) fn grant_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Grant>> {
     let (may, rooms, rate): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
     let expires: Option<i64> = row.get(5)?;
@@ -204,13 +205,13 @@ pub(super) fn grant_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Grant
 pub(super) const GRANT: &str = "token.hash, token.label, token.may, token.rooms, token.rate, token.expires";
 
 impl View<'_> {
-    /// All accounts.
+    /// Returns all accounts.
     pub(crate) fn accounts(&self) -> rusqlite::Result<Vec<StoredAccount>> {
         let mut statement = self.database().prepare(&format!("SELECT {ACCOUNT} FROM account"))?;
         statement.query_map([], account_of)?.collect()
     }
 
-    /// All accounts, as operators see them, in the order of their names.
+    /// Returns all accounts, as operators see them, ordered by name.
     pub(crate) fn account_rows(&self) -> rusqlite::Result<Vec<AccountRow>> {
         let mut statement = self.database().prepare(
             "SELECT number, name, role, created, password IS NOT NULL,
@@ -232,8 +233,8 @@ impl View<'_> {
         rows.collect()
     }
 
-    /// The PHC string of an account's password, by its folded name: nothing if there is no such account, and in that
-    /// nothing if it has no password.
+    /// Returns the PHC string of an account's password, by its folded name. The outer `None` means that there is no
+    /// such account, the inner `None` that it has no password.
     pub(crate) fn password(&self, fold: &str) -> rusqlite::Result<Option<Option<String>>> {
         self.database()
             .prepare_cached("SELECT password FROM account WHERE fold = ?1")?
@@ -241,7 +242,7 @@ impl View<'_> {
             .optional()
     }
 
-    /// The keys of an account, in the order of their labels.
+    /// Returns the keys of an account, ordered by label.
     pub(crate) fn keys(&self, account: u64) -> rusqlite::Result<Vec<KeyRow>> {
         let mut statement = self
             .database()
@@ -253,7 +254,7 @@ impl View<'_> {
         rows.collect()
     }
 
-    /// The tokens of an account, in the order of their labels.
+    /// Returns the tokens of an account, ordered by label.
     pub(crate) fn tokens(&self, account: u64) -> rusqlite::Result<Vec<TokenRow>> {
         let mut statement = self.database().prepare_cached(&format!(
             "SELECT {GRANT}, token.added FROM token WHERE account = ?1 ORDER BY label"
@@ -265,7 +266,7 @@ impl View<'_> {
         Ok(rows.into_iter().filter_map(row).collect())
     }
 
-    /// The picture of an account.
+    /// Returns the media type and the bytes of an account's avatar.
     pub(crate) fn avatar(&self, account: u64) -> rusqlite::Result<Option<(String, Vec<u8>)>> {
         let found: Option<(Option<String>, Option<Vec<u8>>)> = self
             .database()

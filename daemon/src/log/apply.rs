@@ -1,7 +1,7 @@
-//! The rules that hold in log order. Read as a whole, this is the rulebook of the chat: entries here, rooms, people and
-//! what is kept in the files below.
+//! The rules that apply in log order. This file has the rules for entries; those for rooms, users, files and
+//! retention are in the modules below.
 //!
-//! Each rule is checked before anything is written, so that a refusal leaves nothing behind.
+//! Every rule is checked before anything is written, so that a refusal leaves nothing behind.
 
 use std::borrow::Cow;
 
@@ -26,10 +26,10 @@ use super::{
 };
 use crate::refusal::Refusal;
 
-/// Different reactions that an entry can have.
+/// Maximum number of different reactions to an entry.
 const REACTIONS: usize = 50;
 
-/// Decides one draft. `ends` grow with each entry and each row of the audit trail: ids are dense.
+/// Decides one draft. `ends` advances with each entry and each row of the audit log, so that ids are dense.
 pub(super) fn apply(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -87,7 +87,7 @@ pub(super) fn apply(
     };
     if !matches!(outcome, Outcome::Refused(_)) {
         for record in &draft.records {
-            // Whoever was known by this before is not any more.
+            // An earlier identity with the same proof loses it.
             tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
                 .execute(params![record.proof, record.number])?;
             tx.prepare_cached(
@@ -105,13 +105,13 @@ pub(super) fn apply(
     Ok(outcome)
 }
 
-/// One entry's turn in the order.
+/// The turn of one entry in log order.
 struct Turn<'t> {
     tx: &'t Transaction<'t>,
     meta: &'t Meta,
     ends: &'t mut Ends,
     author: &'t Author,
-    /// The other one, if the entry is private.
+    /// The other identity, if the entry is private.
     addressee: Option<u64>,
 }
 
@@ -132,7 +132,7 @@ impl Turn<'_> {
             };
         };
         self.addressee = addressee;
-        // What was entered before is, whatever came since.
+        // A repeated message is answered as a duplicate, even if it would be refused now.
         if let Some(key) = &new.key
             && let Some(outcome) = self.entered_before(conversation, key, new)?
         {
@@ -179,7 +179,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Why somebody may not say something in private: before a conversation is made for it.
+    /// Returns the refusal if the author may not send a private message, before a conversation is made for it.
     fn silenced_in_private(&self, new: &NewEntry) -> rusqlite::Result<Option<Outcome>> {
         let Conversation::With(other) = new.to else { return Ok(None) };
         let is_guarded: bool =
@@ -190,7 +190,7 @@ impl Turn<'_> {
         let Some(refusal) = authority::silence(self.tx, self.meta, None, self.author, new.kind)? else {
             return Ok(None);
         };
-        // What was entered before is, whatever came since.
+        // A repeated message is answered as a duplicate, even if it would be refused now.
         if let Some(key) = &new.key
             && let Some(party) = Party::between(self.tx, self.author.number, other)?
             && let Some(outcome) = self.entered_before(party.conversation, key, new)?
@@ -200,8 +200,9 @@ impl Turn<'_> {
         Ok(Some(Outcome::Refused(refusal)))
     }
 
-    /// The number of a conversation that there is, the other one's if it is private, and whether there is somebody who may
-    /// not say everything in it. A message makes one.
+    /// Returns the number of the conversation, the other identity's number if it is private, and whether it is
+    /// guarded: it restricts what some users may send. If there is no such private conversation, a message or file
+    /// makes one.
     fn conversation(&self, new: &NewEntry) -> rusqlite::Result<Option<(u64, Option<u64>, bool)>> {
         let other = match new.to {
             Conversation::Room(room) => {
@@ -230,7 +231,8 @@ impl Turn<'_> {
         Ok(Some((number, Some(other), false)))
     }
 
-    /// What a key that was used before makes of a draft: the same again is the first entry, another is refused.
+    /// Returns the outcome of a draft whose key was used before: a repetition is a duplicate, anything else is
+    /// refused.
     fn entered_before(
         &self,
         conversation: u64,
@@ -266,7 +268,7 @@ impl Turn<'_> {
         }))
     }
 
-    /// An entry of a conversation, if there is one that the author may see.
+    /// Returns an entry of a conversation, if it exists and the author may see it.
     fn seen(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
         if !Access::of(self.tx, self.author.number, conversation)?.covers(id) {
             return Ok(None);
@@ -274,7 +276,7 @@ impl Turn<'_> {
         self.stored(conversation, id)
     }
 
-    /// Takes the text of an edit away that counts no more.
+    /// Removes the text and tags of an edit that is superseded or deleted.
     fn forget_text(&self, id: u64) -> rusqlite::Result<()> {
         let stored = self
             .tx
@@ -289,7 +291,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// An entry of a conversation, whoever may see it.
+    /// Returns an entry of a conversation, regardless of who may see it.
     fn stored(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
         let stored = self
             .tx
@@ -302,7 +304,7 @@ impl Turn<'_> {
         })
     }
 
-    /// A message that the author may see and that was not taken away.
+    /// Returns a message that the author may see and that was not deleted.
     fn message(&self, conversation: u64, id: u64) -> rusqlite::Result<Option<Entry<'static>>> {
         let entry = self.seen(conversation, id)?;
         Ok(entry.filter(|entry| {
@@ -310,7 +312,7 @@ impl Turn<'_> {
         }))
     }
 
-    /// Writes a new entry, and remembers its key.
+    /// Writes a new entry and stores its key.
     fn append(
         &mut self,
         conversation: u64,
@@ -407,11 +409,11 @@ impl Turn<'_> {
         self.rewrite(message, new)
     }
 
-    /// Gives a message another text, by an entry of its own.
+    /// Changes the text of a message, with an entry for the edit.
     fn rewrite(&mut self, mut message: Entry<'static>, new: &NewEntry) -> rusqlite::Result<Outcome> {
         let outcome = self.append(message.conversation, EntryKind::Edit, Some(message.id), new)?;
         if let Some(earlier) = message.edited {
-            // What it said in between is not kept, either.
+            // The text of the edit before is not kept.
             self.forget_text(earlier)?;
         }
         if new.kind != EntryKind::Edit {
@@ -431,7 +433,7 @@ impl Turn<'_> {
     fn delete(&mut self, conversation: u64, about: u64, new: &NewEntry) -> rusqlite::Result<Outcome> {
         let may_moderate = self.addressee.is_none()
             && authority::role_in(self.tx, conversation, self.author)? >= Action::DeleteOthers.least();
-        // Whoever wrote it, or may moderate, need not be one who may read it later.
+        // The author and moderators may delete a message even if they can no longer read it.
         let message = self
             .stored(conversation, about)?
             .filter(|message| message.author.number == self.author.number || may_moderate);
@@ -464,7 +466,7 @@ impl Turn<'_> {
         let outcome = self.append(conversation, EntryKind::Delete, Some(about), new)?;
         message.deleted = Some(self.ends.last_id);
         scrub(self.tx, message)?;
-        // What it said in between, and what it was compared with.
+        // The texts of its edits, and the hashes that keys were compared with.
         let edits: Vec<u64> = self
             .tx
             .prepare_cached("SELECT id FROM entry WHERE about = ?1 AND kind = 'EDIT' AND text IS NOT NULL")?
@@ -531,7 +533,7 @@ impl Turn<'_> {
         Ok(outcome)
     }
 
-    /// An entry that can be reacted to.
+    /// Returns an entry, if the author may react to it.
     fn reacted_to(&self, conversation: u64, about: u64) -> rusqlite::Result<Option<Entry<'static>>> {
         let entry = self.seen(conversation, about)?;
         Ok(entry.filter(|entry| entry.about.is_none() && entry.deleted.is_none()))
@@ -552,20 +554,20 @@ impl Turn<'_> {
     }
 }
 
-/// What is compared when a key is used again.
+/// Returns the hash that is compared when a key is used again.
 fn said(new: &NewEntry) -> Vec<u8> {
     let text = new.original.as_ref().or(new.text.as_ref());
     let what = format!("{}\n{:?}\n{:?}", new.kind.word(), new.about, text);
     digest::digest(&digest::SHA256, what.as_bytes()).as_ref()[..16].to_vec()
 }
 
-/// The private conversation with somebody by number, or with whoever is remembered by a nick.
+/// Finds the private conversation with another identity: by number, or else by a remembered nick.
 fn party(tx: &Transaction<'_>, me: u64, other: u64, nick: &str) -> rusqlite::Result<Option<Party>> {
     let fold = Nick::parse(nick).map(|nick| nick.fold());
     Party::find(tx, me, Some(other), fold.as_ref().map_or("", |fold| fold.as_str()))
 }
 
-/// Takes everything away that an entry said.
+/// Removes the content of an entry: text, tags, reactions and file.
 fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()> {
     entry.text = None;
     entry.tags = "".into();

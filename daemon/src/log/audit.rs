@@ -1,6 +1,6 @@
-//! The audit trail: what was done, append-only, each row with a hash over itself and the one before.
+//! The audit log. It is append-only, and each row has a hash over itself and the row before.
 //!
-//! Never in it: what was said, passwords, tokens, keys.
+//! It never contains messages, passwords, tokens or keys.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use snug_protocol::{Body, ServerLine, TagBuilder, Timestamp};
 use super::transaction::Transaction;
 use super::{Author, Ends, View};
 
-/// Something that is to be remembered.
+/// An event for the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuditNote {
-    /// What it was, as a word.
+    /// The kind of event, as one word.
     pub(crate) event: &'static str,
-    /// To whom or what; empty for nobody.
+    /// The user or thing that it affects; empty for none.
     pub(crate) whom: String,
-    /// More about it; nothing secret.
+    /// More details; nothing secret.
     pub(crate) detail: String,
 }
 
@@ -28,23 +28,23 @@ impl AuditNote {
     }
 }
 
-/// A row of the trail.
+/// A row of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuditRow {
     pub(crate) id: u64,
     pub(crate) time: Timestamp,
     pub(crate) event: String,
-    /// The identity's number; 0 for nobody.
+    /// The acting identity's number; 0 for none.
     pub(crate) number: u64,
     pub(crate) who: String,
     pub(crate) whom: String,
-    /// From where, if over a network.
+    /// The address it came from, if over a network; otherwise empty.
     pub(crate) address: String,
     pub(crate) detail: String,
 }
 
 impl AuditRow {
-    /// Writes it as a line, with a label if it answers something.
+    /// Writes the row as a line, with a label if it answers a command.
     pub(crate) fn write(&self, label: Option<&str>, out: &mut Vec<u8>) {
         let mut tags = TagBuilder::default();
         tags.display("id", Some(self.id));
@@ -52,7 +52,7 @@ impl AuditRow {
         tags.value("address", Some(&*self.address).filter(|address| !address.is_empty()));
         tags.value("ref", label);
         fn or_nobody(name: &str) -> String {
-            // A name is one word; what is not one was never a name.
+            // A name is one word. Text with blanks was never a valid name.
             if name.is_empty() { "-".to_owned() } else { name.replace([' ', '\t'], "_") }
         }
         let (who, whom) = (or_nobody(&self.who), or_nobody(&self.whom));
@@ -62,7 +62,7 @@ impl AuditRow {
     }
 }
 
-/// Which rows.
+/// A filter for rows of the audit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AuditFilter {
     pub(crate) user: Option<String>,
@@ -70,7 +70,7 @@ pub(crate) struct AuditFilter {
 }
 
 impl AuditFilter {
-    /// Whether a row is wanted.
+    /// Returns whether a row matches.
     pub(crate) fn has(&self, row: &AuditRow) -> bool {
         let is_user =
             |user: &String| row.who.eq_ignore_ascii_case(user) || row.whom.eq_ignore_ascii_case(user);
@@ -78,7 +78,7 @@ impl AuditFilter {
     }
 }
 
-/// Which part of the trail.
+/// The part of the audit log that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuditPart {
     Before(u64),
@@ -86,17 +86,17 @@ pub(crate) enum AuditPart {
     Since(Timestamp),
 }
 
-/// Whether the trail is as it was written.
+/// The result of verifying the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Whole {
-    /// It is: so many rows, the last of which has this hash.
+    /// The audit log is intact. It has this many rows; `last` and `hash` are the id and hash of the newest.
     Yes { rows: u64, last: u64, hash: [u8; 32] },
-    /// The row with this id is not what was written, or something is missing before it.
+    /// The row with this id was altered, or a row is missing before it.
     No { id: u64 },
 }
 
 impl AuditRow {
-    /// SHA-256 over the hash of the row before and all columns, each text with its length.
+    /// Returns the SHA-256 over the hash of the row before and all columns, each text with its length.
     fn hash(&self, before: &[u8; 32]) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(before);
@@ -113,7 +113,7 @@ impl AuditRow {
     }
 }
 
-/// Adds a row.
+/// Appends a row.
 pub(super) fn record(
     tx: &Transaction<'_>,
     time: Timestamp,
@@ -151,7 +151,8 @@ pub(super) fn record(
     Ok(row)
 }
 
-/// Takes rows up to one away. The last one's hash stays, so that what follows can still be verified.
+/// Removes the rows up to `upto`. The hash of the last one is kept, so that the rest can still be verified. Returns
+/// false if there is no row `upto`.
 pub(super) fn purge(tx: &Transaction<'_>, upto: u64) -> rusqlite::Result<bool> {
     let hash: Option<[u8; 32]> = tx
         .prepare_cached("SELECT hash FROM audit WHERE id = ?1")?
@@ -180,7 +181,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditRow> {
 }
 
 impl View<'_> {
-    /// A page of the audit trail, the oldest first; and whether there is more on the side where one goes on.
+    /// Returns a page of the audit log, oldest first, and whether there is more in the direction of paging.
     pub(crate) fn audit(
         &self,
         filter: &AuditFilter,
@@ -207,18 +208,18 @@ impl View<'_> {
         Ok((rows, more))
     }
 
-    /// Reads the whole audit trail and compares the hashes.
+    /// Reads the whole audit log and compares the hashes.
     pub(crate) fn verify_audit(&self) -> rusqlite::Result<Whole> {
         verify(self.database())
     }
 
-    /// The newest row's id and hash.
+    /// Returns the id and hash of the newest row.
     pub(crate) fn audit_head(&self) -> rusqlite::Result<(u64, [u8; 32])> {
         self.database()
             .query_row("SELECT audit_id, audit_hash FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// The accounts that have logged in from somewhere within the newest `most` rows, with the addresses.
+    /// Returns the accounts that have logged in over a network within the newest `most` rows, with their addresses.
     pub(crate) fn logins(&self, most: u64) -> rusqlite::Result<Vec<(u64, String)>> {
         let mut statement = self.database().prepare(
             "SELECT DISTINCT number, address FROM audit
@@ -228,7 +229,7 @@ impl View<'_> {
     }
 }
 
-/// Reads the whole audit trail and compares the hashes.
+/// Reads the whole audit log and compares the hashes.
 pub(super) fn verify(database: &Connection) -> rusqlite::Result<Whole> {
     let (mut id, mut hash, last, last_hash): (u64, [u8; 32], u64, [u8; 32]) = database.query_row(
         "SELECT audit_gone, audit_gone_hash, audit_id, audit_hash FROM state",
@@ -241,7 +242,7 @@ pub(super) fn verify(database: &Connection) -> rusqlite::Result<Whole> {
     while let Some(row) = rows.next()? {
         let stored: Option<[u8; 32]> = row.get(8).ok();
         let found: u64 = row.get(0)?;
-        // What cannot even be read is not what was written, either.
+        // An unreadable row counts as altered.
         let expected = row_of(row).ok().map(|row| row.hash(&hash));
         if found != id + 1 || expected.is_none() || expected != stored {
             return Ok(Whole::No { id: found });

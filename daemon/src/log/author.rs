@@ -1,21 +1,21 @@
-//! Who has written something, and where it belongs.
+//! The author of an entry, and the conversation it belongs to.
 
 use std::net::IpAddr;
 
 use snug_protocol::Role;
 
-/// Who wrote an entry, as it will be shown.
+/// The author of an entry, as other users see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Author {
     /// The identity's number; 0 for the daemon itself.
     pub(crate) number: u64,
     /// Its nick at that time.
     pub(crate) nick: String,
-    /// Whether it is a bot.
+    /// Whether the identity is a bot.
     pub(crate) bot: bool,
-    /// What it is by the way it came, whatever its account says.
+    /// The role that its connection gives it, whatever its account's role is.
     pub(crate) by_origin: Role,
-    /// From where it came, if over a network.
+    /// The address it connected from, if over a network.
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -26,16 +26,16 @@ pub(crate) struct IdentityRecord {
     pub(crate) nick: String,
     /// The form in which nicks are compared.
     pub(crate) fold: String,
-    /// What shows that a session is theirs, as `registry` writes it.
+    /// The proof that a session belongs to this identity, as `registry` writes it.
     pub(crate) proof: String,
     pub(crate) bot: bool,
 }
 
-/// Where an entry belongs.
+/// The conversation that an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Conversation {
-    /// In a room, by its number.
+    /// A room, by its number.
     Room(u64),
-    /// Between its author and one other identity, by that one's number.
+    /// The author and one other identity, by the other's number.
     With(u64),
 }

@@ -1,4 +1,4 @@
-//! Acts of authority: who is kept out, silenced, put out, or made something.
+//! Moderation: invitations, kicks, bans, mutes and roles.
 
 use ipnet::IpNet;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -6,7 +6,7 @@ use snug_protocol::{Period, Role, Timestamp};
 
 use super::View;
 
-/// Something that is done about somebody in a room. Its entry's text says it for people.
+/// A moderation action in a room. The text of its entry states it for readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Moderation {
     Invite {
@@ -29,14 +29,14 @@ pub(crate) enum Moderation {
         whom: u64,
         time: Option<Period>,
     },
-    /// `None` is off the list.
+    /// `None` takes the user off the room's list.
     Role {
         whom: u64,
         role: Option<Role>,
     },
 }
 
-/// Something that is done about somebody on the whole server.
+/// A moderation action on the whole server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServerModeration {
     Kick { whom: u64, nick: String, reason: Option<String> },
@@ -46,17 +46,17 @@ pub(crate) enum ServerModeration {
     Role { whom: u64, nick: String, role: Role },
 }
 
-/// Who is kept out.
+/// The target of a ban.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Banned {
     Identity(u64),
     Address(IpNet),
-    /// By account, in its folded form, and label: `alice/deploy`.
+    /// A token, by its account in folded form and its label: `alice/deploy`.
     Token(String),
 }
 
 impl Banned {
-    /// Kind and value as the log has them.
+    /// Returns kind and value as they are stored.
     pub(super) fn write(&self) -> (&'static str, String) {
         match self {
             Banned::Identity(number) => ("identity", number.to_string()),
@@ -79,17 +79,17 @@ pub(crate) struct BanRow {
 }
 
 impl BanRow {
-    /// Whether it still holds.
+    /// Returns whether the ban is still in force.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 
-    /// The addresses that it is about, if it is about some.
+    /// Returns the address range that the ban applies to, if it is a ban of addresses.
     pub(crate) fn network(&self) -> Option<IpNet> {
         if self.kind == "address" { self.value.parse().ok() } else { None }
     }
 
-    /// What the one who is kept out is told.
+    /// Returns the text that tells the banned user about the ban.
     pub(crate) fn notice(&self, from: &str) -> String {
         let until = self.until.map_or_else(String::new, |until| format!(" until {until}"));
         let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -111,7 +111,7 @@ fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<BanRow> {
     })
 }
 
-/// One ban of a room, or of the server (0).
+/// Returns one ban of a room, or of the server (0).
 pub(super) fn ban(
     database: &Connection,
     room: u64,
@@ -124,7 +124,7 @@ pub(super) fn ban(
         .optional()
 }
 
-/// The bans of a room, or of the server (0).
+/// Returns the bans of a room, or of the server (0).
 pub(super) fn bans(database: &Connection, room: u64) -> rusqlite::Result<Vec<BanRow>> {
     let mut statement =
         database.prepare_cached(&format!("SELECT {COLUMNS} FROM ban WHERE room = ?1 ORDER BY shown"))?;
@@ -132,12 +132,13 @@ pub(super) fn bans(database: &Connection, room: u64) -> rusqlite::Result<Vec<Ban
 }
 
 impl View<'_> {
-    /// The bans of a room, or of the server (0), also those whose time is over and that nobody has looked at since.
+    /// Returns the bans of a room, or of the server (0). Some may have expired, since they are deleted only at the
+    /// next ban.
     pub(crate) fn bans(&self, room: u64) -> rusqlite::Result<Vec<BanRow>> {
         bans(self.database(), room)
     }
 
-    /// Who is on a room's list, beside its owner.
+    /// Returns the users on a room's list, except its owner.
     pub(crate) fn members(&self, room: u64) -> rusqlite::Result<Vec<(u64, Role)>> {
         let mut statement = self
             .database()

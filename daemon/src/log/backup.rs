@@ -10,11 +10,12 @@ use snug_protocol::Code;
 use super::open;
 use crate::refusal::Refusal;
 
-/// Writes what is committed now to a new file. The copy is put into place whole, and marked as one: whoever opens it
-/// gives the log another name, because entries that it lacks have been seen under this one.
+/// Writes everything committed so far to a new file. The file appears under its name only when it is complete. It is
+/// marked as a copy, so that a daemon that opens it gives the log another name: under the present name, clients may
+/// have seen entries that the copy lacks.
 ///
 /// # Errors
-/// What is wrong, in a sentence. Nothing is left behind then.
+/// The problem, as a sentence. No file is left behind.
 pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
     let refused = |code, text: String| Refusal::new(code, text);
     if fs::symlink_metadata(to).is_ok() {
@@ -33,7 +34,7 @@ pub(crate) fn back_up(folder: &Path, to: &Path) -> Result<(), Refusal> {
 fn copy(folder: &Path, part: &Path) -> Result<(), String> {
     let of_file = |error: io::Error| format!("{}: {error}", part.display());
     let of_database = |error: rusqlite::Error| format!("{}: {error}", part.display());
-    // It is the daemon's secrets: nobody else is to read it, from the first byte on.
+    // The copy contains the daemon's secrets, so nobody else may read it, from the first byte on.
     open::make_private(part).map_err(of_file)?;
     let source = open::reader(folder).map_err(of_database)?;
     source.execute("VACUUM INTO ?1", [part.to_string_lossy()]).map_err(of_database)?;
@@ -44,7 +45,7 @@ fn copy(folder: &Path, part: &Path) -> Result<(), String> {
     File::open(part).and_then(|file| file.sync_all()).map_err(of_file)
 }
 
-/// Gives the file its name, unless another has it by now, so that it still has it after the loss of power.
+/// Gives the file its final name, unless another file has that name by now. The name survives a loss of power.
 fn put_in_place(part: &Path, to: &Path) -> io::Result<()> {
     rustix::fs::renameat_with(
         rustix::fs::CWD,

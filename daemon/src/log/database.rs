@@ -1,4 +1,4 @@
-//! The log as a [`Store`]: a database, commits into it, and the write-ahead log kept short.
+//! The log as a [`Store`]: its database, commits, and the length of the write-ahead log.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
     CommitError, Draft, Ends, Index, LogError, Meta, Outcome, Storage, Store, Transaction, View, apply, open,
 };
 
-/// The database and what is to be known of its end.
+/// The database, and where the log ends.
 pub(crate) struct Log {
     pub(super) place: Storage,
     pub(super) database: Connection,
@@ -17,48 +17,48 @@ pub(crate) struct Log {
     pub(super) ends: Ends,
     pub(super) last_time: Timestamp,
     pub(super) limits: LogLimits,
-    /// How often it was to be kept short.
+    /// Number of calls of `keep_wal_short`.
     pub(super) looks: u64,
-    /// The length in bytes from which on the write-ahead log is to be emptied.
+    /// Length in bytes from which the write-ahead log is emptied.
     pub(super) longest_wal: u64,
     #[cfg(test)]
     pub(super) tape: super::tape_tests::Tape,
 }
 
-/// How long it is waited until those leave the write-ahead log who read.
+/// How long to wait for readers to leave the write-ahead log.
 const READERS_LEAVE: Duration = Duration::from_millis(200);
 
-/// How often is looked for keys whose time is over, in milliseconds.
+/// Interval between two searches for expired keys, in milliseconds.
 const FORGET_KEYS: i64 = 10;
 
-/// What the log keeps.
+/// The limits of what the log keeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogLimits {
-    /// Entries, if the log lives in memory.
+    /// Maximum number of entries, if the log is in memory.
     pub(crate) entries: u64,
-    /// Milliseconds for which a key is remembered.
+    /// How long a key is remembered, in milliseconds.
     pub(crate) key_window: i64,
 }
 
 impl Log {
-    /// The log's random name.
+    /// Returns the log's random name.
     pub(crate) fn name(&self) -> LogName {
         self.name
     }
 
-    /// Changes the database behind the log's back.
+    /// Changes the database without the log knowing.
     #[cfg(test)]
     pub(crate) fn tamper(&mut self, sql: &str) {
         self.database.execute_batch(sql).expect("a change");
         self.tape = super::tape_tests::Tape::void();
     }
 
-    /// Where the database is.
+    /// Returns where the database is.
     pub(crate) fn place(&self) -> &Storage {
         &self.place
     }
 
-    /// Applies a pack in a transaction. `ends` grow with it; `last_time` is that of the pack before.
+    /// Applies a pack in a transaction and advances `ends`. `last_time` is the time of the pack before.
     pub(super) fn apply_pack(
         &self,
         transaction: &Transaction<'_>,
@@ -77,7 +77,7 @@ impl Log {
         if meta.time.millis() / FORGET_KEYS != last_time.millis() / FORGET_KEYS {
             apply::forget_keys(transaction, meta)?;
         }
-        // What changes nothing writes nothing: an idle daemon leaves the disk asleep.
+        // A pack that changes nothing writes nothing, so an idle daemon does not wake the disk.
         if *ends != before {
             transaction
                 .prepare_cached(
@@ -88,8 +88,8 @@ impl Log {
         Ok(outcomes)
     }
 
-    /// Applies a pack in a transaction of its own. Of what comes before its commit and of the commit itself the errors are
-    /// told apart.
+    /// Applies a pack in a transaction of its own. An error before the commit is the outer one; an error of the
+    /// commit itself is returned separately.
     fn apply(
         &self,
         meta: &Meta,
@@ -103,12 +103,13 @@ impl Log {
 }
 
 impl Log {
-    /// Empties the write-ahead log when it has become long. SQLite begins it anew by itself as long as nobody reads just
-    /// then; under load somebody always does, the search index above all, so that they are waited for once in a while.
+    /// Empties the write-ahead log when it has become long. SQLite restarts it by itself only while there are no
+    /// readers. Under load there is always one, usually the search index, so this waits for the readers from time to
+    /// time.
     fn keep_wal_short(&mut self) {
         self.looks += 1;
         let Storage::Folder { folder, .. } = &self.place else { return };
-        // Its length is asked for with every 64th pack.
+        // The length is checked on every 64th call.
         if !self.looks.is_multiple_of(64) {
             return;
         }
@@ -119,7 +120,8 @@ impl Log {
         }
     }
 
-    /// Moves everything from the write-ahead log into the database and cuts it to nothing, if readers leave it in time.
+    /// Moves everything from the write-ahead log into the database and truncates it. Returns false if readers do not
+    /// leave it in time.
     fn empty_wal(&self, patience: Duration) -> bool {
         let done = self.database.busy_timeout(patience).and_then(|()| {
             self.database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
@@ -141,7 +143,7 @@ impl Store for Log {
             })?;
         committed.map_err(|error| match trouble(&error, &self.place) {
             Trouble::Full => CommitError::Full(error),
-            // An error of the commit itself, fsync's above all, leaves open what is on the disk.
+            // After an error of the commit itself, above all of fsync, it is unknown what is on the disk.
             Trouble::Draft | Trouble::Database => CommitError::Broken(error),
         })?;
         if ends != self.ends {
@@ -172,8 +174,8 @@ impl Store for Log {
     }
 
     fn tidy(&mut self) -> bool {
-        // The write-ahead log still has the pages of before, until it is emptied. Whoever reads just now is not waited
-        // for: meanwhile nothing could be said.
+        // The write-ahead log holds the old pages until it is emptied. This does not wait for readers, because no
+        // message could be sent meanwhile.
         self.empty_wal(Duration::ZERO)
     }
 
@@ -190,7 +192,7 @@ impl Store for Log {
     }
 }
 
-/// What an error of the database means for those who wait.
+/// The consequence of a database error for the drafts that wait.
 enum Trouble {
     Full,
     Draft,
@@ -200,7 +202,7 @@ enum Trouble {
 fn trouble(error: &rusqlite::Error, place: &Storage) -> Trouble {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Trouble::Full,
-        // SQLite says so only of ENOSPC; a quota that is used up is an error of writing to it.
+        // SQLite reports DiskFull only for ENOSPC. An exhausted quota appears as a write error.
         Some(ErrorCode::SystemIoFailure) if is_write(error) && place.has_no_room() => Trouble::Full,
         Some(
             ErrorCode::SystemIoFailure
@@ -215,7 +217,7 @@ fn trouble(error: &rusqlite::Error, place: &Storage) -> Trouble {
     }
 }
 
-/// Whether it was a write that failed, of which nothing counts (`SQLITE_IOERR_WRITE`).
+/// Returns whether a write failed (`SQLITE_IOERR_WRITE`). Then nothing of it counts.
 fn is_write(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
 }

@@ -1,4 +1,4 @@
-//! What can be asked of the log, and what can become of it.
+//! Drafts, the changes that the log is asked to make, and their outcomes.
 
 use std::borrow::Cow;
 
@@ -12,24 +12,24 @@ use super::{
 use crate::refusal::Refusal;
 use crate::retention::Retention;
 
-/// Something that somebody wants to become part of the log.
+/// A change that is submitted to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Draft {
-    /// Whose doing it is.
+    /// The identity that makes the change.
     pub(crate) author: Author,
-    /// Identities that the log may not know yet and that the act is about.
+    /// Identities that the act refers to and that the log may not know yet.
     pub(crate) records: Vec<IdentityRecord>,
-    /// What is to be done.
+    /// The change itself.
     pub(crate) act: Act,
 }
 
 impl Draft {
-    /// A draft about nobody whom the log may not know.
+    /// Makes a draft that refers only to identities that the log knows.
     pub(crate) fn new(author: Author, act: Act) -> Draft {
         Draft { author, records: Vec::new(), act }
     }
 
-    /// The entry that it has become, if it has become one.
+    /// Returns the entry that the draft has become, if it has become one.
     pub(crate) fn entry(&self, outcome: &Outcome) -> Option<Entry<'_>> {
         let (Act::Enter(new), &Outcome::Applied { id, time, conversation, addressee, edits }) =
             (&self.act, outcome)
@@ -54,58 +54,60 @@ impl Draft {
     }
 }
 
-/// What a bot has done about what it was told: committed together, so that nothing is done twice or forgotten.
+/// The progress of a built-in bot: its cursor and what it keeps. They are committed together, so that nothing is done
+/// twice or forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BotStep {
     pub(crate) bot: String,
     pub(crate) cursor: u64,
-    /// Names with their values; `None` for what is kept no longer.
+    /// Names with their new values; `None` removes a value.
     pub(crate) changes: Vec<(String, Option<String>)>,
 }
 
-/// What can become of the log.
+/// A change that a draft can ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     /// A new entry.
     Enter(NewEntry),
-    /// A room is to be made, if there is none of that name and at most `most` are there already. Its author comes to
-    /// stay, if the room remembers who was there when.
+    /// Makes a room, or finds the one of that name. Making one is refused if there are `most` rooms already. If the
+    /// room's history is for those who were present, a stay of the author begins.
     MakeRoom { name: RoomName<'static>, most: u64 },
-    /// A room is to go if nothing was ever written in it.
-    /// It also stays if it was made or found again since the `generation` that the order speaks of.
+    /// Removes a room in which nothing was ever written. The room stays if it was found again since `generation`, the
+    /// one that the submitter saw.
     RetireRoom { room: u64, generation: u64 },
-    /// A room gets another setting. `members` are those who are in it now.
+    /// Changes a setting of a room. `members` are the identities that are in the room now.
     SetRoom { room: u64, setting: RoomSetting, members: Vec<u64> },
-    /// The author has left a room that remembers who was there when.
+    /// The author has left a room whose history is for those who were present.
     EndStay { room: u64 },
-    /// The author has left a room of his own will: of a hidden one he is no member any more.
+    /// The author has left a room on purpose, rather than by disconnecting. In a hidden room this ends the
+    /// membership.
     Leave { room: u64 },
-    /// Something about an account.
+    /// An action on an account.
     Account(Box<AccountAct>),
-    /// A bot has dealt with everything up to an entry, and keeps this from now on.
+    /// A built-in bot has handled everything up to an entry and keeps these values.
     Bot(BotStep),
-    /// Something about a file.
+    /// An action on a file or upload.
     File(FileAct),
-    /// Something that holds on the whole server.
+    /// A moderation action on the whole server.
     Moderate(ServerModeration),
-    /// Something for the audit trail.
+    /// A note for the audit log.
     Audit(AuditNote),
-    /// The author has read a conversation up to an entry. `receipt` tells the other one of a pair.
-    /// `nick` is the other one's, in private messages.
+    /// The author has read a conversation up to an entry. With `receipt`, the other party of private messages is
+    /// told. `nick` is the other party's nick in private messages.
     Read { of: Conversation, nick: String, id: u64, receipt: bool },
-    /// A session of the author's has everything up to an entry.
+    /// A session of the author has acknowledged everything up to an entry.
     Acknowledge { id: u64 },
-    /// A session of the author's was given private messages up to an entry.
+    /// Private messages up to an entry were delivered to a session of the author.
     Deliver { id: u64 },
-    /// The author has another nick, and is known by another proof.
+    /// The author has another nick and another proof.
     Rename(IdentityRecord),
-    /// Nothing shows any more who is the author.
+    /// No session can prove to be the author any more.
     Forget,
-    /// Entries that are kept no longer are to go: of some conversations behind this number.
+    /// Removes entries that are past their retention, in some of the conversations after the number `behind`.
     Purge { behind: u64, rooms: Retention, private: Retention, audit: Retention },
-    /// The search index has forgotten these entries.
+    /// The search index has removed these entries.
     Unindexed(Vec<u64>),
-    /// Nothing is to be done: whoever submits this wants its turn in the order.
+    /// Changes nothing. It is submitted to get a turn in the order.
     Pass,
 }
 
@@ -116,26 +118,26 @@ pub(crate) struct NewEntry {
     pub(crate) to: Conversation,
     /// The nick that a private message is addressed to; empty in a room.
     pub(crate) addressee_nick: String,
-    /// The entry that an edit, deletion or reaction speaks of.
+    /// The entry that an edit, deletion or reaction refers to.
     pub(crate) about: Option<u64>,
-    /// What it says, as filters left it.
+    /// The text, after the filters.
     pub(crate) text: Option<String>,
-    /// What was said before filters, where they changed it.
+    /// The text before the filters, if they changed it.
     pub(crate) original: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) re: Option<u64>,
     /// The word under which it edits an earlier message.
     pub(crate) replace: Option<String>,
-    /// What it does about somebody, if it is an act of authority.
+    /// The moderation action, if the entry is one.
     pub(crate) moderation: Option<Moderation>,
-    /// The upload that it offers, if it is a file.
+    /// The finished upload, if the entry is a file.
     pub(crate) file: Option<Box<Finished>>,
     /// The tags that are relayed, as written on the line.
     pub(crate) tags: String,
 }
 
 impl NewEntry {
-    /// An entry of which nothing is said yet.
+    /// Makes an entry with nothing but its kind and conversation.
     pub(crate) fn new(kind: EntryKind, to: Conversation) -> NewEntry {
         NewEntry {
             kind,
@@ -154,41 +156,42 @@ impl NewEntry {
     }
 }
 
-/// What became of a draft.
+/// The outcome of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is entry `id`, of a conversation, with `addressee` if it is private. A message that replaced an earlier one is an
-    /// edit of `edits`.
+    /// The draft became entry `id` of a conversation, with an `addressee` if it is private. A message that replaced
+    /// an earlier one is an edit of `edits`.
     Applied { id: u64, time: Timestamp, conversation: u64, addressee: Option<u64>, edits: Option<u64> },
-    /// It was entered before, as entry `id`.
+    /// The draft was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
-    /// The room is there, made now or before.
+    /// The room exists; it was made now or before.
     Room(StoredRoom),
     /// The room is gone.
     Retired,
-    /// The room has entries, now or once: it stays.
+    /// The room stays, because it has or had entries, or its owner has an account.
     Kept,
     /// The room has these settings now.
     Set(Box<RoomSettings>),
-    /// Somebody has, or is, this account.
+    /// The account that was made, changed or logged in to; the grant of the token that was used, if any.
     Account(Box<StoredAccount>, Option<Box<Grant>>),
-    /// It is done, and somebody else is concerned: sessions of this token, or of this account, have to end.
+    /// The change was made, and sessions have to end: those of this token, or with `None` those of the account.
     Revoked(Option<TokenHash>),
-    /// The upload is there, made now or before.
+    /// The upload exists; it was made now or before.
     Upload(Box<StoredUpload>),
-    /// It is noted what the author says of a file, and whether that is new.
+    /// The author's report about a file is stored. `is_new` is false if it changed nothing.
     Said { file: Box<StoredFile>, is_new: bool },
-    /// These uploads have gone.
+    /// These uploads have expired and were removed.
     Expired { uploads: Vec<u64> },
-    /// The marker stands here now; whether it has `moved`, and who is to be `told` of it beside the author.
+    /// The marker is at `id` now. It may have `moved`. `told` is the identity to tell besides the author.
     Read { id: u64, moved: bool, told: Option<u64> },
-    /// Everything up to `upto` has arrived; of these identities up to an entry: author, nick they wrote to, entry.
+    /// Everything up to `upto` has arrived. `arrived` has for each sender: its number, the nick it wrote to, and its
+    /// newest entry that arrived.
     Acknowledged { upto: u64, arrived: Vec<(u64, String, u64)> },
-    /// Entries have gone: conversation, the oldest one that is left, and the last one that went. Conversations behind
-    /// `next` are still to be looked at.
+    /// Entries were removed: conversation, the oldest entry left (0 if none), and the last entry removed.
+    /// Conversations after `next` still have to be checked.
     Purged { gone: Vec<(u64, u64, u64)>, next: Option<u64> },
-    /// It is done, or was not to be done any more.
+    /// The change was made, or there was nothing left to do.
     Done,
-    /// It may not be; nothing has changed.
+    /// The draft is refused. Nothing has changed, except that a refused login is in the audit log.
     Refused(Refusal),
 }

@@ -1,4 +1,4 @@
-//! An entry as it stands in the log, and as it stands on the line.
+//! An entry as a row of the log, and as a line of the protocol.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub(crate) struct Entry<'a> {
     /// The number of its room or pair.
     pub(crate) conversation: u64,
     pub(crate) author: Cow<'a, Author>,
-    /// The other one of a private message: number, and nick at that time.
+    /// The addressee of a private message: number, and nick at that time.
     pub(crate) addressee: Option<(u64, Cow<'a, str>)>,
     pub(crate) text: Option<Cow<'a, str>>,
     pub(crate) re: Option<u64>,
@@ -31,10 +31,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) reactions: Cow<'a, str>,
 }
 
-/// What a row of the table says: an entry, if its checksum is right.
+/// A row of the table: an entry, if its checksum is right.
 pub(crate) enum Stored {
     Sound(Box<Entry<'static>>),
-    /// The row is not what was written.
+    /// The row differs from what was written.
     Damaged {
         id: u64,
     },
@@ -46,7 +46,7 @@ pub(super) const COLUMNS: &str = "entry.id, entry.time, entry.kind, entry.conver
      entry.deleted, entry.reactions, entry.sum";
 
 impl Entry<'_> {
-    /// Reads a row of [`COLUMNS`] and compares its checksum. What cannot even be read is damaged as well.
+    /// Reads a row of [`COLUMNS`] and compares its checksum. An unreadable row counts as damaged.
     pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<Stored> {
         let id: u64 = row.get(0)?;
         let read = || -> rusqlite::Result<Option<(Entry<'static>, i64)>> {
@@ -79,7 +79,7 @@ impl Entry<'_> {
         })
     }
 
-    /// Writes the entry as a new row: one that nothing has happened to yet.
+    /// Writes a new row. The entry must not have been edited, deleted or reacted to.
     pub(super) fn insert(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         debug_assert!(self.edited.is_none() && self.deleted.is_none() && self.reactions.is_empty());
         let (peer, peer_nick) = match &self.addressee {
@@ -110,7 +110,7 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// Writes what can change of a row: text, `edited`, `deleted`, reactions, and with a deletion the tags.
+    /// Writes the columns of a row that can change: text, tags, `edited`, `deleted` and reactions.
     pub(super) fn update(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         let values: [&dyn ToSql; 7] = [
             &self.id,
@@ -128,7 +128,8 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// The first 64 bits of the SHA-256 of all columns, each with its length, so that none can pass for another.
+    /// Returns the first 64 bits of the SHA-256 of all columns. Each text has its length before it, so that no two
+    /// rows hash the same bytes.
     fn sum(&self) -> i64 {
         let mut bytes = Vec::with_capacity(160 + self.text.as_deref().map_or(0, str::len));
         let number = |bytes: &mut Vec<u8>, number: Option<u64>| {
@@ -161,7 +162,7 @@ impl Entry<'_> {
         i64::from_le_bytes(first)
     }
 
-    /// The tags of its line. `key` is for its author's own sessions.
+    /// Returns the tags of the entry's line. `key` is only for the author's own sessions.
     pub(crate) fn tags(&self, key: Option<&str>) -> TagBuilder {
         let mut tags = TagBuilder::default();
         tags.display("id", Some(self.id));
@@ -178,7 +179,7 @@ impl Entry<'_> {
         tags
     }
 
-    /// Its line; `room` is the name of its room, if it is in one.
+    /// Returns the entry's line. `room` is the name of its room, if it is in one.
     pub(crate) fn line<'s>(&'s self, room: &'s str, tags: &'s TagBuilder) -> ServerLine<'s> {
         let target = self.addressee.as_ref().map_or(room, |(_, nick)| nick);
         let text = self.text.as_deref().map(Cow::Borrowed);

@@ -1,4 +1,4 @@
-//! What the log knows of files: uploads on their way, what was offered, and who has taken it. Their contents are not in it.
+//! Files in the log: uploads, offered files, and the recipients' reports. Their contents are not in the log.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql};
@@ -8,26 +8,27 @@ use super::view::{Row, View};
 use super::{Access, Conversation};
 use crate::retention::Retention;
 
-/// Something about files.
+/// An action on a file or upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileAct {
-    /// An upload is to begin, or one of the same key to go on.
+    /// Starts an upload, or resumes the one with the same key.
     Offer(NewUpload),
-    /// An upload is given up.
+    /// Cancels an upload.
     Cancel { handle: u64 },
-    /// The author says something about a file; of one that has arrived, what it is.
+    /// The author reports the state of a file. If the file has arrived, `arrived` is its size and hash.
     Say { entry: u64, state: FileState, arrived: Option<(u64, ContentHash)> },
-    /// Files that are kept no longer are to go, and uploads that nobody went on with since a moment; these are `alive`.
+    /// Removes files that are past their retention, and uploads without progress since `abandoned`. The uploads in
+    /// `alive` are still in progress.
     Expire { keep: Retention, abandoned: Timestamp, alive: Vec<u64> },
-    /// These contents are gone from the store, if nothing refers to them.
+    /// These contents were removed from the store, unless a file still refers to them.
     Swept(Vec<ContentHash>),
 }
 
-/// An upload that is to begin.
+/// A new upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewUpload {
     pub(crate) to: Conversation,
-    /// The nick that it is addressed to; empty in a room.
+    /// The nick that the file is addressed to; empty in a room.
     pub(crate) addressee_nick: String,
     pub(crate) name: String,
     pub(crate) size: Option<u64>,
@@ -37,7 +38,7 @@ pub(crate) struct NewUpload {
     pub(crate) quotas: Quotas,
 }
 
-/// An upload of which everything is in the store.
+/// A finished upload: its whole content is in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) handle: u64,
@@ -46,17 +47,17 @@ pub(crate) struct Finished {
     pub(crate) quotas: Quotas,
 }
 
-/// How many bytes of files there may be.
+/// The quotas of files, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quotas {
-    /// In one file.
+    /// Maximum size of one file.
     pub(crate) file: u64,
-    /// Of one account or user of the machine; of one guest.
+    /// All files of one account or user of this machine, and all files of one guest.
     pub(crate) account: u64,
     pub(crate) guest: u64,
-    /// In one room.
+    /// All files in one room.
     pub(crate) room: u64,
-    /// In all.
+    /// All files on the server.
     pub(crate) total: u64,
 }
 
@@ -72,13 +73,13 @@ pub(crate) struct StoredUpload {
     pub(crate) hash: Option<ContentHash>,
     pub(crate) kind: Option<String>,
     pub(crate) key: Option<String>,
-    /// The most bytes that it may have.
+    /// Maximum size in bytes.
     pub(crate) most: u64,
-    /// Its entry, when it is complete.
+    /// The file's entry, once the upload is complete.
     pub(crate) entry: Option<u64>,
 }
 
-/// A file that was offered and is kept.
+/// A file that was offered and is still kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredFile {
     pub(crate) entry: u64,
@@ -86,7 +87,7 @@ pub(crate) struct StoredFile {
     pub(crate) conversation: u64,
     /// The name of its room, if it is in one.
     pub(crate) room: Option<String>,
-    /// The other one of a pair: number, and nick at that time.
+    /// The addressee of a private file: number, and nick at that time.
     pub(crate) peer: Option<(u64, String)>,
     pub(crate) size: u64,
     pub(crate) hash: ContentHash,
@@ -96,16 +97,16 @@ pub(crate) struct StoredFile {
     pub(crate) from: String,
 }
 
-/// What was said about a file, for a row of a list.
+/// The recipients' reports about a file, for a row of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// How many have, for the sender.
+    /// Number of recipients in each [`FileState`], for the sender.
     pub(crate) counts: [u64; 3],
-    /// What the reader has said, if it is not his.
+    /// The reader's own report, if the file is someone else's.
     pub(crate) own: Option<FileState>,
 }
 
-/// A page of files, the newest first, and whether there are more.
+/// A page of files, newest first, and whether there are more.
 pub(crate) struct Listed {
     pub(crate) rows: Vec<(Row, Taken)>,
     pub(crate) more: bool,
@@ -131,7 +132,7 @@ pub(super) fn upload_of(row: &SqlRow<'_>) -> rusqlite::Result<StoredUpload> {
     })
 }
 
-/// A file that is kept, whoever may see it.
+/// Returns a file that is kept, regardless of who may see it.
 pub(super) fn stored_file(database: &Connection, entry: u64) -> rusqlite::Result<Option<StoredFile>> {
     database
         .prepare_cached(
@@ -159,7 +160,7 @@ pub(super) fn stored_file(database: &Connection, entry: u64) -> rusqlite::Result
         .optional()
 }
 
-/// Size and hash of a file that is kept.
+/// Returns the size and hash of a file that is kept.
 pub(super) fn content_of(database: &Connection, entry: u64) -> rusqlite::Result<Option<(u64, ContentHash)>> {
     database
         .prepare_cached("SELECT size, hash FROM file WHERE entry = ?1")?
@@ -167,7 +168,7 @@ pub(super) fn content_of(database: &Connection, entry: u64) -> rusqlite::Result<
         .optional()
 }
 
-/// A file that is kept and that somebody may fetch.
+/// Returns a file that is kept and that `me` may fetch.
 pub(super) fn visible_file(
     database: &Connection,
     me: u64,
@@ -178,12 +179,13 @@ pub(super) fn visible_file(
 }
 
 impl View<'_> {
-    /// A file that is kept and that `me` may fetch. What somebody may not see is not there.
+    /// Returns a file that is kept and that `me` may fetch. A file that `me` may not see looks like one that does not
+    /// exist.
     pub(crate) fn file(&self, me: u64, entry: u64) -> rusqlite::Result<Option<StoredFile>> {
         visible_file(self.database(), me, entry)
     }
 
-    /// An upload of somebody's.
+    /// Returns an upload of `author`.
     pub(crate) fn upload(&self, author: u64, handle: u64) -> rusqlite::Result<Option<StoredUpload>> {
         self.database()
             .prepare_cached(&format!("SELECT {UPLOAD} FROM upload WHERE handle = ?1 AND author = ?2"))?
@@ -191,12 +193,12 @@ impl View<'_> {
             .optional()
     }
 
-    /// Size and hash of a file that is kept.
+    /// Returns the size and hash of a file that is kept.
     pub(crate) fn content_of(&self, entry: u64) -> rusqlite::Result<Option<(u64, ContentHash)>> {
         content_of(self.database(), entry)
     }
 
-    /// The uploads of somebody's that are on their way, with the name of the room that they are for.
+    /// Returns the unfinished uploads of `author`, each with the name of the room it is for.
     pub(crate) fn uploads(&self, author: u64) -> rusqlite::Result<Vec<(StoredUpload, Option<String>)>> {
         let mut statement = self.database().prepare_cached(&format!(
             "SELECT {UPLOAD}, (SELECT room.name FROM room WHERE room.number = upload.room) FROM upload
@@ -206,7 +208,7 @@ impl View<'_> {
         uploads.collect()
     }
 
-    /// The newest files that are kept and that `me` may fetch, before an entry: of one conversation or of all of these.
+    /// Returns the newest files before an entry in these conversations that are kept and that `me` may fetch.
     pub(crate) fn files(
         &self,
         me: u64,
@@ -243,7 +245,7 @@ impl View<'_> {
         Ok(Listed { rows, more })
     }
 
-    /// The conversations in which there are files: number, and name if it is a room.
+    /// Returns the conversations that have files: number, and name if it is a room.
     pub(crate) fn places_with_files(&self) -> rusqlite::Result<Vec<(u64, Option<String>)>> {
         let mut statement = self.database().prepare_cached(
             "SELECT DISTINCT file.conversation, room.name FROM file LEFT JOIN room ON room.number = file.conversation",
@@ -274,7 +276,7 @@ impl View<'_> {
         Ok(taken)
     }
 
-    /// Who has said what about a file, in that order: nick, state, time.
+    /// Returns the recipients' reports about a file, oldest first: nick, state, time.
     pub(crate) fn takers(&self, entry: u64) -> rusqlite::Result<Vec<(String, FileState, Timestamp)>> {
         let mut statement = self.database().prepare_cached(
             "SELECT identity.nick, taken.state, taken.time FROM taken JOIN identity ON identity.number = taken.identity
@@ -288,33 +290,33 @@ impl View<'_> {
         Ok(rows.into_iter().filter_map(known).collect())
     }
 
-    /// Contents that nothing refers to any more, at most so many.
+    /// Returns contents that may have lost their last file, at most `most`.
     pub(crate) fn unstored(&self, most: u64) -> rusqlite::Result<Vec<ContentHash>> {
         let mut statement = self.database().prepare_cached("SELECT hash FROM unstored LIMIT ?1")?;
         statement.query_map([most], |row| Ok(row.get::<_, HashColumn>(0)?.0))?.collect()
     }
 
-    /// Whether a file that is kept has this content.
+    /// Returns whether a file that is kept has this content.
     pub(crate) fn has_content(&self, hash: ContentHash) -> rusqlite::Result<bool> {
         self.database()
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM file WHERE hash = ?1)")?
             .query_row([HashColumn(hash)], |row| row.get(0))
     }
 
-    /// The uploads that are not complete.
+    /// Returns the handles of all unfinished uploads.
     pub(crate) fn open_uploads(&self) -> rusqlite::Result<Vec<u64>> {
         let mut statement = self.database().prepare("SELECT handle FROM upload WHERE entry IS NULL")?;
         statement.query_map([], |row| row.get(0))?.collect()
     }
 
-    /// How many files are kept, and their bytes.
+    /// Returns the number of files that are kept, and their total size in bytes.
     pub(crate) fn file_totals(&self) -> rusqlite::Result<(u64, u64)> {
         self.database()
             .prepare_cached("SELECT count(*), coalesce(sum(size), 0) FROM file")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// Every content that is kept: hash, size and one of its entries.
+    /// Returns every content that is kept: hash, size, and its oldest entry.
     pub(crate) fn contents(&self) -> rusqlite::Result<Vec<(ContentHash, u64, u64)>> {
         let mut statement =
             self.database().prepare("SELECT hash, size, min(entry) FROM file GROUP BY hash")?;
@@ -324,7 +326,7 @@ impl View<'_> {
     }
 }
 
-/// A hash as a column.
+/// A content hash as a column of a table.
 pub(super) struct HashColumn(pub(super) ContentHash);
 
 impl ToSql for HashColumn {

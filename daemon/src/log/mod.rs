@@ -1,8 +1,8 @@
 //! The log: everything durable, in one order.
 //!
-//! A change is a [`Draft`]; [`Log::commit`] applies a pack of them in one transaction and says what became of each.
-//! The rules are in `apply`, which looks at the database and its arguments alone: no clock, no randomness, no I/O.
-//! What is read goes through a [`View`], which asks `access` who may see what.
+//! A change is a [`Draft`]. [`Log::commit`] applies a pack of drafts in one transaction and returns the outcome of
+//! each. The rules are in `apply`, which uses only the database and its arguments: no clock, no randomness, no I/O.
+//! Reads go through a [`View`], which asks `access` who may see what.
 
 mod access;
 use access::Access;

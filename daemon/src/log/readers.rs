@@ -10,25 +10,25 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{Index, View, discard_index, indexer, reader};
 
-/// Something to be read from the log. It answers whoever waits for it, also if there is nothing to read from.
+/// A job that reads from the log. It sends its answer itself, even if it gets `None` because the log cannot be read.
 pub(crate) type ReadJob = Box<dyn FnOnce(Option<&View<'_>>) + Send>;
 
-/// Something to be searched for, in an index that has caught up.
+/// A job that searches the index after it has caught up. It gets `None` if the index cannot be used.
 pub(crate) type Search = Box<dyn FnOnce(Option<(&View<'_>, &Index<'_>)>) + Send>;
 
-/// How many threads read.
+/// Number of reader threads.
 const READERS: usize = 2;
 
-/// How long the index may run behind the log when nobody searches.
+/// How long the index may lag behind the log while nobody searches.
 const LAG: Duration = Duration::from_secs(1);
 
-/// What waits for these threads.
+/// The queues of these threads.
 #[derive(Default)]
 pub(crate) struct Reads {
     waiting: Mutex<Waiting>,
     job_came: Condvar,
     search: Condvar,
-    /// Whether the log has something that the index has not. Set by the writer for each entry, without a lock.
+    /// Whether the index lags behind the log. The writer sets it for each entry, without a lock.
     is_behind: AtomicBool,
 }
 
@@ -39,14 +39,14 @@ struct Waiting {
     closed: bool,
 }
 
-/// What the index's thread is to do.
+/// A task for the index's thread.
 enum Task {
     Search(Search),
     CatchUp,
 }
 
 impl Reads {
-    /// Puts something to read at the end, unless it is too late, and says whether it did.
+    /// Queues a job that reads. Returns false if the queues are closed.
     #[must_use]
     pub(crate) fn read(&self, job: ReadJob) -> bool {
         let mut waiting = self.waiting();
@@ -58,7 +58,7 @@ impl Reads {
         true
     }
 
-    /// Puts something to search for at the end, unless it is too late, and says whether it did.
+    /// Queues a search. Returns false if the queues are closed.
     #[must_use]
     pub(crate) fn search(&self, search: Search) -> bool {
         let mut waiting = self.waiting();
@@ -70,7 +70,7 @@ impl Reads {
         true
     }
 
-    /// Notes that the log has grown.
+    /// Notes that the log has grown, and wakes the index's thread if needed.
     pub(crate) fn set_behind(&self) {
         if !self.is_behind.load(Relaxed) && !self.is_behind.swap(true, Relaxed) {
             let _waiting = self.waiting();
@@ -78,7 +78,7 @@ impl Reads {
         }
     }
 
-    /// Takes no more; what waits is still done.
+    /// Closes the queues. What is queued already is still done.
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
         self.job_came.notify_all();
@@ -111,7 +111,7 @@ impl Reads {
             if has_waited && self.is_behind.swap(false, Relaxed) {
                 return Some(Task::CatchUp);
             }
-            // Whatever comes within the lag goes into one batch.
+            // Everything that arrives within the lag goes into one batch.
             waiting = if self.is_behind.load(Relaxed) {
                 let (waiting, result) =
                     self.search.wait_timeout(waiting, LAG).unwrap_or_else(PoisonError::into_inner);
@@ -128,8 +128,8 @@ impl Reads {
     }
 }
 
-/// Starts the threads for the log in `folder`. `alive` is dropped with the last of them. `forgotten` hears which entries the
-/// index has forgotten.
+/// Starts the threads for the log in `folder`. Each holds a clone of `alive` until it ends. `forgotten` is called
+/// with the entries that the index has removed.
 pub(crate) fn start(
     reads: &Arc<Reads>,
     folder: &Path,
@@ -157,7 +157,7 @@ fn spawn(
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-/// Keeps a connection as long as it works.
+/// Returns the connection in `kept`, or opens one.
 fn connection(
     kept: &mut Option<Connection>,
     open: impl FnOnce() -> rusqlite::Result<Connection>,
@@ -175,7 +175,7 @@ fn run_reader(reads: &Reads, folder: &Path) {
     let mut kept = None;
     while let Some(job) = reads.next_job() {
         let database = connection(&mut kept, || reader(folder));
-        // Everything that one look reads is of one moment.
+        // A transaction, so that everything one job reads is a consistent snapshot.
         let moment = database.and_then(|database| database.unchecked_transaction().ok());
         let is_well = moment.is_some();
         job(moment.as_deref().map(View::new).as_ref());
@@ -219,17 +219,17 @@ fn run_search(reads: &Reads, folder: &Path, forgotten: &dyn Fn(Vec<u64>)) {
     }
 }
 
-/// How the index is doing.
+/// The state of the index.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
-    /// It could not be brought up to date this time.
+    /// The index could not be brought up to date this time.
     Failed,
-    /// It is not what was written.
+    /// The index differs from what was written.
     Damaged,
 }
 
-/// Searches an index in memory, when it has caught up. `forgotten` hears which entries it has forgotten.
+/// Brings an index in memory up to date and searches it. `forgotten` is called with the entries that it has removed.
 pub(crate) fn search(view: &View<'_>, index: &Index<'_>, search: Search, forgotten: &dyn Fn(Vec<u64>)) {
     let is_well = catch_up(index, forgotten) == State::Well;
     search(is_well.then_some((view, index)));
@@ -246,7 +246,7 @@ fn catch_up(index: &Index<'_>, forgotten: &dyn Fn(Vec<u64>)) -> State {
         Err(error) => {
             tracing::error!("the search index cannot be brought up to date: {error}");
             match error.sqlite_error_code() {
-                // A row that is there already should not be.
+                // A constraint violation means that the index has a row that it should not have.
                 Some(
                     ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
                 ) => State::Damaged,

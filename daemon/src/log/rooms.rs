@@ -1,32 +1,32 @@
-//! Rooms: what of them is stored, asked for and read.
+//! Rooms: their stored form, changes of their settings, and how they are read.
 
 use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Period;
 
 use crate::retention::Retention;
 
-/// A room as the log has it.
+/// A room as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredRoom {
     pub(crate) number: u64,
     pub(crate) generation: u64,
     pub(crate) name: String,
-    /// Whose room it is; 0 for nobody's.
+    /// The owner's identity; 0 if there is none.
     pub(crate) owner: u64,
-    /// Whether it stays when everybody has left: it is an account's.
+    /// Whether the room stays when everybody has left: its owner has an account.
     pub(crate) persists: bool,
     pub(crate) settings: RoomSettings,
     pub(crate) topic: Option<Topic>,
 }
 
-/// What a room is about.
+/// A room's topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Topic {
     /// The text.
     pub(crate) text: String,
-    /// Who set it.
+    /// The nick of the user who set it.
     pub(crate) from: String,
-    /// The tags of its entry as they stand on the line.
+    /// The tags of its entry, as written on the line.
     pub(crate) tags: String,
 }
 
@@ -34,18 +34,18 @@ pub(crate) struct Topic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoomSetting {
     History(Readers),
-    /// How long entries are kept; `None` is the daemon's own setting.
+    /// How long entries are kept; `None` for the server's default.
     Retention(Option<Retention>),
     Access(RoomAccess),
     Join(Rank),
     Read(Rank),
     Send(Rank),
     Invite(Rank),
-    /// The time between two messages of one sender.
+    /// Minimum time between two messages of one sender.
     Slow(Option<Period>),
-    /// The largest file in bytes; 0 for none at all, `None` for the daemon's own limit.
+    /// Maximum size of a file in bytes; 0 for no files at all, `None` for the server's limit.
     Files(Option<u64>),
-    /// A comma list of media types; `None` for all.
+    /// Media types, separated by commas; `None` for all.
     FileTypes(Option<String>),
     Description(Option<String>),
 }
@@ -85,7 +85,7 @@ impl Default for RoomSettings {
 }
 
 impl RoomSettings {
-    /// Changes one of them. Gives its name, and its value as the audit trail has it.
+    /// Changes one setting. Returns its name, and its value as the audit log shows it.
     pub(super) fn set(&mut self, setting: &RoomSetting) -> (&'static str, String) {
         match setting {
             RoomSetting::Retention(to) => {
@@ -135,29 +135,29 @@ impl RoomSettings {
         }
     }
 
-    /// Whether anybody may JOIN without the log being asked.
+    /// Returns whether anybody may JOIN without asking the log.
     pub(crate) fn is_open(&self) -> bool {
         self.access == RoomAccess::Public
             && self.needed_to_join() == Rank::All
             && self.history != Readers::Joined
     }
 
-    /// From whom on one may JOIN: whoever is in a room reads what is said.
+    /// Returns the minimum rank to JOIN. Everyone in a room reads its messages, so the rank to read counts as well.
     pub(crate) fn needed_to_join(&self) -> Rank {
         let listed = if self.access == RoomAccess::Invite { Rank::Members } else { Rank::All };
         self.join.max(self.read).max(listed)
     }
 }
 
-/// How a room is found.
+/// The users who can find a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RoomAccess {
-    /// It is listed.
+    /// Everybody: the room is listed.
     #[default]
     Public,
-    /// Who knows its name finds it.
+    /// Users who know its name.
     Hidden,
-    /// Who is on its list finds it.
+    /// Users on its member list.
     Invite,
 }
 
@@ -177,14 +177,14 @@ impl RoomAccess {
     }
 }
 
-/// From whom on something may be done in a room.
+/// The minimum rank for an action in a room, in ascending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     #[default]
     All,
-    /// Who has an account, or is a user of this machine.
+    /// Accounts, and users of this machine.
     Accounts,
-    /// Who is on the room's list.
+    /// Users on the room's member list.
     Members,
     Moderators,
     Owner,
@@ -208,13 +208,13 @@ impl Rank {
     }
 }
 
-/// Who may read what was said in a room.
+/// The users who may read a room's history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Who may join.
+    /// Users who may join.
     #[default]
     All,
-    /// Who was there.
+    /// Users who were in the room at the time.
     Joined,
     /// Nobody.
     None,
@@ -241,7 +241,7 @@ pub(super) const ROOM: &str = "number, generation, name, history, keep, topic, t
 
 pub(super) fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
     let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
-    // What cannot be read lets nobody in.
+    // An unreadable value lets nobody in.
     let rank = |at: usize| -> rusqlite::Result<Rank> {
         let word: String = row.get(at)?;
         Ok(Rank::of_word(&word).unwrap_or(Rank::Owner))
@@ -275,7 +275,7 @@ pub(super) fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
     })
 }
 
-/// A room by its number.
+/// Returns a room by its number.
 pub(super) fn room(database: &Connection, number: u64) -> rusqlite::Result<Option<StoredRoom>> {
     database
         .prepare_cached(&format!("SELECT {ROOM} FROM room WHERE number = ?1"))?
@@ -283,7 +283,7 @@ pub(super) fn room(database: &Connection, number: u64) -> rusqlite::Result<Optio
         .optional()
 }
 
-/// All rooms.
+/// Returns all rooms.
 pub(super) fn rooms(database: &Connection) -> rusqlite::Result<Vec<StoredRoom>> {
     let mut statement = database.prepare(&format!("SELECT {ROOM} FROM room"))?;
     let rooms = statement.query_map([], room_of)?;

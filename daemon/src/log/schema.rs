@@ -1,4 +1,4 @@
-//! The tables, and how those of an older version become those of this one.
+//! The tables, and the migrations from older versions.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 /// `PRAGMA application_id` of a log: `snug` in ASCII.
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
-/// Each step takes a log from one version to the next; the version is `PRAGMA user_version`.
+/// The migrations. Each takes a log from one version to the next. The version is `PRAGMA user_version`.
 pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
@@ -387,7 +387,7 @@ const VERSION_4: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Why a log cannot be brought to this version.
+/// The reason why a log cannot be migrated.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MigrationError {
     #[error("it is of version {found}, and this snugd knows versions up to {known}; use a newer snugd")]
@@ -398,8 +398,8 @@ pub(super) enum MigrationError {
     Database(#[from] rusqlite::Error),
 }
 
-/// Brings a database to the newest version, each step in a transaction of its own. A log that has something in it is
-/// copied first, to a file beside it. Gives the copy's path, if one was made.
+/// Migrates a database to the newest version, each step in a transaction of its own. A log that is not empty is first
+/// copied to a file beside it. Returns the copy's path, if one was made.
 pub(super) fn migrate(
     database: &mut Connection,
     path: Option<&Path>,
@@ -422,7 +422,7 @@ pub(super) fn migrate(
     let mut copy = None;
     if let (Some(path), true) = (path, tables > 0) {
         let file = path.with_extension(format!("version-{version}.db"));
-        // One that is there is of a try that broke off.
+        // An existing copy is left from an interrupted attempt.
         let _ = std::fs::remove_file(&file);
         database.execute("VACUUM INTO ?1", [file.to_string_lossy()])?;
         copy = Some(file);

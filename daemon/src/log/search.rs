@@ -1,6 +1,6 @@
-//! The search index: the words of messages, in a database of its own that runs behind the log.
+//! The search index: the words of messages, in a separate database that lags behind the log.
 //!
-//! It is SQLite's FTS5 (<https://sqlite.org/fts5.html>). Everything in it comes from the log and can be made anew.
+//! It uses SQLite's FTS5 (<https://sqlite.org/fts5.html>). Everything in it comes from the log and can be rebuilt.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -14,13 +14,14 @@ use snug_protocol::{Folded, Nick, Target, Timestamp};
 use super::view::{Row, Rows, View};
 use super::{Access, Party};
 
-/// Entries that are indexed in one transaction.
+/// Number of entries that are indexed in one transaction.
 const BATCH: u64 = 10_000;
 
-/// Bytes of words that are gathered before they are written: most of a batch, so that few segments have to be merged.
+/// Bytes of words that FTS5 gathers before it writes them. It holds most of a batch, so that few segments have to be
+/// merged.
 const GATHERED: u64 = 4 << 20;
 
-/// The tables. `upto` is the watermark: the last entry that is in the index.
+/// The tables of the index. `upto` is the watermark: the last entry that is in the index.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS search.state (
         one  INTEGER PRIMARY KEY CHECK (one = 1),
@@ -34,7 +35,7 @@ const SCHEMA: &str = "
     );
 ";
 
-/// Whether the index in a file has an older form: it goes, and is made anew.
+/// Returns whether the index in a file has an older form. Such an index is deleted and rebuilt.
 pub(super) fn is_outdated(file: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let outdated = Connection::open_with_flags(file, flags).and_then(|index| {
@@ -42,11 +43,11 @@ pub(super) fn is_outdated(file: &Path) -> bool {
             "SELECT count(*) FROM sqlite_schema WHERE name = 'words' AND sql NOT LIKE '%columnsize = 0%'";
         index.query_row(sql, [], |row| row.get::<_, u64>(0))
     });
-    // What cannot be read says so when it is used.
+    // An unreadable file is reported when it is used.
     outdated.is_ok_and(|count| count > 0)
 }
 
-/// Attaches the index in `file`, or one in memory. If it is of another log, it begins anew.
+/// Attaches the index in `file`, or one in memory, and creates its tables if they are missing.
 pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Result<()> {
     match file {
         None => database.execute("ATTACH ':memory:' AS search", [])?,
@@ -55,7 +56,7 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
     if file.is_some() {
         database.pragma_update_and_check(Some("search"), "journal_mode", "wal", |_| Ok(()))?;
         database.pragma_update(Some("search"), "synchronous", "NORMAL")?;
-        // Pages that are changed again and again are written once, not with each checkpoint.
+        // With fewer checkpoints, a page that changes often is written to the database less often.
         database.pragma_update(Some("search"), "wal_autocheckpoint", 4_000)?;
         database.pragma_update(Some("search"), "journal_size_limit", 64 << 20)?;
     }
@@ -63,31 +64,31 @@ pub(super) fn attach(database: &Connection, file: Option<&Path>) -> rusqlite::Re
     database.execute_batch(SCHEMA)?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('secure-delete', 1)", [])?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('hashsize', ?1)", [GATHERED])?;
-    // Segments are merged sixteen at a time instead of four: half the work, and a search looks into a few more. All of
-    // it is done in small steps: a merge at once of what has piled up would hold up searches for seconds.
+    // Segments are merged sixteen at a time instead of four. That halves the work, and a search reads a few more
+    // segments. Merges run in small steps, because one large merge would hold up searches for seconds.
     database.execute("INSERT INTO search.words (words, rank) VALUES ('automerge', 16)", [])?;
     database.execute("INSERT INTO search.words (words, rank) VALUES ('crisismerge', 64)", [])?;
     Ok(())
 }
 
-/// The index, through a connection that has the log and the index attached to it.
+/// The index, through a connection to the log with the index attached.
 pub(crate) struct Index<'c> {
     database: &'c Connection,
 }
 
-/// What is asked for.
+/// A parsed search query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query {
-    /// What FTS5 is to match in the text; empty for everything.
+    /// The FTS5 expression for the text; empty matches everything.
     words: String,
     from: Option<Folded>,
     within: Option<SearchTarget>,
-    /// Moments: entries have to be before the one, and at or after the other.
+    /// Entries must be earlier than `before`, and at or later than `after`.
     before: Option<Timestamp>,
     after: Option<Timestamp>,
 }
 
-/// Where is searched.
+/// The conversation that a search is limited to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SearchTarget {
     Room(Folded),
@@ -104,10 +105,10 @@ impl SearchTarget {
 }
 
 impl Query {
-    /// Reads the query language.
+    /// Parses the query language.
     ///
     /// # Errors
-    /// What is wrong, in a sentence.
+    /// The problem with the query, as a sentence.
     pub(crate) fn parse(text: &str) -> Result<Query, String> {
         let mut query = Query::default();
         let mut rest = text.trim_start();
@@ -140,10 +141,10 @@ impl Query {
         Ok(query)
     }
 
-    /// Searches in this place alone.
+    /// Limits the search to one conversation.
     ///
     /// # Errors
-    /// The query names another one.
+    /// The query names another conversation.
     pub(crate) fn narrow(&mut self, place: SearchTarget) -> Result<(), String> {
         if self.within.as_ref().is_some_and(|within| *within != place) {
             return Err("in: names another place than the one that is searched".to_owned());
@@ -152,7 +153,7 @@ impl Query {
         Ok(())
     }
 
-    /// Where is searched, if not everywhere.
+    /// Returns the conversation that the search is limited to, if any.
     pub(crate) fn place(&self) -> Option<&SearchTarget> {
         self.within.as_ref()
     }
@@ -204,8 +205,8 @@ impl<'c> Index<'c> {
         Index { database }
     }
 
-    /// Takes in what the log has and the index has not. Gives the entries that the index has forgotten: the log is to
-    /// be told of them.
+    /// Indexes the entries that the index lacks. Returns the entries that the index has removed, of which the log has
+    /// to be told.
     pub(crate) fn catch_up(&self) -> rusqlite::Result<Vec<u64>> {
         loop {
             let is_done = self.in_transaction(|index| index.take_in())?;
@@ -228,7 +229,7 @@ impl<'c> Index<'c> {
                 }
                 Ok(())
             })?;
-            // The write-ahead log still has their words; whoever reads just now may keep it from being emptied.
+            // The write-ahead log still has their words. A reader may keep it from being emptied now.
             let _ = self.database.query_row("PRAGMA search.wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
         Ok(ids)
@@ -241,7 +242,7 @@ impl<'c> Index<'c> {
         Ok(done)
     }
 
-    /// Takes in one batch, and says whether that was the last.
+    /// Indexes one batch and returns whether it was the last one. An index of another log is emptied first.
     fn take_in(&self) -> rusqlite::Result<bool> {
         let database = self.database;
         let log: i64 = database.query_row("SELECT name FROM main.state", [], |row| row.get(0))?;
@@ -299,7 +300,7 @@ impl<'c> Index<'c> {
                             .execute(params![about, text])?;
                     }
                 }
-                // A deleted message is among those that are to be forgotten.
+                // Deleted messages leave the index through the table `unindexed`.
                 _ => {}
             }
         }
@@ -313,8 +314,8 @@ impl<'c> Index<'c> {
         Ok(is_done)
     }
 
-    /// The newest messages that a query finds, before an entry, as `me` may see them; `within` is the conversation
-    /// that it is about.
+    /// Returns the newest messages before an entry that match a query and that `me` may see. `within` is the number
+    /// of the conversation to search.
     pub(crate) fn search(
         &self,
         view: &View<'_>,
@@ -370,7 +371,7 @@ impl<'c> Index<'c> {
         Ok(rows)
     }
 
-    /// The conversation that a query is about; `None` if there is none that `me` may know of.
+    /// Returns the number of the conversation that `place` names. `None` if there is none that `me` may know of.
     pub(crate) fn conversation(
         &self,
         me: u64,
@@ -391,7 +392,7 @@ impl<'c> Index<'c> {
     }
 }
 
-/// The word for an author in the index. A nick may have characters at which words are split.
+/// Returns the word for an author in the index. It is a hash, because FTS5 would split some nicks into several words.
 fn author_word(nick: &str) -> String {
     let fold = Nick::parse(nick).map_or_else(|_| nick.to_owned(), |nick| nick.fold().as_str().to_owned());
     author_hash(&fold)
@@ -414,7 +415,7 @@ mod tests {
         assert_eq!(query.from.as_ref().map(Folded::as_str), Some("bob"));
         assert!(matches!(&query.within, Some(SearchTarget::Room(room)) if room.as_str() == "#ops"));
         assert_eq!(query.after.map(|time| time.to_string()).as_deref(), Some("2026-11-01T00:00:00.000Z"));
-        // What only looks like the language of FTS5 is words.
+        // FTS5's own syntax is treated as plain words.
         assert_eq!(Query::parse("a AND NOT (b").expect("words").words, "\"a\" \"AND\" \"NOT\" \"(b\"");
         assert_eq!(Query::parse("http://x.y").expect("a word").words, "\"http://x.y\"");
     }

@@ -1,18 +1,18 @@
-//! A transaction that begins and ends with statements that are prepared once: of a pack with one message, preparing them
-//! each time was a tenth.
+//! A transaction whose BEGIN and COMMIT are prepared once. Preparing them every time took a tenth of the time for a
+//! pack with one message.
 
 use std::ops::Deref;
 
 use rusqlite::Connection;
 
-/// What is done through it is done as a whole, or not at all if it is dropped before its commit.
+/// A transaction for writing. It is rolled back if it is dropped before its commit.
 pub(super) struct Transaction<'c>(&'c Connection);
 
 impl<'c> Transaction<'c> {
-    /// Takes the database for writing.
+    /// Starts a transaction with the database locked for writing.
     pub(super) fn begin(database: &'c Connection) -> rusqlite::Result<Transaction<'c>> {
         if !database.is_autocommit() {
-            // The one before could not be taken back then.
+            // The rollback of the transaction before has failed.
             database.execute_batch("ROLLBACK")?;
         }
         database.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -34,7 +34,7 @@ impl Deref for Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // A commit that went well, and some errors, leave none to be taken back.
+        // After a successful commit, and after some errors, no transaction is left to roll back.
         if !self.0.is_autocommit() {
             let _ = self.0.execute_batch("ROLLBACK");
         }

@@ -1,4 +1,4 @@
-//! What is read from the log: pages of history, what somebody missed, what is unread.
+//! Reads from the log: pages of history, missed entries, unread messages.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use snug_protocol::Timestamp;
 use super::entry::{COLUMNS, Stored};
 use super::{Access, Entry, IdentityRecord, Party, StoredRoom, rooms};
 
-/// The committed log, to read from. Everything it gives is of one moment only within one method.
+/// A view of the committed log. It is a consistent snapshot only within one method.
 pub(crate) struct View<'c> {
     database: &'c Connection,
 }
 
-/// A page.
+/// A page of rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rows {
-    /// The oldest first.
+    /// The rows, oldest first.
     pub(crate) rows: Vec<Row>,
-    /// Whether there are more on the side where one goes on.
+    /// Whether there are more rows in the direction of paging.
     pub(crate) more: bool,
-    /// Everything up to this entry is in the rows, or before the page.
+    /// Everything up to this entry is in the rows or before the page.
     pub(crate) cursor: u64,
 }
 
 /// A row of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Row {
-    /// An entry; the name of its room; its key, if it is one's own.
+    /// An entry, the name of its room, and its key if the reader wrote it.
     Entry {
         entry: Box<Entry<'static>>,
         room: Arc<str>,
@@ -36,25 +36,25 @@ pub(crate) enum Row {
     Gap(Gap),
 }
 
-/// What a bot of the box finds when it begins.
+/// The stored state of a built-in bot when it starts.
 pub(crate) struct Remembered {
-    /// Up to where it has dealt with what was said; `None` if it has never begun.
+    /// The last entry that the bot has handled; `None` if it has never run.
     pub cursor: Option<u64>,
-    /// What it keeps: names and values.
+    /// The values that the bot keeps, by name.
     pub kept: Vec<(String, String)>,
 }
 
-/// Entries that are not there any more.
+/// A gap: entries that have been removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     /// The name of the conversation.
     pub(crate) target: Arc<str>,
-    /// First and last id, both included.
+    /// First and last id, inclusive.
     pub(crate) from: u64,
     pub(crate) to: u64,
 }
 
-/// A conversation and how one stands in it.
+/// A conversation in a user's inbox, and how far the user has read it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conversed {
     pub(crate) target: Arc<str>,
@@ -62,12 +62,12 @@ pub(crate) struct Conversed {
     pub(crate) unread: u64,
     pub(crate) mentions: u64,
     pub(crate) read: u64,
-    /// Up to where one's own private messages have arrived, and were read.
+    /// The newest of the user's own private messages that the other party has received, and has read.
     pub(crate) delivered: u64,
     pub(crate) seen: u64,
 }
 
-/// Which part of a conversation.
+/// The part of a conversation that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Before(u64),
@@ -75,10 +75,10 @@ pub(crate) enum Part {
     Around(u64),
 }
 
-/// The most bytes of a page, about.
+/// Approximate maximum size of a page in bytes.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Unread messages that are counted.
+/// Maximum number of unread messages that are counted.
 const UNREAD: u64 = 1_000;
 
 impl<'c> View<'c> {
@@ -86,17 +86,17 @@ impl<'c> View<'c> {
         View { database }
     }
 
-    /// The database that it reads.
+    /// Returns the database that this view reads.
     pub(super) fn database(&self) -> &'c Connection {
         self.database
     }
 
-    /// All rooms.
+    /// Returns all rooms.
     pub(crate) fn rooms(&self) -> rusqlite::Result<Vec<StoredRoom>> {
         rooms::rooms(self.database)
     }
 
-    /// The identities that a session can prove to be, each with the newest private message that it was given.
+    /// Returns the identities that a session can prove to be, each with the newest private message delivered to it.
     pub(crate) fn identities(&self) -> rusqlite::Result<Vec<(IdentityRecord, u64)>> {
         let mut statement = self.database.prepare(
             "SELECT number, nick, fold, proof, bot, delivered FROM identity WHERE proof IS NOT NULL ORDER BY number",
@@ -114,7 +114,7 @@ impl<'c> View<'c> {
         identities.collect()
     }
 
-    /// Up to where a bot has dealt with what was said, if it ever has, and what it keeps.
+    /// Returns a built-in bot's cursor, if it has ever run, and the values it keeps.
     pub(crate) fn bot(&self, name: &str) -> rusqlite::Result<Remembered> {
         let cursor = self
             .database
@@ -127,7 +127,7 @@ impl<'c> View<'c> {
         Ok(Remembered { cursor, kept: kept.collect::<rusqlite::Result<_>>()? })
     }
 
-    /// The ids of the oldest and the newest entry of a conversation; 0 if there is none.
+    /// Returns the ids of the oldest and the newest entry of a conversation; 0 if there is none.
     pub(crate) fn ends(&self, conversation: u64) -> rusqlite::Result<(u64, u64)> {
         let end = |sql| -> rusqlite::Result<u64> {
             let id: Option<u64> =
@@ -140,20 +140,20 @@ impl<'c> View<'c> {
         ))
     }
 
-    /// The conversation of `me` with another, by number, or with whoever is remembered by that folded nick.
+    /// Finds the private conversation of `me` with another identity: by number, or else by a remembered folded nick.
     pub(crate) fn party(&self, me: u64, other: Option<u64>, fold: &str) -> rusqlite::Result<Option<Party>> {
         Party::find(self.database, me, other, fold)
     }
 
-    /// The newest entry of all that was committed.
+    /// Returns the id of the newest entry that was committed.
     pub(crate) fn last_id(&self) -> rusqlite::Result<u64> {
         self.database.prepare_cached("SELECT last_id FROM state")?.query_row([], |row| row.get(0))
     }
 
-    /// The last id of all before a moment. Times grow with ids.
+    /// Returns the last id before a moment. Times grow with ids.
     pub(crate) fn last_before(&self, time: Timestamp) -> rusqlite::Result<u64> {
         let (mut low, mut high) = (0, self.last_id()?);
-        // Every entry up to `low` is before the moment, none behind `high` is.
+        // Every entry up to `low` is before the moment; none after `high` is.
         let mut next =
             self.database.prepare_cached("SELECT id, time FROM entry WHERE id > ?1 ORDER BY id LIMIT 1")?;
         while low < high {
@@ -169,7 +169,7 @@ impl<'c> View<'c> {
         Ok(low)
     }
 
-    /// A page of a conversation, as `me` may see it.
+    /// Returns a page of a conversation, as `me` may see it.
     pub(crate) fn history(
         &self,
         me: u64,
@@ -223,7 +223,8 @@ impl<'c> View<'c> {
         }
     }
 
-    /// What came after an entry, up to another: of these rooms, and if wanted of the private messages of `me`.
+    /// Returns a page of what `me` missed after one entry and up to another: in these rooms, and with `private` in
+    /// the private messages of `me`.
     pub(crate) fn missed(
         &self,
         me: u64,
@@ -276,7 +277,7 @@ impl<'c> View<'c> {
         Ok(Rows { rows, more, cursor })
     }
 
-    /// The conversations of `me`: these rooms, and the people with whom there are private messages.
+    /// Returns the conversations of `me`: these rooms, and the users with whom `me` has private messages.
     pub(crate) fn inbox(
         &self,
         me: u64,
@@ -338,7 +339,7 @@ impl<'c> View<'c> {
         Ok(Conversed { target: Arc::clone(target), last, unread, mentions: named, read, delivered, seen })
     }
 
-    /// One entry with what belongs to its row; `None` if it is not there.
+    /// Returns the row of one entry; `None` if there is no such entry. A damaged entry becomes a gap.
     pub(crate) fn row(&self, me: u64, id: u64, target: &Arc<str>) -> rusqlite::Result<Option<Row>> {
         let stored = self
             .database
@@ -360,7 +361,7 @@ impl<'c> View<'c> {
         })
     }
 
-    /// The entries behind `from` that are not what was written. `progress` hears how many were looked at.
+    /// Returns the ids of the damaged entries after `from`. `progress` is called with the number of entries read.
     pub(crate) fn damaged(&self, from: u64, mut progress: impl FnMut(u64)) -> rusqlite::Result<Vec<u64>> {
         let mut statement =
             self.database.prepare(&format!("SELECT {COLUMNS} FROM entry WHERE id > ?1 ORDER BY id"))?;
@@ -377,7 +378,7 @@ impl<'c> View<'c> {
         Ok(damaged)
     }
 
-    /// The entries between two others, the first excluded, as they are to be delivered.
+    /// Returns the entries after `after` and up to `upto`, for delivery. Damaged ones are left out.
     pub(crate) fn between(&self, after: u64, upto: u64) -> rusqlite::Result<Vec<Entry<'static>>> {
         let mut statement = self
             .database
@@ -392,7 +393,7 @@ impl<'c> View<'c> {
         Ok(entries)
     }
 
-    /// The rows of these entries, until they are long enough for a page.
+    /// Returns the rows of these entries, until a page is full.
     fn fetch(&self, me: u64, ids: &[u64], target: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
         let mut rows = Vec::with_capacity(ids.len());
         let mut bytes = 0;
@@ -408,7 +409,7 @@ impl<'c> View<'c> {
         Ok(rows)
     }
 
-    /// The ids of a conversation's entries that may be seen, behind `after` and up to `upto`.
+    /// Returns the ids of a conversation's visible entries after `after` and up to `upto`, at most `most`.
     fn ids(
         &self,
         conversation: u64,
@@ -444,7 +445,7 @@ impl<'c> View<'c> {
         Ok(ids)
     }
 
-    /// The pairs of an identity: number, the other one's, and its nick.
+    /// Returns the pairs of an identity: number of the pair, number of the other identity, and its nick.
     fn pairs(&self, me: u64) -> rusqlite::Result<Vec<(u64, u64, Arc<str>)>> {
         let mut statement = self.database.prepare_cached(
             "SELECT pair.number, other.number, other.nick FROM pair JOIN identity other ON other.number = pair.high
@@ -457,7 +458,7 @@ impl<'c> View<'c> {
         pairs.collect()
     }
 
-    /// The ids of the private messages of `me`, to it and from it, behind `after` and up to `upto`.
+    /// Returns the ids of the private messages to and from `me` after `after` and up to `upto`, at most `most`.
     fn private_ids(&self, me: u64, (after, upto): (u64, u64), most: u64) -> rusqlite::Result<Vec<u64>> {
         let mut ids = Vec::new();
         for sql in [
@@ -474,7 +475,8 @@ impl<'c> View<'c> {
         Ok(ids)
     }
 
-    /// The private conversations of `me` of which something behind an entry has gone: up to where, and the other's nick.
+    /// Returns the private conversations of `me` that have lost entries after `after`: the last one lost, and the
+    /// other's nick.
     fn purged_pairs(&self, me: u64, after: u64) -> rusqlite::Result<Vec<(u64, Arc<str>)>> {
         let mut statement = self.database.prepare_cached(
             "SELECT conversation.purged, other.nick FROM conversation
@@ -487,7 +489,7 @@ impl<'c> View<'c> {
         purged.collect()
     }
 
-    /// Up to where entries of a conversation are not all there any more; 0 if none has gone.
+    /// Returns the newest entry of a conversation that was removed; 0 if none was.
     fn purged(&self, conversation: u64) -> rusqlite::Result<u64> {
         let purged = self
             .database
@@ -512,7 +514,7 @@ enum Order {
 }
 
 impl Row {
-    /// About how many bytes it takes on the wire.
+    /// Returns the approximate size of the row on the wire, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Row::Gap(_) => 64,

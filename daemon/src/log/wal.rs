@@ -1,5 +1,6 @@
-//! Looks whether SQLite will take in all of a write-ahead log. It stops without a word at the first frame whose checksum
-//! is wrong: the right thing for what was half written when the power went, and a silent loss where a byte was flipped.
+//! Checks whether SQLite will recover all of a write-ahead log. SQLite stops silently at the first frame with a wrong
+//! checksum. That is right for a frame that was half written when the power failed, but a silent loss if a byte was
+//! flipped.
 //!
 //! The format is <https://sqlite.org/fileformat.html#the_write_ahead_log>.
 
@@ -10,8 +11,8 @@ use std::path::Path;
 const HEADER: usize = 32;
 const FRAME: usize = 24;
 
-/// How many transactions lie behind the first frame that is not what was written. One of them may have been half
-/// written when the machine went down, before anybody was told of it; two cannot.
+/// Returns how many transactions lie at or after the first damaged frame. One may have been half written when the
+/// machine went down, before anyone was told of it; two cannot.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -31,7 +32,7 @@ pub(super) fn lost_commits(path: &Path) -> io::Result<u64> {
     let has_header = magic & !1 == 0x377f_0682 && sum == (word(&header, 24), word(&header, 28));
     let page_size = usize::try_from(word(&header, 8)).unwrap_or(0);
     if !page_size.is_power_of_two() || !(512..=65_536).contains(&page_size) {
-        // Nothing can be told of frames of which not even the size is known.
+        // Without the page size, the frames cannot be read.
         return Ok(u64::from(!has_header) * 2);
     }
     let salts = header[16..24].to_vec();
@@ -48,13 +49,13 @@ pub(super) fn lost_commits(path: &Path) -> io::Result<u64> {
         let is_commit = word(&frame, 4) > 0;
         lost += u64::from(!is_sound && has_salts && is_commit);
     }
-    // A daemon that is at work may have begun it anew meanwhile.
+    // A running daemon may have restarted the file meanwhile.
     let mut now = [0; HEADER];
     let is_same = fill(&mut File::open(path)?, &mut now)? && now == header;
     Ok(if is_same { lost } else { 0 })
 }
 
-/// Reads all of `buffer`, unless the end comes before.
+/// Fills `buffer` and returns true, or returns false if the file ends first.
 fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),

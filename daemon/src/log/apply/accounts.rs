@@ -1,4 +1,4 @@
-//! Accounts: how they come, prove themselves, change and go.
+//! Accounts: the rules for registration, login, changes and deletion.
 
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Nick, Period, Role, Scope, Skeletons};
@@ -10,11 +10,11 @@ use crate::log::transaction::Transaction;
 use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, StoredAccount, TokenHash};
 use crate::refusal::Refusal;
 
-/// Keys and tokens that an account can have.
+/// Maximum number of keys, and of tokens, of an account.
 const KEYS: u64 = 32;
 const TOKENS: u64 = 64;
 
-/// Invites that one member can have open.
+/// Maximum number of unused invites of one member.
 const INVITES: u64 = 100;
 
 pub(super) fn decide(
@@ -134,7 +134,7 @@ fn register(
     Ok(made.map_or(Outcome::Done, |made| Outcome::Account(made, None)))
 }
 
-/// Whether a name is an account's, or can be taken for one.
+/// Returns the refusal if a name belongs to an account, or looks like the name of one.
 fn taken(tx: &Transaction<'_>, name: &Nick<'_>) -> rusqlite::Result<Option<Refusal>> {
     let is_taken: bool = tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM account WHERE fold = ?1)")?
@@ -188,10 +188,10 @@ fn log_in(
     Ok(Outcome::Account(Box::new(found), grant.map(Box::new)))
 }
 
-/// What is said whatever was wrong, so that nobody learns which names are accounts'.
+/// The same text whatever was wrong, so that nobody can find out which names have accounts.
 pub(crate) const BAD_LOGIN: &str = "name, password, key or token do not go together";
 
-/// The account that was proved to be somebody's, how, and what came with a token.
+/// Returns the account that a proof is valid for, a description of the proof, and the grant if it was a token.
 fn proven(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -256,7 +256,7 @@ fn proven(
 
 type Changed = Result<(Outcome, AuditNote), Refusal>;
 
-/// What somebody changes of an account.
+/// Applies a change to an account.
 fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) -> rusqlite::Result<Changed> {
     let own = account(tx, author.number)?;
     let is_operator = authority::server_role(tx, author)? == Role::Operator;
@@ -296,7 +296,7 @@ fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) 
     Ok(changed.map(|(outcome, detail)| (outcome, AuditNote::new(act.word(), &own.name, detail))))
 }
 
-/// What became of a change of one's own account, and its detail for the audit trail.
+/// The outcome of a change to the author's own account, and its detail for the audit log.
 type OwnChange = Result<(Outcome, String), Refusal>;
 
 fn set_password_of(
@@ -323,7 +323,7 @@ fn set_password(
     new: &str,
     old: Option<&str>,
 ) -> rusqlite::Result<OwnChange> {
-    // If it was changed meanwhile, what was verified is not what it was compared with.
+    // If the password was changed meanwhile, the old password was verified against an outdated hash.
     let changed = tx
         .prepare_cached("UPDATE account SET password = ?2 WHERE number = ?1 AND password IS ?3")?
         .execute(params![own.number, new, old])?;
@@ -396,7 +396,7 @@ fn remove_token(tx: &Transaction<'_>, own: &StoredAccount, label: &str) -> rusql
     Ok(Ok((Outcome::Revoked(gone), label.to_owned())))
 }
 
-/// Sets a part of a profile: `display`, `colour`, or the picture, whose value is its media type.
+/// Sets a part of a profile: `display`, `colour`, or the avatar, whose value is its media type.
 fn set_profile(
     tx: &Transaction<'_>,
     own: &StoredAccount,
@@ -526,7 +526,7 @@ fn unregister(
     Ok(Ok((Outcome::Revoked(None), AuditNote::new("unregister", &name, detail))))
 }
 
-/// What a token is called where it is banned.
+/// Returns the name of a token in bans.
 pub(crate) fn token_name(account: &str, label: &str) -> String {
     let fold = Nick::parse(account).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
     format!("{fold}/{label}")

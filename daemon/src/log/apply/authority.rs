@@ -1,4 +1,4 @@
-//! Authority: who is what, who may do what to whom, who is kept out or silenced.
+//! Authority: the rules for roles, moderation, bans and mutes.
 
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
@@ -11,7 +11,7 @@ use crate::log::{
 };
 use crate::refusal::Refusal;
 
-/// What somebody is on the server.
+/// Returns a user's role on the server.
 pub(super) fn server_role(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<Role> {
     let role: Option<String> = tx
         .prepare_cached("SELECT role FROM account WHERE number = ?1")?
@@ -21,7 +21,7 @@ pub(super) fn server_role(tx: &Transaction<'_>, author: &Author) -> rusqlite::Re
     Ok(role.max(author.by_origin))
 }
 
-/// What somebody is in a room: `Owner`, `Moderator`, `Member` for who is on its list, else nothing.
+/// Returns a user's own role in a room: `Owner`, `Moderator`, or `Member` for users on its list; otherwise `None`.
 fn room_role(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<Option<Role>> {
     let owner: Option<u64> = tx
         .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
@@ -37,7 +37,8 @@ fn room_role(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result
     Ok(role.and_then(|role| role.parse().ok()))
 }
 
-/// What somebody may do in a room: the role there, or on the server if that is more.
+/// Returns the role that decides what a user may do in a room: owner or moderator there, or the role on the server if
+/// that is higher.
 pub(super) fn role_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusqlite::Result<Role> {
     let server = server_role(tx, author)?;
     Ok(match room_role(tx, room, author.number)? {
@@ -46,7 +47,7 @@ pub(super) fn role_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusql
     })
 }
 
-/// Where somebody stands, as a room's settings see it. Operators have no place in a room that they were not given.
+/// Returns a user's rank for a room's settings. Operators have no rank in a room that they were not given.
 pub(super) fn rank_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusqlite::Result<Rank> {
     Ok(match room_role(tx, room, author.number)? {
         Some(Role::Owner) => Rank::Owner,
@@ -57,7 +58,7 @@ pub(super) fn rank_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusql
     })
 }
 
-/// Keeps `guard` true to what there is to be looked at with each message in a room.
+/// Updates a room's `guard`: whether each message in it needs further checks, such as for bans or slow mode.
 pub(super) fn guard_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE room SET guard = access != 'public' OR may_read != 'all' OR may_send != 'all' OR slow > 0
@@ -76,7 +77,7 @@ fn guard_server(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The ban that keeps an identity out of a room, or off the server (0).
+/// Returns the ban in force that keeps an identity out of a room, or off the server (0).
 pub(super) fn identity_ban(
     tx: &Transaction<'_>,
     now: Timestamp,
@@ -87,7 +88,7 @@ pub(super) fn identity_ban(
     Ok(found.filter(|ban| ban.holds(now)))
 }
 
-/// The ban that keeps somebody off the server who comes: by identity, address or token.
+/// Returns the ban in force that keeps a user off the server: by identity, address or token.
 pub(super) fn server_ban(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -98,7 +99,7 @@ pub(super) fn server_ban(
     Ok(found.into_iter().find(|ban| ban.holds(meta.time) && concerns(ban, author, token)))
 }
 
-/// Whether a ban is about somebody; `token` is what the token is called that they show.
+/// Returns whether a ban applies to a user. `token` is the name of the token that they log in with.
 fn concerns(ban: &BanRow, author: &Author, token: Option<&str>) -> bool {
     match ban.kind.as_str() {
         "identity" => author.number != 0 && ban.value == author.number.to_string(),
@@ -107,7 +108,7 @@ fn concerns(ban: &BanRow, author: &Author, token: Option<&str>) -> bool {
     }
 }
 
-/// Why somebody may not say something now, in a room or, without one, in private.
+/// Returns why a user may not send an entry now, in a room or, without one, in private. `None` if they may.
 pub(super) fn silence(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -115,11 +116,11 @@ pub(super) fn silence(
     author: &Author,
     kind: EntryKind,
 ) -> rusqlite::Result<Option<Refusal>> {
-    // What the daemon writes of its own accord has no identity, and is never in the way.
+    // Entries that the daemon itself writes have no identity and are never refused.
     if author.by_origin == Role::Operator && author.number == 0 {
         return Ok(None);
     }
-    // Addresses and tokens are asked for when somebody comes, and their sessions end with the ban.
+    // Bans of addresses and tokens are checked when a session starts, and a new ban ends the sessions it applies to.
     if let Some(ban) = identity_ban(tx, meta.time, 0, author.number)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this server"))));
     }
@@ -128,7 +129,7 @@ pub(super) fn silence(
             .query_row(params![place, author.number, meta.time.millis()], |row| row.get(0))
             .optional()
     };
-    // Whoever may not speak may still take back what was said.
+    // Muted users may still delete their messages and remove their reactions.
     let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
     let mut until = if speaks { muted(0)? } else { None };
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
@@ -151,7 +152,7 @@ pub(super) fn silence(
         .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let rank = rank_in(tx, room, author)?;
     let is_operator = is_operator(tx, author)?;
-    // An operator acts in a room in which he has no place, and does not speak there.
+    // An operator who is not a member of a room may moderate it, but not send messages in it.
     let is_moderation = !matches!(
         kind,
         EntryKind::Msg
@@ -195,7 +196,7 @@ fn muted_until(meta: &Meta, until: i64) -> Refusal {
     Refusal::new(Code::Muted, format!("you are muted until {}", Timestamp::from_millis(until))).after(left)
 }
 
-/// Lets one message through in the time between two of one sender.
+/// Refuses a message less than `slow` milliseconds after the sender's last one in the room.
 fn slow_down(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -219,7 +220,7 @@ fn slow_down(
     Ok(None)
 }
 
-/// Notes that somebody spoke, if the room is slow.
+/// Records when a user last sent a message, if the room is in slow mode.
 pub(super) fn spoke(tx: &Transaction<'_>, meta: &Meta, room: u64, identity: u64) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO spoken (room, identity, time) SELECT number, ?2, ?3 FROM room WHERE number = ?1 AND slow > 0
@@ -229,7 +230,8 @@ pub(super) fn spoke(tx: &Transaction<'_>, meta: &Meta, room: u64, identity: u64)
     Ok(())
 }
 
-/// Whether somebody may do something in a room, and to whom: nobody does it to a role as high as one's own.
+/// Returns why a user may not take an action in a room, or `None` if they may. Only operators can act on a moderator
+/// or higher whose role is at least their own.
 fn authorize(
     tx: &Transaction<'_>,
     room: u64,
@@ -250,7 +252,7 @@ fn authorize(
     Ok(None)
 }
 
-/// Decides an act of authority in a room. If it may be, its entry is still to be written.
+/// Decides a moderation action in a room. If it is allowed, the caller still has to write its entry.
 pub(super) fn moderate(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -332,7 +334,7 @@ fn is_operator(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<bool> 
     Ok(server_role(tx, author)? == Role::Operator)
 }
 
-/// Nobody takes back what others have done about him.
+/// The refusal for users who try to lift their own ban or mute.
 fn own_doing() -> Refusal {
     Refusal::new(Code::Denied, "what is done about yourself is for others to take back")
 }
@@ -368,7 +370,7 @@ fn set_role(
     let is_own = whom == author.number;
     let changes_power = [before, role].iter().any(|role| role.is_some_and(|role| role >= Role::Moderator));
     let action = if changes_power { Action::ChangeRoleInRoom } else { Action::AdmitToRoom };
-    // Anybody may step down; but a room that has an owner keeps one until he names another.
+    // Users may give up their own role, but an owner has to name another owner first.
     let steps_down = is_own && role < before && before != Some(Role::Owner);
     if is_own && before == Some(Role::Owner) && role != Some(Role::Owner) {
         let text = "make somebody else the owner first: ROLE <room> <nick> owner";
@@ -440,7 +442,8 @@ fn take_ban(
         .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
         .execute(params![place, kind, value])?;
     if gone == 0 {
-        // Whoever was meant may be gone, or the name be another's by now: it is listed as it was said then.
+        // The user may be gone, or the name may belong to someone else by now. The list shows the name as it was
+        // given then.
         gone = tx
             .prepare_cached("DELETE FROM ban WHERE room = ?1 AND shown = ?2 COLLATE NOCASE")?
             .execute(params![place, shown])?;
@@ -467,7 +470,7 @@ fn put_mute(
     Ok(())
 }
 
-/// Decides something that holds on the whole server.
+/// Decides a moderation action on the whole server.
 pub(super) fn moderate_server(
     tx: &Transaction<'_>,
     meta: &Meta,

@@ -1,4 +1,4 @@
-//! Files: who may send what and how much, and who has taken it.
+//! Files: the rules for uploads, quotas and recipients' reports.
 
 use std::borrow::Cow;
 
@@ -15,17 +15,17 @@ use crate::log::{
 use crate::refusal::Refusal;
 use crate::retention::Retention;
 
-/// Uploads that one identity may have on their way.
+/// Maximum number of unfinished uploads of one identity.
 const UPLOADS: u64 = 100;
 
-/// Files and uploads that go at once when their time is over.
+/// Maximum number of expired files, and of expired uploads, that are removed at once.
 const EXPIRED_AT_ONCE: u64 = 100;
 
-/// The same, whether it is not kept, was never there, or is not for who asks.
+/// The same text whether a file is no longer kept, never existed, or is not for the user who asks.
 pub(crate) const NO_SUCH_FILE: &str =
     "there is no such file that is kept and that you may fetch; FILE LIST shows them";
 
-/// What a file is taken to be whose sender does not say it.
+/// The media type of a file whose sender states none.
 const ANY_TYPE: &str = "application/octet-stream";
 
 pub(super) fn decide(
@@ -126,7 +126,8 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
     Ok(Outcome::Upload(Box::new(upload)))
 }
 
-/// Whether an upload became a file that is not kept any more: then its key is free again, and its row goes.
+/// Returns whether an upload became a file that is no longer kept. If so, deletes the upload's row, which frees its
+/// key.
 fn is_forgotten(tx: &Transaction<'_>, upload: &StoredUpload) -> rusqlite::Result<bool> {
     let Some(entry) = upload.entry else { return Ok(false) };
     if content_of(tx, entry)?.is_some() {
@@ -142,7 +143,7 @@ fn by_key(tx: &Transaction<'_>, author: &Author, key: &str) -> rusqlite::Result<
         .optional()
 }
 
-/// How many bytes a file may have, and why not more.
+/// The maximum size of a file in bytes, and the reason for that limit.
 struct Allowance {
     bytes: u64,
     because: Cow<'static, str>,
@@ -155,7 +156,7 @@ impl Allowance {
     }
 }
 
-/// How many bytes of a file somebody may send to a room, or to a person. `but` is an upload that does not count.
+/// Returns how many bytes a file from `author` may have, in a room or in private. The upload `but` does not count.
 fn allowance(
     tx: &Transaction<'_>,
     author: &Author,
@@ -171,7 +172,8 @@ fn allowance(
             .optional()?;
         Ok(bytes.unwrap_or(0))
     };
-    // What is on its way counts as what it says it will be, for who sends it: nobody takes room from others with a word.
+    // An unfinished upload counts with its announced size, but only for its sender: an announcement alone must not
+    // use up the quota of others.
     let in_flight: u64 = tx
         .prepare_cached(
             "SELECT coalesce(sum(size), 0) FROM upload WHERE author = ?1 AND entry IS NULL AND handle != ?2",
@@ -224,7 +226,7 @@ fn allowance(
     Ok(least.ok_or_else(|| Refusal::new(Code::OverQuota, "no file may be sent")))
 }
 
-/// Whether a media type is in a comma list, which may have `image/*`.
+/// Returns whether a media type is in a comma-separated list, which may contain patterns such as `image/*`.
 fn is_among(kind: &str, types: &str) -> bool {
     types.split(',').any(|pattern| match pattern.strip_suffix("/*") {
         Some(family) => kind.split_once('/').is_some_and(|(of, _)| of.eq_ignore_ascii_case(family)),
@@ -232,7 +234,7 @@ fn is_among(kind: &str, types: &str) -> bool {
     })
 }
 
-/// What hinders an upload from becoming an entry; `None` if nothing does.
+/// Returns the outcome if an upload cannot become a new entry; `None` if it can.
 pub(super) fn check_finished(
     tx: &Transaction<'_>,
     author: &Author,
@@ -272,7 +274,7 @@ fn open_upload(tx: &Transaction<'_>, author: &Author, handle: u64) -> rusqlite::
         .optional()
 }
 
-/// Notes that an entry offers what an upload brought.
+/// Records the file of a new entry, and completes its upload.
 pub(super) fn enter(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -338,7 +340,7 @@ fn say(
         .query_row([entry, author.number], |row| row.get(0))
         .optional()?;
     let earlier = earlier.and_then(|word| FileState::of_word(&word));
-    // What has arrived stays so; and one's own files one need not tell oneself of.
+    // `Done` is final, and senders do not report on their own files.
     let is_new = file.author != author.number && earlier != Some(state) && earlier != Some(FileState::Done);
     if is_new {
         tx.prepare_cached(
@@ -358,7 +360,8 @@ fn expire(
     alive: &[u64],
 ) -> rusqlite::Result<Outcome> {
     for handle in alive {
-        // What something still comes of is not abandoned; it is written down seldom.
+        // An upload that still receives pieces is not abandoned. To save writes, its time is updated only when it
+        // would expire.
         tx.prepare_cached("UPDATE upload SET time = ?2 WHERE handle = ?1 AND time < ?3")?
             .execute(params![handle, meta.time.millis(), abandoned.millis()])?;
     }

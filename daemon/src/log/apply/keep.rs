@@ -1,4 +1,4 @@
-//! What is kept, and what goes when its time is over.
+//! Retention: removes entries, audit rows and keys whose time is over.
 
 use rusqlite::OptionalExtension;
 
@@ -6,11 +6,12 @@ use crate::log::transaction::Transaction;
 use crate::log::{AuditNote, Author, Ends, Meta, Outcome, audit};
 use crate::retention::Retention;
 
-/// Entries that one purge takes away, and conversations that it looks at.
+/// Maximum number of entries that one purge removes, and of conversations that it checks.
 const PURGED_AT_ONCE: u64 = 200;
 const LOOKED_AT_ONCE: u64 = 50;
 
-/// Takes away what is kept no longer, in a small step: some conversations behind `behind`.
+/// Removes entries that are past their retention. Each call is a small step through some conversations after
+/// `behind`.
 pub(super) fn purge(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -50,7 +51,7 @@ pub(super) fn purge(
             gone.push((number, oldest, last));
         }
         if left == 0 {
-            // There may be more in this one.
+            // This conversation may have more to remove.
             return Ok(Outcome::Purged { gone, next: Some(done) });
         }
         done = number;
@@ -58,7 +59,7 @@ pub(super) fn purge(
     Ok(Outcome::Purged { gone, next: (!is_last_page).then_some(done) })
 }
 
-/// Takes rows of the audit trail away that are kept no longer, and says so in it.
+/// Removes audit rows that are past their retention, and records that in the audit log.
 fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Retention) -> rusqlite::Result<()> {
     let upto: Option<u64> = match keep {
         Retention::Forever => None,
@@ -77,7 +78,7 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Retenti
     let Some(upto) = upto.map(|upto| upto.min(gone + PURGED_ROWS)).filter(|upto| *upto > gone) else {
         return Ok(());
     };
-    // A little at a time; and not for a few rows, since each purge makes one, unless they are long overdue.
+    // A purge adds a row itself, so a few rows are not worth one unless they are long overdue.
     let is_due = match keep {
         Retention::Newest(count) => upto - gone >= (count / 10).clamp(2, FEW_ROWS),
         _ => upto - gone >= FEW_ROWS || is_overdue(tx, meta, keep)?,
@@ -92,7 +93,7 @@ fn purge_audit(tx: &Transaction<'_>, meta: &Meta, ends: &mut Ends, keep: Retenti
     Ok(())
 }
 
-/// Whether the oldest row is over its time by a day.
+/// Returns whether the oldest row is overdue by more than a day.
 fn is_overdue(tx: &Transaction<'_>, meta: &Meta, keep: Retention) -> rusqlite::Result<bool> {
     let oldest: Option<i64> = tx
         .prepare_cached("SELECT time FROM audit ORDER BY id LIMIT 1")?
@@ -103,11 +104,11 @@ fn is_overdue(tx: &Transaction<'_>, meta: &Meta, keep: Retention) -> rusqlite::R
     Ok(oldest.is_some_and(|oldest| oldest < limit))
 }
 
-/// Rows of the audit trail that one purge takes away at most, and how many are few.
+/// Maximum number of audit rows that one purge removes, and the number of rows that is worth a purge.
 const PURGED_ROWS: u64 = 1_000;
 const FEW_ROWS: u64 = 100;
 
-/// The oldest entries of a conversation that are kept no longer, at most so many.
+/// Returns the oldest entries of a conversation that are past their retention, at most `most`.
 fn surplus(
     tx: &Transaction<'_>,
     meta: &Meta,
@@ -144,7 +145,7 @@ fn surplus(
     }
 }
 
-/// Takes one entry out of the log, with what depends on it.
+/// Removes one entry from the log, with everything that depends on it.
 fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM entry WHERE id = ?1",
@@ -159,10 +160,10 @@ fn remove(tx: &Transaction<'_>, id: u64, conversation: u64) -> rusqlite::Result<
     Ok(())
 }
 
-/// Takes the oldest entries beyond the newest `keep` out of a log in memory.
+/// Removes all but the newest `keep` entries and audit rows from a log in memory.
 pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, ends: &Ends, keep: u64) -> rusqlite::Result<()> {
     let oldest_row = ends.audit_id.saturating_sub(keep);
-    // Not each time: what is left has to be written down.
+    // Not for every row, because each purge updates `state`.
     let gone: u64 = tx.prepare_cached("SELECT audit_gone FROM state")?.query_row([], |row| row.get(0))?;
     if oldest_row >= gone + 64 {
         audit::purge(tx, oldest_row)?;
@@ -178,9 +179,9 @@ pub(in crate::log) fn forget_oldest(tx: &Transaction<'_>, ends: &Ends, keep: u64
     Ok(())
 }
 
-/// Forgets the keys whose time is over.
+/// Deletes expired keys.
 pub(in crate::log) fn forget_keys(tx: &Transaction<'_>, meta: &Meta) -> rusqlite::Result<()> {
-    // Times grow with ids, so that only the oldest keys need to be looked at, and few in one pack.
+    // Times grow with ids, so only the oldest keys need to be checked, and only a few per pack.
     let over = meta.time.millis() - meta.key_window;
     for _ in 0..512 {
         let is_gone = tx

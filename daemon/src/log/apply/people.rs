@@ -1,4 +1,4 @@
-//! People: where they stand in their conversations, and by what they are known.
+//! Users: their read and delivery markers, and the proofs of their identities. Also the state of built-in bots.
 
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::Code;
@@ -53,7 +53,7 @@ pub(super) fn read(
     Ok(Outcome::Read { id: stands, moved: stands > before, told: other.filter(|_| tells) })
 }
 
-/// Notes up to where an identity has its private messages, and finds whose they are.
+/// Records up to which entry an identity has received its private messages, and finds their authors.
 pub(super) fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rusqlite::Result<Outcome> {
     let before: u64 = tx
         .prepare_cached("SELECT acknowledged FROM identity WHERE number = ?1")?
@@ -87,7 +87,7 @@ pub(super) fn acknowledge(tx: &Transaction<'_>, author: &Author, id: u64) -> rus
 }
 
 pub(super) fn rename(tx: &Transaction<'_>, identity: &IdentityRecord) -> rusqlite::Result<Outcome> {
-    // Another of the same user and name may have been there before; it is not known by that any more.
+    // An earlier identity may have the same proof. It loses it.
     tx.prepare_cached("UPDATE identity SET proof = NULL WHERE proof = ?1 AND number != ?2")?
         .execute(params![identity.proof, identity.number])?;
     tx.prepare_cached(
@@ -98,7 +98,7 @@ pub(super) fn rename(tx: &Transaction<'_>, identity: &IdentityRecord) -> rusqlit
     Ok(Outcome::Done)
 }
 
-/// Lets an identity be nobody's any more. As long as others have private messages with it, its nick is remembered.
+/// Forgets an identity. As long as others have private messages with it, its nick is kept.
 pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outcome> {
     let is_party: bool = tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM pair WHERE low = ?1 OR high = ?1)")?
@@ -119,7 +119,7 @@ pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// Notes what a bot has dealt with, and what it keeps.
+/// Stores a built-in bot's cursor and the values it keeps.
 pub(super) fn step(tx: &Transaction<'_>, step: &BotStep) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO bot (name, cursor) VALUES (?1, ?2)

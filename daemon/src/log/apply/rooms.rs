@@ -1,4 +1,4 @@
-//! Rooms: how they come and go, and who may read what is said in them.
+//! Rooms: the rules for making, joining, leaving and removing them, and for their settings.
 
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, RoomName, Skeletons};
@@ -13,14 +13,14 @@ use crate::log::{
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period};
 
-/// Why somebody may not enter a room.
+/// Returns why a user may not enter a room, or `None` if they may.
 fn refuse_entrance(
     tx: &Transaction<'_>,
     meta: &Meta,
     room: &StoredRoom,
     author: &Author,
 ) -> rusqlite::Result<Option<Refusal>> {
-    // The daemon itself looks for the lobby.
+    // The daemon itself makes or finds the lobby.
     if author.number == 0 {
         return Ok(None);
     }
@@ -105,7 +105,7 @@ pub(super) fn make_room(
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
 }
 
-/// Takes somebody off the list of a hidden room that they have left: they know its name, and may come back.
+/// Removes a user who has left a hidden room from its member list. They know its name and can join again.
 pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<Outcome> {
     tx.prepare_cached(
         "DELETE FROM member WHERE room = ?1 AND identity = ?2 AND role = 'member'
@@ -115,7 +115,7 @@ pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite:
     Ok(Outcome::Done)
 }
 
-/// Lets somebody be in a room from the entry `first` on, unless they are already.
+/// Starts a stay of an identity in a room at the entry `first`, unless it has one already.
 fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
     let is_there: bool = tx
         .prepare_cached(
@@ -195,7 +195,7 @@ pub(super) fn set_room(
             change_readers(tx, number, (settings.history, *to), members, ends.last_id)?;
         }
         RoomSetting::Access(to) if *to != RoomAccess::Public && settings.access == RoomAccess::Public => {
-            // Who is in it stays in it.
+            // The users in the room become members, so that they can stay.
             for member in members.iter().filter(|member| **member != stored.owner) {
                 tx.prepare_cached(
                     "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
@@ -235,8 +235,8 @@ fn store_settings(tx: &Transaction<'_>, room: u64, settings: &RoomSettings) -> r
     Ok(())
 }
 
-/// Lets other people read what will be said in a room. What was said before stays with those who could read it then: a
-/// promise is not taken back.
+/// Changes who may read future messages of a room. Earlier messages stay readable for exactly the users who could
+/// read them then: a promise is not taken back.
 fn change_readers(
     tx: &Transaction<'_>,
     room: u64,
