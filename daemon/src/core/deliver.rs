@@ -1,7 +1,7 @@
-//! What a decided draft brings about: the entry reaches everyone who may see it, and its sender is answered.
+//! Delivers decided drafts: puts each entry into the outbox of every session that may see it, and answers its sender.
 //!
-//! Runs on the writer's thread, in log order, so that all outboxes have the entries of a conversation in the order
-//! of their ids.
+//! This runs on the writer's thread, in log order, so every outbox has the entries of a conversation in the order of
+//! their ids.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -17,7 +17,7 @@ use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Store, Topic, View};
 use crate::registry::outbox::Shared;
 use crate::registry::peer::Peer;
 
-/// Does what decided drafts ask for, in their order.
+/// Applies the effects of decided drafts, delivers their entries and answers their senders, in order.
 pub(crate) fn deliver_all(
     core: &Arc<Core>,
     store: &dyn Store,
@@ -46,7 +46,7 @@ pub(crate) fn deliver_all(
             _ => (None, Recipients::of_entry(&core.registry, &entry), AnswerTo::Verb),
         };
         let Some(to) = to else {
-            // Nobody here hears it.
+            // No session here may see the entry.
             batch.pass_over(core, entry.id);
             continue;
         };
@@ -64,7 +64,7 @@ pub(crate) fn deliver_all(
         };
         batch.take(core, &entry, new.key.as_deref(), to, sender);
         if let Some((moderation, room, line)) = moderation {
-            // Who is put out of the room hears that, and nothing behind it.
+            // A user who is removed from the room still receives the line about it, and nothing after it.
             batch.deliver(core);
             effects::moderate(core, &room, moderation, &line);
         }
@@ -72,7 +72,7 @@ pub(crate) fn deliver_all(
     batch.deliver(core);
 }
 
-/// Answers whoever submitted a draft that is no new entry.
+/// Answers the sender of a draft that is no new entry.
 fn answer(
     core: &Core,
     store: &dyn Store,
@@ -85,7 +85,7 @@ fn answer(
     match (reply, &draft.act, sender) {
         (Reply::Call(call), ..) => call(store, draft, outcome),
         (Reply::Entry { label, to, of }, Act::Enter(new), Some(sender)) => {
-            // What was entered before is offered already.
+            // The file of a duplicate was offered with the first entry.
             core.settle_file(new, matches!(outcome, Outcome::Duplicate { .. }), store);
             if let Outcome::Refused(refusal) = &outcome {
                 core.note_refusal(&sender, draft.author.clone(), new.kind.word(), refusal.code);
@@ -96,8 +96,8 @@ fn answer(
     }
 }
 
-/// Delivers what was committed while nobody could tell, up to the entry `last`: its senders were told to repeat it, and
-/// everybody else gets it once.
+/// Delivers what was committed while the outcome was unknown, up to the entry `last`. Its senders were told to repeat
+/// it; everybody else gets it once.
 pub(crate) fn deliver_unknown(core: &Core, view: &View<'_>, last: u64) {
     let entries = match view.between(core.delivered.load(Relaxed), last) {
         Ok(entries) => entries,
@@ -144,30 +144,30 @@ fn answer_to_entry(
     }
 }
 
-/// Entries of one conversation that follow each other, on their way to the same sessions. Each is written once, and all of
-/// them are put into an outbox at once, so that a delivery costs next to nothing in a room that is busy.
+/// Consecutive entries of one conversation, for the same sessions. Each is written once, and an outbox takes all of
+/// them at once, which makes a delivery in a busy room cheap.
 #[derive(Default)]
 struct Batch {
     to: Option<Recipients>,
-    /// The entries as everybody gets them.
+    /// The lines of the entries, without their keys.
     lines: Vec<u8>,
     items: Vec<Item>,
 }
 
-/// An entry of a run.
+/// An entry of a batch.
 struct Item {
     id: u64,
     author: u64,
-    /// Where its line ends.
+    /// The offset in the batch's lines at which its line ends.
     end: usize,
     /// The line with its key, for its author's own sessions.
     own: Option<Vec<u8>>,
     sender: Option<Sender>,
-    /// Whether its sender has heard it as one of those who hear the conversation.
+    /// Whether the sender's session received it as part of the conversation's audience.
     is_heard: bool,
 }
 
-/// Who said an entry, and what is answered.
+/// The session that sent an entry, and its answer.
 struct Sender {
     sender: Arc<Peer>,
     size: usize,
@@ -175,10 +175,10 @@ struct Sender {
 }
 
 impl Batch {
-    /// The longest run in bytes: what waits for a slow session is held as a whole.
+    /// The size in bytes from which a batch takes no more entries. A slow session keeps the memory of a whole batch.
     const BYTES: usize = 64 << 10;
 
-    /// Adds an entry, behind the others if it goes where they go.
+    /// Adds an entry. Delivers the others first if it goes to other sessions, or if the batch is full.
     fn take(
         &mut self,
         core: &Core,
@@ -212,25 +212,25 @@ impl Batch {
         self.items.push(Item { id, author, end, own, sender, is_heard: false });
     }
 
-    /// Delivers what there is, and notes that an entry behind it is nobody's here.
+    /// Delivers the batch, and notes that the entry `id` behind it has no recipients here.
     fn pass_over(&mut self, core: &Core, id: u64) {
         self.deliver(core);
         core.delivered.store(id, Relaxed);
     }
 
-    /// Puts the entries into the outbox of every session that may see them, and into their senders'; then answers
-    /// those.
+    /// Puts the entries into the outboxes of their senders and of every session that may see them. Then answers the
+    /// senders.
     fn deliver(&mut self, core: &Core) {
         let Batch { to: Some(to), lines, mut items } = std::mem::take(self) else { return };
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return };
         let (first, last) = (first.id, last.id);
-        // Their own sessions may be given something else than the others'.
+        // The authors' own sessions may get different lines: those with keys.
         let mut authors: Vec<u64> = items.iter().map(|items| items.author).collect();
         authors.sort_unstable();
         authors.dedup();
         let lines = Shared::new(lines, &core.budget);
 
-        // Whoever comes in just now sees by this that something is on its way.
+        // A session that goes live at this moment sees by this that entries are on their way.
         core.delivering.store(last, SeqCst);
         let mut deliveries = 0;
         let mut has_arrived = false;
@@ -250,7 +250,7 @@ impl Batch {
                 None => peer.push_shared(&lines),
             };
         });
-        // All is known before anybody is answered, and acts on it.
+        // Memory is up to date before a sender is answered and acts on the answer.
         core.delivered.store(last, Relaxed);
         core.reads.set_behind();
         match to {
@@ -277,7 +277,7 @@ impl Batch {
     }
 }
 
-/// The entries of a run as their author's own sessions get them; `None` if that is as everybody does.
+/// Returns the lines of a batch for the sessions of the author `me`; `None` if they are the same as for everybody.
 fn own_lines(lines: &[u8], items: &[Item], me: u64) -> Option<Vec<u8>> {
     let is_own = |items: &Item| items.author == me && items.own.is_some();
     if !items.iter().any(is_own) {

@@ -15,7 +15,8 @@ use crate::log::{
 };
 use crate::origin::network_of;
 use crate::registry::Room;
-use crate::registry::peer::{Audience, Ending, Peer};
+use crate::registry::ending::Ending;
+use crate::registry::peer::{Audience, Peer};
 
 /// What is still to be done when whoever asked has been answered, because it may end the session that asked.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Passwords: slow on purpose, so that they are compared on threads of their own, a few at a time.
+//! Password hashing. It is slow on purpose, so it runs on a few threads of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -10,18 +10,18 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
 use crate::workers::{Job, Workers};
 
-/// Lengths of a password in bytes.
+/// Minimum and maximum length of a password in bytes.
 pub(crate) const SHORTEST: usize = 8;
 pub(crate) const LONGEST: usize = 512;
 
-/// Threads that compare at a time, and how many may wait for them.
+/// Number of threads that hash passwords, and of jobs that may wait for them.
 const THREADS: usize = 2;
 const WAITING: usize = 64;
 
-/// How passwords are made and compared.
+/// The threads that hash and compare passwords.
 pub(crate) struct Passwords {
     threads: Arc<Workers>,
-    /// Passwords that were made or compared.
+    /// The number of passwords hashed or compared.
     count: AtomicU64,
 }
 
@@ -34,24 +34,25 @@ impl Default for Passwords {
     }
 }
 
-/// Something to compare with where there is no account, so that it takes the same time.
+/// A hash to compare with if there is no account, so that this takes the same time.
 static NOBODY: LazyLock<String> =
     LazyLock::new(|| make("nobody has this password", &[7; 16]).unwrap_or_default());
 
-/// The PHC string of a password: Argon2id with OWASP's parameters (19 MiB, two passes, one lane), which are the crate's.
+/// Returns the PHC string of a password: Argon2id with OWASP's parameters (19 MiB, two passes, one lane), which are
+/// the crate's defaults.
 fn make(password: &str, salt: &[u8; 16]) -> Option<String> {
     let hash: PasswordHash = Argon2::default().hash_password_with_salt(password.as_bytes(), salt).ok()?;
     Some(hash.to_string())
 }
 
 impl Passwords {
-    /// Makes the PHC string of a password. `None` if there is no memory for it.
+    /// Returns the PHC string of a password, or `None` if there is not enough memory.
     pub(crate) fn hash(&self, password: &str, salt: &[u8; 16]) -> Option<String> {
         self.count.fetch_add(1, Relaxed);
         make(password, salt)
     }
 
-    /// Whether a password is the one of a PHC string. Without one it takes as long, and is not.
+    /// Returns whether a password matches a PHC string. Without one it takes as long and returns false.
     pub(crate) fn verify(&self, password: &str, with: Option<&str>) -> bool {
         self.count.fetch_add(1, Relaxed);
         let Ok(hash) = PasswordHash::new(with.unwrap_or(&NOBODY)) else { return false };
@@ -59,23 +60,23 @@ impl Passwords {
         is_right && with.is_some()
     }
 
-    /// How many were made or compared.
+    /// Returns the number of passwords hashed or compared.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
 
-    /// Whether few enough wait that another one can. Asked before anything is begun, so that it is no promise.
+    /// Returns whether another job may wait. Callers ask before they begin anything, so this reserves no place.
     #[must_use]
     pub(crate) fn has_room(&self) -> bool {
         self.threads.waiting() < WAITING
     }
 
-    /// Does something that takes a password's time.
+    /// Queues a job that hashes or compares a password.
     pub(crate) fn submit(&self, job: Job) {
         self.threads.submit(job);
     }
 
-    /// Does all of it on the caller's thread.
+    /// Runs every job on the caller's thread.
     #[cfg(test)]
     pub(crate) fn set_inline(&self) {
         self.threads.set_inline();

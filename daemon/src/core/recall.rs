@@ -10,7 +10,7 @@ use crate::core::Core;
 use crate::core::effects::put_out_who_may_not_stay;
 use crate::log::{Act, Author, Draft, LogError, Outcome, Store, View};
 use crate::origin::network_of;
-use crate::registry::peer::Ending;
+use crate::registry::ending::Ending;
 
 /// Brings what the log remembers into the registry. The lobby always exists.
 pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {

@@ -1,4 +1,4 @@
-//! Which bots there are, and how they are.
+//! The list of bots and their states.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,19 +8,19 @@ use async_channel::Sender;
 use snug_bots::CommandSpec;
 use snug_protocol::{RoomName, Timestamp};
 
-/// Who the bots are, and how they are.
+/// All bots and their states.
 #[derive(Default)]
 pub(crate) struct Roster {
     entries: Mutex<Vec<RosterEntry>>,
     has_started: AtomicBool,
 }
 
-/// A bot.
+/// A bot in the roster.
 pub(crate) struct RosterEntry {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) kind: &'static str,
-    /// Its settings, to see whether they have changed.
+    /// Its settings as text, to detect whether they have changed.
     pub(crate) settings: String,
     pub(crate) rooms: Vec<String>,
     pub(crate) commands: Vec<CommandSpec>,
@@ -31,7 +31,7 @@ pub(crate) struct RosterEntry {
     pub(crate) bot_commands: Sender<BotCommand>,
 }
 
-/// How a bot is.
+/// The state of a bot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BotState {
     Running,
@@ -51,17 +51,17 @@ impl BotState {
     }
 }
 
-/// What somebody wants of a bot's task.
+/// An order for a bot's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BotCommand {
     Enable,
     Disable,
     Restart,
-    /// It is not in the settings any more.
+    /// The config file no longer has it, or the daemon stops.
     Stop,
 }
 
-/// A row of the list.
+/// A row of the list of bots.
 pub(crate) struct Shown {
     pub(crate) name: String,
     pub(crate) nick: String,
@@ -71,21 +71,21 @@ pub(crate) struct Shown {
     pub(crate) restarts: u64,
 }
 
-/// Lines of a bot's log that are kept.
+/// Maximum number of lines that are kept of a bot's log.
 const LOG: usize = 200;
 
 impl Roster {
-    /// Whether bots were started, so that changed settings are for them as well.
+    /// Returns whether the bots have been started, so that a reload applies to them too.
     pub(crate) fn has_started(&self) -> bool {
         self.has_started.load(Relaxed)
     }
 
-    /// Notes whether bots were started.
+    /// Notes whether the bots have been started.
     pub(crate) fn set_started(&self, started: bool) {
         self.has_started.store(started, Relaxed);
     }
 
-    /// All of them.
+    /// Returns all bots.
     pub(crate) fn list(&self) -> Vec<Shown> {
         let shown = |entry: &RosterEntry| Shown {
             name: entry.name.clone(),
@@ -98,7 +98,7 @@ impl Roster {
         self.entries().iter().map(shown).collect()
     }
 
-    /// Gives a bot's task an order, and says whether there is such a bot.
+    /// Sends an order to a bot's task, and returns whether there is such a bot.
     pub(crate) fn command(&self, name: &str, command: BotCommand) -> bool {
         let entries = self.entries();
         let found = entries.iter().find(|entry| entry.name == name);
@@ -108,14 +108,15 @@ impl Roster {
         })
     }
 
-    /// The log of a bot, if there is such a bot.
+    /// Returns the log of a bot, or `None` if there is no such bot.
     pub(crate) fn log_of(&self, name: &str) -> Option<Vec<String>> {
         let entries = self.entries();
         let entry = entries.iter().find(|entry| entry.name == name)?;
         Some(entry.log.iter().cloned().collect())
     }
 
-    /// What can be asked, in a room or everywhere: the bot's nick, and the command.
+    /// Returns the commands of the running bots with the bots' nicknames, sorted by command. If `room` is given, only
+    /// those of the bots in it.
     pub(crate) fn commands(&self, room: Option<&RoomName<'_>>) -> Vec<(String, CommandSpec)> {
         let is_there = |entry: &RosterEntry| {
             entry.state == BotState::Running && room.is_none_or(|room| has_room(&entry.rooms, room))
@@ -138,7 +139,7 @@ impl Roster {
         }
     }
 
-    /// Notes how a bot is since `now`.
+    /// Sets a bot's state, as of `now`.
     pub(crate) fn set_state(&self, name: &str, state: BotState, now: Timestamp) {
         if let Some(entry) = self.entries().iter_mut().find(|entry| entry.name == name) {
             if state == BotState::Waiting {
@@ -150,13 +151,13 @@ impl Roster {
         }
     }
 
-    /// All of them, to be changed.
+    /// Locks the rows and returns them.
     pub(crate) fn entries(&self) -> MutexGuard<'_, Vec<RosterEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a room is among those of the settings.
+/// Returns whether a room is among those in a bot's settings.
 pub(crate) fn has_room(rooms: &[String], room: &RoomName<'_>) -> bool {
     rooms.iter().any(|own| RoomName::parse(own).is_ok_and(|own| own.fold() == room.fold()))
 }

@@ -1,4 +1,4 @@
-//! How a running daemon is stopped, with notice, and how its settings are read again.
+//! Shutdown of a running daemon, with notice, and reload of its config file.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,11 @@ use snug_protocol::{Body, ServerLine};
 
 use crate::core::Core;
 
-/// Reads the settings again. Gives the names of those that take effect at the next start, or what is wrong.
+/// A function that reloads the config file. It returns the names of the settings that take effect only at the next
+/// start, or an error text.
 pub(crate) type Reload = dyn Fn() -> Result<Vec<&'static str>, String> + Send + Sync;
 
-/// See the module.
+/// The controls of a running daemon: how it stops, how it reloads, and where it listens.
 #[derive(Default)]
 pub(crate) struct Control(Mutex<State>);
 
@@ -23,43 +24,43 @@ struct State {
     addresses: Vec<SocketAddr>,
 }
 
-/// A stop that is to come.
+/// A scheduled stop.
 struct Countdown {
-    /// When, in milliseconds of the daemon's clock.
+    /// When the daemon stops, in milliseconds of its clock.
     at: u64,
-    /// Seconds before it at which it is announced again, the most first.
+    /// How many seconds before the stop it is announced again, the largest first.
     notices: Vec<u64>,
     from: String,
     reason: Option<String>,
 }
 
 impl Control {
-    /// Says how the daemon is stopped.
+    /// Sets the channel that stops the daemon when it is closed.
     pub(crate) fn set_stop(&self, stop: Sender<()>) {
         self.state().stop = Some(stop);
     }
 
-    /// Says where the daemon listens.
+    /// Sets the addresses that the daemon listens on.
     pub(crate) fn set_addresses(&self, addresses: Vec<SocketAddr>) {
         self.state().addresses = addresses;
     }
 
-    /// Where the daemon listens.
+    /// Returns the addresses that the daemon listens on.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.state().addresses.clone()
     }
 
-    /// Says how the settings are read again.
+    /// Sets the function that reloads the config file.
     pub(crate) fn set_reload(&self, reload: Arc<Reload>) {
         self.state().reload = Some(reload);
     }
 
-    /// What reads the settings again, if the program around the daemon has said so.
+    /// Returns the function that reloads the config file, if the embedding program has set one.
     pub(crate) fn reload(&self) -> Option<Arc<Reload>> {
         self.state().reload.clone()
     }
 
-    /// Notes that the daemon is to stop in so many seconds, counted from `now` in milliseconds of its clock.
+    /// Schedules a stop in `seconds`, counted from `now` in milliseconds of the daemon's clock.
     fn set_countdown(&self, seconds: u64, now: u64, from: &str, reason: Option<&str>) {
         let half = seconds / 2;
         let notices = [half, 60, 10, 5].into_iter().filter(|left| *left > 0 && *left < seconds);
@@ -74,12 +75,12 @@ impl Control {
         });
     }
 
-    /// Takes a stop back that was to come, and says whether there was one.
+    /// Cancels a scheduled stop, and returns whether there was one.
     fn take_countdown(&self) -> bool {
         self.state().countdown.take().is_some()
     }
 
-    /// What is to be said at `now`, if it is time to say it again. When it is time to stop, stops.
+    /// Returns the announcement that is due at `now`, if there is one. If the stop itself is due, stops the daemon.
     fn due(&self, now: u64) -> Option<Notice> {
         let mut state = self.state();
         let countdown = state.countdown.as_mut()?;
@@ -104,7 +105,7 @@ impl Control {
     }
 }
 
-/// That the daemon stops in so many seconds.
+/// An announcement that the daemon stops in `left` seconds.
 struct Notice {
     left: u64,
     from: String,
@@ -112,14 +113,14 @@ struct Notice {
 }
 
 impl Core {
-    /// Lets the daemon stop in so many seconds, and tells everybody.
+    /// Schedules a stop in `seconds`, and announces it.
     pub(crate) fn shut_down(&self, seconds: u64, from: &str, reason: Option<&str>) {
         self.announce_stop(from, &seconds.to_string(), reason);
         self.control.set_countdown(seconds, self.now(), from, reason);
         self.count_down();
     }
 
-    /// Calls a stop off, and tells everybody. False if there was none to come.
+    /// Cancels a scheduled stop, and announces that. Returns false if there was none.
     pub(crate) fn cancel_stop(&self, from: &str) -> bool {
         let was_coming = self.control.take_countdown();
         if was_coming {
@@ -128,14 +129,14 @@ impl Core {
         was_coming
     }
 
-    /// Announces a stop again when that is due, and stops when it is time.
+    /// Announces a scheduled stop again if that is due. If the stop itself is due, stops the daemon.
     pub(crate) fn count_down(&self) {
         if let Some(Notice { left, from, reason }) = self.control.due(self.now()) {
             self.announce_stop(&from, &left.to_string(), reason.as_deref());
         }
     }
 
-    /// Tells every session with a name.
+    /// Sends the announcement to every session with a name.
     fn announce_stop(&self, from: &str, seconds: &str, reason: Option<&str>) {
         let mut line = Vec::new();
         let text = reason.map(Into::into);

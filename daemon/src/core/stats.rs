@@ -1,4 +1,4 @@
-//! What operators ask about: how long things take, and what was refused.
+//! Statistics for operators: how long things take, and how often which code was answered.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -7,17 +7,17 @@ use snug_protocol::Code;
 
 use crate::core::Core;
 
-/// How long something took, in buckets that are a fifth wide: good for percentiles, and small.
+/// A histogram of durations. Its buckets are about a fifth wide: small, and exact enough for percentiles.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: [AtomicU64; Histogram::BUCKETS],
 }
 
 impl Histogram {
-    /// Four for each power of two, up to some minutes.
+    /// Four for each power of two, up to 2^30 microseconds (18 minutes).
     const BUCKETS: usize = 4 * 30;
 
-    /// Notes one.
+    /// Records a duration.
     pub(crate) fn record(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
         self.buckets[Histogram::bucket(micros)].fetch_add(1, Relaxed);
@@ -25,13 +25,13 @@ impl Histogram {
 
     fn bucket(micros: u64) -> usize {
         let power = micros.ilog2();
-        // The two bits behind the first one.
+        // The two bits after the highest one.
         let part = if power >= 2 { (micros >> (power - 2)) & 3 } else { (micros << (2 - power)) & 3 };
         let index = 4 * power as usize + usize::try_from(part).unwrap_or(0);
         index.min(Histogram::BUCKETS - 1)
     }
 
-    /// The time in microseconds that this part of all took at most, about; 0 if there were none.
+    /// Returns roughly the microseconds that the fraction `part` of all durations took at most; 0 if there are none.
     pub(crate) fn percentile(&self, part: f64) -> u64 {
         let counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Relaxed)).collect();
         let all: u64 = counts.iter().sum();
@@ -53,7 +53,7 @@ impl Default for Histogram {
     }
 }
 
-/// How often each code was answered.
+/// How often each error code was answered.
 #[derive(Debug)]
 pub(crate) struct Refused(Vec<AtomicU64>);
 
@@ -70,7 +70,7 @@ impl Refused {
         }
     }
 
-    /// The codes that were answered, and how often.
+    /// Returns the codes that were answered at least once, with their counts.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Code, u64)> {
         let counts = Code::ALL.iter().zip(&self.0).map(|(code, count)| (*code, count.load(Relaxed)));
         counts.filter(|(_, count)| *count > 0)
@@ -78,8 +78,8 @@ impl Refused {
 }
 
 impl Core {
-    /// Returns how the daemon is doing: names and values, in the order in which they are shown. `files` are their number and
-    /// their bytes, if the log was asked.
+    /// Returns the statistics as names and values, in the order in which they are shown. `files` is the number of
+    /// files and of their bytes, if the log was asked.
     pub(crate) fn stats(&self, files: Option<(u64, u64)>) -> Vec<(String, u64)> {
         let counters = &self.counters;
         let (sessions, names, rooms) = self.registry.counts();
@@ -116,7 +116,7 @@ impl Core {
         items
     }
 
-    /// The address that invites name: what the settings say, else the first TCP address.
+    /// Returns the address that invites name: the configured one, else the first TCP address.
     pub(crate) fn public_address(&self) -> Option<String> {
         let config = self.config();
         let public = config.listen.public.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::{Core, millis};
 use crate::log::{Act, Author, FileAct, Outcome, View};
-use crate::registry::peer::Ending;
+use crate::registry::ending::Ending;
 use crate::retention::Retention;
 use smol::Timer;
 use snug_protocol::{Code, Timestamp};

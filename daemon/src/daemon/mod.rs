@@ -32,7 +32,7 @@ use crate::net::local::LocalSession;
 use crate::net::runtime::Runtime;
 use crate::origin::Origin;
 use crate::platform::{self, FolderLock};
-use crate::registry::peer::Ending;
+use crate::registry::ending::Ending;
 use snug_bots::Hosted;
 
 /// A daemon that is bound to its addresses and does not run yet.

@@ -21,8 +21,9 @@ use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::net::flow::Flow;
 use crate::origin::Origin;
+use crate::registry::ending::Ending;
 use crate::registry::outbox::{Chunk, Chunks, OutboxState};
-use crate::registry::peer::{Ending, Peer};
+use crate::registry::peer::Peer;
 use crate::session::{Session, Step};
 
 /// What every connection is greeted with. It names what may follow.

@@ -6,6 +6,8 @@
 
 mod accounts;
 
+pub(crate) mod ending;
+
 pub(crate) mod outbox;
 
 pub(crate) mod peer;

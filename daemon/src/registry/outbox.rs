@@ -1,6 +1,6 @@
 //! The output that waits for one session, and the memory that all sessions share for it.
 
-use super::peer::Ending;
+use super::ending::Ending;
 use crate::config::Limits;
 use smallvec::SmallVec;
 use snug_protocol::{Code, ServerLine};

@@ -8,7 +8,6 @@ use snug_protocol::envelope::decode_public_key;
 use snug_protocol::{Code, Entrance, Nick, Period, TagBuilder};
 use zeroize::Zeroizing;
 
-use super::login::LOGINS;
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
@@ -19,6 +18,9 @@ use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 use crate::throttle::Quota;
+
+/// Rate limit for attempts to log in to one account from one address.
+pub(super) const LOGINS: Quota = Quota { burst: 5, interval: Duration::from_secs(30) };
 
 /// Rate limit for accounts made from one address.
 const REGISTRATIONS: Quota = Quota { burst: 50, interval: Duration::from_secs(60) };

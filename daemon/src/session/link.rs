@@ -17,7 +17,8 @@ use crate::core::{Core, millis};
 use crate::log::{Act, AuditNote, Author, Draft, Outcome, Row, Rows, Storage, View};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
-use crate::registry::peer::{Ending, Peer};
+use crate::registry::ending::Ending;
+use crate::registry::peer::Peer;
 use crate::registry::{self, Entered, Identity, Proof};
 
 /// The features that INFO lists: those that a client cannot see from the list of verbs.

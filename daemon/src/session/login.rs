@@ -1,6 +1,6 @@
 //! Handler of AUTH: logging in to an account.
 
-use super::accounts::{half_hash, too_many_tries};
+use super::accounts::{LOGINS, half_hash, too_many_tries};
 use super::link::{deliver_missed, leave_lobby_if_banned};
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
@@ -20,9 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Rate limit for attempts to log in to one account from one address.
-pub(super) const LOGINS: Quota = Quota { burst: 5, interval: Duration::from_secs(30) };
 
 /// Rate limit for attempts to log in to one account from addresses that it never logged in from, all together.
 const STRANGERS: Quota = Quota { burst: 20, interval: Duration::from_secs(60) };

@@ -32,8 +32,9 @@ use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::log::{Act, AuditNote, Author, Draft, Outcome};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
+use crate::registry::ending::Ending;
 use crate::registry::outbox::InFlight;
-use crate::registry::peer::{Ending, Peer};
+use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{Departure, Identity, Room};
 
