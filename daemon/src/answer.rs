@@ -1,4 +1,4 @@
-//! What a command is answered with.
+//! The answer to a command.
 
 use snug_protocol::{Code, ServerLine, TagBuilder};
 
@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 pub(crate) struct Answer {
     verb: String,
     label: Option<String>,
-    /// What its command weighs while it is under way, in bytes.
+    /// The size in bytes that its command counts while it is in flight.
     pub(crate) size: usize,
     ok_tags: TagBuilder,
     lines: Vec<u8>,
@@ -19,32 +19,32 @@ impl Answer {
         Answer { verb: verb.to_owned(), label, size: 0, ok_tags: TagBuilder::default(), lines: Vec::new() }
     }
 
-    /// The same, for a command of so many bytes.
+    /// Sets the size in bytes that its command counts while it is in flight.
     pub(crate) fn of_size(self, size: usize) -> Answer {
         Answer { size, ..self }
     }
 
-    /// The same answer, for whoever will finish it.
+    /// Moves the answer out, for the code that finishes it.
     pub(crate) fn take(&mut self) -> Answer {
         std::mem::replace(self, Answer::new("", None))
     }
 
-    /// The verb that it answers.
+    /// Returns the verb that it answers.
     pub(crate) fn verb(&self) -> &str {
         &self.verb
     }
 
-    /// The label that stands on all its lines.
+    /// Returns the label on all its lines.
     pub(crate) fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// Adds lines that are written already, with the label on them.
+    /// Returns its lines, to add finished ones that have the label already.
     pub(crate) fn lines(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
-    /// Sets the tags that the OK will have.
+    /// Sets the tags of the OK.
     pub(crate) fn set_ok_tags(&mut self, tags: TagBuilder) {
         self.ok_tags = tags;
     }
@@ -55,7 +55,7 @@ impl Answer {
         line.with_tags(tags.tags()).write(&mut self.lines);
     }
 
-    /// The whole answer, ended by an OK.
+    /// Returns the whole answer, with an OK at its end.
     pub(crate) fn ok(mut self, params: Option<&str>) -> Vec<u8> {
         let verb = std::mem::take(&mut self.verb);
         let tags = std::mem::take(&mut self.ok_tags);
@@ -63,7 +63,8 @@ impl Answer {
         self.lines
     }
 
-    /// The whole answer: an ERR that says when to try again, if that is known.
+    /// Returns the answer as an ERR without rows. It says when to try again and where in a file to resume, if that is
+    /// known.
     pub(crate) fn refuse(mut self, refusal: &Refusal) -> Vec<u8> {
         self.lines.clear();
         let verb = std::mem::take(&mut self.verb);
@@ -74,7 +75,7 @@ impl Answer {
         self.lines
     }
 
-    /// The whole answer: an ERR, and no rows.
+    /// Returns the answer as an ERR without rows.
     pub(crate) fn err(mut self, code: Code, text: &str) -> Vec<u8> {
         self.lines.clear();
         let verb = std::mem::take(&mut self.verb);

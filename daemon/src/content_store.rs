@@ -1,12 +1,12 @@
-//! Where the contents of files lie: `files/` in the data folder.
+//! The store of file contents: `files/` in the data folder.
 //!
 //! ```text
-//! files/part/17              an upload on its way: what has come of it
-//! files/content/ab/cdef…     a content, under the SHA-256 of itself
-//! files/gone/…               on its way out
+//! files/part/17              an upload in progress: the bytes that have arrived
+//! files/content/ab/cdef…     a content, named by its SHA-256
+//! files/gone/…               discarded, and about to be deleted
 //! ```
 //!
-//! No name that anybody has given to a file is part of a path.
+//! No path contains a name that a user has given to a file.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -18,18 +18,18 @@ use snug_protocol::ContentHash;
 
 use crate::platform;
 
-/// The folder with all of it.
+/// The folder with all contents and uploads.
 #[derive(Debug)]
 pub(crate) struct ContentStore {
     folder: PathBuf,
-    /// Whether what is put into place survives the loss of power.
+    /// Whether a stored content survives a loss of power.
     syncs: bool,
-    /// Whether something lies in `gone`.
+    /// Whether there may be something in `gone`.
     has_gone: AtomicBool,
 }
 
 impl ContentStore {
-    /// Opens the store in a data folder, and makes what is not there.
+    /// Opens the store in a data folder, and creates missing folders.
     pub(crate) fn open(data: &Path, syncs: bool) -> io::Result<ContentStore> {
         let folder = data.join("files");
         for part in ["", "part", "content", "gone"] {
@@ -38,7 +38,7 @@ impl ContentStore {
         Ok(ContentStore { folder, syncs, has_gone: AtomicBool::new(true) })
     }
 
-    /// Whether what is put into place survives the loss of power.
+    /// Returns whether a stored content survives a loss of power.
     pub(crate) fn syncs(&self) -> bool {
         self.syncs
     }
@@ -47,17 +47,17 @@ impl ContentStore {
         self.folder.join("part").join(handle.to_string())
     }
 
-    /// Where a content lies, if it is there.
+    /// Returns the path of a content, which may not exist.
     fn content(&self, hash: ContentHash) -> PathBuf {
         content_in(&self.folder, hash)
     }
 
-    /// Opens what has come of an upload, or begins it.
+    /// Opens the file of an upload, or creates it.
     pub(crate) fn open_part(&self, handle: u64) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.part(handle))
     }
 
-    /// How many bytes have come of an upload.
+    /// Returns how many bytes of an upload have arrived.
     pub(crate) fn part_length(&self, handle: u64) -> io::Result<u64> {
         match fs::metadata(self.part(handle)) {
             Ok(part) => Ok(part.len()),
@@ -66,14 +66,14 @@ impl ContentStore {
         }
     }
 
-    /// Forgets an upload, at once. Whoever has it open goes on with what nobody sees.
+    /// Discards an upload at once. Code that has it open goes on with a file that nobody else sees.
     pub(crate) fn discard_part(&self, handle: u64) {
         let gone = self.folder.join("gone").join(format!("u{handle}"));
         self.has_gone.store(true, Relaxed);
         warn_unless_missing(fs::rename(self.part(handle), gone), "an upload");
     }
 
-    /// Makes an upload a content as well; whoever comes later finds it whole. The part stays until it is discarded.
+    /// Stores an upload as a content, which appears as a whole. The part stays until it is discarded.
     pub(crate) fn adopt(&self, handle: u64, part: &File, hash: ContentHash) -> io::Result<()> {
         let content = self.content(hash);
         if content.exists() {
@@ -87,7 +87,7 @@ impl ContentStore {
         match fs::hard_link(self.part(handle), &content) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            // A file system without links: then the part is moved.
+            // The file system has no hard links, so the part is moved.
             Err(_) => fs::rename(self.part(handle), &content)?,
         }
         if self.syncs {
@@ -97,24 +97,24 @@ impl ContentStore {
         Ok(())
     }
 
-    /// Opens a content to read from.
+    /// Opens a content for reading.
     pub(crate) fn open_content(&self, hash: ContentHash) -> io::Result<File> {
         File::open(self.content(hash))
     }
 
-    /// Takes a content out of its place, at once. [`ContentStore::empty`] gives its room back.
+    /// Discards a content at once. [`ContentStore::empty`] frees its space.
     pub(crate) fn discard_content(&self, hash: ContentHash) {
         let gone = self.folder.join("gone").join(hash.to_string());
         self.has_gone.store(true, Relaxed);
         warn_unless_missing(fs::rename(self.content(hash), gone), "a content");
     }
 
-    /// Whether something was discarded whose room was not given back.
+    /// Returns whether the space of something discarded may not be free yet.
     pub(crate) fn has_gone(&self) -> bool {
         self.has_gone.load(Relaxed)
     }
 
-    /// Gives the room back of what was discarded. It may take a while.
+    /// Frees the space of what was discarded. This may take a while.
     pub(crate) fn empty(&self) {
         self.has_gone.store(false, Relaxed);
         for name in names(&self.folder.join("gone")) {
@@ -122,7 +122,8 @@ impl ContentStore {
         }
     }
 
-    /// Takes away what nothing refers to: contents and uploads of a moment that was lost with the process.
+    /// Deletes contents and uploads that nothing refers to: those of the moment before a crash. Then frees what was
+    /// discarded.
     pub(crate) fn sweep(&self, is_kept: impl Fn(ContentHash) -> bool, is_under_way: impl Fn(u64) -> bool) {
         let contents = self.folder.join("content");
         for first in names(&contents) {
@@ -142,14 +143,14 @@ impl ContentStore {
         self.empty();
     }
 
-    /// Bytes that are free where it lies, if the system says so.
+    /// Returns the bytes that are free on its disk, if the system says so.
     pub(crate) fn free(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.folder).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
-/// Where a content lies in a data folder, if it is there.
+/// Returns the path of a content in a data folder, which may not exist.
 pub(crate) fn content_path(data: &Path, hash: ContentHash) -> PathBuf {
     content_in(&data.join("files"), hash)
 }
@@ -159,13 +160,13 @@ fn content_in(folder: &Path, hash: ContentHash) -> PathBuf {
     folder.join("content").join(&hash[..2]).join(&hash[2..])
 }
 
-/// Whether a file is known by another name as well: an upload that is a content.
+/// Returns whether a file has another name too, as an upload has that is a content.
 pub(crate) fn has_other_links(file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     Ok(file.metadata()?.nlink() > 1)
 }
 
-/// The names in a folder; none if it cannot be read.
+/// Returns the names in a folder; none if it cannot be read.
 fn names(folder: &Path) -> Vec<std::ffi::OsString> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries
@@ -182,7 +183,7 @@ fn warn_unless_missing(done: io::Result<()>, what: &str) {
     }
 }
 
-/// Reads a file from its beginning and gives each piece.
+/// Reads a file from its beginning, passes each piece to `each`, and returns the number of bytes.
 pub(crate) fn read_all(file: &File, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut buffer = vec![0; 256 << 10];
     let mut count = 0;

@@ -87,35 +87,35 @@ pub trait Random: Send + Sync {
 }
 
 impl Default for Environment {
-    /// The system's clock and random source.
+    /// Returns the system's clock and random source.
     fn default() -> Environment {
         Environment { clock: Arc::new(SystemClock(Instant::now())), random: Arc::new(SystemRandom::new()) }
     }
 }
 
 impl Environment {
-    /// A number from 1 to 2^53 - 1, so that every language's numbers hold it.
+    /// Returns a number from 1 to 2^53 - 1, so that every language's numbers hold it.
     pub(crate) fn number(&self) -> u64 {
         let mut bytes = [0; 8];
         self.random.fill(&mut bytes);
         (u64::from_le_bytes(bytes) >> 11).max(1)
     }
 
-    /// A name for a new log.
+    /// Returns a name for a new log.
     pub(crate) fn log_name(&self) -> LogName {
         let mut bytes = [0; 8];
         self.random.fill(&mut bytes);
         LogName(u64::from_le_bytes(bytes))
     }
 
-    /// What makes two hashes of the same password different.
+    /// Returns a salt, which makes two hashes of the same password different.
     pub(crate) fn salt(&self) -> [u8; 16] {
         let mut salt = [0; 16];
         self.random.fill(&mut salt);
         salt
     }
 
-    /// `2 * BYTES` random hexadecimal digits.
+    /// Returns `2 * BYTES` random hexadecimal digits.
     pub(crate) fn hex<const BYTES: usize>(&self) -> String {
         let mut bytes = [0; BYTES];
         self.random.fill(&mut bytes);
@@ -142,7 +142,7 @@ impl Clock for SystemClock {
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        // Without randomness there are no tokens that mean anything: better no daemon than such a one.
+        // Without randomness, tokens could be guessed. No daemon is better than that.
         SecureRandom::fill(self, bytes).expect("the system has a random source");
     }
 }

@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use snug_protocol::envelope::{Psk, ServerKey, decode_key, encode_key};
 use zeroize::Zeroizing;
 
-/// What stands before the key in its file, so that a person sees what it is.
+/// The text before the key in its file, which tells a reader what it is.
 const KEY_PREFIX: &str = "snug-ed25519-seed ";
 
 /// The name of the identity key's file in the data folder.
@@ -44,7 +44,7 @@ pub fn server_key(folder: &Path) -> io::Result<ServerKey> {
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         let key = ServerKey::generate(&SystemRandom::new()).map_err(io::Error::other)?;
         match write_secret(&path, &[KEY_PREFIX, &encode_key(key.reveal_seed()), "\n"]) {
-            // Somebody else was faster: that one's key it is.
+            // Another process was faster, and its key counts.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             written => return written.map(|()| key),
         }
@@ -101,7 +101,7 @@ pub fn make_psk(path: &Path) -> io::Result<Psk> {
 }
 
 fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
-    // O_NOFOLLOW: whoever can put a link there could choose the key.
+    // O_NOFOLLOW: a user who can put a link there could choose the key.
     let flags = rustix::fs::OFlags::NOFOLLOW.bits();
     let flags = i32::try_from(flags).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
@@ -125,14 +125,14 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// Writes a new file that is there whole or not at all, and is never written over.
+/// Writes a new file completely or not at all. Never overwrites a file.
 fn write_secret(path: &Path, parts: &[&str]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.new", std::process::id()));
     let draft = Path::new(&draft);
     let written =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).and_then(|mut file| {
-            // Part by part: one text of all would be one more copy.
+            // Part by part: joining them would make one more copy of the secret.
             parts.iter().try_for_each(|part| file.write_all(part.as_bytes()))?;
             file.sync_all()?;
             fs::hard_link(draft, path)

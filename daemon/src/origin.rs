@@ -1,26 +1,26 @@
-//! Where sessions come from.
+//! The origins of sessions.
 
 use std::net::IpAddr;
 
 use crate::config::Plaintext;
 use snug_protocol::Role;
 
-/// From where a session comes.
+/// The origin of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Over TCP.
     Tcp(IpAddr),
-    /// Over the Unix socket, from this user.
+    /// Over the Unix socket, from the user with this id.
     Unix(u32),
-    /// From the program around the daemon.
+    /// From the embedding program.
     Embedder(Role),
-    /// From a bot of the daemon's own.
+    /// From a bot of this daemon.
     Bot,
 }
 
 impl Origin {
-    /// The address whose sessions are counted; of IPv6 the network, which one person has all of (RFC 6177). Whoever
-    /// is on this machine is exempt.
+    /// Returns the address under which its sessions are counted. For IPv6 that is the /64 network, because one user
+    /// has all of it (RFC 6177). `None` for sessions from this machine, which are exempt.
     pub(crate) fn counted_address(self) -> Option<IpAddr> {
         match self {
             Origin::Tcp(address) if address.is_loopback() => None,
@@ -29,27 +29,27 @@ impl Origin {
         }
     }
 
-    /// Whether it may be anybody, so that few of them are let in without a name.
+    /// Returns whether it may be anybody, so that only few sessions without a name are admitted.
     pub(crate) fn is_tcp(self) -> bool {
         matches!(self, Origin::Tcp(_))
     }
 
-    /// Whether lines in the clear are not taken from there.
+    /// Returns whether unencrypted lines are refused from there.
     pub(crate) fn must_seal(self, plaintext: Plaintext) -> bool {
         match plaintext {
             Plaintext::Never => self.is_tcp(),
-            // Lines in the clear would cross a network.
+            // Unencrypted lines would cross a network.
             Plaintext::Loopback => self.counted_address().is_some(),
             Plaintext::Anywhere => false,
         }
     }
 
-    /// Whether its lines per second are limited.
+    /// Returns whether its lines per second are limited.
     pub(crate) fn is_throttled(self) -> bool {
         matches!(self, Origin::Tcp(_) | Origin::Unix(_))
     }
 
-    /// The address, if it is one of a network.
+    /// Returns the address, if it came over TCP.
     pub(crate) fn address(self) -> Option<IpAddr> {
         match self {
             Origin::Tcp(address) => Some(address),
@@ -57,7 +57,7 @@ impl Origin {
         }
     }
 
-    /// From where it comes, as limits count it.
+    /// Returns the source as which limits count it.
     pub(crate) fn source(self) -> Source {
         match self {
             Origin::Tcp(address) => Source::Network(network_of(address)),
@@ -67,18 +67,18 @@ impl Origin {
     }
 }
 
-/// From where somebody tries something, as limits count it.
+/// The source of an attempt, as limits count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
-    /// An address; of IPv6 the network.
+    /// An address; for IPv6 the network.
     Network(IpAddr),
     /// A user of this machine.
     User(u32),
-    /// The program around the daemon, and its bots.
+    /// The embedding program, and bots.
     Inside,
 }
 
-/// The address as limits count it: of IPv6 the network, which one person has all of.
+/// Returns the address as limits count it. For IPv6 that is the /64 network, because one user has all of it.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),

@@ -1,4 +1,4 @@
-//! What only some systems have: credentials of a peer, probes of a connection, locks of a folder.
+//! Calls that not every system has: credentials of a peer, probes of a connection, locks of a folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -11,28 +11,28 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::sockopt;
 
-/// The user at the other end of a Unix socket, also if its process has no number here: it is in another namespace, as
-/// somebody outside a container is.
+/// Returns the user at the other end of a Unix socket. This works even for a process in another namespace, such as
+/// outside of a container, which has no process id here.
 pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
     Ok(nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
 }
 
-/// The user whom this process runs as.
+/// Returns the user that this process runs as.
 pub(crate) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// How many connections may wait to be taken; the system may allow fewer. What std asks for, 128, is full at once where
-/// many come together, and the next one is lost for a second.
+/// Maximum number of connections that wait to be accepted; the system may allow fewer. The 128 of the standard
+/// library are full at once if many clients connect together, and the next client loses a second.
 const BACKLOG: i32 = 4_096;
 
-/// Lets more connections wait to be taken.
+/// Lets up to [`BACKLOG`] connections wait to be accepted.
 pub(crate) fn widen(listener: &impl std::os::fd::AsFd) -> io::Result<()> {
     Ok(rustix::net::listen(listener, BACKLOG)?)
 }
 
-/// Sets a connection up: no waiting for more to send, and a peer that is silent for `dead` and answers no probe of
-/// the system is gone.
+/// Configures a connection: it sends at once without waiting for more, and it ends if the peer is silent for `dead`
+/// and answers no probe of the system.
 pub(crate) fn tune(stream: &TcpStream, dead: Duration) -> io::Result<()> {
     sockopt::set_tcp_nodelay(stream, true)?;
     sockopt::set_socket_keepalive(stream, true)?;
@@ -46,13 +46,13 @@ pub(crate) fn tune(stream: &TcpStream, dead: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder, with those above it, that is its owner's alone.
+/// Creates a folder, and those above it, for its owner alone.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// A locked file in the data folder, with the process's number in it. It is free again when the file is dropped or
-/// the process ends, however it ends.
+/// A locked file in the data folder, which contains the process id. The lock ends when the value is dropped or the
+/// process exits for any reason.
 pub(crate) struct FolderLock {
     _file: File,
 }

@@ -45,7 +45,7 @@ pub struct RetentionError;
 /// The units of an age, the largest last.
 const UNITS: [(&str, u64); 4] = [("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// The longest age and the largest count: some centuries, and 2^53.
+/// Maximum age, about 400 years, and maximum count.
 const MOST_AGE: u64 = 400 * 366 * 86_400_000;
 const MOST_COUNT: u64 = 1 << 53;
 

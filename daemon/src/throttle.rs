@@ -1,11 +1,11 @@
-//! Limits that refuse: so many of something in a time, for each of those who do it. Time is handed in.
+//! Rate limits that refuse: so many actions in a time, for each key. The caller passes in the time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How many of something there may be: `burst` at once, and one more after each `interval`.
+/// A rate limit: `burst` at once, and one more after each `interval`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
     pub(crate) burst: u64,
@@ -13,27 +13,27 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// So many per second in the long run, after a burst; `None` for a rate of 0, which is no limit.
+    /// Returns a quota of `rate` per second in the long run, after a burst; `None` if `rate` is 0, which is no limit.
     pub(crate) fn per_second(rate: u64, burst: u64) -> Option<Quota> {
         (rate > 0)
             .then(|| Quota { burst: burst.max(1), interval: Duration::from_nanos(1_000_000_000 / rate) })
     }
 
-    /// How far ahead of the rate one may be.
+    /// Returns how far ahead of the rate a key may be.
     fn allowed(self) -> Duration {
         self.interval.saturating_mul(u32::try_from(self.burst - 1).unwrap_or(u32::MAX))
     }
 }
 
-/// A generic cell rate algorithm (ITU-T I.371) for each key: one moment in time is all that is remembered of one.
+/// The generic cell rate algorithm (ITU-T I.371) for each key. It remembers a single moment of each.
 #[derive(Debug)]
 pub(crate) struct Throttle<K>(Mutex<Cells<K>>);
 
 #[derive(Debug)]
 struct Cells<K> {
-    /// When each would be as if nothing had ever been taken.
+    /// When each key has its whole burst again.
     full: HashMap<K, Duration>,
-    /// How many there may be before those that are full are forgotten.
+    /// The number of keys at which those that have their whole burst are forgotten.
     most: usize,
 }
 
@@ -44,12 +44,12 @@ impl<K> Default for Throttle<K> {
 }
 
 impl<K: Eq + Hash> Throttle<K> {
-    /// Takes one, or gives the time in milliseconds after which there is one to take.
+    /// Takes one, or returns the milliseconds after which there is one to take.
     pub(crate) fn take(&self, key: K, quota: Quota, now: Duration) -> Result<(), u64> {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cells.full.len() >= cells.most {
             cells.full.retain(|_, full| *full > now);
-            // Whoever has more going on than this pays for looking at all of it only now and then.
+            // If many keys are in use, all of them are looked at only now and then.
             cells.most = (2 * cells.full.len()).max(1_024);
         }
         let full = cells.full.entry(key).or_insert(now);
@@ -63,7 +63,7 @@ impl<K: Eq + Hash> Throttle<K> {
         Ok(())
     }
 
-    /// Takes one now or in advance, and gives how long to wait for it.
+    /// Takes one now or in advance, and returns how long to wait for it.
     pub(crate) fn reserve(&self, key: K, quota: Quota, now: Duration) -> Duration {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let full = cells.full.entry(key).or_insert(now);
@@ -72,7 +72,8 @@ impl<K: Eq + Hash> Throttle<K> {
         (begin - now).saturating_sub(quota.allowed())
     }
 
-    /// Whether there is one to take, without taking it; else the time in milliseconds until there is.
+    /// Checks that there is one to take, without taking it. If there is none, returns the milliseconds until there
+    /// is.
     pub(crate) fn check(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead = cells.full.get(key).map_or(Duration::ZERO, |full| full.saturating_sub(now));
@@ -91,7 +92,7 @@ impl<K: Eq + Hash> Throttle<K> {
         }
     }
 
-    /// Forgets what was taken.
+    /// Forgets what was taken with a key.
     pub(crate) fn forget(&self, key: &K) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).full.remove(key);
     }

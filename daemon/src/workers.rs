@@ -1,4 +1,4 @@
-//! Threads for jobs that take time, started when there is something to do.
+//! Threads for jobs that take time, started on demand.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Something to be done on one of the threads.
+/// A job for one of the threads.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// At most so many threads that take jobs in the order in which they came. With one thread, that is also the order in which
-/// they are done.
+/// A pool of at most `most` threads, which take jobs in the order in which they came. With one thread, jobs also run
+/// in that order.
 pub(crate) struct Workers {
     name: &'static str,
     most: usize,
     linger: Duration,
     state: Mutex<State>,
     more: Condvar,
-    /// Whether each job is done at once on the caller's thread: in tests.
+    /// Whether each job runs at once on the caller's thread, for tests.
     is_inline: AtomicBool,
 }
 
@@ -25,12 +25,13 @@ pub(crate) struct Workers {
 struct State {
     waiting: VecDeque<Job>,
     running: usize,
-    /// Those of the running threads that wait for a job.
+    /// How many of the running threads wait for a job.
     idle: usize,
 }
 
 impl Workers {
-    /// No threads yet, and never more than `most`. One that has nothing to do ends after `linger`.
+    /// Returns a pool without threads, which starts at most `most`. A thread that has nothing to do exits after
+    /// `linger`.
     pub(crate) fn new(name: &'static str, most: usize, linger: Duration) -> Arc<Workers> {
         Arc::new(Workers {
             name,
@@ -42,7 +43,7 @@ impl Workers {
         })
     }
 
-    /// Queues a job, and starts a thread for it if none is idle. A job that panics costs itself and no thread.
+    /// Queues a job, and starts a thread for it if none is idle. A job that panics does not end its thread.
     pub(crate) fn submit(self: &Arc<Self>, job: Job) {
         if self.is_inline.load(Relaxed) {
             return job();
@@ -64,12 +65,12 @@ impl Workers {
         }
     }
 
-    /// The number of jobs that no thread has taken yet.
+    /// Returns the number of jobs that no thread has taken yet.
     pub(crate) fn waiting(&self) -> usize {
         self.state().waiting.len()
     }
 
-    /// Does each job at once on the caller's thread from now on.
+    /// Runs each job at once on the caller's thread from now on.
     #[cfg(test)]
     pub(crate) fn set_inline(&self) {
         self.is_inline.store(true, Relaxed);
@@ -83,7 +84,7 @@ impl Workers {
         }
     }
 
-    /// The next job; `None` when the thread is to end, which is then counted as ended.
+    /// Returns the next job, or `None` if the thread must exit. The thread then counts as ended.
     fn next(&self) -> Option<Job> {
         let mut state = self.state();
         if state.waiting.is_empty() && !self.linger.is_zero() {

@@ -1,4 +1,4 @@
-//! Programs that run when somebody says a command: one run for each time it is said.
+//! External commands: programs that run once each time a user sends a command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,16 +19,17 @@ use crate::config::ScriptCommand;
 use crate::core::Core;
 use crate::core::roster::has_room;
 
-/// How many run at a time for one nick, and what is said beyond that.
+/// Maximum number of programs that run at a time for one nickname. Users who send more commands are told to try
+/// again.
 const AT_ONCE: usize = 4;
 
-/// An answer that takes longer shows as working.
+/// If an answer takes longer than this, the bot shows as typing.
 const WORKING: Duration = Duration::from_secs(1);
 
-/// The most bytes of its output that are read.
+/// Maximum number of bytes that are read of a program's stdout, and of its stderr.
 const OUTPUT: u64 = 64 << 10;
 
-/// A command that is said.
+/// A command that a user has sent.
 #[derive(Clone)]
 struct Call {
     id: u64,
@@ -38,7 +39,7 @@ struct Call {
     text: String,
 }
 
-/// Runs programs for their commands until it is to stop.
+/// Runs programs for their commands until the task is stopped.
 pub(super) async fn run(task: &Task, commands: &[ScriptCommand]) {
     task.attend(|| async {
         match take_part(task, commands).await {
@@ -64,7 +65,7 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     };
     let (mut reader, mut writer) = session.split();
     let (lines, waiting) = async_channel::bounded::<Vec<u8>>(64);
-    // Dropped with this future: what runs ends with it.
+    // Dropped with this future, which ends the programs that run.
     let jobs = smol::Executor::new();
     let running = Arc::new(());
     let hear = async {
@@ -93,7 +94,8 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     jobs.run(hear.or(say)).await
 }
 
-/// The command that a line is, if it is one that may be said; else who says it is told why not.
+/// Returns the command that a line calls. If the user may not call it or misuses it, tells the user why and returns
+/// `None`.
 fn call_of<'c>(
     line: &ServerLine<'_>,
     specs: &HashMap<String, (&'c ScriptCommand, CommandSpec)>,
@@ -134,7 +136,7 @@ fn call_of<'c>(
     }
 }
 
-/// Whether somebody is among those who may.
+/// Returns whether a user is among those who may call a command.
 fn may_call(core: &Core, from: &str, who: &[String]) -> bool {
     let Ok(nick) = Nick::parse(from) else { return false };
     let known = core.registry.known(&nick).map(|(identity, _)| identity);
@@ -143,7 +145,7 @@ fn may_call(core: &Core, from: &str, who: &[String]) -> bool {
         "all" => true,
         "accounts" => known.as_ref().is_some_and(|identity| identity.is_account()),
         "operators" => role == Role::Operator,
-        // A name is somebody's only if it is an account's, or a user's of this machine.
+        // A name belongs to a user only if it is an account's, or a user's of this machine.
         name => {
             Nick::parse(name).is_ok_and(|name| name.fold() == nick.fold())
                 && (known.as_ref().is_some_and(|identity| identity.is_account()) || role > Role::Guest)
@@ -208,14 +210,14 @@ async fn work(task: &Task, command: &ScriptCommand, call: Call, lines: &Sender<V
     answer(lines, &call, &format!("{late}{text}"));
 }
 
-/// Feeds a program, and gives its exit code and both outputs.
+/// Writes a text to a program's stdin, and returns its exit code, its stdout and its stderr.
 async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i32>, String, String)> {
     let pipes = (process.child.stdin.take(), process.child.stdout.take(), process.child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(std::io::Error::other("it has no pipes"));
     };
     let feed = async {
-        // One that does not read it is no error.
+        // A program that does not read its stdin is no error.
         let _ = stdin.write_all(format!("{text}\n").as_bytes()).await;
         drop(stdin);
     };
@@ -224,7 +226,7 @@ async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i
         let (mut stdout, mut stderr) = (stdout, stderr);
         let first = async {
             let _ = (&mut stdout).take(OUTPUT).read_to_end(&mut out).await;
-            // What is over the limit is passed over: a full pipe would stop it.
+            // Output beyond the limit is discarded, because a full pipe would stop the program.
             let _ = futures_lite::io::copy(&mut stdout, &mut futures_lite::io::sink()).await;
         };
         let second = async {
@@ -239,7 +241,7 @@ async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i
     Ok((status.code(), text(&out), text(&err)))
 }
 
-/// Answers where it was said.
+/// Answers where the command was sent.
 fn answer(lines: &Sender<Vec<u8>>, call: &Call, text: &str) {
     let tags = MessageTags { re: Some(Cursor::at(call.id)), verbatim: true, ..MessageTags::default() };
     let text = sayable(text).into();
@@ -257,6 +259,6 @@ fn typing(lines: &Sender<Vec<u8>>, call: &Call, switch: Switch) {
 fn put(lines: &Sender<Vec<u8>>, command: Command<'_>) {
     let mut line = Vec::new();
     Request { label: None, command }.write(&mut line);
-    // What nobody can say any more is nobody's loss.
+    // If the queue is full or the session has ended, the line is dropped.
     let _ = lines.try_send(line);
 }

@@ -1,8 +1,8 @@
-//! Gives a bot of the box a session, and carries events and actions between the two.
+//! Gives a built-in bot a session, and carries events and actions between the two.
 //!
-//! What a bot is told is dealt with when its answers are in the log; then what it keeps, and up to where it has come, is
-//! committed. An answer has a key that comes from what it answers, so that one that is dealt with again after a crash is
-//! not said twice.
+//! An event is dealt with when the bot's answers are in the log. Then what the bot keeps is committed, together with
+//! its position. The key of an answer comes from the entry that it answers, so an event that is dealt with again
+//! after a crash is not answered twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,25 +21,26 @@ use crate::core::Core;
 use crate::core::roster::has_room;
 use crate::log::{Act, Author, BotStep, Remembered};
 
-/// How many requests of a bot may wait to be said. What comes on top is dropped: it is asked more than it can say.
+/// Maximum number of a bot's requests that wait to be sent. More are dropped, because the bot is asked more than it
+/// can answer.
 const WAITING: usize = 64;
 
-/// What was said so long ago is answered as late, in milliseconds.
+/// The age in milliseconds from which a message is answered as late.
 const LATE: i64 = 30_000;
 
-/// Messages under a word that a bot hears reactions to.
+/// Maximum number of posts whose reactions a bot receives.
 const POSTS: usize = 200;
 
-/// What a bot keeps of its posts begins so.
+/// The prefix of the names under which a bot's posts are kept.
 const POST: &str = "post:";
 
-/// So many entries about which nothing was done are looked at again after a restart, and no more.
+/// Maximum number of entries without an action that are looked at again after a restart.
 const UNNOTED: u64 = 1_000;
 
-/// Panics after which a bot is given up.
+/// Number of panics after which a bot is given up.
 const PANICS: u32 = 3;
 
-/// Lets a bot take part until it is to stop.
+/// Runs a bot until the task is stopped.
 pub(super) async fn run(task: &Task, hosted: Hosted) {
     let hosted = smol::lock::Mutex::new(hosted);
     task.attend(|| async {
@@ -52,14 +53,14 @@ pub(super) async fn run(task: &Task, hosted: Hosted) {
     .await;
 }
 
-/// What is told to a bot.
+/// Something to tell a bot.
 enum Input {
     Line(String),
     Watched(String, String),
     Due,
 }
 
-/// What waits for its answers before it is committed.
+/// Changes that are committed once the requests before them are answered.
 struct Step {
     last_label: u64,
     cursor: u64,
@@ -72,16 +73,16 @@ struct Host<'h> {
     hosted: &'h mut Hosted,
     manifest: Manifest,
     state: State,
-    /// Up to where it has dealt with what was said.
+    /// The newest entry that it has dealt with.
     cursor: u64,
     timers: BTreeMap<String, i64>,
-    /// Its posts by their entries, and those whose entries are still to come, by label.
+    /// Its posts by their entries, and by label those whose entries are not known yet.
     posts: HashMap<u64, String>,
     posting: HashMap<u64, String>,
-    /// Reactions to what may be one of those.
+    /// Reactions to what may be one of the latter.
     early: Vec<String>,
     steps: VecDeque<Step>,
-    /// The newest label that was said, that is in a step, and that was answered.
+    /// The newest labels: of a request that was sent, of one in a step, and of one that was answered.
     last_label: u64,
     stepped: u64,
     /// The cursor of the newest step.
@@ -115,7 +116,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
         .filter_map(|(name, post)| Some((name.strip_prefix(POST)?.parse().ok()?, post.to_owned())))
         .collect();
     let cursor = cursor.unwrap_or_else(|| {
-        // From here on nothing is missed, whatever happens before the first thing is done.
+        // From here on nothing is missed, whatever happens before the first event is dealt with.
         let cursor = core.delivered.load(std::sync::atomic::Ordering::Relaxed);
         let act = BotStep { bot: hosted.name.to_owned(), cursor, changes: Vec::new() };
         core.note(Author::default(), Act::Bot(act));
@@ -169,7 +170,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
     hear.or(say).await
 }
 
-/// Up to where a bot has come, and what it keeps; `None` if that cannot be read.
+/// Returns a bot's position and what it keeps, or `None` if that cannot be read.
 async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> {
     let (answer, read) = async_channel::bounded(1);
     let accepted = core.read(Box::new(move |view| {
@@ -196,18 +197,18 @@ impl Host<'_> {
         let due = async {
             let Some(next) = next else { return futures_lite::future::pending().await };
             let wait = u64::try_from(next.saturating_sub(now)).unwrap_or(0);
-            // Clocks are set: it is looked again at least each minute.
+            // The clock may be set, so it is read again at least once a minute.
             Timer::after(Duration::from_millis(wait.min(60_000))).await;
             Ok(Some(Input::Due))
         };
-        // A timer that is due is not kept waiting by those who talk.
+        // A busy room does not delay a timer that is due.
         if next.is_some_and(|next| next <= now) {
             return Ok(Some(Input::Due));
         }
         line.or(watching).or(due).await
     }
 
-    /// Deals with a line of the daemon.
+    /// Deals with a line of the session.
     fn line(&mut self, whole: &str) {
         let Some(line) = ServerLine::parse(whole) else { return };
         let label: Option<u64> = line.tags.get("ref").and_then(|label| label.parse().ok());
@@ -238,7 +239,7 @@ impl Host<'_> {
         if id <= self.cursor {
             return;
         }
-        // Bots do not hear bots, least of all themselves.
+        // Bots do not hear bots, and never themselves.
         if line.tags.has("bot") {
             return;
         }
@@ -254,7 +255,7 @@ impl Host<'_> {
             (EntryKind::React | EntryKind::Unreact, Some(about), Some(reaction)) => {
                 let Some(post) = self.posts.get(about).cloned() else {
                     if !self.posting.is_empty() {
-                        // It may be about one whose answer is still to come, said again after a crash.
+                        // It may be about a post that is sent again after a crash and not answered yet.
                         self.early.push(whole.to_owned());
                     }
                     return;
@@ -267,7 +268,7 @@ impl Host<'_> {
         }
     }
 
-    /// Somebody said something: a command, or what a bot that listens hears.
+    /// Deals with a message: calls a command, or passes the message to a bot that listens.
     fn said(&mut self, text: &str, from: &str, place: ReplyTarget<'_>, (id, time): (u64, Option<i64>)) {
         let is_private = matches!(place, ReplyTarget::Private(_));
         let manifest = self.manifest.clone();
@@ -292,7 +293,8 @@ impl Host<'_> {
         }
     }
 
-    /// Tells the bot of something, and does what it says about it. `cause` is the entry, and when it was said.
+    /// Tells the bot of an event and carries out its actions. `cause` is the entry with the time at which it was
+    /// sent.
     fn tell(&mut self, event: &Event<'_>, place: Option<ReplyTarget<'_>>, cause: Option<(u64, Option<i64>)>) {
         let core = Arc::clone(self.task.core());
         let now = moment(core.environment.clock.now().millis());
@@ -315,7 +317,7 @@ impl Host<'_> {
         match handled {
             Ok(actions) => self.act(actions, place, cause),
             Err(_) => {
-                // What it was about to keep is not kept.
+                // The bot's unfinished changes are discarded.
                 self.state = before;
                 self.panics += 1;
                 self.task.tell("it panicked; what it was told goes without an answer");
@@ -364,7 +366,7 @@ impl Host<'_> {
         }
     }
 
-    /// Says something where it may: in its rooms, and to people.
+    /// Sends a message where the bot may: to its rooms and to users.
     fn say(&mut self, to: &str, post: Option<String>, text: String, key: Option<String>) {
         let text = sayable(&text);
         let tags = MessageTags {
@@ -408,7 +410,7 @@ impl Host<'_> {
         }
     }
 
-    /// Hands a line to be said, if not too many wait, and says whether it did.
+    /// Queues a line to be sent, and returns false if too many wait.
     fn send(&mut self, label: Option<u64>, line: Vec<u8>) -> bool {
         let is_sent = self.requests.try_send(line).is_ok();
         match (is_sent, label) {
@@ -419,7 +421,7 @@ impl Host<'_> {
         is_sent
     }
 
-    /// Notes that everything up to an entry is dealt with, when all that was said about it is answered.
+    /// Notes that the entries up to `cursor` are dealt with. This is committed once all requests so far are answered.
     fn step(&mut self, cursor: u64) {
         self.cursor = self.cursor.max(cursor);
         let changes = self.state.take_changes();
@@ -427,7 +429,7 @@ impl Host<'_> {
             && self.last_label == self.stepped
             && self.cursor.saturating_sub(self.noted) < UNNOTED
         {
-            // Nothing was done: it makes no difference whether it is looked at again.
+            // Nothing was done, so it makes no difference if the entries are looked at again.
             return;
         }
         self.noted = self.cursor;
@@ -447,7 +449,7 @@ impl Host<'_> {
                     self.forget_posts();
                 }
             }
-            // The same again after a crash, with another text: it was said before.
+            // It was sent again after a crash with another text; the first one is in the log.
             (Body::Err { code: "key-reused", .. }, _) => {}
             (Body::Err { code, text, .. }, _) => {
                 self.task.tell(&format!("it could not say something: {code} {text}"));
@@ -474,7 +476,7 @@ impl Host<'_> {
         }
     }
 
-    /// Commits the steps of which all is answered.
+    /// Commits the steps whose requests are all answered.
     fn commit(&mut self) {
         while self.steps.front().is_some_and(|step| step.last_label <= self.answered) {
             let Some(step) = self.steps.pop_front() else { return };
@@ -485,7 +487,7 @@ impl Host<'_> {
     }
 }
 
-/// A moment on the clock of this machine.
+/// Returns a time as the local time of this machine.
 pub(super) fn moment(millis: i64) -> DateTime<FixedOffset> {
     match Local.timestamp_millis_opt(millis).single() {
         Some(local) => local.fixed_offset(),
@@ -493,7 +495,7 @@ pub(super) fn moment(millis: i64) -> DateTime<FixedOffset> {
     }
 }
 
-/// A text as a message can have it: without control characters, and cut where it is too long.
+/// Returns a text as a message can carry it: without control characters, and cut if it is too long.
 pub(super) fn sayable(text: &str) -> String {
     const MOST: usize = 4_000;
     let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();

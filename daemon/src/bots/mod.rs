@@ -1,7 +1,7 @@
-//! Bots: those in the box, programs that speak the protocol, and programs that run for a command.
+//! Bots: built-in bots, external bots, which speak the protocol, and programs that run for a command.
 //!
-//! Each has a session like anybody else, and a task of its own that gives it one, starts it again when it ends, and stops it
-//! when the settings say so. The roster knows how they are.
+//! Each bot has a session like any user, and a task of its own. The task opens the session, restarts the bot when it
+//! ends, and stops it when the config file says so. The roster has their states.
 
 mod commands;
 mod host;
@@ -27,20 +27,20 @@ use crate::net::local::LocalSession;
 use crate::net::runtime::Runtime;
 use crate::origin::Origin;
 
-/// How often a bot may end soon after it was started before it is given up.
+/// How many times a bot may end soon after its start before it is given up.
 const TRIES: u32 = 8;
 
-/// One that has run so long is well.
+/// A bot that has run for this long is healthy.
 const WELL: Duration = Duration::from_secs(60);
 
-/// The waits before it is started again: twice as long each time.
+/// The first and the longest wait before a restart. The wait doubles each time.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How long the daemon waits for its bots before it lets people in.
+/// How long the daemon waits for its bots before it accepts connections.
 const ARRIVAL: Duration = Duration::from_secs(2);
 
-/// A bot that the settings ask for.
+/// A bot that the config file asks for.
 struct Wanted {
     name: String,
     nick: String,
@@ -57,7 +57,7 @@ enum Start {
     Commands(Vec<crate::config::ScriptCommand>),
 }
 
-/// Everything that the settings ask for.
+/// Returns all bots that the config file asks for.
 fn wanted(config: &Config) -> Vec<Wanted> {
     let mut all = Vec::new();
     let mut others = Vec::new();
@@ -96,7 +96,7 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     let table = toml::Table::try_from(&config.bots).unwrap_or_default();
     for hosted in snug_bots::load(&config.bots, &others).bots {
         let own = table.get(hosted.name).map(ToString::to_string).unwrap_or_default();
-        // The help knows all the others.
+        // The help bot lists the commands of all others, so it restarts when they change.
         let rest = if hosted.name == "help" { format!("{table}{others:?}") } else { String::new() };
         all.push(Wanted {
             name: hosted.name.to_owned(),
@@ -111,7 +111,8 @@ fn wanted(config: &Config) -> Vec<Wanted> {
     all
 }
 
-/// Starts the bots that the settings ask for, and those of the embedding program, which no change of the settings stops.
+/// Starts the bots of the config file, and those of the embedding program, which no reload stops. Returns the same as
+/// [`apply`].
 pub(crate) fn start(runtime: &Arc<Runtime>, config: &Config, hosted: Vec<snug_bots::Hosted>) -> Receiver<()> {
     let (arriving, arrived) = async_channel::bounded(1);
     for hosted in hosted {
@@ -130,11 +131,12 @@ pub(crate) fn start(runtime: &Arc<Runtime>, config: &Config, hosted: Vec<snug_bo
     arrived
 }
 
-/// What the bots of the embedding program are in the list.
+/// The kind of the embedding program's bots, as the roster lists it.
 const EMBEDDED: &str = "embedder";
 
-/// Starts the bots that the settings ask for, and stops those that they do not ask for any more. Whose settings have not changed
-/// notices nothing. What is given is closed when those that were started are in their rooms, or could not get there.
+/// Starts the bots that the config file asks for, and stops those that it no longer has. A bot whose settings have
+/// not changed keeps running. The returned channel closes when the started bots are in their rooms, or could not get
+/// there.
 pub(crate) fn apply(runtime: &Arc<Runtime>, config: &Config) -> Receiver<()> {
     let (arriving, arrived) = async_channel::bounded(1);
     apply_with(runtime, config, arriving);
@@ -160,7 +162,7 @@ fn apply_with(runtime: &Arc<Runtime>, config: &Config, arriving: Sender<()>) {
     }
 }
 
-/// Gives a bot a row in the roster and a task, unless there is one of that name.
+/// Gives a bot a row in the roster and a task, unless there is a bot with that name.
 fn begin(runtime: &Arc<Runtime>, wanted: Wanted, arriving: &Sender<()>) {
     let core = &runtime.core;
     let mut entries = core.roster.entries();
@@ -195,7 +197,7 @@ fn begin(runtime: &Arc<Runtime>, wanted: Wanted, arriving: &Sender<()>) {
     });
 }
 
-/// Waits for bots to be in their rooms, but not for long: nobody waits for a bot that is broken.
+/// Waits until the bots are in their rooms, but at most for [`ARRIVAL`], so that a broken bot delays nobody.
 pub(crate) async fn arrive(arrived: Receiver<()>) {
     let all = async {
         let _ = arrived.recv().await;
@@ -207,7 +209,7 @@ pub(crate) async fn arrive(arrived: Receiver<()>) {
     all.or(long).await;
 }
 
-/// Stops all bots: the daemon ends.
+/// Stops all bots, because the daemon stops.
 pub(crate) fn stop(core: &Core) {
     core.roster.set_started(false);
     for entry in core.roster.entries().drain(..) {
@@ -215,20 +217,20 @@ pub(crate) fn stop(core: &Core) {
     }
 }
 
-/// What a bot's task has.
+/// The task of a bot: what all kinds of bots need.
 struct Task {
     runtime: Arc<Runtime>,
     name: String,
     bot_commands: Receiver<BotCommand>,
-    /// Dropped when it is in its rooms for the first time, or could not get there.
+    /// Dropped when the bot is in its rooms for the first time, or could not get there.
     arriving: Mutex<Option<Sender<()>>>,
 }
 
-/// How a bot's session, or its program, has ended.
+/// The end of a bot's session or program.
 enum Ended {
-    /// In a way that may happen; what is said about it.
+    /// It may be restarted. The text is the reason.
     Because(String),
-    /// It is of no use to start it again.
+    /// A restart would not help. The text is the reason.
     ForGood(String),
 }
 
@@ -237,14 +239,14 @@ impl Task {
         &self.runtime.core
     }
 
-    /// Says something in the bot's log and the daemon's.
+    /// Writes a text to the bot's log and the daemon's.
     fn tell(&self, text: &str) {
         tracing::info!(bot = self.name, "{text}");
         self.core().roster.write(&self.name, text);
     }
 
-    /// Opens a session, gives it a nick, and has it join rooms. `Err` inside says why it has no nick. That this
-    /// was done is not heard again.
+    /// Opens a session, gives it a nickname, and joins rooms. The inner `Err` says why it has no nickname. The
+    /// returned session does not receive the answers to these commands.
     async fn enter(
         &self,
         nick: &str,
@@ -269,7 +271,7 @@ impl Task {
             match ServerLine::parse(&whole).map(|line| line.body) {
                 Some(Body::Err { verb: verb @ ("NICK" | "JOIN"), code, text }) => {
                     let what = format!("{verb} was refused: {code} {text}");
-                    // Without its name it is nobody.
+                    // A session without a nickname is of no use.
                     if verb == "NICK" {
                         return Ok(Err(Ended::Because(what)));
                     }
@@ -294,7 +296,8 @@ impl Task {
         self.arriving.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Runs something until the bot is to stop: again when it ends, later and later; not while it is disabled.
+    /// Runs a bot until the task is stopped. When it ends, restarts it after longer and longer waits. Does not run it
+    /// while it is disabled.
     async fn attend<F: Future<Output = Ended>>(&self, mut run: impl FnMut() -> F) {
         let core = self.core();
         let mut tries = 0;
@@ -329,7 +332,7 @@ impl Task {
                     is_on = false;
                 }
                 Err(Ok(BotCommand::Stop) | Err(_)) => return,
-                // The daemon ends, and with it everybody's session.
+                // The daemon is stopping, which ends all sessions.
                 Ok(_) if !core.roster.has_started() => return,
                 Ok(ended) => {
                     if core.environment.clock.elapsed().saturating_sub(begun) >= WELL {
@@ -354,7 +357,7 @@ impl Task {
                     }
                     self.tell(&format!("{why}; started again in {} ms", wait.as_millis()));
                     self.set_state(BotState::Waiting);
-                    // Some more or less, so that not all come back at the same moment.
+                    // Jitter, so that not all bots restart at the same moment.
                     let mut byte = [0];
                     core.environment.random.fill(&mut byte);
                     let pause = wait.mul_f64(0.75 + f64::from(byte[0]) / 512.0);

@@ -1,5 +1,5 @@
-//! A program that takes part: what the daemon says is on its stdin, what it says is on its stdout, line by line, as
-//! anybody speaks who comes over a socket. It is logged in already.
+//! An external bot: a program that reads the server's lines from its stdin and writes lines to its stdout, as a
+//! client does over a socket. Its session is logged in already.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::{Ended, Task};
 use crate::config::ScriptBot;
 use crate::throttle::{Quota, Throttle};
 
-/// How long a program may leave what it is told unread.
+/// How long a program may leave its stdin unread.
 const DEAF: Duration = Duration::from_secs(30);
 
-/// Lets a program take part until it is to stop.
+/// Runs a program as a bot until the task is stopped.
 pub(super) async fn run(task: &Task, script: &ScriptBot) {
     task.attend(|| async {
         match take_part(task, script).await {
@@ -76,7 +76,7 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
         let mut line = Vec::new();
         loop {
             line.clear();
-            // Whoever prints without end gets no memory for it.
+            // A program that prints a line without end gets no memory for it.
             let count = (&mut lines).take(2 * limits::LINE as u64).read_until(b'\n', &mut line).await?;
             if count == 0 {
                 break;
@@ -93,19 +93,19 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
                         script.rate
                     ));
                 }
-                // Also what is dropped costs time: others are to have theirs.
+                // Dropped lines take time too. The pause leaves some to others.
                 smol::Timer::after(Duration::from_millis(5)).await;
                 continue;
             }
             if let Some(refusal) = refusal(&scope, &text) {
                 task.tell(&format!("it may not say this: {refusal}"));
-                // Who does not read what it is told need not be told more.
+                // A program that does not read its stdin need not be told.
                 let _ = refuse.try_send(refusal);
                 continue;
             }
             writer.raw(format!("{text}\n").as_bytes()).await?;
         }
-        // What it has said last is still heard.
+        // The end of stdout does not end the bot, so its last lines still arrive.
         futures_lite::future::pending().await
     };
     let complain = async {
@@ -130,7 +130,8 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     hear.or(say).or(complain).or(ended).await
 }
 
-/// The answer to a command that its table does not grant. What is no command is for the session to answer.
+/// Returns the refusal of a command that the bot's scope does not grant. A line that is no command is left to the
+/// session.
 fn refusal(scope: &Scope, text: &str) -> Option<String> {
     let line = Line::parse(text).ok()?;
     let verb = Verb::find(line.verb)?;
@@ -149,7 +150,7 @@ fn refusal(scope: &Scope, text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&written).trim_end().to_owned())
 }
 
-/// Whether a command stays within the rooms of a scope as far as it is about rooms.
+/// Returns whether a command stays within the rooms of a scope. A command that is not about a room does.
 fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
     match command.aim() {
         Some(Aim::Room(room)) => scope.has_room(room),
@@ -157,19 +158,20 @@ fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
     }
 }
 
-/// Keeps bots from talking to each other for ever.
+/// A guard against bots that answer each other for ever.
 struct LoopGuard<'b> {
     nick: &'b str,
     hears_bots: bool,
-    /// Messages of bots since somebody else has said something.
+    /// The number of messages from bots since the last one from a user.
     bots: u32,
 }
 
-/// Messages of bots that a program hears in turn.
+/// Maximum number of messages from bots in a row that a program receives.
 const HOPS: u32 = 8;
 
 impl LoopGuard<'_> {
-    /// Whether a line of the daemon is for the program: never what it has said itself, and of other bots what it asks for.
+    /// Returns whether a line is passed to the program. It never receives its own messages, and those of other bots
+    /// only if its settings ask for them.
     fn lets_through(&mut self, text: &str) -> bool {
         let Some(line) = ServerLine::parse(text) else { return false };
         let Some(from) = line.from.filter(|_| !line.tags.has("ref")) else { return true };

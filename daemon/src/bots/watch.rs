@@ -1,4 +1,4 @@
-//! New lines of files and named pipes, as they come.
+//! New lines of files and named pipes, as they are written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_channel::Sender;
 use smol::Timer;
 
-/// How often is looked for more.
+/// How often a file is checked for new lines.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// The most bytes that are read at a time, and the longest line.
+/// Maximum number of bytes that are read at a time, and of a line.
 const AT_ONCE: usize = 64 << 10;
 
-/// Watches a file, also while it is not there, is cut, or is put aside and begun anew. What was in it before is passed over.
+/// Watches a file, even if it is missing, truncated or rotated meanwhile. Skips the lines that it has at the start.
 pub(super) async fn watch(path: String, room: String, lines: Sender<(String, String)>) {
     let mut watched = Watched { path, file: None, inode: 0, offset: 0, partial: Vec::new(), is_first: true };
     loop {
@@ -46,10 +46,10 @@ struct Watched {
 }
 
 impl Watched {
-    /// The lines that are new.
+    /// Returns the new lines.
     fn look(&mut self) -> Vec<String> {
         let Ok(metadata) = std::fs::metadata(&self.path) else {
-            // Whatever comes there later is new from its beginning.
+            // A file that appears later is new from its beginning.
             (self.file, self.is_first) = (None, false);
             return Vec::new();
         };
@@ -87,7 +87,7 @@ impl Watched {
             lines.push(String::from_utf8_lossy(&line[..end]).into_owned());
         }
         if self.partial.len() > AT_ONCE {
-            // A line without an end.
+            // A line that is too long is dropped.
             self.partial.clear();
         }
         lines

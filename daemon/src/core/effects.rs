@@ -1,7 +1,7 @@
-//! What a decided draft changes in memory, and whom that tells.
+//! Applies to memory what a decided draft changes, and tells the users concerned.
 //!
-//! It looks at the draft and at what became of it, and not at who asked or where: the same happens on every daemon that
-//! applies the draft. What only concerns whoever asked is in the [`Reply`](crate::core::reply::Reply).
+//! The effects depend on the draft and its outcome alone, never on who asked or where: they are the same on every
+//! daemon that applies the draft. What concerns only the sender is in the [`Reply`](crate::core::reply::Reply).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,20 +18,20 @@ use crate::registry::Room;
 use crate::registry::ending::Ending;
 use crate::registry::peer::{Audience, Peer};
 
-/// What is still to be done when whoever asked has been answered, because it may end the session that asked.
+/// Work that is left until the sender has been answered, because it may end the sender's session.
 #[derive(Default)]
 #[must_use]
 pub(crate) enum Afterwards {
     #[default]
     Nothing,
-    /// The account of this name, in its folded form, is gone.
+    /// The account with this folded name was deleted.
     Unregistered(String),
-    /// An account's token is good no more.
+    /// An account's token was revoked.
     Revoked { account: u64, token: TokenHash },
 }
 
-/// Changes what a draft that is no new entry changes. `sender` is the session that asked, if it is one of this daemon's: it
-/// learns by its answer what its identity's other sessions are told.
+/// Applies a draft that is no new entry. `sender` is the session that asked, if it is one of this daemon's: it learns
+/// from its answer what its identity's other sessions are told.
 pub(crate) fn take(
     core: &Arc<Core>,
     store: &dyn Store,
@@ -45,7 +45,7 @@ pub(crate) fn take(
     learn(core, draft);
     let author = draft.author.number;
     match &draft.act {
-        // Entries are delivered, and acts of authority among them take effect behind that ([`moderation`]).
+        // Entries are delivered. Acts of authority among them take effect after that, in `moderate`.
         Act::Enter(_) => {}
         Act::MakeRoom { .. } => {
             if let Outcome::Room(stored) = outcome {
@@ -109,7 +109,7 @@ pub(crate) fn take(
                 }
             }
         }
-        // Only the log has these, or only who asked is concerned.
+        // These change only the log, or concern only the sender.
         Act::EndStay { .. }
         | Act::Bot(_)
         | Act::File(
@@ -122,7 +122,7 @@ pub(crate) fn take(
     Afterwards::Nothing
 }
 
-/// Does what was left for after the answer.
+/// Does the work that was left until after the answer.
 pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
     match afterwards {
         Afterwards::Nothing => {}
@@ -140,7 +140,7 @@ pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
     }
 }
 
-/// Notes whom the log knows by a draft that was not refused.
+/// Notes that the log knows the identities of a draft that was not refused.
 pub(crate) fn learn(core: &Core, draft: &Draft) {
     if !draft.records.is_empty() {
         core.registry.learn(&draft.records, core.now());
@@ -211,12 +211,12 @@ fn set_account(core: &Core, account: &StoredAccount) -> Vec<Arc<Peer>> {
     core.registry.set_account(account, time, core.config().limits.announce_members)
 }
 
-/// Something holds on the whole server from now on.
+/// Applies an act of authority over the whole server.
 fn moderate_server(core: &Core, store: &dyn Store, rule: &ServerModeration, outcome: &Outcome) {
     if let (ServerModeration::Role { .. }, Outcome::Account(account, _)) = (rule, outcome) {
         set_account(core, account);
     }
-    // If they cannot be read, those of before hold.
+    // If the bans cannot be read, the previous ones stay in force.
     let bans: Vec<BanRow> = match store.view().bans(0) {
         Ok(bans) => {
             core.set_bans(bans.clone());
@@ -240,7 +240,8 @@ fn moderate_server(core: &Core, store: &dyn Store, rule: &ServerModeration, outc
     }
 }
 
-/// A marker stands at an entry now: tells its owner's other sessions if it `moved`, and who is to be `told` of it.
+/// Announces that a read marker is now at the entry `id`: to its owner's other sessions if it `moved`, and to the
+/// identity `told`, if any.
 fn read(
     core: &Core,
     author: &Author,
@@ -256,7 +257,7 @@ fn read(
     }
 }
 
-/// Ends those sessions of an identity that are meant.
+/// Ends the sessions of an identity for which `is_meant` returns true.
 fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -> bool) {
     for peer in core.registry.sessions_of(number) {
         if is_meant(&peer) {
@@ -265,7 +266,7 @@ fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -
     }
 }
 
-/// Ends the sessions of those who are kept off the server.
+/// Ends the sessions that a server ban covers.
 fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     let is_meant = |peer: &Peer| match banned {
         Banned::Identity(number) => peer.identity() == *number,
@@ -282,7 +283,7 @@ fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     }
 }
 
-/// Puts somebody out of a room.
+/// Removes a user from a room.
 fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
     let departure = core.registry.put_out(number, room);
     for stay in departure.stays {
@@ -294,7 +295,7 @@ fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
     }
 }
 
-/// Puts those out of a room who could not JOIN it now: whoever is in it hears what is said.
+/// Removes the users who could not JOIN a room now, because everybody in it receives its messages.
 pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
     let needed = room.settings().needed_to_join();
     let access = room.settings().access;
@@ -309,7 +310,7 @@ pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
     }
 }
 
-/// What an act of authority in a room, whose line its members have heard, changes of who is in it.
+/// Applies to a room's members an act of authority whose line they have received.
 pub(crate) fn moderate(core: &Arc<Core>, room: &Arc<Room>, moderation: &Moderation, line: &[u8]) {
     let put_out = |number: u64| {
         room.set_role(number, None);
@@ -318,7 +319,7 @@ pub(crate) fn moderate(core: &Arc<Core>, room: &Arc<Room>, moderation: &Moderati
     match moderation {
         Moderation::Invite { whom } => {
             room.admit(*whom);
-            // Who is in the room has heard it; who was invited perhaps is not.
+            // Users in the room have received the line. The invited user may not be among them.
             if let Some(identity) = core.registry.identity(*whom) {
                 let is_in = core.registry.members(room).contains(whom);
                 if !is_in {
@@ -354,12 +355,12 @@ fn put_out_unless_owner(room: &Room, whom: u64, put_out: impl Fn(u64)) {
     let is_owner = room.owner() == whom;
     put_out(whom);
     if is_owner {
-        // An operator did it; it is still the owner's room.
+        // An operator removed the owner. The room still belongs to them.
         room.set_role(whom, Some(Role::Owner));
     }
 }
 
-/// Tells all sessions of a file's sender what somebody has said about it.
+/// Tells all sessions of a file's sender that a recipient accepted, declined or received it.
 fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
     let Some(sender) = core.registry.identity(file.author) else { return };
     let (nick, id) = (sender.nick(), file.entry.to_string());
@@ -373,7 +374,7 @@ fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
     });
 }
 
-/// Tells sessions where a marker stands.
+/// Sends the position of a read marker to all sessions of an audience but `except`.
 fn tell_read(from: &str, target: &str, id: u64, audience: &Audience, except: Option<&Arc<Peer>>) {
     let id = id.to_string();
     let mut line = Vec::new();
@@ -385,7 +386,7 @@ fn tell_read(from: &str, target: &str, id: u64, audience: &Audience, except: Opt
     });
 }
 
-/// Tells the author of private messages that they have arrived.
+/// Tells the author of private messages that they have arrived, up to the entry `id`.
 fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
     let Some(author) = core.registry.identity(author) else { return };
     let (target, id) = (author.nick(), id.to_string());

@@ -1,8 +1,8 @@
-//! Files: what comes in, what lies there, what goes out.
+//! Files: uploads, stored contents and fetches.
 //!
-//! The log knows what is offered to whom ([`crate::log::FileAct`]); here are the contents, and the uploads on their way.
-//! What a session asks for is done in order, on one of the threads for files; a content is put into its place before the log hears of it, so that an
-//! entry never offers what is not there.
+//! The log knows which file is offered to whom ([`crate::log::FileAct`]). This module has the contents, and the
+//! uploads in progress. A session's requests run in order, on one of the threads for files. A content is put in its
+//! place before the log hears of it, so an entry never offers a missing content.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -20,69 +20,71 @@ use crate::log::{StoredUpload, View};
 use crate::refusal::Refusal;
 use crate::workers::{Job, Workers};
 
-/// See the module.
+/// The uploads and fetches in progress, and the store of contents.
 #[derive(Default)]
 pub(crate) struct Files {
     threads: Threads,
-    /// There is none if the daemon has no folder.
+    /// Empty if the daemon has no data folder.
     store: OnceLock<Arc<ContentStore>>,
     uploads: Mutex<HashMap<u64, Arc<Mutex<Upload>>>>,
-    /// Uploads that were given up of late: nothing of them is opened any more.
+    /// Uploads that were closed for good recently. They are not opened again.
     closed: Mutex<VecDeque<u64>>,
-    /// What has come of uploads whose size nobody said, by author: those that are open.
+    /// Bytes that have arrived for uploads of unannounced size, by author. Only open uploads count.
     arrived: Mutex<HashMap<u64, u64>>,
-    /// Bytes that were written since the disk was last asked how much is free, and whether that was too little.
+    /// Bytes written so far, which decide when the free space is checked again; and whether it was too little last
+    /// time.
     written: AtomicU64,
     is_full: AtomicBool,
-    /// Files that sessions are fetching.
+    /// The files that sessions are fetching.
     fetches: Mutex<Vec<WeakFetch>>,
-    /// Contents that are about to be offered, and by how many: nobody takes them away.
+    /// Contents that are about to be offered, with the number of uploads that do so. They must not be removed.
     pinned: Mutex<HashMap<ContentHash, u32>>,
 }
 
-/// An upload on its way.
+/// An upload in progress.
 pub(crate) struct Upload {
     pub(crate) stored: StoredUpload,
     file: File,
-    /// How many bytes have come, and their hash so far.
+    /// The number of bytes that have arrived, and their hash so far.
     offset: u64,
     digest: digest::Context,
-    /// Whether it is, or was, a content as well: nothing is added to it any more.
+    /// Whether it is, or was, a stored content too, so that nothing may be appended.
     is_kept: bool,
-    /// When something last came, in milliseconds of the daemon's clock.
+    /// When bytes last arrived, in milliseconds of the daemon's clock.
     touched: u64,
 }
 
-/// A file that a session is fetching: whether it may is not looked up for each piece.
+/// A file that a session is fetching. It saves the access check for each piece.
 pub(crate) struct Fetching {
     pub(crate) entry: u64,
     pub(crate) size: u64,
     pub(crate) file: File,
-    /// Until when, in milliseconds of the daemon's clock.
+    /// When access must be checked again, in milliseconds of the daemon's clock.
     pub(crate) until: u64,
-    /// Pieces that wait for a thread.
+    /// The number of pieces that wait for a thread.
     pub(crate) queued: AtomicUsize,
 }
 
-/// A session's place for it, shared with what answers it.
+/// A session's slot for the file that it is fetching, shared with the jobs that answer it.
 pub(crate) type Fetch = Arc<Mutex<Option<Arc<Fetching>>>>;
 
 type WeakFetch = Weak<Mutex<Option<Arc<Fetching>>>>;
 
-/// Uploads that are open at a time: each has a file.
+/// Maximum number of open uploads; each has an open file.
 const OPEN: usize = 256;
 
-/// Uploads that were given up and may still be asked for by what is under way.
+/// Maximum number of closed uploads to remember. Commands in flight may still name them.
 const CLOSED: usize = 1_024;
 
-/// How long an upload stays open that nothing comes of, in milliseconds. After that its hash is made anew when it goes on.
+/// How long an upload without new bytes stays open, in milliseconds. If it is resumed later, its hash is computed
+/// anew.
 const IDLE: u64 = 120_000;
 
-/// Threads that read and write, so that no connection waits for a disk but the one whose file it is.
+/// The threads that read and write files, so that a slow disk delays only the connections whose files it has.
 struct Threads {
-    /// For pieces: what one session asks for goes to one of these, by the session's number, and is done in order.
+    /// For pieces. All requests of a session go to one of these, chosen by the session's number, and run in order.
     quick: [Arc<Workers>; 2],
-    /// For what may take seconds: what waits until all is on the disk, above all.
+    /// For jobs that may take seconds, above all those that wait until everything is on the disk.
     slow: Arc<Workers>,
 }
 
@@ -94,36 +96,37 @@ impl Default for Threads {
 }
 
 impl Files {
-    /// Says where contents lie.
+    /// Sets the store of contents.
     pub(crate) fn set_store(&self, store: ContentStore) {
         let _ = self.store.set(Arc::new(store));
     }
 
-    /// Does something quick for a session, behind what it has asked for before.
+    /// Queues a quick job for a session, behind its earlier ones.
     pub(crate) fn submit(&self, session: u64, job: Job) {
         let quick = &self.threads.quick;
         quick[usize::try_from(session).unwrap_or(0) % quick.len()].submit(job);
     }
 
-    /// Does something that may take seconds.
+    /// Queues a job that may take seconds.
     pub(crate) fn submit_slow(&self, job: Job) {
         self.threads.slow.submit(job);
     }
 
-    /// Does all of it on the caller's thread.
+    /// Runs every job on the caller's thread.
     #[cfg(test)]
     pub(crate) fn set_inline(&self) {
         self.threads.quick.iter().chain([&self.threads.slow]).for_each(|workers| workers.set_inline());
     }
 
-    /// Where contents lie, if there is such a place.
+    /// Returns the store of contents. Refuses if there is none.
     pub(crate) fn store(&self) -> Result<&Arc<ContentStore>, Refusal> {
         self.store.get().ok_or_else(|| {
             Refusal::new(Code::Unavailable, "this daemon keeps nothing on disk, and so it takes no files")
         })
     }
 
-    /// Refuses bytes that would leave less than `reserve` free on the disk. It is asked now and then.
+    /// Refuses `count` bytes if they would leave less than `reserve` bytes free on the disk. Asks the system every 8
+    /// MiB only, or each time while the disk is full.
     pub(crate) fn must_have_room(&self, count: u64, reserve: u64) -> Result<(), Refusal> {
         const EVERY: u64 = 8 << 20;
         let before = self.written.fetch_add(count, Relaxed);
@@ -139,7 +142,7 @@ impl Files {
         Ok(())
     }
 
-    /// How many bytes have come of an upload, whether it is open or not.
+    /// Returns how many bytes of an upload have arrived, whether it is open or not.
     pub(crate) fn arrived_of(&self, handle: u64) -> Result<u64, Refusal> {
         match self.upload(handle) {
             Some(upload) => Ok(lock(&upload).offset),
@@ -147,7 +150,8 @@ impl Files {
         }
     }
 
-    /// Refuses what would be more than an author may have of uploads whose size nobody said, and counts it.
+    /// Counts bytes of an upload whose size was not announced. Refuses them if all such uploads of the author exceed
+    /// the limit.
     fn take_quota(&self, stored: &StoredUpload, count: u64) -> Result<(), Refusal> {
         if stored.size.is_some() {
             return Ok(());
@@ -175,7 +179,7 @@ impl Files {
         }
     }
 
-    /// Remembers where a session fetches from, so that its file is closed when it does not go on.
+    /// Remembers a session's fetch, so that its file is closed when it is not continued.
     pub(crate) fn watch_fetch(&self, fetch: &Fetch) {
         let mut fetches = lock(&self.fetches);
         fetches.retain(|other| other.strong_count() > 0);
@@ -184,12 +188,12 @@ impl Files {
         }
     }
 
-    /// An upload that is open.
+    /// Returns an open upload.
     pub(crate) fn upload(&self, handle: u64) -> Option<Arc<Mutex<Upload>>> {
         self.uploads().get(&handle).map(Arc::clone)
     }
 
-    /// Opens an upload, and reads what has come of it, which may take as long as that is.
+    /// Opens an upload. Reads all of it to hash it, which may take a while.
     pub(crate) fn open(&self, stored: StoredUpload, now: u64) -> Result<Arc<Mutex<Upload>>, Refusal> {
         if let Some(upload) = self.upload(stored.handle) {
             return Ok(upload);
@@ -211,7 +215,7 @@ impl Files {
             return Err(Refusal::new(Code::NoSuchFile, "the upload was given up"));
         }
         if let Some(other) = uploads.get(&handle) {
-            // Somebody else has opened it meanwhile: theirs it is.
+            // Another thread has opened it meanwhile, and its state counts.
             return Ok(Arc::clone(other));
         }
         if upload.stored.size.is_none() {
@@ -222,7 +226,7 @@ impl Files {
         Ok(upload)
     }
 
-    /// Makes room for one more open upload: the one that waited longest can be opened again.
+    /// Makes room for one more open upload by closing the one that has been idle longest. It can be opened again.
     fn close_one_if_full(&self) -> Result<(), Refusal> {
         let mut uploads = self.uploads();
         if uploads.len() < OPEN {
@@ -241,7 +245,7 @@ impl Files {
         Ok(())
     }
 
-    /// Forgets an upload that is over, with what has come of it.
+    /// Closes an upload for good, and discards its bytes.
     pub(crate) fn close(&self, handle: u64) {
         {
             let mut closed = lock(&self.closed);
@@ -259,10 +263,10 @@ impl Files {
         }
     }
 
-    /// Closes the files of which nothing has come, or been fetched, for a while; both can be gone on with.
+    /// Closes the uploads and fetches that have been idle for a while. Both can be resumed.
     pub(crate) fn close_idle(&self, now: u64) {
         self.uploads().retain(|_, upload| {
-            // What is on its way to it has it, and would go on with what nobody else sees.
+            // A job still has it, and would go on with an upload that nobody else sees.
             if Arc::strong_count(upload) > 1 {
                 return true;
             }
@@ -284,12 +288,12 @@ impl Files {
         });
     }
 
-    /// The uploads of which something has come of late.
+    /// Returns the open uploads: those that have received bytes recently.
     pub(crate) fn open_handles(&self) -> Vec<u64> {
         self.uploads().keys().copied().collect()
     }
 
-    /// Gives the room back of what was discarded.
+    /// Frees the space of what was discarded.
     pub(crate) fn empty(&self) {
         if let Ok(store) = self.store()
             && store.has_gone()
@@ -299,19 +303,19 @@ impl Files {
         }
     }
 
-    /// Whether what has its OK survives the loss of power.
+    /// Returns whether a file survives a loss of power once its OK is sent.
     pub(crate) fn syncs(&self) -> bool {
         self.store.get().is_some_and(|store| store.syncs())
     }
 
-    /// How many uploads are open.
+    /// Returns the number of open uploads.
     pub(crate) fn open_count(&self) -> usize {
         self.uploads().len()
     }
 
-    /// Puts what an upload has brought into its place. Until [`Files::settled`] nobody takes it away.
+    /// Puts the content of a complete upload in its place. It is not removed before [`Files::settled`].
     pub(crate) fn keep(&self, upload: &Mutex<Upload>, size: u64, hash: ContentHash) -> Result<(), Refusal> {
-        // Nothing is added from here on; and nobody who tries waits for the disk.
+        // Nothing is appended from here on, so the lock is released before the disk is waited for.
         let (file, handle) = {
             let mut upload = lock(upload);
             upload.check(size, hash)?;
@@ -325,7 +329,8 @@ impl Files {
         })
     }
 
-    /// What was put into its place is offered now, or will not be.
+    /// Notes whether a content that [`Files::keep`] put in its place is offered. If it is not, removes it, unless
+    /// something else refers to it.
     pub(crate) fn settled(&self, handle: u64, hash: ContentHash, is_offered: bool, view: &View<'_>) {
         self.unpin(hash);
         if is_offered {
@@ -335,7 +340,8 @@ impl Files {
         }
     }
 
-    /// Takes a content away that nothing refers to. On the writer's thread, so that nothing comes to refer to it meanwhile.
+    /// Removes a content that nothing refers to. Runs on the writer's thread, so that no reference to it appears
+    /// meanwhile.
     fn discard(&self, hash: ContentHash, view: &View<'_>) {
         let pinned = self.pinned();
         if pinned.contains_key(&hash) || !matches!(view.has_content(hash), Ok(false)) {
@@ -346,7 +352,7 @@ impl Files {
         }
     }
 
-    /// Takes contents away to which nothing refers any more, some at a time, and gives those that need no other look.
+    /// Removes some contents that nothing refers to any more, and returns those that need no further look.
     pub(crate) fn sweep(&self, view: &View<'_>) -> Vec<ContentHash> {
         const AT_ONCE: u64 = 64;
         let mut unstored = view.unstored(AT_ONCE).unwrap_or_default();
@@ -377,14 +383,15 @@ impl Files {
 }
 
 impl Upload {
-    /// The file, each time that so much more has come that the disk should begin with it: else all of it waits for DONE.
+    /// Returns the file each time another 32 MiB have arrived, so that it is synced early. Otherwise DONE would wait
+    /// for all of it.
     pub(crate) fn to_sync(&self, count: usize) -> Option<File> {
         const EVERY: u64 = 32 << 20;
         let before = self.offset - (count as u64).min(self.offset);
         (before / EVERY != self.offset / EVERY).then(|| self.file.try_clone().ok()).flatten()
     }
 
-    /// Takes the next bytes, and gives how many have come with them.
+    /// Appends bytes, and returns how many have arrived in total.
     pub(crate) fn put(&mut self, files: &Files, offset: u64, bytes: &[u8], now: u64) -> Result<u64, Refusal> {
         if self.is_kept {
             let text = "all of it has come; FILE DONE ends the upload, FILE CANCEL gives it up";
@@ -408,7 +415,7 @@ impl Upload {
             if self.stored.size.is_none() {
                 *lock(&files.arrived).entry(self.stored.author).or_default() -= bytes.len() as u64;
             }
-            // What may have come of it is not counted, and is written over.
+            // A part of the bytes may be in the file. They are not counted, and are overwritten later.
             let _ = self.file.set_len(self.offset);
             return Err(trouble(&error));
         }
@@ -418,7 +425,7 @@ impl Upload {
         Ok(end)
     }
 
-    /// Whether all of it is there and is what was said.
+    /// Checks that the upload is complete and has the announced size and hash.
     pub(crate) fn check(&self, size: u64, hash: ContentHash) -> Result<(), Refusal> {
         if size != self.offset {
             let text = format!("{} bytes have come, and not {size}", self.offset);
@@ -452,7 +459,7 @@ pub(crate) fn read_piece(file: &File, offset: u64, count: usize) -> io::Result<V
     Ok(piece)
 }
 
-/// The same, if it can be had without waiting for a disk.
+/// Does the same if that is possible without waiting for a disk.
 pub(crate) fn read_piece_at_once(file: &File, offset: u64, count: usize) -> Option<Vec<u8>> {
     let mut piece = vec![0; count];
     let mut into = [io::IoSliceMut::new(&mut piece)];
@@ -460,7 +467,7 @@ pub(crate) fn read_piece_at_once(file: &File, offset: u64, count: usize) -> Opti
     (read == Ok(count)).then_some(piece)
 }
 
-/// What an error of the disk is to whom it concerns.
+/// Returns the refusal for an error of the disk. Logs it unless the disk is full.
 pub(crate) fn trouble(error: &io::Error) -> Refusal {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {

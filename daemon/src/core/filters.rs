@@ -1,4 +1,4 @@
-//! Filters: what rewrites a text before it is committed. They are trusted code, and looked after all the same.
+//! Filters, which rewrite a text before it is committed. They are trusted code, and supervised all the same.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -12,14 +12,14 @@ use crate::Clock;
 #[derive(Default)]
 pub(crate) struct Filters(Vec<Slot>);
 
-/// A filter, and how it is doing.
+/// A filter, and its record so far.
 struct Slot {
     filter: Box<dyn Filter>,
     overruns: AtomicU32,
     is_off: AtomicBool,
 }
 
-/// How long a filter may take for one text, and how often it may take longer before it is left out.
+/// How long a filter may take for one text, and the number of slower runs after which it is left out.
 const BUDGET: Duration = Duration::from_millis(5);
 const OVERRUNS: u32 = 5;
 
@@ -29,8 +29,9 @@ impl Filters {
         Filters(filters.into_iter().map(slot).collect())
     }
 
-    /// What they make of a text; `None` if they leave it. A result that does not fit is not taken. A filter that panics, or is
-    /// too slow too often, is left out from then on: `left_out` hears its name and why.
+    /// Returns the text as the filters rewrite it; `None` if they leave it as it is. A result for which `fits` is
+    /// false is ignored. A filter that panics, or is too slow too often, is left out from then on: `left_out` is
+    /// called with its name and the reason.
     pub(crate) fn rewrite(
         &self,
         clock: &dyn Clock,
@@ -61,7 +62,7 @@ impl Filters {
 }
 
 impl Slot {
-    /// Leaves a filter out from now on, and says so. What it was given goes on as it is.
+    /// Leaves a filter out from now on, and reports it. Texts pass it unchanged.
     fn leave_out(&self, left_out: &impl Fn(&str, &str), why: &str) {
         if !self.is_off.swap(true, Relaxed) {
             let name = self.filter.name();

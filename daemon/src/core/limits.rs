@@ -1,4 +1,4 @@
-//! Limits that refuse: rates, bans, and what is written down of those who were refused.
+//! Limits that refuse: rate limits and bans, and the audit log's rows about refusals.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Limits that refuse.
+/// The state of the rate limits.
 #[derive(Debug, Default)]
 pub(crate) struct Throttles {
     accounts: Throttle<u64>,
@@ -21,26 +21,26 @@ pub(crate) struct Throttles {
     rooms: Throttle<u64>,
     pub(crate) tokens: Throttle<TokenHash>,
     pub(crate) connections: Throttle<()>,
-    /// Tries to log in: to an account from an address, to an account from addresses that it has never come from, and from
-    /// an address to whatever account.
+    /// Attempts to log in: to an account from an address, to an account from addresses that it has never come from,
+    /// and from an address to any account.
     pub(crate) logins: Throttle<(String, Source)>,
     pub(crate) strangers: Throttle<String>,
     pub(crate) login_addresses: Throttle<Source>,
     pub(crate) registrations: Throttle<Source>,
-    /// Who comes in, by address.
+    /// Logins, by address.
     pub(crate) entrances: Throttle<IpAddr>,
-    /// Who enters and leaves rooms, by identity.
+    /// Joins and leaves, by identity.
     pub(crate) moves: Throttle<u64>,
-    /// What those without a name do wrong.
+    /// Errors of all sessions without a name together.
     strangers_noise: Throttle<()>,
-    /// From where accounts have come.
+    /// The addresses that accounts have come from.
     known: Mutex<HashSet<(u64, IpAddr)>>,
 }
 
-/// Rows of the audit trail about what those without a name do wrong.
+/// The rate limit for audit rows about errors of sessions without a name.
 const NOISE: Quota = Quota { burst: 100, interval: Duration::from_secs(1) };
 
-/// How many addresses from which accounts have come are remembered.
+/// Maximum number of remembered addresses of accounts.
 const KNOWN: usize = 100_000;
 
 impl Throttles {
@@ -48,27 +48,27 @@ impl Throttles {
     pub(crate) fn came_from(&self, account: u64, address: IpAddr) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN {
-            // Whoever comes again is noted again.
+            // An account that comes again is noted again.
             known.clear();
         }
         known.insert((account, address));
     }
 
-    /// Whether an account has ever come from an address.
+    /// Returns whether an account has ever come from an address.
     pub(crate) fn is_known(&self, account: u64, address: IpAddr) -> bool {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&(account, address))
     }
 }
 
 impl Core {
-    /// Whether what a session does wrong is written down: of those without a name only so much, all together. They could
-    /// fill a disk with it.
+    /// Returns whether a session's error is recorded. All sessions without a name share a rate limit, because they
+    /// could fill a disk with their errors.
     pub(crate) fn is_noted(&self, peer: &Peer) -> bool {
         let now = self.environment.clock.elapsed();
         peer.identity() != 0 || self.throttles.strangers_noise.take((), NOISE, now).is_ok()
     }
 
-    /// Counts what was refused, and lets the audit trail remember it unless it is one of too many.
+    /// Counts a refusal, and records it in the audit log unless there are too many.
     pub(crate) fn note_refusal(&self, peer: &Peer, author: Author, verb: &str, code: Code) {
         self.counters.refused.count(code);
         if !self.is_noted(peer) {
@@ -76,13 +76,13 @@ impl Core {
         }
         if let Some(passed_over) = peer.notes_error(self.now()) {
             let more = if passed_over > 0 { format!(", {passed_over} more before") } else { String::new() };
-            // What is no verb may be something that was typed into the wrong window.
+            // A word that is no verb may be something that was typed into the wrong window.
             let verb = Verb::find(verb).map_or("-", Verb::word);
             self.audit(author, AuditNote::new("error", "", format!("{verb} {code}{more}")));
         }
     }
 
-    /// Whether somebody may send something now: an identity in all its sessions, an address, and a room have their limits.
+    /// Refuses a message that exceeds the rate limit of an identity in all its sessions, of an address, or of a room.
     pub(crate) fn check_rates(&self, peer: &Peer, room: Option<u64>) -> Result<(), Refusal> {
         if !peer.origin.is_throttled() {
             return Ok(());
@@ -114,18 +114,18 @@ impl Core {
         Ok(())
     }
 
-    /// What keeps people off the server.
+    /// Returns the server's bans.
     #[cfg(test)]
     pub(crate) fn bans(&self) -> Arc<Vec<BanRow>> {
         Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what the log says about who is kept off the server.
+    /// Sets the server's bans to those of the log.
     pub(crate) fn set_bans(&self, bans: Vec<BanRow>) {
         *self.bans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bans);
     }
 
-    /// The ban that keeps an address, or an identity, off the server.
+    /// Returns the refusal for a banned address or identity; `None` if neither is banned.
     pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<u64>) -> Option<Refusal> {
         let bans = Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner));
         if bans.is_empty() {

@@ -1,4 +1,4 @@
-//! What waits for the log's writer.
+//! The queue of drafts that wait for the log's writer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use crate::core::reply::Reply;
 use crate::log::Draft;
 use crate::registry::peer::Peer;
 
-/// A draft, and what is to be done when it is decided.
+/// A draft, and the work to do once it is decided.
 pub(crate) struct Submission {
     pub(crate) draft: Draft,
-    /// Its weight in a pack and in what its session has under way, in bytes.
+    /// Its size in bytes, as it counts in a pack and among what its session has in flight.
     pub(crate) size: usize,
-    /// The session that asked for it, if one did.
+    /// The session that sent it, if any.
     pub(crate) sender: Option<Arc<Peer>>,
     pub(crate) reply: Reply,
 }
 
-/// What waits for the writer, in order.
+/// The drafts that wait for the writer, in order.
 pub(crate) struct Queue {
     clock: Arc<dyn Clock>,
     waiting: Mutex<Waiting>,
@@ -29,13 +29,13 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     submissions: VecDeque<Submission>,
-    /// Since when the oldest of them waits, about.
+    /// When the oldest of them was queued, roughly.
     since: Duration,
     closed: bool,
 }
 
 impl Queue {
-    /// The most drafts and bytes in one pack.
+    /// Maximum number of drafts, and of their bytes, in one pack.
     pub(crate) const PACK_DRAFTS: usize = 256;
     const PACK_BYTES: usize = 256 << 10;
 
@@ -43,8 +43,8 @@ impl Queue {
         Queue { clock, waiting: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Puts a submission at the end, unless the queue is closed, and says whether it did. It bears no limit of its
-    /// own: sessions have only so much under way.
+    /// Appends a submission, and returns false if the queue is closed. The queue has no limit of its own, because
+    /// each session may have only so much in flight.
     #[must_use]
     pub(crate) fn push(&self, submission: Submission) -> bool {
         let mut waiting = self.waiting();
@@ -63,14 +63,14 @@ impl Queue {
         true
     }
 
-    /// Takes no more; what waits is still done.
+    /// Refuses new submissions. Those that wait are still decided.
     pub(crate) fn close(&self) {
         self.waiting().closed = true;
         self.changed.notify_one();
     }
 
-    /// Waits for something to do and takes a pack, with the time since when its oldest draft waits. `None` when the queue is
-    /// closed and empty.
+    /// Waits for submissions and takes a pack. Returns it with the time at which its oldest draft was queued, or
+    /// `None` once the queue is closed and empty.
     pub(crate) fn take(&self) -> Option<(Vec<Submission>, Duration)> {
         let mut waiting = self.waiting();
         while waiting.submissions.is_empty() {
@@ -85,12 +85,12 @@ impl Queue {
             bytes <= Queue::PACK_BYTES
         };
         let count = waiting.submissions.iter().take(Queue::PACK_DRAFTS).take_while(fits).count().max(1);
-        // What is left has waited less long, nobody knows how much.
+        // The rest was queued later, at a time that nobody noted.
         let since = std::mem::replace(&mut waiting.since, self.clock.elapsed());
         Some((waiting.submissions.drain(..count).collect(), since))
     }
 
-    /// Takes at most so many drafts, without waiting for one.
+    /// Takes at most `most` drafts, without waiting for one.
     #[cfg(test)]
     pub(crate) fn take_some(&self, most: usize) -> Vec<Submission> {
         let mut waiting = self.waiting();
@@ -98,12 +98,12 @@ impl Queue {
         waiting.submissions.drain(..count).collect()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no draft waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting().submissions.is_empty()
     }
 
-    /// How many drafts wait.
+    /// Returns the number of drafts that wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting().submissions.len()
     }

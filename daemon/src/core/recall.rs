@@ -1,4 +1,4 @@
-//! What the log remembers, brought into memory: at the start, and after a commit of which nobody knows what it did.
+//! Brings the log's state into memory: at the start, and after a commit whose outcome is unknown.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::log::{Act, Author, Draft, LogError, Outcome, Store, View};
 use crate::origin::network_of;
 use crate::registry::ending::Ending;
 
-/// Brings what the log remembers into the registry. The lobby always exists.
+/// Loads the log's state into the registry. Creates the lobby, which always exists.
 pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
     let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
     let draft = Draft::new(Author::default(), lobby);
@@ -21,7 +21,8 @@ pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogErro
         Ok([Outcome::Room(_)]) => {}
         other => return Err(failed(&format!("the lobby cannot be made: {other:?}"))),
     }
-    // A room in which nobody ever wrote has lost its last member with the process.
+    // A room without entries lost its last member when the previous process ended. The log refuses to retire the
+    // others.
     let rooms = store.view().rooms().map_err(|error| failed(&error))?;
     let lobby = RoomName::LOBBY.fold();
     let retire =
@@ -55,7 +56,7 @@ pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogErro
     Ok(())
 }
 
-/// Takes over what else may have been decided while nobody could tell: about rooms, accounts and who is kept out.
+/// Loads what else may have been decided while the outcome of a commit was unknown: about rooms, accounts and bans.
 pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
     if let Err(error) = accounts(core, view) {
         tracing::error!("accounts cannot be read: {error}");
@@ -71,7 +72,7 @@ pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
                 if let Ok(listed) = view.members(stored.number) {
                     room.set_roster(stored.owner, listed);
                 }
-                // Nobody stays in it whom the log has put out.
+                // Users whom the log has removed do not stay.
                 put_out_who_may_not_stay(core, &room);
                 for ban in view.bans(stored.number).unwrap_or_default() {
                     if let (true, Ok(number)) = (ban.kind == "identity", ban.value.parse()) {
@@ -88,7 +89,8 @@ pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
     }
 }
 
-/// The accounts as they are when the daemon starts, and from where they have come.
+/// Loads the accounts, the addresses that they logged in from, and the server's bans. Ends the sessions that these no
+/// longer allow.
 fn accounts(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
     let accounts = view.accounts()?;
     let numbers: HashSet<u64> = accounts.iter().map(|account| account.number).collect();

@@ -1,4 +1,4 @@
-//! What is to be done for whoever submitted a draft, when it is decided. What it changes for everybody is in [`crate::core::effects`].
+//! The reply to the sender of a decided draft. The effects of a draft on everybody are in [`crate::core::effects`].
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use crate::log::{Draft, Entry, Outcome, Store};
 use crate::registry::peer::Peer;
 use crate::registry::{Identity, Registry, Room};
 
-/// What is to be done for whoever submitted a draft.
+/// The reply to the sender of a draft.
 pub(crate) enum Reply {
     /// Deliver the entry, and answer its sender.
     Entry { label: Option<String>, to: Recipients, of: AnswerTo },
-    /// Whoever submitted it knows what to do.
+    /// Call a function with the outcome.
     Call(Call),
     /// Nobody waits.
     Nobody,
 }
 
-/// What an entry answers.
+/// The command that an entry answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum AnswerTo {
     /// The verb of its kind.
@@ -28,19 +28,20 @@ pub(crate) enum AnswerTo {
     FileCancel,
 }
 
-/// What is done with what became of a draft, on the writer's thread.
+/// A function that is called with the outcome of a draft, on the writer's thread.
 pub(crate) type Call = Box<dyn FnOnce(&dyn Store, &Draft, Outcome) + Send>;
 
-/// Who may see an entry.
+/// The sessions that may see an entry.
 pub(crate) enum Recipients {
-    /// Who hears the room.
+    /// The audience of the room.
     Room(Arc<Room>),
-    /// The one it is addressed to, if the daemon knows who that is now, by the nick as it is shown; and its author.
+    /// The addressee and the author. `identity` is `None` if the daemon does not know the addressee now; `nick` is
+    /// spelled as it is shown.
     Person { identity: Option<Arc<Identity>>, nick: String, author: Arc<Identity> },
 }
 
 impl Recipients {
-    /// Who may see an entry of the log, as far as the daemon knows them.
+    /// Returns the recipients of an entry in the log, as far as the daemon knows them.
     pub(crate) fn of_entry(registry: &Registry, entry: &Entry<'_>) -> Option<Recipients> {
         let Some((addressee, nick)) = &entry.addressee else {
             return registry.room_numbered(entry.conversation).map(Recipients::Room);
@@ -49,7 +50,8 @@ impl Recipients {
         Some(Recipients::Person { identity: registry.identity(*addressee), nick: nick.to_string(), author })
     }
 
-    /// The same, when the log has decided who the other one is: a nick may be another's by now.
+    /// Returns the same recipients with the addressee that the log has decided on. The nickname may be another user's
+    /// by now.
     pub(crate) fn of(self, registry: &Registry, addressee: Option<u64>) -> Recipients {
         match self {
             Recipients::Person { identity, nick, author }
@@ -62,7 +64,7 @@ impl Recipients {
         }
     }
 
-    /// The name on the line.
+    /// Returns the name on the line.
     pub(crate) fn name(&self) -> &str {
         match self {
             Recipients::Room(room) => &room.name,

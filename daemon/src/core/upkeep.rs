@@ -1,4 +1,4 @@
-//! What is done from time to time: for sessions, for what is kept, for files.
+//! Periodic work on sessions, entries and files.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use smol::Timer;
 use snug_protocol::{Code, Timestamp};
 use std::sync::Arc;
 
-/// How often is looked for what is kept no longer.
+/// How often the log and the files are searched for what retention no longer keeps.
 const PURGE: Duration = Duration::from_secs(10);
 
-/// Looks after the sessions, as often as the shortest time in the configuration asks for.
+/// Runs the periodic work. Checks sessions as often as the shortest time in the configuration requires.
 pub(crate) async fn keep_up(core: Arc<Core>) {
     let mut purged = core.now();
     let mut day = String::new();
@@ -37,14 +37,14 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
 }
 
 impl Core {
-    /// Lets the log know which private messages have been given to whom since the last time.
+    /// Records in the log which private messages were delivered since the last call.
     pub(crate) fn note_delivered(&self) {
         for (number, id) in self.registry.newly_delivered() {
             self.note(Author { number, ..Author::default() }, Act::Deliver { id });
         }
     }
 
-    /// Takes away what is kept no longer, beginning with the conversations behind this number.
+    /// Removes entries that retention no longer keeps, in the conversations after the number `behind`.
     pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
         let config = self.config();
         let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
@@ -52,7 +52,7 @@ impl Core {
             && private == Retention::Forever
             && audit == Retention::Forever
             && !self.registry.has_rooms_of_few_entries();
-        // The writer uses the occasion to tidy, also where there is nothing to look at.
+        // The writer also tidies its files with a purge, even if there is nothing to remove.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
         let core = Arc::clone(self);
         self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
@@ -62,7 +62,7 @@ impl Core {
         });
     }
 
-    /// Takes away files that are kept no longer, uploads that nobody goes on with, and contents that nothing refers to.
+    /// Removes files that retention no longer keeps, abandoned uploads, and contents that nothing refers to.
     pub(crate) fn look_after_files(self: &Arc<Core>) {
         if self.files.store().is_err() {
             return;
@@ -86,8 +86,8 @@ impl Core {
         });
     }
 
-    /// What has to be done from time to time: asks silent peers for a sign of life, ends the dead and the nameless,
-    /// forgets guests, and closes the slowest readers when all outboxes together hold too much.
+    /// Checks the sessions: pings silent ones, ends dead and nameless ones and those with an expired token, forgets
+    /// guests, and closes the slowest readers if all outboxes together hold too much.
     pub(crate) fn look_after_sessions(&self) {
         let config = self.config();
         let now = self.now();
@@ -117,7 +117,7 @@ impl Core {
         self.shed();
     }
 
-    /// Ends the sessions with the fullest outboxes until all together are within their limit again.
+    /// Ends the sessions with the fullest outboxes until all outboxes together are within their limit again.
     fn shed(&self) {
         if self.budget.excess() == 0 {
             return;
@@ -134,8 +134,8 @@ impl Core {
         }
     }
 
-    /// Says in the daemon's own log, once a day, where the audit trail ends: whoever keeps that elsewhere can tell later whether
-    /// it was changed.
+    /// Writes to the daemon's own log where the audit log ends. An operator who keeps that line elsewhere can tell
+    /// later whether the audit log was changed.
     fn tell_audit_head(&self) {
         let _ = self.read(Box::new(|view| {
             if let Some(Ok((id, hash))) = view.map(View::audit_head) {

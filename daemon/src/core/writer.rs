@@ -1,7 +1,7 @@
-//! The one writer: takes what waits, commits it as a pack, delivers it, answers it.
+//! The writer: takes a pack of drafts from the queue, commits it, delivers it and answers it.
 //!
-//! It is a thread of its own, because a commit may wait for the disk. Whatever comes in while it is busy goes into
-//! the next pack, so that the more there is to do, the less each costs.
+//! It has a thread of its own, because a commit may wait for the disk. Drafts that arrive while it is busy go into
+//! the next pack, so the more there is to do, the less each draft costs.
 
 use std::sync::Arc;
 
@@ -26,8 +26,9 @@ pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
         writer.work_off(core, store, pack);
         core.counters.delivery.record(core.environment.clock.elapsed().saturating_sub(since));
         core.tell_followers(&store.view());
-        // What the next pack brings goes into the same write, if it is there already and waits for no disk: as long as
-        // a pack is committed, and no more at once than in a full one.
+        // If commits do not wait for the disk and more drafts are here already, connections are woken only after the
+        // next pack, and write both packs at once. This costs them the time of a commit, and gathers at most a full
+        // pack.
         if waits_for_disk || gathered >= Queue::PACK_DRAFTS || core.queue.is_empty() {
             outbox::wake_held();
             gathered = 0;
@@ -36,24 +37,24 @@ pub(crate) fn run(core: &Arc<Core>, store: &mut dyn Store) {
     }
 }
 
-/// Works off a pack of what waits now, on the caller's thread.
+/// Processes a pack of what waits now, on the caller's thread.
 #[cfg(test)]
 pub(crate) fn run_once(core: &Arc<Core>, store: &mut dyn Store) {
     run_some(core, store, Queue::PACK_DRAFTS);
 }
 
-/// Works off at most so many drafts, on the caller's thread.
+/// Processes at most `most` drafts, on the caller's thread.
 #[cfg(test)]
 pub(crate) fn run_some(core: &Arc<Core>, store: &mut dyn Store, most: usize) {
     Writer::default().work(core, store, most);
 }
 
-/// How the storage is doing.
+/// The state of the storage, as the writer knows it.
 #[derive(Default)]
 pub(crate) struct Writer {
-    /// What was last said about it in the daemon's log, so that a full disk does not fill that as well.
+    /// The trouble that was last logged, so that a full disk does not fill the daemon's own log too.
     trouble: Option<Trouble>,
-    /// Whether the database has to be opened anew before anything else.
+    /// Whether the database must be reopened before anything else.
     is_broken: bool,
     /// Whether something was deleted since the files were last tidied.
     has_deleted: bool,
@@ -66,7 +67,7 @@ enum Trouble {
 }
 
 impl Writer {
-    /// Works off at most so many drafts of those that wait.
+    /// Processes at most `most` of the drafts that wait.
     #[cfg(test)]
     pub(crate) fn work(&mut self, core: &Arc<Core>, store: &mut dyn Store, most: usize) {
         let pack = core.queue.take_some(most);
@@ -106,8 +107,8 @@ impl Writer {
         }
     }
 
-    /// Commits a pack. If one of its drafts cannot be applied, each is tried alone, so that a bad one costs its
-    /// neighbours nothing.
+    /// Commits a pack. If one of its drafts cannot be applied, tries each alone, so that a bad draft costs the others
+    /// nothing.
     fn commit(&mut self, core: &Core, store: &mut dyn Store, pack: &[Submission]) -> Vec<Outcome> {
         let now = core.environment.clock.now();
         let drafts: Vec<&Draft> = pack.iter().map(|submission| &submission.draft).collect();
@@ -140,7 +141,7 @@ impl Writer {
         outcomes
     }
 
-    /// What becomes of drafts that were not committed.
+    /// Returns the outcome for drafts that were not committed, and logs the error.
     fn failed(&mut self, error: &CommitError) -> Outcome {
         let (trouble, outcome) = match error {
             CommitError::Failed(error) => {
@@ -177,7 +178,8 @@ impl Writer {
         }
     }
 
-    /// Opens the log anew, and delivers what had been committed without anybody knowing.
+    /// Reopens the log, and delivers what had been committed without the daemon knowing. Returns whether the log is
+    /// open.
     fn reopen(&mut self, core: &Arc<Core>, store: &mut dyn Store) -> bool {
         if let Err(error) = store.reopen() {
             if self.trouble.replace(Trouble::Broken) != Some(Trouble::Broken) || !self.is_broken {

@@ -165,7 +165,17 @@ impl Log {
         let (database, _) = connect(&place)?;
         let (name, ends, last_time) = state(&database).map_err(|error| LogError::of(&place, &error))?;
         check_end(&database, &place, ends.last_id)?;
-        Ok(Log {
+        Ok(Log::over(place, database, limits, (name, ends, last_time)))
+    }
+
+    /// Makes a log over a database that is in order, with the state that it holds.
+    fn over(
+        place: Storage,
+        database: Connection,
+        limits: LogLimits,
+        (name, ends, last_time): (LogName, Ends, Timestamp),
+    ) -> Log {
+        Log {
             place,
             database,
             name,
@@ -176,7 +186,7 @@ impl Log {
             longest_wal: LONG_WAL,
             #[cfg(test)]
             tape: super::tape_tests::Tape::void(),
-        })
+        }
     }
 
     /// Makes a log from a database that has all its tables. After a `loss` the log gets another name.
@@ -204,18 +214,7 @@ impl Log {
             database.execute("UPDATE state SET name = ?1", [name.0.cast_signed()]).map_err(failed)?;
         }
         check_end(&database, &place, ends.last_id)?;
-        Ok(Log {
-            place,
-            database,
-            name,
-            ends,
-            last_time,
-            limits,
-            looks: 0,
-            longest_wal: LONG_WAL,
-            #[cfg(test)]
-            tape: super::tape_tests::Tape::void(),
-        })
+        Ok(Log::over(place, database, limits, (name, ends, last_time)))
     }
 
     /// Returns a log with the same database, as if the process had been killed and restarted.

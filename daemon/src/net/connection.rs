@@ -1,7 +1,7 @@
-//! A connection: bytes from a stream to a session, and what waits in its outbox to the stream.
+//! A connection: carries bytes from a stream to a session, and lines from the session's outbox to the stream.
 //!
-//! One future does both, so that a connection costs one task. It reads into a buffer of its thread, makes what it writes
-//! in others, and owns memory only for a line that is not complete, for lines that have to wait, and for what the
+//! One future does both, so that a connection costs one task. It reads into a buffer of its thread and builds what it
+//! writes in others. It owns memory only for an incomplete line, for lines that have to wait, and for bytes that the
 //! stream does not take yet.
 
 use std::cell::RefCell;
@@ -26,20 +26,20 @@ use crate::registry::outbox::{Chunk, Chunks, OutboxState};
 use crate::registry::peer::Peer;
 use crate::session::{Session, Step};
 
-/// What every connection is greeted with. It names what may follow.
+/// The greeting of every connection. It says what a client may send first.
 pub(crate) const GREETING: &str =
     "SNUG/1 HELLO seals this connection; NICK <name> talks in the clear; HELP lists the verbs\n";
 
-/// The most bytes that are read at once.
+/// Maximum number of bytes that are read at once.
 const READ_SIZE: usize = 256 << 10;
 
-/// The most lines that are taken before other connections have their turn.
+/// Maximum number of lines that are taken before other connections have their turn.
 const LINES_PER_TURN: u32 = 128;
 
-/// How long an ended connection may take to be told so, and to close its side.
+/// How long an ended connection may take to receive what is left, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The most bytes of lines, about, that are written at once.
+/// Maximum number of bytes of lines, roughly, that are written at once.
 const WRITE_SIZE: usize = 64 << 10;
 
 thread_local! {
@@ -47,7 +47,7 @@ thread_local! {
     static WRITE_BUFFERS: RefCell<WriteBuffers> = RefCell::default();
 }
 
-/// What a write is made of: chunks together, an envelope's inside, and the stream's bytes.
+/// The buffers of a write: for joined chunks, an envelope's inside, and the stream's bytes.
 #[derive(Default)]
 struct WriteBuffers {
     lines: Vec<u8>,
@@ -60,7 +60,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// See the module. It is done when the stream is.
+/// A connection: its stream, its session and the bytes between them. The future completes when the stream is done.
 pub(crate) struct Connection<S> {
     core: Arc<Core>,
     stream: S,
@@ -69,19 +69,19 @@ pub(crate) struct Connection<S> {
     is_first_byte_judged: bool,
     opening: Option<Opening>,
     codec: Codec,
-    /// A line that waits until what is under way is answered.
+    /// A line that waits until everything in flight is answered.
     held: Option<Held>,
-    /// What was read and waits behind it.
+    /// Input that waits behind it.
     input: Vec<u8>,
     input_ended: Option<Ending>,
-    /// What was taken from the outbox and is not on its way yet.
+    /// Chunks that were taken from the outbox and are not being written yet.
     taken: Chunks,
-    /// Bytes that the stream has not taken when it should, up to `written`.
+    /// Bytes that the stream did not take at once, and how many of them it has taken since.
     output: Vec<u8>,
     written: usize,
     flow: Flow,
     origin: Origin,
-    /// The only clock of a connection: when it may read again, or when its end is overdue.
+    /// The connection's only timer: when it may read again, or when its end is overdue.
     timer: Option<Timer>,
     stage: Stage,
     ending: Option<Ending>,
@@ -96,13 +96,13 @@ enum Held {
 enum Stage {
     /// Lines go both ways.
     Talking,
-    /// The session is over; what waits is still written.
+    /// The session has ended. The lines that wait are still written.
     Flushing,
-    /// All is written; waiting for the peer to close, so that it gets to read it.
+    /// Everything is written. The connection waits for the peer to close, so that the peer can read it.
     Draining,
 }
 
-/// Whether a step of the connection's work got anywhere.
+/// Whether a step of the connection's work achieved something.
 #[derive(PartialEq, Eq)]
 enum Progress {
     Made,
@@ -110,11 +110,11 @@ enum Progress {
 }
 
 impl<S: Stream> Connection<S> {
-    /// A connection for a peer that was admitted.
+    /// Returns a connection for an admitted peer.
     pub(crate) fn new(core: Arc<Core>, stream: S, peer: Arc<Peer>, origin: Origin) -> Connection<S> {
         let session = Session::new(Arc::clone(&core), peer, origin);
         Connection {
-            // A hello may be longer than the lines that the settings allow.
+            // A HELLO may be longer than the configured maximum of a line.
             codec: Codec::plain(limits::LINE_BEFORE_NAME),
             core,
             stream,
@@ -139,7 +139,7 @@ impl<S: Stream> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut lines = LINES_PER_TURN;
         if std::mem::take(&mut self.is_new) {
-            // Whoever does not wait to be greeted gets the greeting and the answer to its hello in one write.
+            // A client that does not wait for the greeting gets it in one write with the answer to its HELLO.
             let outbox = self.session.peer().turn(cx, &mut self.taken, false);
             if self.listen(cx, &outbox, &mut lines).is_err() {
                 return self.over(Ending::Lost);
@@ -149,7 +149,7 @@ impl<S: Stream> Connection<S> {
             let outbox = self.session.peer().turn(cx, &mut self.taken, self.output.is_empty());
             let wrote = match self.write(cx) {
                 Ok(progress) => progress,
-                // Who has said QUIT need not wait for the answer.
+                // A client that has sent QUIT need not wait for the answer.
                 Err(_) => return self.over(outbox.ending.unwrap_or(Ending::Lost)),
             };
             let flushed = self.is_flushed() && outbox.empty;
@@ -166,7 +166,7 @@ impl<S: Stream> Connection<S> {
                     Err(_) => return self.over(Ending::Lost),
                 },
                 Stage::Flushing if flushed => {
-                    // The end is sealed as well: what comes without it was cut.
+                    // The end is sealed too: a stream without it was cut off.
                     let reason = self.ending.as_ref().map(Ending::reason).unwrap_or_default();
                     self.output = self.codec.close(reason);
                     if !self.output.is_empty() {
@@ -189,8 +189,8 @@ impl<S: Stream> Connection<S> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // Whoever is read from no more may be now that something is written; else there is nothing to do but what
-            // has come meanwhile.
+            // After a write, a connection that was held up may be read from again. Otherwise there is nothing to do
+            // but to process what has arrived meanwhile.
             let goes_on = match wrote {
                 Progress::Made => self.session.peer().wrote() || outbox.crowded,
                 Progress::Stuck => false,
@@ -201,13 +201,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Whether all that was taken from the outbox is written.
+    /// Returns whether everything taken from the outbox is written.
     fn is_flushed(&self) -> bool {
         self.output.is_empty() && self.taken.is_empty()
     }
 
-    /// Writes what was taken from the outbox. It is made progress when all of it is written, so that there may be
-    /// more to take.
+    /// Writes what was taken from the outbox. Returns `Made` when all of it is written, so that there may be more to
+    /// take.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Progress> {
         if self.is_flushed() {
             return Ok(Progress::Stuck);
@@ -233,15 +233,15 @@ impl<S: Stream> Connection<S> {
         })
     }
 
-    /// Writes some of what was taken, and says whether the stream took it. If not, it is kept as it has to stand
-    /// there.
+    /// Writes some of what was taken, and returns whether the stream took it. If not, keeps the rest as the bytes
+    /// that the stream must get.
     fn write_batch(&mut self, cx: &mut Context<'_>, buffers: &mut WriteBuffers) -> io::Result<bool> {
         let WriteBuffers { lines, inner, sealed } = buffers;
         let taken = std::mem::take(&mut self.taken);
-        // What is large goes alone: as it is, without another copy.
+        // A large chunk goes alone, which saves a copy.
         let mut room = WRITE_SIZE;
         let fits = |chunk: &&Chunk| {
-            // Bytes stand in an envelope of their own, behind the line that has announced them.
+            // The bytes of a piece go into an envelope of their own, after the line that announces them.
             if matches!(chunk, Chunk::Piece(_)) {
                 return false;
             }
@@ -295,7 +295,7 @@ impl<S: Stream> Connection<S> {
         if self.taken.is_empty() {
             self.taken = Chunks::new();
         }
-        // A long list is rare; the thread does not keep the memory for one.
+        // A long list is rare, so the thread does not keep the memory for one.
         for buffer in [inner, sealed] {
             if buffer.capacity() > 4 * WRITE_SIZE {
                 *buffer = Vec::new();
@@ -304,16 +304,16 @@ impl<S: Stream> Connection<S> {
         Ok(self.output.is_empty())
     }
 
-    /// Notes that the stream took so many bytes.
+    /// Notes that the stream took `count` bytes.
     fn took(&mut self, count: usize) {
         Counters::add(&self.core.counters.bytes_out, count);
         if self.stage == Stage::Flushing {
-            // Whoever still reads gets all that is theirs.
+            // A peer that keeps reading gets everything.
             self.timer = Some(Timer::after(LINGER));
         }
     }
 
-    /// Takes lines, those that wait first, unless the session has enough to do.
+    /// Takes lines, the waiting ones first, unless the session has enough to do.
     fn listen(
         &mut self,
         cx: &mut Context<'_>,
@@ -322,7 +322,7 @@ impl<S: Stream> Connection<S> {
     ) -> io::Result<Progress> {
         let is_clogged = outbox.crowded || outbox.in_flight.is_full();
         let is_waiting = self.held.is_some() && !outbox.in_flight.is_empty();
-        // Else it is known when something is read.
+        // Otherwise the next read tells.
         let may_rest = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
         let is_resting = !is_clogged && !is_waiting && may_rest && self.rest(cx) == Progress::Stuck;
         let is_held_up = is_clogged || is_waiting || is_resting;
@@ -349,12 +349,12 @@ impl<S: Stream> Connection<S> {
             };
             let count = count?;
             if count == 0 {
-                // Sealed, an end that nobody sealed is a cut.
+                // On a sealed connection, an end that is not sealed means that the stream was cut off.
                 self.input_ended = Some(if self.codec.is_sealed() { Ending::Lost } else { Ending::Closed });
                 return Ok(Progress::Made);
             }
             Counters::add(&self.core.counters.bytes_in, count);
-            // A stream without lines also has its turn and no more.
+            // Input without a complete line counts as one, so that it gets no more than its turn.
             *lines = lines.saturating_sub(1);
             self.session.peer().heard_at(self.core.now());
             self.refill();
@@ -367,7 +367,7 @@ impl<S: Stream> Connection<S> {
         })
     }
 
-    /// Hands lines to the session until one has to wait, and gives what is left of the input.
+    /// Hands lines to the session until one has to wait, and returns the rest of the input.
     fn take_lines<'i>(&mut self, mut input: &'i [u8], lines: &mut u32) -> &'i [u8] {
         if !self.is_first_byte_judged
             && let Some(&first) = input.first()
@@ -419,7 +419,8 @@ impl<S: Stream> Connection<S> {
                         if self.opening == Some(Opening::Hello) {
                             let mut line = line.to_owned();
                             if self.codec.had_carriage_return() {
-                                // It is part of what the client has hashed, and is no hello with it.
+                                // The client has hashed the carriage return too. With it, the line is not a valid
+                                // HELLO.
                                 line.push('\r');
                             }
                             self.shake_hands(&line);
@@ -448,7 +449,7 @@ impl<S: Stream> Connection<S> {
                 Item::Fault(fault) => {
                     self.flow.take();
                     if self.opening.is_none() {
-                        // Whatever it was, it was in the clear.
+                        // Whatever it was, it was unencrypted.
                         self.opening = Some(Opening::Plain);
                         if refuse_opening(Opening::Plain, self.origin, &self.core, self.session.peer()) {
                             return &[];
@@ -482,16 +483,16 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Answers a HELLO. What is said from then on is sealed.
+    /// Answers a HELLO. Everything after it is sealed.
     fn shake_hands(&mut self, hello: &str) {
         let handshake = &self.core.handshake;
         let peer = Arc::clone(self.session.peer());
-        // Whoever is on this machine needs no pre-shared key.
+        // Only TCP clients need a pre-shared key. The others are on this machine.
         let near = ServerOptions::default();
         let options = if self.origin.is_tcp() { &handshake.options } else { &near };
         match envelope::accept(hello, &handshake.key, options, &handshake.random) {
             Ok((reply, channel)) => {
-                // Behind what may still be written of the greeting, and before anything sealed.
+                // The reply goes after any unwritten rest of the greeting, and before anything sealed.
                 self.output.extend_from_slice(reply.as_bytes());
                 self.session.set_binding(*channel.binding.as_bytes());
                 self.codec = Codec::sealed(channel, End::Server, self.session.line_limit(), self.core.now());
@@ -510,7 +511,7 @@ impl<S: Stream> Connection<S> {
         self.session.peer().end(Ending::Dismissed(code, text.to_owned()));
     }
 
-    /// Lets time pass for a session that sent too much. Stuck while it has to rest.
+    /// Lets a session rest that has sent too much. Returns `Stuck` while it must rest.
     fn rest(&mut self, cx: &mut Context<'_>) -> Progress {
         if let Some(timer) = &mut self.timer {
             if Pin::new(timer).poll(cx).is_pending() {
@@ -525,7 +526,7 @@ impl<S: Stream> Connection<S> {
         if is_pending { Progress::Stuck } else { Progress::Made }
     }
 
-    /// Counts the lines that time has brought. Gives the time to wait if none may be taken now.
+    /// Adds the lines that the rate limit allows by now. Returns the time to wait if none may be taken.
     fn refill(&mut self) -> Option<Duration> {
         if !self.origin.is_throttled() {
             return None;
@@ -534,13 +535,13 @@ impl<S: Stream> Connection<S> {
         self.flow.refill(self.core.environment.clock.elapsed(), limits.burst, limits.rate)
     }
 
-    /// Made when the time for an ended connection is over.
+    /// Returns `Made` when the time for an ended connection is over.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Progress {
         let is_pending = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_pending());
         if is_pending { Progress::Stuck } else { Progress::Made }
     }
 
-    /// Reads on and passes it over. `None` when the peer has closed.
+    /// Reads input and discards it. Returns `None` when the peer has closed.
     fn drain(&mut self, cx: &mut Context<'_>, lines: &mut u32) -> Option<Progress> {
         *lines = lines.saturating_sub(1);
         READ_BUFFER.with_borrow_mut(|buffer| match Pin::new(&mut self.stream).poll_read(cx, buffer) {
@@ -565,17 +566,17 @@ impl<S: Stream> Future for Connection<S> {
 }
 
 impl<S> Drop for Connection<S> {
-    /// Also when the daemon drops a connection in the middle, its session ends properly.
+    /// Ends the session properly, even if the daemon drops the connection halfway.
     fn drop(&mut self) {
         let peer = Arc::clone(self.session.peer());
         let ending = self.ending.take().unwrap_or(Ending::Lost);
-        // Nothing is put into its outbox any more.
+        // From here on, nothing is put into its outbox.
         peer.end(Ending::Closed);
         self.session.finish(&ending);
     }
 }
 
-/// Ends a connection that may not begin so, and says why.
+/// Ends a connection that may not open this way, and tells the client why. Returns whether it did.
 fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) -> bool {
     let plaintext = core.config().listen.plaintext;
     let (code, text) = match opening {
@@ -594,7 +595,7 @@ fn refuse_opening(opening: Opening, origin: Origin, core: &Core, peer: &Peer) ->
     true
 }
 
-/// Writes what the stream takes now, which is something.
+/// Writes as many bytes as the stream takes now, at least one.
 fn put(stream: &mut (impl Stream + ?Sized), cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
     match ready!(Pin::new(stream).poll_write(cx, bytes))? {
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -602,7 +603,7 @@ fn put(stream: &mut (impl Stream + ?Sized), cx: &mut Context<'_>, bytes: &[u8]) 
     }
 }
 
-/// The last `left` bytes of `input`, in a buffer of their own size.
+/// Returns the last `left` bytes of `input`, in a buffer of that size.
 fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
     if left == input.len() { input } else { input[input.len() - left..].to_vec() }
 }
@@ -623,7 +624,7 @@ mod tests {
 
     type Piped = Connection<Duplex<Cursor<Vec<u8>>>>;
 
-    /// The connection of a client that sends `bytes` from there and closes.
+    /// Returns the connection of a client at `origin` that sends `bytes` and closes.
     fn connection(settings: &str, origin: Origin, bytes: &[u8], writer: piper::Writer) -> Piped {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
@@ -636,7 +637,7 @@ mod tests {
         Connection::new(core, stream, peer, origin)
     }
 
-    /// What such a client hears.
+    /// Returns what such a client receives after the greeting.
     fn hears(settings: &str, origin: Origin, bytes: &[u8]) -> String {
         let (mut hearing, writer) = piper::pipe(1 << 20);
         let connection = connection(settings, origin, bytes, writer);
@@ -661,7 +662,7 @@ mod tests {
             ("anywhere", FAR, true),
         ] {
             let settings = format!("[listen]\nplaintext = \"{plaintext}\"\n");
-            // A first line that is no line opens no door.
+            // An invalid first line does not open the way for plaintext.
             for first in [&b""[..], b"\xff\n", b"\x7f\n", &[b'x'; 5_000], b"\r\n"] {
                 let end = if first.len() > 100 { &b"\n"[..] } else { b"" };
                 let stream = [first, end, b"PING 1\n"].concat();

@@ -1,19 +1,20 @@
-//! Flood control: who sends more than is fair is read more slowly, and loses nothing.
+//! Flood control: a client that sends lines too fast is read more slowly, and loses none.
 
 use std::time::Duration;
 
-/// A token bucket of lines. Time is handed in.
+/// A token bucket of lines. The caller passes in the time.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// Lines that may be taken now. Not limited at all if `None`.
+    /// The lines that may be taken now; `None` if there is no limit.
     tokens: Option<f64>,
     filled: Duration,
 }
 
 impl Flow {
-    /// Adds what `rate` lines per second have brought since the last call, up to `burst`. `rate` 0 is no limit.
+    /// Adds the lines that a rate of `rate` per second allows since the last call, up to `burst`. A `rate` of 0 is no
+    /// limit.
     ///
-    /// Gives the time to wait if no line may be taken now.
+    /// Returns the time to wait if no line may be taken now.
     pub(crate) fn refill(&mut self, now: Duration, burst: u64, rate: u64) -> Option<Duration> {
         if rate == 0 {
             self.tokens = None;
@@ -23,12 +24,12 @@ impl Flow {
         let tokens = (self.tokens.unwrap_or(burst as f64) + brought).min(burst as f64);
         self.tokens = Some(tokens);
         self.filled = now;
-        // Resting until there are some lines to take costs less than waking for each.
+        // Waiting until there are several lines to take costs less than waking up for each.
         let batch = (rate as f64 / 20.0).clamp(1.0, (burst as f64).max(1.0));
         (tokens < 1.0).then(|| Duration::from_secs_f64((batch - tokens) / rate as f64))
     }
 
-    /// Whether a line may be taken.
+    /// Returns whether a line may be taken.
     pub(crate) fn may_take(&self) -> bool {
         self.tokens.is_none_or(|tokens| tokens >= 1.0)
     }
@@ -40,7 +41,7 @@ impl Flow {
         }
     }
 
-    /// Gives a line back that does not count.
+    /// Gives back a line that does not count.
     pub(crate) fn give_back(&mut self) {
         if let Some(tokens) = &mut self.tokens {
             *tokens += 1.0;

@@ -1,4 +1,4 @@
-//! How sessions come: sockets, pipes, and the connections over them.
+//! The transport of sessions: sockets, pipes, and the connections over them.
 
 pub(crate) mod listen;
 

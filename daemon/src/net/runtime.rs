@@ -1,4 +1,4 @@
-//! The tasks of a daemon: on its own executor, and all of them known.
+//! A daemon's tasks. They run on the daemon's own executor, which knows all of them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,12 +9,13 @@ use smol::Executor;
 
 use crate::core::Core;
 
-/// A daemon's core, and the way to its executor.
+/// A daemon's core, with the way to its executor.
 pub(crate) struct Runtime {
     pub(crate) core: Arc<Core>,
-    /// Owned by the daemon alone: when that is done, so are all tasks, whoever still has a handle.
+    /// Owned by the daemon alone: all tasks end with the daemon, even if somebody still has a handle.
     executor: Weak<Executor<'static>>,
-    /// Every connection's task holds a copy; the original goes at shutdown, and the channel closes with the last.
+    /// Every connection's task holds a copy. [`Runtime::wind_up`] drops the original, and the channel closes with the
+    /// last copy.
     alive: Mutex<Option<Sender<Infallible>>>,
     all_gone: Receiver<Infallible>,
 }
@@ -27,7 +28,7 @@ impl Runtime {
 
     /// Runs a connection. After [`Runtime::wind_up`] it is dropped instead.
     ///
-    /// The task is detached: the executor owns it and drops it in the end, and a panic in it ends it alone.
+    /// The task is detached: the executor owns it and drops it in the end. A panic ends only that task.
     pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let Some(alive) = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
         let Some(executor) = self.executor.upgrade() else { return };
@@ -39,17 +40,17 @@ impl Runtime {
             .detach();
     }
 
-    /// Runs something that goes with the daemon: it is dropped in the end, in the middle of what it does.
+    /// Runs a task that ends with the daemon: it is then dropped, whatever it is doing.
     pub(crate) fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(executor) = self.executor.upgrade() {
             executor.spawn(task).detach();
         }
     }
 
-    /// Takes no more connections, and waits until those that are there have ended.
+    /// Accepts no more connections, and waits until the existing ones have ended.
     pub(crate) async fn wind_up(&self) {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Nothing is ever sent: this ends when the channel is closed.
+        // Nothing is ever sent: this returns when the channel closes.
         let _ = self.all_gone.recv().await;
     }
 }

@@ -1,7 +1,7 @@
 //! A socket that is read only when there is something to read.
 //!
 //! A connection is woken mostly because it has something to write. Asking the system each time whether there is also
-//! something to read was two system calls of three under load; the reactor knows without one.
+//! something to read was two system calls of three under load. The reactor knows without one.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -12,10 +12,10 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
 
-/// See the module.
+/// A socket that asks the reactor before it reads.
 pub(crate) struct Socket<T> {
     inner: Arc<Async<T>>,
-    /// Whether all that had come was read the last time.
+    /// Whether the last read took everything that had arrived.
     is_drained: bool,
 }
 
@@ -38,7 +38,7 @@ where
             ready!(self.inner.poll_readable(cx))?;
         }
         let polled = Pin::new(&mut &*self.inner).poll_read(cx, buffer);
-        // What did not fill the buffer was all; the end of the stream is as readable as anything else.
+        // A read that does not fill the buffer has taken everything. At its end, a stream stays readable.
         self.is_drained = match &polled {
             Poll::Ready(Ok(count)) => *count > 0 && *count < buffer.len(),
             Poll::Ready(Err(_)) => false,
@@ -60,11 +60,11 @@ where
         Pin::new(&mut &*self.inner).poll_flush(cx)
     }
 
-    /// Shuts the write side down, so that the peer hears of the end at once. `Async` itself would only flush.
+    /// Shuts down the write side, so that the peer sees the end at once. `Async` itself would only flush.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut &*self.inner).poll_flush(cx))?;
         match rustix::net::shutdown(&*self.inner, rustix::net::Shutdown::Write) {
-            // The peer has gone before.
+            // The peer has closed already.
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error.into())),
         }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn closing_tells_the_peer_while_the_socket_is_still_there() {
         let (own, mut peer) = UnixStream::pair().expect("a pair");
-        // The test fails by this, and by nothing else in it.
+        // This timeout is what fails the test if the end does not arrive.
         peer.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
         let mut socket = Socket::new(Arc::new(Async::new(own).expect("a socket")));
         smol::block_on(async {
