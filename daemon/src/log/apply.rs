@@ -223,6 +223,10 @@ impl Turn<'_> {
         if let Some(party) = Party::between(self.tx, self.author.number, other)? {
             return Ok(Some((party.conversation, Some(other), false)));
         }
+        if new.re.is_some() {
+            // It answers an entry that cannot be there: a refusal must leave nothing behind.
+            return Ok(None);
+        }
         let (low, high) = (self.author.number.min(other), self.author.number.max(other));
         let number = new_conversation(self.tx)?;
         self.tx

@@ -158,6 +158,8 @@ fn an_answer_stays_in_its_conversation() {
     ] {
         assert_eq!(code(world.one(answer(author, to, re))), Code::NoSuchEntry, "{author} {to:?} {re}");
     }
+    let pairs = world.log.database.query_row("SELECT count(*) FROM pair", [], |row| row.get::<_, u64>(0));
+    assert_eq!(pairs.expect("a count"), 1, "a refusal leaves no conversation behind");
 }
 
 #[test]
