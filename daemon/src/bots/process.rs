@@ -1,4 +1,4 @@
-//! Programs of one's own: started without a shell, in a clean environment, within limits, and never left behind.
+//! External programs: started without a shell, in a clean environment, within limits, and never left behind.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -12,12 +12,12 @@ use crate::config::ScriptLimits;
 use crate::core::Core;
 use crate::log::Storage;
 
-/// A program that runs. It ends, with all that it has started, when this is dropped.
+/// A running program. Dropping this stops it, with everything that it has started.
 pub(super) struct Process {
     pub(super) child: Child,
 }
 
-/// What to start.
+/// A program to start.
 pub(super) struct Program<'p> {
     pub(super) exec: &'p [String],
     pub(super) folder: &'p str,
@@ -26,7 +26,7 @@ pub(super) struct Program<'p> {
 }
 
 impl Process {
-    /// Starts a program with pipes to all three of its ends.
+    /// Starts a program with pipes to its stdin, stdout and stderr.
     pub(super) fn start(
         core: &Core,
         program: &Program<'_>,
@@ -34,7 +34,8 @@ impl Process {
     ) -> std::io::Result<Process> {
         let programs = &core.hooks.programs;
         let mut command = match &programs.guard {
-            // It sets the limits, and ends all that the program has started, whatever becomes of the daemon.
+            // The guard sets the limits, and stops everything that the program has started, whatever happens to the
+            // daemon.
             Some(guard) => {
                 let limits = program.limits;
                 let mut command = Command::new(guard);
@@ -84,7 +85,7 @@ impl Drop for Process {
             return;
         }
         if let Some(pid) = self.pid() {
-            // The guard ends what it guards; without one the group is what there is.
+            // The guard stops what it guards. Without a guard, the process group is stopped.
             if kill_process(pid, Signal::TERM).is_err() || kill_process_group(pid, Signal::TERM).is_err() {
                 tracing::debug!("a program has gone before it was stopped");
             }

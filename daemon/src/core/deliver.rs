@@ -225,7 +225,7 @@ impl Batch {
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return };
         let (first, last) = (first.id, last.id);
         // The authors' own sessions may get different lines: those with keys.
-        let mut authors: Vec<u64> = items.iter().map(|items| items.author).collect();
+        let mut authors: Vec<u64> = items.iter().map(|item| item.author).collect();
         authors.sort_unstable();
         authors.dedup();
         let lines = Shared::new(lines, &core.budget);
@@ -241,9 +241,8 @@ impl Batch {
                 has_arrived |= peer.push_shared(&lines) && !peer.is_quiet();
                 return;
             }
-            for items in &mut items {
-                items.is_heard |=
-                    items.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
+            for item in &mut items {
+                item.is_heard |= item.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
             }
             match own_lines(lines.bytes(), &items, me) {
                 Some(own) => peer.push_entries(&own),
@@ -279,18 +278,18 @@ impl Batch {
 
 /// Returns the lines of a batch for the sessions of the author `me`; `None` if they are the same as for everybody.
 fn own_lines(lines: &[u8], items: &[Item], me: u64) -> Option<Vec<u8>> {
-    let is_own = |items: &Item| items.author == me && items.own.is_some();
+    let is_own = |item: &Item| item.author == me && item.own.is_some();
     if !items.iter().any(is_own) {
         return None;
     }
     let mut own_lines = Vec::with_capacity(lines.len() + 64 * items.len());
     let mut begin = 0;
-    for items in items {
-        match items.own.as_ref().filter(|_| is_own(items)) {
+    for item in items {
+        match item.own.as_ref().filter(|_| is_own(item)) {
             Some(own) => own_lines.extend_from_slice(own),
-            None => own_lines.extend_from_slice(&lines[begin..items.end]),
+            None => own_lines.extend_from_slice(&lines[begin..item.end]),
         }
-        begin = items.end;
+        begin = item.end;
     }
     Some(own_lines)
 }

@@ -1,4 +1,4 @@
-//! What all parts of a running daemon share.
+//! The state that all parts of a running daemon share.
 
 pub(crate) mod queue;
 
@@ -66,57 +66,57 @@ use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{Registry, Room};
 
-/// See the module.
+/// The shared state of a running daemon.
 pub(crate) struct Core {
     config: RwLock<Arc<Config>>,
     pub(crate) environment: Environment,
     pub(crate) registry: Registry,
-    /// What waits for the log's writer.
+    /// The drafts that wait for the log's writer.
     pub(crate) queue: Queue,
     pub(crate) budget: Arc<Budget>,
     pub(crate) counters: Counters,
     pub(crate) filters: RwLock<Arc<Filters>>,
     pub(crate) roster: Roster,
-    /// What the embedding program has brought.
+    /// The hooks of the embedding program.
     pub(crate) hooks: Hooks,
     /// The log's random name.
     pub(crate) log_name: LogName,
     /// Where the log is.
     pub(crate) place: Storage,
-    /// What waits to be read beside the writer, if the log can be read so.
+    /// The reads that run beside the writer, if the log allows that.
     pub(crate) reads: Arc<Reads>,
-    /// The newest entry that was delivered, and the one that is being delivered, if that is another.
+    /// The newest entry that was delivered, and the newest that is being delivered, if that is another.
     pub(crate) delivered: AtomicU64,
     pub(crate) delivering: AtomicU64,
-    /// The user whom the daemon runs as: an operator.
+    /// The user that the daemon runs as, who is an operator.
     pub(crate) operator: u32,
-    /// What it takes to seal a connection.
+    /// The keys and options for sealed connections.
     pub(crate) handshake: Handshake,
     pub(crate) passwords: Passwords,
     pub(crate) files: Files,
     pub(crate) throttles: limits::Throttles,
-    /// What keeps people off the server, as the log has it.
+    /// The server's bans, as the log has them.
     bans: RwLock<Arc<Vec<BanRow>>>,
-    /// Operators' sessions that hear the audit trail as it grows, with what they want of it and the label of the command.
+    /// Operators' sessions that follow the audit log as it grows, each with its filter and the label of its command.
     followers: Mutex<Vec<audit_feed::Follower>>,
-    /// How the daemon is stopped, and how its settings are read again.
+    /// How the daemon is stopped, and how it reloads its config file.
     pub(crate) control: Control,
-    /// When it was made, in milliseconds of its clock.
+    /// When it was created, in milliseconds of its clock.
     pub(crate) started: u64,
     last_session: AtomicU64,
-    /// Another core that is given what the log decides for this one.
+    /// Another core that receives what the log decides for this one.
     #[cfg(test)]
     pub(crate) second: std::sync::OnceLock<Arc<Core>>,
 }
 
-/// The daemon's identity, and what it asks of those who seal.
+/// The daemon's identity key, and what it requires of clients that seal.
 pub(crate) struct Handshake {
     pub(crate) key: ServerKey,
     pub(crate) options: ServerOptions,
     pub(crate) random: SystemRandom,
 }
 
-/// What a daemon has done since it started.
+/// Counts and times since the daemon started.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) connections: AtomicU64,
@@ -125,7 +125,8 @@ pub(crate) struct Counters {
     pub(crate) deliveries: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
-    /// How long a pack's commit took, and how long the oldest command of a pack took from there to the outboxes.
+    /// How long the commit of a pack took, and how long the oldest draft of a pack took from the queue to the
+    /// outboxes.
     pub(crate) commit: Histogram,
     pub(crate) delivery: Histogram,
     pub(crate) refused: Refused,
@@ -176,12 +177,12 @@ impl Core {
         }
     }
 
-    /// The configuration in force.
+    /// Returns the configuration in force.
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over what can change, and gives the names of the settings that cannot.
+    /// Applies the settings that can change, and returns the names of those that cannot.
     pub(crate) fn reconfigure(&self, new: Config) -> Vec<&'static str> {
         let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let fixed = config.needs_restart(&new);
@@ -190,38 +191,38 @@ impl Core {
         fixed
     }
 
-    /// The filters in force.
+    /// Returns the filters in force.
     pub(crate) fn filters(&self) -> Arc<Filters> {
         Arc::clone(&self.filters.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes over other filters.
+    /// Replaces the filters.
     pub(crate) fn set_filters(&self, filters: Vec<Box<dyn Filter>>) {
         let filters = Arc::new(Filters::new(self.hooks.with_filters(filters)));
         *self.filters.write().unwrap_or_else(PoisonError::into_inner) = filters;
     }
 
-    /// Milliseconds since some fixed moment.
+    /// Returns the milliseconds since some fixed moment.
     pub(crate) fn now(&self) -> u64 {
         millis(self.environment.clock.elapsed())
     }
 
-    /// A peer that nobody knows yet.
+    /// Returns a peer that the registry does not know yet.
     pub(crate) fn new_peer(&self, origin: Origin) -> Arc<Peer> {
         let id = self.last_session.fetch_add(1, Relaxed) + 1;
         Arc::new(Peer::new(id, origin, self.now(), Arc::clone(&self.budget)))
     }
 
-    /// Lets the log forget a room that nobody is in and nobody wrote in. If it will not, the room is put back.
+    /// Asks the log to forget a room without members and entries. If the log keeps it, puts the room back.
     pub(crate) fn retire(self: &Arc<Core>, room: Arc<Room>) {
         let generation = room.generation.load(Relaxed);
         let act = Act::RetireRoom { room: room.number, generation };
         let core = Arc::clone(self);
         self.submit(act, move |_, outcome| {
             let is_needed = match outcome {
-                // Whoever has come back to it has it anew, and will see to its end.
+                // A user who has joined it again has a new room, which is retired on its own.
                 Outcome::Retired | Outcome::Done => false,
-                // Whether it is there nobody knows: the next JOIN asks the log.
+                // Whether the log has it is unknown; the next JOIN asks.
                 Outcome::Refused(_) => room.ends().1 > 0,
                 _ => true,
             };
@@ -231,19 +232,19 @@ impl Core {
         });
     }
 
-    /// Lets the log note something that nobody waits for.
+    /// Queues an act whose outcome nobody waits for.
     pub(crate) fn note(&self, author: Author, act: Act) {
         let (draft, reply) = (Draft::new(author, act), Reply::Nobody);
-        // If the daemon is stopping, it goes with it.
+        // If the daemon is stopping, the act is lost.
         let _ = self.queue.push(Submission { draft, size: 0, sender: None, reply });
     }
 
-    /// Lets the audit trail remember something.
+    /// Writes a row into the audit log.
     pub(crate) fn audit(&self, author: Author, note: AuditNote) {
         self.note(author, Act::Audit(note));
     }
 
-    /// Whoever a session speaks for, for what is written down.
+    /// Returns the author that a session acts for, for the log.
     pub(crate) fn author_of(&self, peer: &Peer) -> Author {
         let identity = self.registry.identity(peer.identity());
         Author {
@@ -254,15 +255,15 @@ impl Core {
         }
     }
 
-    /// Notes what became of a file's entry that was to be.
+    /// Notes whether the file of a new entry is offered now, if it has one.
     pub(crate) fn settle_file(&self, new: &NewEntry, is_offered: bool, store: &dyn Store) {
         if let Some(finished) = &new.file {
             self.files.settled(finished.handle, finished.hash, is_offered, &store.view());
         }
     }
 
-    /// Lets the log decide something that a session has asked for. `answer` puts into words what became of it; if it was
-    /// refused, that is counted, noted and answered without it.
+    /// Queues a draft for a session's command. `answer` turns the outcome into an answer. A refusal is counted,
+    /// recorded and answered without calling it.
     pub(crate) fn decide(
         self: &Arc<Core>,
         mut responder: Responder,
@@ -286,15 +287,15 @@ impl Core {
         let _ = self.queue.push(Submission { draft, size, sender, reply: Reply::Call(Box::new(call)) });
     }
 
-    /// Lets the log do something of the daemon's own, and goes on with what comes of it. If the daemon is stopping, it goes
-    /// with it.
+    /// Queues an act of the daemon's own, and calls `then` with the outcome. If the daemon is stopping, both are
+    /// dropped.
     fn submit(&self, act: Act, then: impl FnOnce(&dyn Store, Outcome) + Send + 'static) {
         let reply = Reply::Call(Box::new(move |store, _, outcome| then(store, outcome)));
         let draft = Draft::new(Author::default(), act);
         let _ = self.queue.push(Submission { draft, size: 0, sender: None, reply });
     }
 
-    /// Reads from the log: beside the writer if that can be, else in its turn. False if the daemon is stopping.
+    /// Reads from the log: beside the writer if possible, else in turn. Returns false if the daemon is stopping.
     #[must_use]
     pub(crate) fn read(&self, job: ReadJob) -> bool {
         match self.place {
@@ -303,13 +304,13 @@ impl Core {
         }
     }
 
-    /// Reads from the log on the writer's thread: between what was delivered and what will be.
+    /// Reads from the log on the writer's thread, between what was delivered and what comes next.
     #[must_use]
     pub(crate) fn read_in_order(&self, job: ReadJob) -> bool {
         self.call_in_turn(Box::new(move |store, _, _| job(Some(&store.view()))))
     }
 
-    /// Searches in the log. False if the daemon is stopping.
+    /// Searches the log. Returns false if the daemon is stopping.
     #[must_use]
     pub(crate) fn search(self: &Arc<Core>, search: Search) -> bool {
         if let Storage::Folder { .. } = self.place {
@@ -325,14 +326,14 @@ impl Core {
         }))
     }
 
-    /// Does something on the writer's thread when it is its turn.
+    /// Calls a function on the writer's thread when it is its turn.
     fn call_in_turn(&self, call: Call) -> bool {
         let draft = Draft::new(Author::default(), Act::Pass);
         self.queue.push(Submission { draft, size: 0, sender: None, reply: Reply::Call(call) })
     }
 }
 
-/// A length of time in whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -449,7 +449,7 @@ impl<S: Stream> Connection<S> {
                 Item::Fault(fault) => {
                     self.flow.take();
                     if self.opening.is_none() {
-                        // Whatever it was, it was unencrypted.
+                        // Invalid input is unencrypted input too.
                         self.opening = Some(Opening::Plain);
                         if refuse_opening(Opening::Plain, self.origin, &self.core, self.session.peer()) {
                             return &[];

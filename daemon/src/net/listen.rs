@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Listeners, which accept connections.
 
 use std::fs;
 use std::io;
@@ -23,24 +23,24 @@ use crate::platform;
 use crate::refusal::Refusal;
 use crate::throttle::Quota;
 
-/// How long to wait when the system has no room for another connection.
+/// How long to wait if the system has no room for another connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Where a daemon cannot listen, and what the system says.
+/// An address or path that the daemon cannot listen on, with the system's error.
 #[derive(Debug)]
 pub(crate) enum BindError {
     Tcp { address: SocketAddr, error: io::Error },
     Unix { path: PathBuf, error: io::Error },
 }
 
-/// What a daemon listens on.
+/// The sockets that a daemon listens on.
 #[derive(Default)]
 pub(crate) struct Listeners {
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) unix: Option<UnixSocket>,
 }
 
-/// A bound Unix socket. Its file goes with it.
+/// A bound Unix socket. Its file is removed when this is dropped.
 pub(crate) struct UnixSocket {
     pub(crate) listener: UnixListener,
     pub(crate) path: PathBuf,
@@ -62,7 +62,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// The addresses, with the ports that the system chose.
+    /// Returns the addresses, with the ports that the system chose.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
@@ -77,12 +77,12 @@ impl UnixSocket {
         }
         UnixSocket::clear(path).map_err(failed)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
-        // Who may come is a matter of the folder; who comes is known by the user id.
+        // The folder decides which users may connect. The socket tells which user does.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
         Ok(UnixSocket { listener, path: path.to_owned() })
     }
 
-    /// Removes a socket that a daemon left behind. One that answers, or that is no socket, stays.
+    /// Removes a socket that an earlier daemon left behind. Keeps one that answers, and a file that is no socket.
     fn clear(path: &Path) -> io::Result<()> {
         let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
         if !metadata.file_type().is_socket() {
@@ -97,15 +97,15 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        // It may have been removed by hand; then there is nothing to do.
+        // The file may have been removed by hand; then there is nothing to do.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Takes TCP connections for ever.
+/// Accepts TCP connections for ever.
 ///
-/// So many in a second, and few at once: what strangers cost is bounded, whether they say HELLO or hang up at once, and
-/// whoever is in a room waits for no more than some of them. The others wait in the system's queue.
+/// The rate is limited, and so is the burst. So the cost of strangers is bounded, whether they send HELLO or hang up
+/// at once, and a user in a room waits for only a few of them. The others wait in the system's queue.
 pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
     loop {
         let core = &runtime.core;
@@ -131,7 +131,7 @@ pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
     }
 }
 
-/// Takes connections of the Unix socket for ever.
+/// Accepts connections on the Unix socket for ever.
 pub(crate) async fn accept_unix(runtime: Arc<Runtime>, socket: UnixSocket) {
     loop {
         match socket.listener.accept().await {
@@ -152,7 +152,7 @@ async fn back_off(error: &io::Error) {
     Timer::after(BACK_OFF).await;
 }
 
-/// Gives a stream its session, if there is room for one.
+/// Gives a stream its session, if there is room for one. Otherwise turns it away.
 pub(crate) fn serve<S: Stream + 'static>(runtime: &Arc<Runtime>, stream: S, origin: Origin) {
     let core = &runtime.core;
     core.counters.connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -163,13 +163,13 @@ pub(crate) fn serve<S: Stream + 'static>(runtime: &Arc<Runtime>, stream: S, orig
     }
 }
 
-/// Says why there is no session.
+/// Tells a client why it gets no session.
 async fn turn_away<S: Stream>(core: Arc<Core>, mut stream: S, refusal: Refusal) {
     use futures_lite::AsyncWriteExt;
     tracing::debug!(code = %refusal.code, "a connection was turned away");
     let mut lines = GREETING.as_bytes().to_vec();
     ServerLine::err("-", refusal.code, &refusal.text).write(&mut lines);
-    // A fresh connection takes a few bytes at once; one that does not is not worth waiting for.
+    // A new connection takes a few bytes at once. One that does not is not worth waiting for.
     if stream.write_all(&lines).await.is_ok() {
         let _ = stream.close().await;
     }

@@ -12,7 +12,7 @@ use crate::core::Core;
 /// A daemon's core, with the way to its executor.
 pub(crate) struct Runtime {
     pub(crate) core: Arc<Core>,
-    /// Owned by the daemon alone: all tasks end with the daemon, even if somebody still has a handle.
+    /// Owned by the daemon alone: all tasks end with the daemon, even if a handle is left.
     executor: Weak<Executor<'static>>,
     /// Every connection's task holds a copy. [`Runtime::wind_up`] drops the original, and the channel closes with the
     /// last copy.
