@@ -8,7 +8,7 @@ use futures_lite::future::zip;
 use smol::Timer;
 use snug_bots::{Bot, Context, Event as BotEvent, Filter, Hosted, Manifest};
 use snug_client::{Client, Event, Name, Options, Stream};
-use snug_daemon::protocol::{Body, Code, Command, MessageTags, ProfileChange, RoomName};
+use snug_daemon::protocol::{Body, Code, Command, FileCommand, MessageTags, ProfileChange, RoomName};
 use snug_daemon::{Builder, Config, Daemon, Handle, LocalSession, Refusal, SessionRole, Who};
 
 use crate::harness::PATIENCE;
@@ -155,6 +155,7 @@ fn policies_filters_and_bots_of_the_embedding_program_take_part() {
         Command::Profile { change: ProfileChange::Set("avatar", _), .. } => {
             Err(Refusal::new(Code::Denied, "no pictures"))
         }
+        Command::File(FileCommand::Put { .. }) => Err(Refusal::new(Code::Denied, "no files")),
         _ => Ok(()),
     };
     let parrot = Hosted {
@@ -173,6 +174,8 @@ fn policies_filters_and_bots_of_the_embedding_program_take_part() {
             assert_eq!(refused, "@ref=7 ERR TOPIC denied topics are op's");
             let picture = "@bytes=3 PROFILE alice avatar image/png\nabc";
             assert_eq!(ask(&mut alice, picture, "ERR").await, "ERR PROFILE denied no pictures");
+            let piece = "@bytes=3 FILE PUT u1 0\nabc";
+            assert_eq!(ask(&mut alice, piece, "ERR").await, "ERR FILE denied no files");
             ask(&mut alice, "MSG #lobby hooray!", ":alice MSG #lobby HOORAY!").await;
             ask(&mut alice, "MSG #lobby polly?", ":polly MSG #lobby ").await;
             let mut op = handle.open_operator_session();

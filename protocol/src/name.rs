@@ -160,7 +160,17 @@ impl fmt::Display for Target<'_> {
 pub struct Folded(Box<str>);
 
 impl Folded {
-    fn of(name: &str) -> Folded {
+    /// The folded form of a name, which need not be a valid one; a folded form is its own.
+    ///
+    /// ```
+    /// use snug_protocol::{Folded, Nick};
+    ///
+    /// let nick = Nick::parse("Stra\u{df}e")?;
+    /// assert_eq!(Folded::of("STRASSE"), nick.fold());
+    /// assert_eq!(Folded::of(nick.fold().as_str()), nick.fold());
+    /// # Ok::<(), snug_protocol::NameError>(())
+    /// ```
+    pub fn of(name: &str) -> Folded {
         if name.is_ascii() {
             return Folded(name.to_ascii_lowercase().into());
         }

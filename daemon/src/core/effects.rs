@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, FileState, Nick, Role, RoomName, ServerLine};
+use snug_protocol::{Body, Code, FileState, Folded, Role, RoomName, ServerLine};
 
 use crate::core::Core;
 use crate::log::{
@@ -127,8 +127,8 @@ pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
     match afterwards {
         Afterwards::Nothing => {}
         Afterwards::Unregistered(fold) => {
-            let Ok(name) = Nick::parse(&fold) else { return };
-            for peer in core.registry.clear_account(&name, core.now()) {
+            // A fold need not be a nickname itself: it may be longer.
+            for peer in core.registry.clear_account(&Folded::of(&fold), core.now()) {
                 peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
             }
         }

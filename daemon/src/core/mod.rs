@@ -227,7 +227,11 @@ impl Core {
                 _ => true,
             };
             if is_needed {
-                core.registry.restore_room(&room);
+                let (number, own) = (room.number, Arc::clone(&core));
+                // If the daemon is stopping, nobody needs it.
+                let _ = core.call_in_turn(Box::new(move |store, _, _| {
+                    recall::kept_room(&own, &store.view(), number);
+                }));
             }
         });
     }

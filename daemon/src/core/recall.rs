@@ -89,6 +89,20 @@ pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
     }
 }
 
+/// Opens a room again that left the registry and that the log has kept, as the log has it now: what was decided about
+/// it in the meantime found no room.
+pub(crate) fn kept_room(core: &Core, view: &View<'_>, number: u64) {
+    let rooms = view.rooms().unwrap_or_default();
+    let Some(stored) = rooms.into_iter().find(|stored| stored.number == number) else { return };
+    let Ok(name) = RoomName::parse(&stored.name) else { return };
+    let listed = view.members(number).unwrap_or_default();
+    let ends = view.ends(number).unwrap_or_default();
+    core.registry.open_room(&stored, &name, ends, &listed);
+    if let Some(room) = core.registry.room_numbered(number) {
+        room.set_has_bans(view.bans(number).map_or(true, |bans| !bans.is_empty()));
+    }
+}
+
 /// Loads the accounts, the addresses that they logged in from, and the server's bans. Ends the sessions that these no
 /// longer allow.
 fn accounts(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {

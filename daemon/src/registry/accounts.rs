@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Nick, Role, Timestamp};
+use snug_protocol::{Body, Folded, Nick, Role, Timestamp};
 
 use super::{Identity, Person, Proof, Registry, State, presence};
 use crate::log::StoredAccount;
@@ -61,9 +61,9 @@ impl Registry {
     }
 
     /// Removes the account of an identity. Returns its sessions, which must end.
-    pub(crate) fn clear_account(&self, name: &Nick<'_>, now: u64) -> Vec<Arc<Peer>> {
+    pub(crate) fn clear_account(&self, name: &Folded, now: u64) -> Vec<Arc<Peer>> {
         let mut state = self.state();
-        let Some(number) = state.reserved.remove(&name.fold()) else { return Vec::new() };
+        let Some(number) = state.reserved.remove(name) else { return Vec::new() };
         let Some(person) = state.people.get_mut(&number) else { return Vec::new() };
         person.identity.clear_account();
         person.identity.is_recorded.store(false, Relaxed);
@@ -86,10 +86,10 @@ impl Registry {
     }
 
     /// Returns the names of the accounts whose numbers are not in `numbers`.
-    pub(crate) fn accounts_but(&self, numbers: &HashSet<u64>) -> Vec<Nick<'static>> {
+    pub(crate) fn accounts_but(&self, numbers: &HashSet<u64>) -> Vec<Folded> {
         let state = self.state();
         let others = state.reserved.iter().filter(|(_, number)| !numbers.contains(number));
-        others.filter_map(|(fold, _)| Nick::parse(fold.as_str()).ok().map(Nick::into_owned)).collect()
+        others.map(|(fold, _)| fold.clone()).collect()
     }
 
     /// Returns the account of that name.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use snug_protocol::{Folded, Nick, Presence, Role};
+use snug_protocol::{Folded, Presence, Role};
 
 use crate::log::StoredAccount;
 use crate::registry::peer::Audience;
@@ -135,7 +135,6 @@ impl Proof {
 
     /// Parses the output of [`Proof::write`].
     pub(super) fn read(text: &str) -> Option<Proof> {
-        let fold = |nick| Nick::parse(nick).ok().map(|nick| nick.fold());
         match text.split_once(':')? {
             ("token", hex) => {
                 let mut hash = [0; 16];
@@ -146,9 +145,9 @@ impl Proof {
             }
             ("user", rest) => {
                 let (user, nick) = rest.split_once(':')?;
-                Some(Proof::User(user.parse().ok()?, fold(nick)?))
+                Some(Proof::User(user.parse().ok()?, Folded::of(nick)))
             }
-            ("bot", nick) => fold(nick).map(Proof::Bot),
+            ("bot", nick) => Some(Proof::Bot(Folded::of(nick))),
             ("account", number) => number.parse().ok().map(Proof::Account),
             _ => None,
         }

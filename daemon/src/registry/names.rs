@@ -118,7 +118,15 @@ impl Registry {
         for record in records {
             match state.people.get(&record.number) {
                 Some(person) => person.identity.is_recorded.store(true, Relaxed),
-                None => state.recall(record, 0, now),
+                None => {
+                    let proof = Proof::read(&record.proof);
+                    let newer = proof.and_then(|proof| state.proofs.get_key_value(&proof));
+                    let newer = newer.filter(|(_, number)| **number > record.number);
+                    let newer = newer.map(|(proof, number)| (proof.clone(), *number));
+                    state.recall(record, 0, now);
+                    // Forgotten too early: who has come with the proof since then keeps it.
+                    state.proofs.extend(newer);
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ impl Registry {
     ) {
         let mut state = self.state();
         if let Some(inhabited) = state.rooms.get(&name.fold()) {
-            inhabited.room.generation.store(stored.generation, Relaxed);
+            inhabited.room.generation.fetch_max(stored.generation, Relaxed);
             return;
         }
         state.insert_room(Arc::new(Room::new(stored, name, ends, listed)));
@@ -91,15 +91,6 @@ impl Registry {
     /// retire it.
     pub(crate) fn abandon_room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {
         self.state().close_if_empty(&name.fold())
-    }
-
-    /// Puts back a room that the log did not retire.
-    pub(crate) fn restore_room(&self, room: &Arc<Room>) {
-        let mut state = self.state();
-        if !state.rooms.contains_key(&room.fold) {
-            room.gone.store(false, Relaxed);
-            state.insert_room(Arc::clone(room));
-        }
     }
 
     /// Returns the room with that name.
@@ -293,8 +284,13 @@ impl State {
 
     /// Removes a room, and marks it as gone so that sessions that have cached it look it up again.
     pub(super) fn remove_room(&mut self, fold: &Folded) -> Option<Arc<Room>> {
-        let room = self.rooms.remove(fold)?.room;
+        let Inhabited { room, members } = self.rooms.remove(fold)?;
         self.room_numbers.remove(&room.number);
+        for member in members {
+            if let Some(person) = self.people.get_mut(&member) {
+                person.rooms.retain(|other| other != fold);
+            }
+        }
         room.gone.store(true, Relaxed);
         Some(room)
     }

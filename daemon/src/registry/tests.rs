@@ -192,7 +192,7 @@ fn the_name_of_an_account_is_reserved_while_nobody_is_here() {
     world.leave(&owner, 0);
     assert_eq!(world.registry.forget_guests(100 * HOUR, HOUR, 0), [0; 0], "an account is never forgotten");
 
-    assert!(world.registry.clear_account(&nick("coco"), 0).is_empty());
+    assert!(world.registry.clear_account(&nick("coco").fold(), 0).is_empty());
     world.guest("coco");
 }
 
@@ -235,6 +235,45 @@ fn a_machine_s_user_who_has_said_something_is_kept() {
     assert_eq!(entered.identity.number, 5);
     world.registry.recall(vec![(record(8, "dora", &proof("dora")), 0)], HOUR);
     assert_eq!(world.rename(&peer, "dora").expect_err("that is somebody else").code, Code::NickTaken);
+}
+
+#[test]
+fn a_proof_is_read_back_also_where_folding_has_made_the_name_too_long() {
+    let name = "\u{df}".repeat(snug_protocol::limits::NICK);
+    let proof = Proof::User(1_000, nick(&name).fold());
+    assert!(Nick::parse(nick(&name).fold().as_str()).is_err());
+    assert_eq!(Proof::read(&proof.write()), Some(proof));
+}
+
+#[test]
+fn who_returned_before_the_log_had_decided_keeps_the_identity_of_then() {
+    let mut world = World::new();
+    let first = world.guest("ann");
+    let number = first.identity();
+    world.leave(&first, 0);
+    world.registry.forget_guests(100 * HOUR, HOUR, 0);
+    let second = world.session().expect("there is room");
+    let entered = world.registry.enter(
+        &NewSession {
+            peer: &second,
+            nick: &nick("ann"),
+            quiet: false,
+            bot: false,
+            shows: vec![token(number)],
+            proof: token(number),
+            number: number + 50,
+            role: Role::Guest,
+            time: Timestamp::default(),
+        },
+        &world.limits,
+    );
+    assert_eq!(entered.expect("the name is free").identity.number, number + 50);
+    // What the first one said is decided only now.
+    world.registry.learn(&[record(number, "ann", &token(number))], HOUR);
+    world.leave(&second, HOUR);
+    let third = world.session().expect("there is room");
+    let entered = world.enter(&third, "ann", vec![token(number)]).expect("the token shows who it is");
+    assert_eq!(entered.identity.number, number + 50);
 }
 
 #[test]
@@ -371,7 +410,7 @@ proptest! {
                     }
                 }
                 8 => {
-                    for peer in world.registry.clear_account(&nick(name), now) {
+                    for peer in world.registry.clear_account(&nick(name).fold(), now) {
                         world.leave(&peer, now);
                         alive.retain(|other| !Arc::ptr_eq(other, &peer));
                     }

@@ -156,6 +156,19 @@ fn a_password_is_changed_by_who_knows_it_and_by_operators() {
 }
 
 #[test]
+fn an_account_is_deleted_also_where_folding_has_made_its_name_too_long() {
+    let mut world = World::new();
+    let name = "\u{df}".repeat(snug_protocol::limits::NICK);
+    let mut long = world.member(&name);
+    let heard = world.ask(&mut long, &format!("UNREGISTER {name}"));
+    assert!(heard.contains("OK UNREGISTER") && heard.contains("ERR - kicked"), "{heard}");
+    assert!(long.is_over());
+    world.leave(long, Ending::Closed);
+    let mut guest = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut guest, &format!("NICK {name}")).contains("OK NICK"));
+}
+
+#[test]
 fn a_deleted_account_leaves_its_words_and_nothing_else() {
     let mut world = World::new();
     let mut alice = world.member("alice");

@@ -2,7 +2,7 @@
 
 use super::accounts::{LOGINS, half_hash, too_many_tries};
 use super::link::{deliver_missed, leave_lobby_if_banned};
-use super::{Answered, Session, refusal};
+use super::{Answered, Session, must_be_no_address, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::Core;
@@ -136,7 +136,10 @@ impl Session {
                 None if core.registry.account(&name).is_some() => {
                     AccountAct::LogIn { by: Proven::Vouched { fold } }
                 }
-                None => vouched_account(core, name),
+                None => match must_be_no_address(&name) {
+                    Ok(()) => vouched_account(core, name),
+                    Err(refusal) => return arrival.refuse(core, refusal),
+                },
             };
             arrival.submit(core, author, act);
         };

@@ -231,6 +231,7 @@ impl Session {
                 let answer = Answer::new(Verb::File.word(), label.clone()).of_size(text.len());
                 let begun = self
                     .check_scope(Verb::File, Some(&asked))
+                    .and_then(|()| self.check_policy(&asked))
                     .and_then(|()| self.begin_piece((handle, offset), bytes.unwrap_or(0), answer));
                 if let Err(refused) = begun {
                     if !in_flight.is_empty() {

@@ -235,8 +235,8 @@ fn come_into_room(
     if let Some(room) = core.registry.abandon_room(&name) {
         core.retire(room);
     }
-    // Without a refusal, the client is gone and gets no answer.
-    joined.map(|_| None)
+    // Without a refusal, the client is gone, or the room was closed in the meantime.
+    joined.and_then(|_| Err(refusal(Code::Unavailable, "the room was closed at this moment; say JOIN again")))
 }
 
 /// Returns the tags about a room in the OK of JOIN. `default_keep` is the retention of a room without its own.
