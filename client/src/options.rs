@@ -12,6 +12,7 @@ use crate::{Accounts, Address, MemoryTokens, NoAccounts, Stream, Tokens, Trust};
 #[derive(Clone)]
 pub struct Options {
     /// Opens a stream to a daemon in this process, instead of `addresses`. It is asked again after each loss.
+    /// `accounts` are looked up by address, so none is used.
     pub connector: Option<Arc<dyn Fn() -> Stream + Send + Sync>>,
     /// Where the daemon may be; the first that takes a connection is it.
     pub addresses: Vec<Address>,
