@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use snug_bots::CommandSpec;
-use snug_protocol::{Nick, RoomName, Scope};
+use snug_protocol::{Nick, RoomName, Scope, Verb};
 
 use super::values::{Size, Span, between};
 
@@ -163,9 +163,14 @@ impl ScriptBot {
 }
 
 impl ScriptBot {
-    /// Returns what the bot may do, and in which rooms.
+    /// Returns what the bot may do, and in which rooms. Where `may` is empty, or a word set in code is unknown, that is
+    /// nothing but INFO.
     pub fn scope(&self) -> Scope {
-        Scope::parse(&self.may.join(","), &self.rooms.join(","), "").unwrap_or_default()
+        let may = self.may.join(",");
+        // For a token an empty list is everything.
+        let may = if may.is_empty() { Verb::Info.word() } else { &may };
+        let scope = Scope::parse(may, &self.rooms.join(","), "");
+        scope.or_else(|_| Scope::parse(Verb::Info.word(), "", "")).unwrap_or_default()
     }
 }
 
@@ -234,4 +239,25 @@ fn commands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
         command(line).map_err(D::Error::custom)?;
     }
     Ok(commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bot_whose_scope_cannot_be_read_may_do_nothing() {
+        let scope = |may: &[&str], rooms: &[&str]| {
+            let [may, rooms] =
+                [may, rooms].map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+            let text = "[[bot]]\nname = 'b'\nexec = ['./b']\nrooms = ['#ops']\n";
+            let config = crate::Config::from_toml(text).expect("a configuration");
+            let bot = ScriptBot { may, rooms, ..config.bot[0].clone() };
+            (bot.scope().may(), bot.scope().rooms())
+        };
+        assert_eq!(scope(&["typing"], &["#ops"]), ("TYPING".to_owned(), "#ops".to_owned()));
+        for (may, rooms) in [(&[][..], &[][..]), (&[""], &[]), (&["sned"], &[]), (&["send"], &["ops"])] {
+            assert_eq!(scope(may, rooms).0, "INFO", "{may:?} {rooms:?}");
+        }
+    }
 }
