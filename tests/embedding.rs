@@ -194,13 +194,17 @@ fn policies_filters_and_bots_of_the_embedding_program_take_part() {
 
 #[test]
 fn the_embedding_program_vouches_for_names_without_a_password_of_their_own() {
-    let directory = |name: &str, password: &str| name == "alice" && password == "from the directory";
+    let directory = |name: &str, password: &str| {
+        ["alice", "192.0.2.7"].contains(&name) && password == "from the directory"
+    };
     with_daemon(
         |builder| builder.login(directory),
         |handle| async move {
             let open = || handle.open_session(SessionRole::Guest);
             ask(&mut open(), "AUTH PASSWORD alice wrong-password", "ERR AUTH bad-login").await;
             ask(&mut open(), "AUTH PASSWORD bob from the directory", "ERR AUTH bad-login").await;
+            // BAN would take it for an address.
+            ask(&mut open(), "AUTH PASSWORD 192.0.2.7 from the directory", "ERR AUTH bad-nick").await;
             let mut first = open();
             let login = "AUTH PASSWORD alice from the directory";
             ask(&mut first, login, "OK AUTH alice").await;

@@ -1,6 +1,7 @@
 //! The registry without a daemon: names, names that look alike, guests who are forgotten, and the counts of sessions.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 use snug_protocol::{Nick, Role, RoomName};
@@ -34,15 +35,7 @@ impl World {
         let limits = Limits { sessions: 6, ..Limits::default() };
         let registry = Registry::default();
         let lobby = RoomName::LOBBY;
-        let stored = StoredRoom {
-            number: 1,
-            generation: 1,
-            name: lobby.to_string(),
-            owner: 0,
-            persists: true,
-            settings: RoomSettings::default(),
-            topic: None,
-        };
+        let stored = stored_room(1, lobby.as_str());
         registry.open_room(&stored, &lobby, (0, 0), &[]);
         let budget = Arc::new(Budget::new(&limits));
         World { registry, limits, budget, sessions: 0, identities: 100 }
@@ -97,6 +90,18 @@ impl World {
 
     fn rename(&self, peer: &Arc<Peer>, name: &str) -> Result<String, Refusal> {
         self.registry.rename(peer, &nick(name), Timestamp::default(), &self.limits)
+    }
+}
+
+fn stored_room(number: u64, name: &str) -> StoredRoom {
+    StoredRoom {
+        number,
+        generation: 1,
+        name: name.to_owned(),
+        owner: 0,
+        persists: true,
+        settings: RoomSettings::default(),
+        topic: None,
     }
 }
 
@@ -274,6 +279,27 @@ fn who_returned_before_the_log_had_decided_keeps_the_identity_of_then() {
     let third = world.session().expect("there is room");
     let entered = world.enter(&third, "ann", vec![token(number)]).expect("the token shows who it is");
     assert_eq!(entered.identity.number, number + 50);
+}
+
+#[test]
+fn a_room_that_is_closed_under_its_members_is_none_of_their_rooms_any_more() {
+    let mut world = World::new();
+    let ops = RoomName::parse("#ops").expect("it is a room's name");
+    let stored = stored_room(2, "#ops");
+    world.registry.open_room(&stored, &ops, (0, 0), &[]);
+    let alice = world.guest("alice");
+    let joined = world.registry.join(&alice, &ops, Timestamp::default(), &world.limits);
+    assert!(joined.expect("there is room").is_some());
+    // An older opening does not undo a newer one.
+    world.registry.open_room(&StoredRoom { generation: 0, ..stored }, &ops, (0, 0), &[]);
+    assert_eq!(world.registry.room(&ops).expect("it is open").generation.load(Relaxed), 1);
+
+    world.registry.close_room(2);
+    let joined = world.registry.join(&alice, &ops, Timestamp::default(), &world.limits);
+    assert!(joined.expect("no limit is reached").is_none());
+    assert_eq!(world.registry.heard_rooms(&alice).len(), 1, "the lobby");
+    world.rename(&alice, "anna").expect("it is free");
+    assert_eq!(world.leave(&alice, 0).stays, [0; 0]);
 }
 
 #[test]
