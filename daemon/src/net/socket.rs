@@ -1,13 +1,15 @@
 //! A socket that is read only when there is something to read.
 //!
 //! A connection is woken mostly because it has something to write. Asking the system each time whether there is also
-//! something to read was two system calls of three under load. The reactor knows without one.
+//! something to read was two system calls of three under load. The reactor knows without one: it wakes a connection
+//! through [`News`] when something has arrived, and through nothing else.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Async;
@@ -17,11 +19,48 @@ pub(crate) struct Socket<T> {
     inner: Arc<Async<T>>,
     /// Whether the last read took everything that had arrived.
     is_drained: bool,
+    /// The waker that the reactor calls; `None` before the first wait.
+    news: Option<Arc<News>>,
+    /// Whether the reactor holds that waker.
+    is_registered: bool,
+}
+
+/// Wakes the task of a connection, and notes that something has arrived for it.
+///
+/// `Async::poll_readable` alone cannot tell: it takes an event for old if the reactor was already waiting when the
+/// interest was registered. A connection that asked it again at each wake, on a busy thread, never read at all.
+struct News {
+    task: Waker,
+    has_arrived: AtomicBool,
+}
+
+impl Wake for News {
+    fn wake(self: Arc<News>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<News>) {
+        self.has_arrived.store(true, Release);
+        self.task.wake_by_ref();
+    }
 }
 
 impl<T> Socket<T> {
     pub(crate) fn new(inner: Arc<Async<T>>) -> Socket<T> {
-        Socket { inner, is_drained: false }
+        Socket { inner, is_drained: false, news: None, is_registered: false }
+    }
+
+    /// Returns the waker to give to the reactor for the task of `cx`. A task keeps its waker, so it is made once.
+    fn news(&mut self, cx: &Context<'_>) -> Arc<News> {
+        match &self.news {
+            Some(news) if news.task.will_wake(cx.waker()) => Arc::clone(news),
+            _ => {
+                let news = Arc::new(News { task: cx.waker().clone(), has_arrived: AtomicBool::new(false) });
+                self.is_registered = false;
+                self.news = Some(Arc::clone(&news));
+                news
+            }
+        }
     }
 }
 
@@ -34,15 +73,35 @@ where
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_drained {
-            ready!(self.inner.poll_readable(cx))?;
+        let news = self.news(cx);
+        let has_arrived = news.has_arrived.swap(false, AcqRel);
+        if self.is_drained && self.is_registered && !has_arrived {
+            return Poll::Pending;
         }
-        let polled = Pin::new(&mut &*self.inner).poll_read(cx, buffer);
+        let waker = Waker::from(news);
+        let mut cx = Context::from_waker(&waker);
+        if self.is_drained {
+            self.is_registered = false;
+            match self.inner.poll_readable(&mut cx) {
+                Poll::Ready(readable) => readable?,
+                Poll::Pending => {
+                    self.is_registered = true;
+                    // What has arrived is read, whatever the reactor takes it for.
+                    if !has_arrived {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        let polled = Pin::new(&mut &*self.inner).poll_read(&mut cx, buffer);
         // A read that does not fill the buffer has taken everything. At its end, a stream stays readable.
         self.is_drained = match &polled {
             Poll::Ready(Ok(count)) => *count > 0 && *count < buffer.len(),
             Poll::Ready(Err(_)) => false,
-            Poll::Pending => true,
+            Poll::Pending => {
+                self.is_registered = true;
+                true
+            }
         };
         polled
     }
@@ -73,13 +132,43 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
     use futures_lite::AsyncWriteExt;
 
     use super::*;
+
+    /// A task that is polled by hand. It says when it is woken.
+    struct Task(std::sync::mpsc::SyncSender<()>);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Task>) {
+            // A wake that is already noted says it all.
+            let _ = self.0.try_send(());
+        }
+    }
+
+    #[test]
+    fn what_arrives_is_read_at_the_first_wake_however_often_it_was_asked_for_before() {
+        let (own, mut peer) = UnixStream::pair().expect("a pair");
+        let mut socket = Socket::new(Arc::new(Async::new(own).expect("a socket")));
+        let (woken, wakes) = std::sync::mpsc::sync_channel(1);
+        let waker = Waker::from(Arc::new(Task(woken)));
+        let mut cx = Context::from_waker(&waker);
+        let mut buffer = [0; 64];
+        let mut read = move || Pin::new(&mut socket).poll_read(&mut cx, &mut buffer);
+        for round in 0..100 {
+            // A busy thread polls it because there is something to write.
+            for _ in 0..3 {
+                assert!(read().is_pending(), "{round}");
+            }
+            peer.write_all(b"PING\n").expect("room");
+            wakes.recv_timeout(Duration::from_secs(10)).expect("a wake");
+            assert!(matches!(read(), Poll::Ready(Ok(5))), "{round}");
+        }
+    }
 
     #[test]
     fn closing_tells_the_peer_while_the_socket_is_still_there() {
