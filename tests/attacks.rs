@@ -86,3 +86,42 @@ fn a_flood_of_handshakes_waits_its_turn_and_the_room_goes_on() {
         count += read;
     }
 }
+
+#[test]
+fn one_session_with_expensive_lines_keeps_nobody_waiting() {
+    // Without flood control, so that only turns are between her and the others.
+    let daemon = Daemon::with("[limits]\nrate = 0\n");
+    let mut bob = Raw::enter(&daemon, "bob");
+    let mut mallory = Raw::connect(&daemon);
+    mallory.say("@quiet NICK mallory");
+    mallory.wait_for("OK NICK");
+    for room in 0..190 {
+        mallory.say(&format!("JOIN #room{room}"));
+        mallory.wait_for("OK JOIN");
+    }
+    const BURST: usize = 6_000;
+    let mut writer = mallory.try_clone();
+    let asking = std::thread::spawn(move || writer.send(&b"ROOMS\n".repeat(BURST)));
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let answered = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&answered);
+    let listening = std::thread::spawn(move || {
+        for _ in 0..BURST {
+            mallory.wait_for("OK ROOMS");
+            if count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                begun.send(()).expect("the test waits for it");
+            }
+        }
+    });
+    has_begun.recv_timeout(PATIENCE).expect("her burst has begun");
+    let mut pings = 0;
+    while answered.load(std::sync::atomic::Ordering::SeqCst) < BURST {
+        bob.say("PING 1");
+        bob.wait_for("OK PING 1");
+        pings += 1;
+    }
+    asking.join().expect("she says it all");
+    listening.join().expect("she hears it all");
+    // He is read as often as she is, give or take: not only when she has finished.
+    assert!(pings >= 20, "only {pings} were answered beside her {BURST} lines");
+}

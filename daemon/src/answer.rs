@@ -2,6 +2,7 @@
 
 use snug_protocol::{Code, ServerLine, TagBuilder};
 
+use crate::cost::Cost;
 use crate::refusal::Refusal;
 
 /// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
@@ -10,13 +11,22 @@ pub(crate) struct Answer {
     label: Option<String>,
     /// The size in bytes that its command counts while it is in flight.
     pub(crate) size: usize,
+    /// What it cost to find it.
+    pub(crate) cost: Cost,
     ok_tags: TagBuilder,
     lines: Vec<u8>,
 }
 
 impl Answer {
     pub(crate) fn new(verb: &str, label: Option<String>) -> Answer {
-        Answer { verb: verb.to_owned(), label, size: 0, ok_tags: TagBuilder::default(), lines: Vec::new() }
+        Answer {
+            verb: verb.to_owned(),
+            label,
+            size: 0,
+            cost: Cost::default(),
+            ok_tags: TagBuilder::default(),
+            lines: Vec::new(),
+        }
     }
 
     /// Sets the size in bytes that its command counts while it is in flight.

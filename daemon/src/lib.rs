@@ -58,6 +58,7 @@ mod answer;
 mod bots;
 mod content_store;
 mod core;
+mod cost;
 mod origin;
 mod platform;
 mod registry;

@@ -74,6 +74,9 @@ pub struct Spec {
     pub tags: &'static str,
     /// Whether it may be said before NICK.
     pub before_name: bool,
+    /// What it counts in flow control, in quarters of a short message; beside it count the rows that it reads, the
+    /// bytes that it makes the daemon write, and the sessions that it reaches.
+    pub cost: u32,
     /// One line of help.
     pub summary: &'static str,
     /// The rest of what a client's author has to know, in Markdown.
@@ -90,6 +93,7 @@ pub const VERBS: &[Spec] = &[
         params: "<versions> <share> [options]",
         tags: "",
         before_name: true,
+        cost: 4,
         summary: "seals the connection, as its very first line",
         detail: "Only the first line of a connection can be a HELLO, without tags. It has no OK: the daemon answers \
                  with a HELLO of its own and its sealed identity. See *The envelope*. A refusal before there are \
@@ -104,6 +108,7 @@ pub const VERBS: &[Spec] = &[
         params: "<nick>",
         tags: "`quiet`, `token`, `since`",
         before_name: true,
+        cost: 4,
         summary: "takes a name, or another one",
         detail: "A name that is an account's needs AUTH (`login-needed`); only guests change theirs. \
                  The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
@@ -126,6 +131,7 @@ pub const VERBS: &[Spec] = &[
         params: "[text]",
         tags: "",
         before_name: true,
+        cost: 1,
         summary: "ends the connection",
         detail: "When the last session of an identity ends, the others in its rooms see `:alice QUIT text`. \
                  Closing the connection does the same, after all that was sent is done.",
@@ -137,6 +143,7 @@ pub const VERBS: &[Spec] = &[
         params: "[label]",
         tags: "",
         before_name: true,
+        cost: 1,
         summary: "asks for a sign of life",
         detail: "As every command it first waits for the answers of those before it, so its OK is also a \
                  barrier. The daemon sends `PING label` too, to sealed connections and to those that ever said \
@@ -149,6 +156,7 @@ pub const VERBS: &[Spec] = &[
         params: "[label]",
         tags: "",
         before_name: true,
+        cost: 1,
         summary: "answers the daemon's PING; has no OK",
         detail: "Anything that is sent counts as a sign of life; PONG is for those who have nothing to say.",
         example: "< PING 3\n> PONG 3",
@@ -159,6 +167,7 @@ pub const VERBS: &[Spec] = &[
         params: "[verb]",
         tags: "",
         before_name: true,
+        cost: 4,
         summary: "lists the verbs, or tells about one",
         detail: "Rows are `HELP text`; the OK counts them.",
         example: "> HELP PING\n< HELP PING [label]: asks for a sign of life\n< OK HELP 1",
@@ -169,6 +178,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: true,
+        cost: 2,
         summary: "tells about the daemon: version, limits, features",
         detail: "Rows are `INFO name=value`: `version`, `log`, `line`, `text`, `tags` and `bytes` (limits, in \
                  bytes), `idle` (seconds of silence after which a connection that answers PING is closed), \
@@ -182,6 +192,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room> <text>",
         tags: "`key`, `re`, `replace`, `title`, `priority`, `label`, `verbatim`, `+…`",
         before_name: false,
+        cost: 4,
         summary: "says something in a room",
         detail: "One need not be in a public room to speak in it. The OK comes when the message is in the log, \
                  after its own event, with the same `id` and `time`. See *Messages* for the tags.",
@@ -195,6 +206,7 @@ pub const VERBS: &[Spec] = &[
         params: "<nick> <text>",
         tags: "as MSG",
         before_name: false,
+        cost: 4,
         summary: "says something to one person",
         detail: "Goes to every session of that person and of the sender, and to nobody else. Who is known to the \
                  daemon beyond a guest's token (a user of its machine) and away gets it at the next NICK.",
@@ -206,6 +218,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <on|off>",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "tells that one is writing, or no more",
         detail: "Never logged, and the first to be dropped under load. The others see `:alice TYPING #lobby on`. \
                  One must be in the room.",
@@ -217,6 +230,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "enters a room; makes it if it does not exist",
         detail: "A new room is its maker's; one of an account stays when everybody has left. All sessions of the identity are in the room then. The others see `:alice JOIN #room`, unless \
                  the room has more members than the daemon announces. A guest's room in which nobody ever wrote goes \
@@ -231,6 +245,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room> [text]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "leaves a room",
         detail: "The others see `:alice LEAVE #room text`.",
         example: "> LEAVE #ops\n< OK LEAVE #ops",
@@ -241,6 +256,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "lists the rooms",
         detail: "Rows are `ROOM name members [topic]`, in the order of their names; the OK counts them. Hidden and invite-only \
                  rooms are shown to those in them. Tags: `access` if it is not public, `description`.",
@@ -252,6 +268,7 @@ pub const VERBS: &[Spec] = &[
         params: "[room or nick]",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "lists who is here, or in a room",
         detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `bot`, `account`, \
                  `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (see PROFILE); in a room `role`. Who came in with `quiet` and \
@@ -265,6 +282,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room> [text]",
         tags: "`clear`, `key`",
         before_name: false,
+        cost: 4,
         summary: "shows what a room is about, or sets it",
         detail: "Without a text the answer is the entry that set the topic, if there is one, and OK. With one, \
                  the members and the sender see the new entry. The tag `clear` takes the topic away: the entry \
@@ -279,6 +297,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room> [name value]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "shows a room's settings, or changes one",
         detail: "Rows are `SET #room name=value`. `access` is `public` (in ROOMS, who likes may JOIN), `hidden` (not listed; who \
                  knows the name may JOIN) or `invite` (who is invited); outside of a hidden or invite-only room it does not exist. \
@@ -297,6 +316,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <id> <text>",
         tags: "`key`",
         before_name: false,
+        cost: 4,
         summary: "gives a message of one's own another text",
         detail: "The change is an entry of its own. Where the message is shown later, it has its present text and \
                  the tag `edited` with the id of the last change. What was said before is not kept: an EDIT that another \
@@ -311,6 +331,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <id>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "takes a message of one's own away",
         detail: "Moderators of a room, and operators, may delete others' messages in it. The text goes from the log, from its changes and \
                  from the search; a message without a text and with the tag `deleted`, the id of this entry, stays.",
@@ -324,6 +345,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <id> <reaction>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "reacts to an entry with an emoji or a short word",
         detail: "A shortcode becomes its emoji. The same reaction again is the first one (`dup`). Where the entry is \
                  shown later, it has the tag `reactions`: a comma list of `reaction=count`.",
@@ -337,6 +359,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <id> <reaction>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "takes a reaction of one's own back",
         detail: "Without such a reaction the answer is `no-such-entry`.",
         example: "> UNREACT #lobby 118 👍\n\
@@ -349,6 +372,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <LATEST|BEFORE id|AFTER id|AROUND id|SINCE time> [limit]",
         tags: "",
         before_name: false,
+        cost: 8,
         summary: "shows a page of what was said",
         detail: "Rows are entries as they were delivered, the oldest first, with their present text. A time is \
                  `2026-11-21` or `2026-11-21T10:15:07Z`. A page has 50 rows, or `limit` up to 1,000, or fewer if they \
@@ -366,6 +390,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room, nick or *> <query>",
         tags: "`before`, `limit`",
         before_name: false,
+        cost: 40,
         summary: "finds messages by their words",
         detail: "`*` is everything one may read. The query has words, which must all be there, `\"phrases in \
                  order\"`, beginnings (`deploy*`), and `from:nick`, `in:#room`, `before:` and `after:` with a day or \
@@ -381,6 +406,7 @@ pub const VERBS: &[Spec] = &[
         params: "<cursor> [limit]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "brings up to date who comes back",
         detail: "Rows are the entries after the cursor, of the rooms one is in and of one's private messages, oldest \
                  first, and `GAP` where some of them are not kept any more. The OK names the cursor to go on with, \
@@ -397,6 +423,7 @@ pub const VERBS: &[Spec] = &[
         params: "<cursor>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "says that everything up to a cursor has arrived",
         detail: "Now and then is enough. Who sent a private message hears `:bob DELIVERED alice <id>`: everything up \
                  to that id has arrived.",
@@ -408,6 +435,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or nick> <id>",
         tags: "`receipt`",
         before_name: false,
+        cost: 4,
         summary: "notes up to where one has read",
         detail: "The marker belongs to the identity and only goes forward; the OK tells where it stands. One's other \
                  sessions hear `:alice READ #room <id>`. With the tag `receipt`, in private messages, so does who \
@@ -420,6 +448,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "lists one's conversations and what is unread in them",
         detail: "Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
                  private messages with; the newest entry's id (0 if there is none); messages of others after one's \
@@ -435,6 +464,7 @@ pub const VERBS: &[Spec] = &[
         params: "<OFFER|PUT|DONE|ACCEPT|DECLINE|CANCEL|GET|LIST|STATE> …",
         tags: "`key`, `type` with OFFER; `bytes` with PUT; `before`, `limit` with LIST",
         before_name: false,
+        cost: 4,
         summary: "sends files, and fetches them",
         detail: "- `FILE OFFER <room or nick> <size or -> <sha256 or -> <name>` begins an upload; the OK has its handle and the offset \
                  to go on from. The same `key` again is the same upload, also after a loss or a restart; when it is complete, the OK has \
@@ -468,6 +498,7 @@ pub const VERBS: &[Spec] = &[
         params: "<name> [password]",
         tags: "`invite`, `key`, `label`, `quiet`, `since`",
         before_name: true,
+        cost: 8,
         summary: "makes an account, and is it from then on",
         detail: "A guest who registers keeps everything: rooms, messages, markers. The password is the rest of the line, 8 \
                  to 512 bytes; instead of one, or with one, `key` has an Ed25519 public key in base64 and `label` a word for \
@@ -482,6 +513,7 @@ pub const VERBS: &[Spec] = &[
         params: "<PASSWORD name password|KEY name key signature|TOKEN token>",
         tags: "`quiet`, `since`",
         before_name: true,
+        cost: 8,
         summary: "comes in as an account, instead of NICK",
         detail: "Takes NICK's tags and is answered as NICK is. `KEY` exists on sealed connections: the key is an Ed25519 \
                  public key in base64, the signature is over the channel (see *Identities*). Who comes by a token may do what \
@@ -495,6 +527,7 @@ pub const VERBS: &[Spec] = &[
         params: "<new>",
         tags: "`old`, `account`",
         before_name: false,
+        cost: 4,
         summary: "changes one's password",
         detail: "An account that has a password gives it in `old`. Operators set another's with `account`, without `old`. Sessions \
                  that are there stay; keys and tokens too.",
@@ -506,6 +539,7 @@ pub const VERBS: &[Spec] = &[
         params: "<name>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "deletes an account: one's own, whose name is said once more",
         detail: "Its keys, tokens, profile and places in rooms go with it, and its sessions end (`kicked`). What it has said stays, under \
                  the name of then. Nobody who takes the name later inherits anything. Operators delete others'.",
@@ -517,6 +551,7 @@ pub const VERBS: &[Spec] = &[
         params: "[ADD key label|REMOVE label]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "lists, adds or removes keys that log in to one's account",
         detail: "Rows are `KEY label fingerprint added`. A key is an Ed25519 public key in base64; a label is 1 to 64 of \
                  `A-Za-z0-9._-`, one for each. At most 32.",
@@ -529,6 +564,7 @@ pub const VERBS: &[Spec] = &[
         params: "[ADD label|REMOVE label]",
         tags: "`may`, `rooms`, `rate`, `expires`",
         before_name: false,
+        cost: 4,
         summary: "lists, makes or revokes tokens for scripts",
         detail: "The OK of `ADD` has the token, this once: only its hash is kept. `may` is a comma list of verbs, of which `send` \
                  (MSG, PRIV), `read` (JOIN, LEAVE, ROOMS, WHO, HISTORY, SEARCH, SYNC, ACK, READ, INBOX), `edit` (EDIT, DELETE, REACT, \
@@ -544,6 +580,7 @@ pub const VERBS: &[Spec] = &[
         params: "[room nick]",
         tags: "`expires`",
         before_name: false,
+        cost: 4,
         summary: "invites somebody to a room, or makes an invite to the server",
         detail: "Who is invited to a room is on its list: may JOIN, read and speak as a member. The room sees \
                  `:alice INVITE #room bob`, and so does bob. Without parameters the OK has a token that makes one account (REGISTER \
@@ -557,6 +594,7 @@ pub const VERBS: &[Spec] = &[
         params: "<online|away|busy> [text]",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "tells how one is here",
         detail: "Holds for all sessions until the last one ends. The others in one's rooms see `:alice STATUS away text`; WHO shows it. \
                  A text has at most 256 bytes.",
@@ -568,6 +606,7 @@ pub const VERBS: &[Spec] = &[
         params: "<nick> [name value]",
         tags: "`clear`, `bytes`",
         before_name: false,
+        cost: 1,
         summary: "shows an account's profile, or changes one's own",
         detail: "Rows are `PROFILE nick name=value`: `display` (a name to show, at most 64 bytes), `colour` (`#rrggbb`) and `avatar` (the media \
                  type of a picture). `clear` with a name takes it away. An avatar is set with its bytes behind the line, at most 65,535: \
@@ -581,6 +620,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or *> <nick> [reason]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "puts somebody out of a room, or ends their sessions (`*`)",
         detail: "The room sees `:alice KICK #ops bob reason`, bob too, and then he is out. Of an invite-only room's list he is off. Nobody puts out \
                  somebody of a role as high as one's own.",
@@ -593,6 +633,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or *> [who [reason]]",
         tags: "`expires`",
         before_name: false,
+        cost: 4,
         summary: "keeps somebody out, or lists who is kept out",
         detail: "`who` is a nick; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
                  a room can neither enter, read nor speak in it; on the server, come in at all. A guest is whoever shows his token: to \
@@ -607,6 +648,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or *> <who>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "takes a ban back",
         detail: "`who` as BAN lists it.",
         example: "> UNBAN #ops bob\n< @id=128;time=2026-11-21T10:15:26.019Z :alice UNBAN #ops bob\n\
@@ -618,6 +660,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or *> <nick> <time or off> [reason]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "lets somebody hear and not speak for a while",
         detail: "A time is `30s`, `10m`, `4h` or `90d`. On the server (`*`) it is everywhere, private messages included. What a muted one says is \
                  refused: `muted`, with `retry`.",
@@ -630,6 +673,7 @@ pub const VERBS: &[Spec] = &[
         params: "<room or *> [nick [role]]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "shows who is what, or changes it",
         detail: "In a room: `owner` (one; who gave it away is a moderator), `moderator`, `member` (on its list) or `none`. On the server (`*`), of \
                  accounts: `operator`, `member` or `bot` (its messages have the tag `bot`). Rows are `ROLE room nick role`. Nobody raises \
@@ -643,6 +687,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 2,
         summary: "tells how the daemon is doing",
         detail: "Rows are `STAT name=value`: counts since the start and of now, times in microseconds (`commit-p50`, `commit-p99` for a pack, \
                  `delivery-p50`, `delivery-p99` from the command to the outboxes), and `refused-<code>` for each code that was answered.",
@@ -654,6 +699,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "lists the connections",
         detail: "Rows are `SESSION number nick from since`; `from` is an address, `unix:<user id>`, `bot` or `embedder`; a connection \
                  without a name has the nick `*`. Tags: `token` (the label of the one that it came by), `waiting` (bytes in its outbox), `quiet`.",
@@ -665,6 +711,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "lists the accounts",
         detail: "Rows are `ACCOUNT name role since`, with the tags `keys`, `tokens` (how many), `password` (there is one) and `online`.",
         example: "> ACCOUNTS\n< @keys=1;tokens=2;password;online ACCOUNT alice operator 2026-11-21T10:15:02.113Z\n< OK ACCOUNTS 1",
@@ -675,6 +722,7 @@ pub const VERBS: &[Spec] = &[
         params: "<text>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "tells everybody who is here something",
         detail: "Every session that came in without a token hears `:alice ANNOUNCE text`; the OK has their number. It is no entry.",
         example: "> ANNOUNCE the network will be slow tonight\n< :alice ANNOUNCE the network will be slow tonight\n< OK ANNOUNCE 12",
@@ -685,6 +733,7 @@ pub const VERBS: &[Spec] = &[
         params: "<LATEST|BEFORE id|AFTER id|SINCE time|FOLLOW|VERIFY> [limit]",
         tags: "`user`, `event`",
         before_name: false,
+        cost: 8,
         summary: "shows what was done, and whether that record is whole",
         detail: "Rows are `AUDIT event who whom [detail]`, the oldest first, with the tags `id`, `time` and `address`; `-` is nobody. `user` and \
                  `event` narrow it down. `FOLLOW` goes on with rows as they come. `VERIFY` reads all of it: each row has a hash \
@@ -699,6 +748,7 @@ pub const VERBS: &[Spec] = &[
         params: "",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "reads the settings again",
         detail: "As SIGHUP does. Rows are `INFO restart=name` for settings that have changed and take effect at the next start.",
         example: "> RELOAD\n< OK RELOAD 0",
@@ -709,6 +759,7 @@ pub const VERBS: &[Spec] = &[
         params: "<NOW|time|CANCEL> [reason]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "stops the daemon, with notice",
         detail: "Every session hears `:alice SHUTDOWN seconds reason`, now and again when half of the time is over and near the end; \
                  `:alice SHUTDOWN off` if it is called off. What was said is committed and answered, then the sessions end \
@@ -721,6 +772,7 @@ pub const VERBS: &[Spec] = &[
         params: "<path>",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "writes a copy of the log to a new file",
         detail: "For operators, with an absolute path on the daemon's machine. The daemon goes on meanwhile. The copy \
                  is put into place whole, and is of the moment at which the command began. Files that were sent are not in it. A daemon that is started \
@@ -733,6 +785,7 @@ pub const VERBS: &[Spec] = &[
         params: "[room]",
         tags: "",
         before_name: false,
+        cost: 1,
         summary: "lists what bots can be asked",
         detail: "Rows are `COMMAND bot usage`, with the tags `help` and `params`: a list of `name:kind`, with a `?` behind what may be left \
                  out; kinds are `word`, `text`, `int`, `duration`, `user`, `room` and `a|b|c`. In a room a command is said as a message, \
@@ -745,6 +798,7 @@ pub const VERBS: &[Spec] = &[
         params: "<LIST|ENABLE|DISABLE|RESTART|LOGS> [name]",
         tags: "",
         before_name: false,
+        cost: 4,
         summary: "looks after the daemon's bots",
         detail: "Rows of LIST are `BOT name nick state`, with the tags `kind` (`box`, `script`, `command`), `since` and `restarts`; the state is \
                  `running`, `waiting` (it ended, and is started again soon), `disabled` or `failed` (it ended too often: RESTART). DISABLE holds \

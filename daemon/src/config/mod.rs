@@ -191,10 +191,11 @@ pub struct Limits {
     pub handshake: Span<100>,
     /// Time from the connection to NICK, AUTH or REGISTER; at least 100 ms.
     pub registration: Span<100>,
-    /// Burst of lines that a session may send. Beyond it the daemon reads more slowly, and loses nothing.
+    /// Burst of messages that a session may send. Other lines count by the work that they make. Beyond it the daemon
+    /// reads more slowly, and loses nothing.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub burst: u64,
-    /// Lines per second that a session may send in the long run.
+    /// Messages per second that a session may send in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub rate: u64,
     /// Burst of messages and changes of them that an account or guest may send in all its sessions. Beyond this limit

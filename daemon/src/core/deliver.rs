@@ -13,6 +13,7 @@ use crate::core::effects;
 use crate::core::queue::Submission;
 use crate::core::reply::{AnswerTo, Recipients, Reply};
 use crate::core::{Core, Counters};
+use crate::cost::Cost;
 use crate::log::{Act, Draft, Entry, NewEntry, Outcome, Store, Topic, View};
 use crate::registry::outbox::Shared;
 use crate::registry::peer::Peer;
@@ -232,10 +233,10 @@ impl Batch {
 
         // A session that goes live at this moment sees by this that entries are on their way.
         core.delivering.store(last, SeqCst);
-        let mut deliveries = 0;
+        let mut hearers = 0;
         let mut has_arrived = false;
         to.for_each(|peer| {
-            deliveries += items.len();
+            hearers += 1;
             let me = peer.identity();
             if authors.binary_search(&me).is_err() {
                 has_arrived |= peer.push_shared(&lines) && !peer.is_quiet();
@@ -261,6 +262,8 @@ impl Batch {
             Recipients::Room(room) => room.written(first, last),
         }
         Counters::add(&core.counters.entries, items.len());
+        let mut deliveries = hearers * items.len();
+        let cost = Cost::hearers(hearers);
         let mut begin = 0;
         for Item { end, own, sender, is_heard, .. } in items {
             if let Some(Sender { sender, size, answer }) = sender {
@@ -268,6 +271,7 @@ impl Batch {
                     deliveries += 1;
                     sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
                 }
+                sender.spent.add(cost);
                 sender.settle(size, &answer);
             }
             begin = end;

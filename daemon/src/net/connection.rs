@@ -20,6 +20,7 @@ use snug_protocol::{Code, Codec, End, Fault, Item, Opening, envelope, limits};
 use crate::config::Plaintext;
 use crate::core::{Core, Counters};
 use crate::net::flow::Flow;
+use crate::net::turn::Turn;
 use crate::origin::Origin;
 use crate::registry::ending::Ending;
 use crate::registry::outbox::{Chunk, Chunks, OutboxState};
@@ -32,9 +33,6 @@ pub(crate) const GREETING: &str =
 
 /// Maximum number of bytes that are read at once.
 const READ_SIZE: usize = 256 << 10;
-
-/// Maximum number of lines that are taken before other connections have their turn.
-const LINES_PER_TURN: u32 = 128;
 
 /// How long an ended connection may take to receive what is left, and to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -137,11 +135,12 @@ impl<S: Stream> Connection<S> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut lines = LINES_PER_TURN;
+        let clock = Arc::clone(&self.core.environment.clock);
+        let mut turn = Turn::begin(&*clock);
         if std::mem::take(&mut self.is_new) {
             // A client that does not wait for the greeting gets it in one write with the answer to its HELLO.
             let outbox = self.session.peer().turn(cx, &mut self.taken, false);
-            if self.listen(cx, &outbox, &mut lines).is_err() {
+            if self.listen(cx, &outbox, &mut turn).is_err() {
                 return self.over(Ending::Lost);
             }
         }
@@ -161,7 +160,7 @@ impl<S: Stream> Connection<S> {
                 self.timer = Some(Timer::after(LINGER));
             }
             let progress = match self.stage {
-                Stage::Talking => match self.listen(cx, &outbox, &mut lines) {
+                Stage::Talking => match self.listen(cx, &outbox, &mut turn) {
                     Ok(progress) => progress,
                     Err(_) => return self.over(Ending::Lost),
                 },
@@ -177,7 +176,7 @@ impl<S: Stream> Connection<S> {
                     Progress::Made
                 }
                 Stage::Flushing => Progress::Stuck,
-                Stage::Draining => match self.drain(cx, &mut lines) {
+                Stage::Draining => match self.drain(cx, &mut turn) {
                     Some(progress) => progress,
                     None => return self.over(Ending::Closed),
                 },
@@ -185,7 +184,7 @@ impl<S: Stream> Connection<S> {
             if self.stage != Stage::Talking && self.overdue(cx) == Progress::Made {
                 return self.over(Ending::Lost);
             }
-            if lines == 0 {
+            if turn.is_over() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -318,7 +317,7 @@ impl<S: Stream> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &OutboxState,
-        lines: &mut u32,
+        turn: &mut Turn<'_>,
     ) -> io::Result<Progress> {
         let is_clogged = outbox.crowded || outbox.in_flight.is_full();
         let is_waiting = self.held.is_some() && !outbox.in_flight.is_empty();
@@ -332,7 +331,7 @@ impl<S: Stream> Connection<S> {
         }
         if self.held.is_some() || !self.input.is_empty() {
             let input = std::mem::take(&mut self.input);
-            let left = self.take_lines(&input, lines).len();
+            let left = self.take_lines(&input, turn).len();
             self.input = keep_end(input, left);
             return Ok(Progress::Made);
         }
@@ -355,10 +354,10 @@ impl<S: Stream> Connection<S> {
             }
             Counters::add(&self.core.counters.bytes_in, count);
             // Input without a complete line counts as one, so that it gets no more than its turn.
-            *lines = lines.saturating_sub(1);
+            turn.took_line();
             self.session.peer().heard_at(self.core.now());
             self.refill();
-            let left = self.take_lines(&buffer[..count], lines);
+            let left = self.take_lines(&buffer[..count], turn);
             self.input = left.to_vec();
             if self.codec.has_opened() {
                 self.session.peer().set_proved();
@@ -368,7 +367,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Hands lines to the session until one has to wait, and returns the rest of the input.
-    fn take_lines<'i>(&mut self, mut input: &'i [u8], lines: &mut u32) -> &'i [u8] {
+    fn take_lines<'i>(&mut self, mut input: &'i [u8], turn: &mut Turn<'_>) -> &'i [u8] {
         if !self.is_first_byte_judged
             && let Some(&first) = input.first()
             && Opening::of_byte(first) == Some(Opening::NotChat)
@@ -391,10 +390,10 @@ impl<S: Stream> Connection<S> {
                 }
             }
         }
-        while *lines > 0 && self.flow.may_take() {
+        while !turn.is_over() && self.flow.may_take() {
             let Some(in_flight) = self.session.peer().may_go_on() else { return input };
             let Some(item) = self.codec.next(&mut input) else { return &[] };
-            *lines -= 1;
+            turn.took_line();
             let step = match item {
                 Item::Bytes { piece, last } => {
                     self.session.bytes(piece, last);
@@ -532,6 +531,7 @@ impl<S: Stream> Connection<S> {
             return None;
         }
         let limits = &self.core.config().limits;
+        self.flow.spend(self.session.peer().spent.take());
         self.flow.refill(self.core.environment.clock.elapsed(), limits.burst, limits.rate)
     }
 
@@ -542,8 +542,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Reads input and discards it. Returns `None` when the peer has closed.
-    fn drain(&mut self, cx: &mut Context<'_>, lines: &mut u32) -> Option<Progress> {
-        *lines = lines.saturating_sub(1);
+    fn drain(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Option<Progress> {
+        turn.took_line();
         READ_BUFFER.with_borrow_mut(|buffer| match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Pending => Some(Progress::Stuck),
             Poll::Ready(Ok(1..)) => Some(Progress::Made),

@@ -6,6 +6,8 @@ pub(crate) mod connection;
 
 pub(crate) mod flow;
 
+pub(crate) mod turn;
+
 pub(crate) mod socket;
 
 pub(crate) mod local;

@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use snug_protocol::{Body, Code, Folded, Nick, ServerLine, TagBuilder, Timestamp};
 
 use crate::config::Limits;
+use crate::cost::Cost;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 
@@ -233,7 +234,10 @@ impl Registry {
         let state = self.state();
         let Some(person) = state.people.get(&number) else { return };
         let line = presence(body, &person.nick, time);
-        state.tell_observers(number, &line, except, announce);
+        let cost = state.tell_observers(number, &line, except, announce);
+        if let Some(by) = except {
+            by.spent.add(cost);
+        }
     }
 
     /// Calls `each` for every session.
@@ -258,11 +262,15 @@ impl State {
     }
 
     /// Sends a line once to each session that shares a room with an identity, and to its own sessions. Skips rooms
-    /// with more than `announce` members.
-    fn tell_observers(&self, number: u64, line: &[u8], except: Option<&Arc<Peer>>, announce: u64) {
-        let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else { return };
+    /// with more than `announce` members. Returns what that cost.
+    fn tell_observers(&self, number: u64, line: &[u8], except: Option<&Arc<Peer>>, announce: u64) -> Cost {
+        let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else {
+            return Cost::default();
+        };
         let mut told: HashSet<u64> = except.map(|peer| peer.id).into_iter().collect();
+        let mut looked_at = person.rooms.len();
         let mut tell = |peer: &Arc<Peer>| {
+            looked_at += 1;
             if told.insert(peer.id) {
                 peer.push_if_quiet(line);
             }
@@ -274,6 +282,7 @@ impl State {
                 inhabited.room.audience.for_each(&mut tell);
             }
         }
+        Cost::hearers(looked_at)
     }
 }
 

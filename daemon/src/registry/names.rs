@@ -56,7 +56,8 @@ impl Registry {
                 let before = state.people.get(&number).map(|person| person.nick.as_str());
                 is_renamed = before != Some(entrance.nick.as_str());
                 let line = state.take_name(number, entrance.nick, entrance.time)?;
-                state.tell_observers(number, &line, None, limits.announce_members);
+                let cost = state.tell_observers(number, &line, None, limits.announce_members);
+                entrance.peer.spent.add(cost);
                 (number, Some(proof))
             }
             None => (state.create(entrance)?, None),
@@ -99,7 +100,7 @@ impl Registry {
         let number = peer.identity();
         let line = state.take_name(number, nick, time)?;
         // The session that asked gets an answer, and needs no event.
-        state.tell_observers(number, &line, Some(peer), limits.announce_members);
+        peer.spent.add(state.tell_observers(number, &line, Some(peer), limits.announce_members));
         Ok(nick.as_str().to_owned())
     }
 

@@ -11,6 +11,7 @@ use snug_protocol::{Code, RoomName, ServerLine};
 
 use super::ending::Ending;
 use super::outbox::{Budget, Chunks, InFlight, Outbox, OutboxState, Piece, Shared};
+use crate::cost::{Cost, Spent};
 use crate::log::Grant;
 use crate::origin::Origin;
 
@@ -44,6 +45,8 @@ pub(crate) struct Peer {
     grant: OnceLock<Box<Grant>>,
     /// How many of its errors were recorded recently.
     errors: Mutex<Errors>,
+    /// What its commands have cost.
+    pub(crate) spent: Spent,
     budget: Arc<Budget>,
     outbox: Mutex<Outbox>,
 }
@@ -73,6 +76,7 @@ impl Peer {
             is_quiet: AtomicBool::new(false),
             grant: OnceLock::new(),
             errors: Mutex::default(),
+            spent: Spent::default(),
             budget,
             outbox: Mutex::default(),
         }
@@ -265,7 +269,15 @@ impl Peer {
     /// Puts an answer into the outbox, and returns whether it took the lines. An answer never makes a session too
     /// slow: the session asked for it, and what it may have under way is bounded.
     pub(crate) fn push_answer(&self, lines: &[u8]) -> bool {
+        self.pay_for(lines);
         self.outbox().push_answer(lines, &self.budget)
+    }
+
+    /// Counts an answer that is longer than most.
+    fn pay_for(&self, answer: &[u8]) {
+        if answer.len() > 512 {
+            self.spent.add(Cost::bytes(answer.len()));
+        }
     }
 
     /// Notes that a command of `bytes` bytes goes to the log.
@@ -275,6 +287,7 @@ impl Peer {
 
     /// Answers a command that was noted with [`Peer::begin`].
     pub(crate) fn settle(&self, bytes: usize, answer: &[u8]) {
+        self.pay_for(answer);
         self.outbox().settle(bytes, answer, &self.budget);
     }
 

@@ -73,6 +73,7 @@ impl Responder {
     fn settle(&mut self, lines: impl FnOnce(Answer) -> Vec<u8>) {
         if let Some(answer) = self.answer.take() {
             let size = answer.size;
+            self.peer.spent.add(answer.cost);
             self.peer.settle(size, &lines(answer));
         }
     }

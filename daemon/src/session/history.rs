@@ -8,6 +8,7 @@ use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBui
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
+use crate::cost::Cost;
 use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchTarget, View};
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
@@ -208,6 +209,8 @@ impl Session {
                 let body = Body::Conversation { target, last: &last, unread: &unread, mentions: &mentions };
                 answer.row(tags, ServerLine::new(body));
             }
+            let read = conversations.iter().map(|conversation| conversation.unread + 4).sum();
+            answer.cost = answer.cost.plus(Cost::rows(read));
             Ok(conversations.len().to_string())
         })
     }
@@ -295,6 +298,8 @@ impl CatchingUp {
         let upto = last.min(core.delivered.load(Relaxed)).max(after);
         let peer = self.responder.peer();
         let (rooms, private) = (core.registry.heard_rooms(peer), peer.hears_private());
+        // Each room takes a few lookups.
+        self.responder.answer().cost = Cost::rows(4 * rooms.len() as u64);
         let rows = view.missed(self.me, &rooms, private, (after, upto), self.limit)?;
         write_rows(&rows, self.responder.answer());
         Ok(rows)
@@ -363,6 +368,7 @@ fn more(more: bool, otherwise: &'static str) -> &'static str {
 }
 
 fn write_rows(rows: &Rows, answer: &mut Answer) {
+    answer.cost = answer.cost.plus(Cost::rows(rows.rows.len() as u64));
     let label = answer.label().map(str::to_owned);
     for row in &rows.rows {
         write_row(row, label.as_deref(), answer.lines());

@@ -29,6 +29,7 @@ use crate::answer::Answer;
 use crate::core::Core;
 use crate::core::queue::Submission;
 use crate::core::reply::{AnswerTo, Recipients, Reply};
+use crate::cost::Cost;
 use crate::log::{Act, AuditNote, Author, Draft, Outcome};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
@@ -247,8 +248,12 @@ impl Session {
                 self.answer(&Answer::new(Verb::echo(line.verb), label).err(Code::NoBytes, text));
             }
             Ok(request) => {
+                let cost = Cost::of_verb(request.command.verb());
                 return match self.command(request.command, label, text.len(), in_flight) {
-                    Step::Done { bytes, .. } => Step::Done { bytes, is_piece },
+                    Step::Done { bytes, .. } => {
+                        self.peer.spent.add(cost);
+                        Step::Done { bytes, is_piece }
+                    }
                     Step::Hold => Step::Hold,
                 };
             }
@@ -593,6 +598,9 @@ mod authority_tests;
 
 #[cfg(test)]
 mod files_tests;
+
+#[cfg(test)]
+mod cost_tests;
 
 #[cfg(test)]
 mod simulation;

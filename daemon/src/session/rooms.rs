@@ -11,6 +11,7 @@ use crate::Retention;
 use crate::answer::Answer;
 use crate::config::Size;
 use crate::core::Core;
+use crate::cost::Cost;
 use crate::log::{
     Act, AuditNote, Author, Draft, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom,
 };
@@ -161,6 +162,7 @@ impl Session {
     pub(super) fn rooms(&self, answer: &mut Answer) -> Answered {
         let number = self.peer.identity();
         let mut rooms = self.core.registry.rooms();
+        self.peer.spent.add(Cost::listed(rooms.len()));
         rooms.retain(|listed| listed.room.is_known_to(number) || self.is_operator());
         for listed in &rooms {
             let members = listed.members.to_string();
@@ -197,6 +199,7 @@ impl Session {
                 _ => refusal(Code::NoSuchRoom, "there is no such room; ROOMS lists them"),
             });
         };
+        self.peer.spent.add(Cost::listed(present.len()));
         for Present { nick, bot, since, profile, role } in &present {
             let since = since.to_string();
             let mut tags = TagBuilder::default();

@@ -11,6 +11,7 @@ use snug_protocol::{
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::reply::Recipients;
+use crate::cost::Cost;
 use crate::log::{Act, AuditNote, Author, Conversation, Draft, NewEntry};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
@@ -134,11 +135,14 @@ impl Session {
                 let room = self.find_room(room)?;
                 self.must_be_in(&room)?;
                 let line = self.typing_line(&room.name, switch)?;
+                let mut hearers = 0;
                 room.audience.for_each(|peer| {
+                    hearers += 1;
                     if peer.identity() != self.peer.identity() {
                         peer.push_if_quiet(&line);
                     }
                 });
+                self.peer.spent.add(Cost::hearers(hearers));
                 Ok(Answered::Ok(Some(room.name.clone())))
             }
             Target::Nick(nick) => {
