@@ -28,6 +28,7 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
                 EntryKind::Unban => "unban",
                 EntryKind::Mute => "mute",
                 EntryKind::Role => "role",
+                EntryKind::Set => "set",
                 EntryKind::File => "file",
             };
             (kind, Some(target), text.as_deref())
@@ -130,6 +131,7 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
                 EntryKind::Unban => format!("lets {} in again", shown(text)),
                 EntryKind::Mute => format!("muted {}", shown(text)),
                 EntryKind::Role => format!("made {}", shown(text)),
+                EntryKind::Set => format!("set {}", shown(text)),
                 _ => format!("edited {about}: {}", shown(text)),
             };
             format!("{} * {from} {what}", name(target))

@@ -343,6 +343,8 @@ pub enum EntryKind {
     Mute,
     /// Somebody is something else in a room now. The text has the nick and the role.
     Role,
+    /// A room has another setting now. The text is `name=value`.
+    Set,
     /// A file was sent. The text has its name; `size`, `sha256` and `type` are tags.
     File,
 }
@@ -387,7 +389,7 @@ impl FileState {
 
 impl EntryKind {
     /// Every kind.
-    pub const ALL: [EntryKind; 14] = [
+    pub const ALL: [EntryKind; 15] = [
         EntryKind::Msg,
         EntryKind::Priv,
         EntryKind::Topic,
@@ -401,6 +403,7 @@ impl EntryKind {
         EntryKind::Unban,
         EntryKind::Mute,
         EntryKind::Role,
+        EntryKind::Set,
         EntryKind::File,
     ];
 
@@ -430,6 +433,7 @@ impl EntryKind {
             EntryKind::Unban => "UNBAN",
             EntryKind::Mute => "MUTE",
             EntryKind::Role => "ROLE",
+            EntryKind::Set => "SET",
             EntryKind::File => "FILE",
         }
     }

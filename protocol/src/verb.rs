@@ -307,8 +307,11 @@ pub const VERBS: &[Spec] = &[
                  moment) or `none` (nobody: what was missed stays missed). `keep` is how long entries are kept: `forever`, a \
                  time such as `30d` or `12h`, a number of entries such as `1000`, or `default` for the daemon's own setting. `files` is \
                  `default`, `off` or the size of the largest file (`20 MiB`), `file-types` is `all` or a list such as `image/*,text/plain`. What \
-                 was said before `history` changed stays with those who could read it then.",
-        example: "> SET #ops keep 30d\n< SET #ops access=public\n…\n< SET #ops keep=30d\n< OK SET #ops",
+                 was said before `history` changed stays with those who could read it then, and what was said while only members (or \
+                 another rank) could read it stays with them when `access` or `read` is opened. A change is an entry that the room sees. \
+                 Who may read, join or invite in a private room is changed only by somebody who has a place in it, operators too.",
+        example: "> SET #ops keep 30d\n< @id=131;time=2026-11-21T10:31:07.480Z :alice SET #ops keep=30d\n\
+                  < @id=131;time=2026-11-21T10:31:07.480Z OK SET #ops",
     },
     Spec {
         verb: Verb::Edit,
@@ -518,7 +521,8 @@ pub const VERBS: &[Spec] = &[
         detail: "Takes NICK's tags and is answered as NICK is. `KEY` exists on sealed connections: the key is an Ed25519 \
                  public key in base64, the signature is over the channel (see *Identities*). Who comes by a token may do what \
                  its scope says and is always `quiet`. Whatever is wrong, the answer is `bad-login`, and too many wrong tries \
-                 are `slow-down` with `retry`, for that account from that address.",
+                 are `slow-down` with `retry`, for that account from that address. If an operator has set the account's \
+                 password since it last set one itself, the OK says who, in the tag `password-by`.",
         example: "> AUTH PASSWORD alice correct horse battery\n< @log=9f2c51d07a6be834;last=118 OK AUTH alice",
     },
     Spec {
@@ -529,8 +533,9 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "changes one's password",
-        detail: "An account that has a password gives it in `old`. Operators set another's with `account`, without `old`. Sessions \
-                 that are there stay; keys and tokens too.",
+        detail: "An account that has a password gives it in `old`. Operators set another's with `account`, without `old`: that ends \
+                 the account's sessions, which are told, and every OK to AUTH says so until it sets one itself. Else sessions that are there \
+                 stay; keys and tokens always.",
         example: "> @old=correct\\shorse\\sbattery PASSWORD staple staple staple\n< OK PASSWORD alice",
     },
     Spec {

@@ -11,7 +11,8 @@ use snug_protocol::{Body, Code, FileState, Folded, Role, RoomName, ServerLine};
 use crate::core::Core;
 use crate::log::{
     AccountAct, Act, Author, BanRow, Banned, Draft, FileAct, Moderation, Outcome, Rank, RoomAccess,
-    RoomSettings, ServerModeration, Store, StoredAccount, StoredFile, StoredRoom, TokenHash, token_name,
+    RoomSetting, RoomSettings, ServerModeration, Store, StoredAccount, StoredFile, StoredRoom, TokenHash,
+    View, token_name,
 };
 use crate::origin::network_of;
 use crate::registry::Room;
@@ -26,6 +27,8 @@ pub(crate) enum Afterwards {
     Nothing,
     /// The account with this folded name was deleted.
     Unregistered(String),
+    /// An operator has set an account's password.
+    PasswordSet { account: u64, by: String },
     /// An account's token was revoked.
     Revoked { account: u64, token: TokenHash },
 }
@@ -57,11 +60,6 @@ pub(crate) fn take(
                 core.registry.close_room(*room);
             }
         }
-        Act::SetRoom { room, members, .. } => {
-            if let Outcome::Set(settings) = outcome {
-                set_room(core, *room, settings, members);
-            }
-        }
         Act::Leave { room } => {
             if let Some(room) = core.registry.room_numbered(*room)
                 && room.settings().access == RoomAccess::Hidden
@@ -70,7 +68,7 @@ pub(crate) fn take(
                 room.set_role(author, None);
             }
         }
-        Act::Account(act) => return account(core, draft, act, outcome, sender),
+        Act::Account(act) => return account(core, store, draft, act, outcome, sender),
         Act::File(FileAct::Say { state, .. }) => {
             if let Outcome::Said { file, is_new: true } = outcome {
                 tell_sender(core, file, *state, &draft.author.nick);
@@ -132,6 +130,10 @@ pub(crate) fn finish(core: &Core, afterwards: Afterwards) {
                 peer.end(Ending::Dismissed(Code::Kicked, "the account is deleted".to_owned()));
             }
         }
+        Afterwards::PasswordSet { account, by } => {
+            let text = format!("{by}, an operator, has set another password for this account");
+            end_sessions(core, account, &text, |_| true);
+        }
         Afterwards::Revoked { account, token } => {
             end_sessions(core, account, "the token was revoked", |peer| {
                 peer.grant().is_some_and(|grant| grant.hash == token)
@@ -160,17 +162,19 @@ fn open_room(core: &Core, store: &dyn Store, stored: &StoredRoom, author: u64) {
     room.set_has_bans(view.bans(stored.number).map_or(true, |bans| !bans.is_empty()));
 }
 
-fn set_room(core: &Arc<Core>, room: u64, settings: &RoomSettings, members: &[u64]) {
-    let Some(room) = core.registry.room_numbered(room) else { return };
+fn set_room(core: &Arc<Core>, room: &Arc<Room>, setting: &RoomSetting, members: &[u64]) {
+    let mut settings = RoomSettings::clone(&room.settings());
+    settings.set(setting);
     if settings.access != room.settings().access && settings.access != RoomAccess::Public {
         members.iter().for_each(|member| room.admit(*member));
     }
-    room.set_settings(settings.clone());
-    put_out_who_may_not_stay(core, &room);
+    room.set_settings(settings);
+    put_out_who_may_not_stay(core, room);
 }
 
 fn account(
     core: &Core,
+    store: &dyn Store,
     draft: &Draft,
     act: &AccountAct,
     outcome: &Outcome,
@@ -197,7 +201,14 @@ fn account(
             let (time, announce) = (core.environment.clock.now(), core.config().limits.announce_members);
             core.registry.tell_about(account.number, body, time, sender, announce);
         }
-        (AccountAct::Unregister { fold }, _) => return Afterwards::Unregistered(fold.clone()),
+        (AccountAct::SetPassword { .. }, Outcome::Account(account, _)) => {
+            let by = draft.author.nick.clone();
+            return Afterwards::PasswordSet { account: account.number, by };
+        }
+        (AccountAct::Unregister { fold }, _) => {
+            learn_bans(core, &store.view());
+            return Afterwards::Unregistered(fold.clone());
+        }
         (AccountAct::RemoveToken { .. }, Outcome::Revoked(Some(token))) => {
             return Afterwards::Revoked { account: draft.author.number, token: *token };
         }
@@ -216,14 +227,7 @@ fn moderate_server(core: &Core, store: &dyn Store, rule: &ServerModeration, outc
     if let (ServerModeration::Role { .. }, Outcome::Account(account, _)) = (rule, outcome) {
         set_account(core, account);
     }
-    // If the bans cannot be read, the previous ones stay in force.
-    let bans: Vec<BanRow> = match store.view().bans(0) {
-        Ok(bans) => {
-            core.set_bans(bans.clone());
-            bans
-        }
-        Err(_) => Vec::new(),
-    };
+    let bans = learn_bans(core, &store.view());
     match rule {
         ServerModeration::Kick { whom, reason, .. } => {
             let reason = reason.as_deref().unwrap_or("an operator has ended your sessions");
@@ -238,6 +242,15 @@ fn moderate_server(core: &Core, store: &dyn Store, rule: &ServerModeration, outc
         }
         ServerModeration::Unban { .. } | ServerModeration::Mute { .. } | ServerModeration::Role { .. } => {}
     }
+}
+
+/// Takes the server's bans, and all mutes, over from the log, and returns the bans. If they cannot be read, the previous
+/// ones stay in force.
+fn learn_bans(core: &Core, view: &View<'_>) -> Vec<BanRow> {
+    core.learn_mutes(view);
+    let Ok(bans) = view.bans(0) else { return Vec::new() };
+    core.set_bans(bans.clone());
+    bans
 }
 
 /// Announces that a read marker is now at the entry `id`: to its owner's other sessions if it `moved`, and to the
@@ -311,7 +324,13 @@ pub(crate) fn put_out_who_may_not_stay(core: &Arc<Core>, room: &Arc<Room>) {
 }
 
 /// Applies to a room's members an act of authority whose line they have received.
-pub(crate) fn moderate(core: &Arc<Core>, room: &Arc<Room>, moderation: &Moderation, line: &[u8]) {
+pub(crate) fn moderate(
+    core: &Arc<Core>,
+    view: &View<'_>,
+    room: &Arc<Room>,
+    moderation: &Moderation,
+    line: &[u8],
+) {
     let put_out = |number: u64| {
         room.set_role(number, None);
         put_out(core, room, number);
@@ -347,7 +366,9 @@ pub(crate) fn moderate(core: &Arc<Core>, room: &Arc<Room>, moderation: &Moderati
             }
             put_out_who_may_not_stay(core, room);
         }
-        Moderation::Unban { .. } | Moderation::Mute { .. } => {}
+        Moderation::Set { setting, members } => set_room(core, room, setting, members),
+        Moderation::Mute { .. } => core.learn_mutes(view),
+        Moderation::Unban { .. } => {}
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::Core;
-use crate::log::{AuditNote, Author, BanRow, TokenHash};
+use crate::log::{AuditNote, Author, BanRow, Mutes, TokenHash, View};
 use crate::origin::Source;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 use crate::throttle::{Quota, Throttle};
-use snug_protocol::{Code, Verb};
+use snug_protocol::{Code, Nick, Verb};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -125,8 +125,21 @@ impl Core {
         *self.bans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(bans);
     }
 
-    /// Returns the refusal for a banned address or identity; `None` if neither is banned.
-    pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<u64>) -> Option<Refusal> {
+    /// Returns who is muted.
+    pub(crate) fn mutes(&self) -> Arc<Mutes> {
+        Arc::clone(&self.mutes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the mutes over from the log. If they cannot be read, the previous ones stay in force.
+    pub(crate) fn learn_mutes(&self, view: &View<'_>) {
+        match view.mutes() {
+            Ok(mutes) => *self.mutes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(mutes),
+            Err(error) => tracing::error!("the mutes cannot be read: {error}"),
+        }
+    }
+
+    /// Returns the refusal for a banned address, identity or nickname; `None` if neither is banned.
+    pub(crate) fn ban_of(&self, address: Option<IpAddr>, identity: Option<(u64, &str)>) -> Option<Refusal> {
         let bans = Arc::clone(&self.bans.read().unwrap_or_else(PoisonError::into_inner));
         if bans.is_empty() {
             return None;
@@ -137,8 +150,12 @@ impl Core {
                 && match ban.network() {
                     Some(network) => address.is_some_and(|address| network.contains(&address)),
                     None => {
-                        ban.kind == "identity"
-                            && identity.is_some_and(|number| number.to_string() == ban.value)
+                        let folded = |nick| Nick::parse(nick).map(|nick| nick.fold());
+                        identity.is_some_and(|(number, nick)| match ban.kind.as_str() {
+                            "identity" => number.to_string() == ban.value,
+                            "name" => folded(nick).is_ok_and(|fold| fold.as_str() == ban.value),
+                            _ => false,
+                        })
                     }
                 }
         };

@@ -55,7 +55,7 @@ use crate::core::shutdown::Control;
 use crate::core::stats::{Histogram, Refused};
 use crate::hooks::Hooks;
 use crate::log::{
-    Act, AuditNote, Author, BanRow, Draft, NewEntry, Outcome, ReadJob, Reads, Search, Storage, Store,
+    Act, AuditNote, Author, BanRow, Draft, Mutes, NewEntry, Outcome, ReadJob, Reads, Search, Storage, Store,
     search_in_memory,
 };
 use crate::origin::Origin;
@@ -97,6 +97,8 @@ pub(crate) struct Core {
     pub(crate) throttles: limits::Throttles,
     /// The server's bans, as the log has them.
     bans: RwLock<Arc<Vec<BanRow>>>,
+    /// Who is muted, as the log has it.
+    mutes: RwLock<Arc<Mutes>>,
     /// Operators' sessions that follow the audit log as it grows, each with its filter and the label of its command.
     followers: Mutex<Vec<audit_feed::Follower>>,
     /// How the daemon is stopped, and how it reloads its config file.
@@ -168,6 +170,7 @@ impl Core {
             files: Files::default(),
             throttles: limits::Throttles::default(),
             bans: RwLock::default(),
+            mutes: RwLock::default(),
             followers: Mutex::default(),
             control: Control::default(),
             started,

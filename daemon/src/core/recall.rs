@@ -124,8 +124,11 @@ fn accounts(core: &Core, view: &View<'_>) -> rusqlite::Result<()> {
         }
     }
     core.set_bans(view.bans(0)?);
+    core.learn_mutes(view);
     core.registry.for_each_peer(|peer| {
-        if let Some(ban) = core.ban_of(peer.origin.address(), Some(peer.identity())) {
+        let nick =
+            core.registry.identity(peer.identity()).map(|identity| identity.nick()).unwrap_or_default();
+        if let Some(ban) = core.ban_of(peer.origin.address(), Some((peer.identity(), &nick))) {
             peer.end(Ending::Dismissed(ban.code, ban.text));
         }
     });

@@ -133,6 +133,8 @@ pub(crate) struct StoredAccount {
     pub(crate) avatar: Option<String>,
     /// The newest private message that was delivered to one of its sessions.
     pub(crate) delivered: u64,
+    /// The operator who has set its password since it last set one itself.
+    pub(crate) password_by: Option<String>,
 }
 
 /// The label, scope and expiry of a token.
@@ -169,7 +171,7 @@ pub(crate) struct AccountRow {
 }
 
 const ACCOUNT: &str = "account.number, account.name, account.role, account.user, account.display, account.colour, \
-     account.avatar_type, (SELECT delivered FROM identity WHERE identity.number = account.number)";
+     account.avatar_type, (SELECT delivered FROM identity WHERE identity.number = account.number), account.password_by";
 
 fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
     let role: String = row.get(2)?;
@@ -182,6 +184,7 @@ fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
         colour: row.get(5)?,
         avatar: row.get(6)?,
         delivered: row.get::<_, Option<u64>>(7)?.unwrap_or(0),
+        password_by: row.get(8)?,
     })
 }
 

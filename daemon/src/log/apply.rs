@@ -41,9 +41,6 @@ pub(super) fn apply(
         Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None }.enter(entry)?,
         Act::MakeRoom { name, most } => rooms::make_room(tx, meta, name, *most, author, ends)?,
         Act::RetireRoom { room, generation } => rooms::retire_room(tx, *room, *generation)?,
-        Act::SetRoom { room, setting, members } => {
-            rooms::set_room(tx, meta, author, *room, setting, members, ends)?
-        }
         Act::EndStay { room } => {
             tx.prepare_cached(
                 "UPDATE stay SET last = ?3 WHERE room = ?1 AND identity = ?2 AND last IS NULL",
@@ -140,7 +137,7 @@ impl Turn<'_> {
         }
         if is_guarded
             && let Some(refusal) =
-                authority::silence(self.tx, self.meta, Some(conversation), self.author, new.kind)?
+                authority::silence(self.tx, self.meta, Some(conversation), self.author, new)?
         {
             return Ok(Outcome::Refused(refusal));
         }
@@ -159,10 +156,7 @@ impl Turn<'_> {
             };
         }
         let outcome = self.write(conversation, new)?;
-        if is_guarded
-            && addressee.is_none()
-            && matches!(new.kind, EntryKind::Msg | EntryKind::File)
-            && matches!(outcome, Outcome::Applied { .. })
+        if is_guarded && addressee.is_none() && new.is_spoken() && matches!(outcome, Outcome::Applied { .. })
         {
             authority::spoke(self.tx, self.meta, conversation, self.author.number)?;
         }
@@ -187,7 +181,7 @@ impl Turn<'_> {
         if !is_guarded {
             return Ok(None);
         }
-        let Some(refusal) = authority::silence(self.tx, self.meta, None, self.author, new.kind)? else {
+        let Some(refusal) = authority::silence(self.tx, self.meta, None, self.author, new)? else {
             return Ok(None);
         };
         // A repeated message is answered as a duplicate, even if it would be refused now.

@@ -1,10 +1,12 @@
-//! Moderation: invitations, kicks, bans, mutes and roles.
+//! Moderation: invitations, kicks, bans, mutes, roles and changed settings.
+
+use std::collections::HashMap;
 
 use ipnet::IpNet;
 use rusqlite::{Connection, OptionalExtension, params};
-use snug_protocol::{Period, Role, Timestamp};
+use snug_protocol::{Nick, Period, Role, Timestamp};
 
-use super::View;
+use super::{RoomSetting, View};
 
 /// A moderation action in a room. The text of its entry states it for readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,37 @@ pub(crate) enum Moderation {
         whom: u64,
         role: Option<Role>,
     },
+    /// A change of a setting. `members` are the identities that are in the room now.
+    Set {
+        setting: RoomSetting,
+        members: Vec<u64>,
+    },
+}
+
+/// Until when users are muted in rooms, or on the server (room 0): identities, and the folded names of deleted accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mutes {
+    identities: HashMap<(u64, u64), Timestamp>,
+    names: HashMap<(u64, String), Timestamp>,
+}
+
+impl Mutes {
+    /// Returns whether a user is muted in a room, or on the server (0).
+    pub(crate) fn holds(&self, room: u64, identity: u64, nick: &str, now: Timestamp) -> bool {
+        let is_muted = self.identities.get(&(room, identity)).is_some_and(|until| *until > now);
+        is_muted || !self.names.is_empty() && self.holds_name(room, nick, now)
+    }
+
+    fn holds_name(&self, room: u64, nick: &str, now: Timestamp) -> bool {
+        let Ok(nick) = Nick::parse(nick) else { return false };
+        let fold = nick.fold().as_str().to_owned();
+        self.names.get(&(room, fold)).is_some_and(|until| *until > now)
+    }
+
+    /// Returns whether nobody is muted anywhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.identities.is_empty() && self.names.is_empty()
+    }
 }
 
 /// A moderation action on the whole server.
@@ -136,6 +169,22 @@ impl View<'_> {
     /// next ban.
     pub(crate) fn bans(&self, room: u64) -> rusqlite::Result<Vec<BanRow>> {
         bans(self.database(), room)
+    }
+
+    /// Returns all mutes, some of which may be over.
+    pub(crate) fn mutes(&self) -> rusqlite::Result<Mutes> {
+        let mut mutes = Mutes::default();
+        let mut statement = self.database().prepare_cached("SELECT room, identity, until FROM mute")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            mutes.identities.insert((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get(2)?));
+        }
+        let mut statement = self.database().prepare_cached("SELECT room, fold, until FROM muted_name")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            mutes.names.insert((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get(2)?));
+        }
+        Ok(mutes)
     }
 
     /// Returns the users on a room's list, except its owner.

@@ -6,8 +6,7 @@ use snug_protocol::{EntryKind, RoomName, Timestamp};
 
 use super::{
     AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, IdentityRecord, Moderation,
-    RoomSetting, RoomSettings, ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload,
-    TokenHash,
+    ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
 };
 use crate::refusal::Refusal;
 use crate::retention::Retention;
@@ -75,8 +74,6 @@ pub(crate) enum Act {
     /// Removes a room in which nothing was ever written. The room stays if it was found again since `generation`, the
     /// one that the submitter saw.
     RetireRoom { room: u64, generation: u64 },
-    /// Changes a setting of a room. `members` are the identities that are in the room now.
-    SetRoom { room: u64, setting: RoomSetting, members: Vec<u64> },
     /// The author has left a room whose history is for those who were present.
     EndStay { room: u64 },
     /// The author has left a room on purpose, rather than by disconnecting. In a hidden room this ends the
@@ -137,6 +134,25 @@ pub(crate) struct NewEntry {
 }
 
 impl NewEntry {
+    /// Returns whether it puts something of its author's before the room, so that a slow room counts it.
+    pub(crate) fn is_spoken(&self) -> bool {
+        matches!(
+            self.kind,
+            EntryKind::Msg
+                | EntryKind::Priv
+                | EntryKind::Topic
+                | EntryKind::Edit
+                | EntryKind::React
+                | EntryKind::File
+        )
+    }
+
+    /// Returns whether it has words of its author's. An emoji as a reaction is none.
+    pub(crate) fn has_words(&self) -> bool {
+        let text = self.text.as_deref().unwrap_or_default();
+        self.is_spoken() && (self.kind != EntryKind::React || text.chars().any(char::is_alphabetic))
+    }
+
     /// Makes an entry with nothing but its kind and conversation.
     pub(crate) fn new(kind: EntryKind, to: Conversation) -> NewEntry {
         NewEntry {
@@ -170,8 +186,6 @@ pub(crate) enum Outcome {
     Retired,
     /// The room stays, because it has or had entries, or its owner has an account.
     Kept,
-    /// The room has these settings now.
-    Set(Box<RoomSettings>),
     /// The account that was made, changed or logged in to; the grant of the token that was used, if any.
     Account(Box<StoredAccount>, Option<Box<Grant>>),
     /// The change was made, and sessions have to end: those of this token, or with `None` those of the account.

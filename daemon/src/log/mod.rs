@@ -64,7 +64,7 @@ mod accounts;
 pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};
 
 mod authority;
-pub(crate) use authority::{BanRow, Banned, Moderation, ServerModeration};
+pub(crate) use authority::{BanRow, Banned, Moderation, Mutes, ServerModeration};
 
 mod files;
 pub(crate) use files::{FileAct, Finished, NewUpload, Quotas, StoredFile, StoredUpload};

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use snug_protocol::Period;
 
+use crate::config::Size;
 use crate::retention::Retention;
 
 /// A room as it is stored.
@@ -85,8 +86,8 @@ impl Default for RoomSettings {
 }
 
 impl RoomSettings {
-    /// Changes one setting. Returns its name, and its value as the audit log shows it.
-    pub(super) fn set(&mut self, setting: &RoomSetting) -> (&'static str, String) {
+    /// Changes one setting. Returns its name and its value.
+    pub(crate) fn set(&mut self, setting: &RoomSetting) -> (&'static str, String) {
         match setting {
             RoomSetting::Retention(to) => {
                 self.keep = *to;
@@ -122,7 +123,12 @@ impl RoomSettings {
             }
             RoomSetting::Files(to) => {
                 self.files = *to;
-                ("files", to.map_or_else(|| "default".to_owned(), |bytes| bytes.to_string()))
+                let value = match to {
+                    None => "default".to_owned(),
+                    Some(0) => "off".to_owned(),
+                    Some(bytes) => Size::<1>::from_bytes(*bytes).to_string(),
+                };
+                ("files", value)
             }
             RoomSetting::FileTypes(to) => {
                 self.file_types.clone_from(to);
@@ -130,7 +136,7 @@ impl RoomSettings {
             }
             RoomSetting::Description(to) => {
                 self.description.clone_from(to);
-                ("description", String::new())
+                ("description", to.clone().unwrap_or_default())
             }
         }
     }
@@ -140,6 +146,12 @@ impl RoomSettings {
         self.access == RoomAccess::Public
             && self.needed_to_join() == Rank::All
             && self.history != Readers::Joined
+    }
+
+    /// Returns the minimum rank to read. Only users on its list may know a room that is not public.
+    pub(crate) fn needed_to_read(&self) -> Rank {
+        let listed = if self.access == RoomAccess::Public { Rank::All } else { Rank::Members };
+        self.read.max(listed)
     }
 
     /// Returns the minimum rank to JOIN. Everyone in a room reads its messages, so the rank to read counts as well.

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// The migrations. Each takes a log from one version to the next. The version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -384,6 +384,49 @@ const VERSION_4: &str = "
         name  TEXT NOT NULL,
         value TEXT NOT NULL,
         PRIMARY KEY (bot, name)
+    ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_5: &str = "
+    -- `read_since` is the first entry under the present rank to read (`access` and `may_read`).
+    ALTER TABLE room ADD COLUMN read_since INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX room_owner ON room (owner);
+
+    -- What was said in a room while only those of the rank `may_read` might read it, and that changed since: from one
+    -- entry to another, both included.
+    CREATE TABLE closed_span (
+        room     INTEGER NOT NULL,
+        first    INTEGER NOT NULL,
+        last     INTEGER NOT NULL,
+        may_read TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX closed_span_room ON closed_span (room);
+
+    CREATE INDEX stay_identity ON stay (identity);
+
+    -- `password_by` is the operator who has set the password; NULL if the account itself has.
+    ALTER TABLE account ADD COLUMN password_by TEXT;
+
+    -- Bans and mutes of a deleted account stay with its folded name while they last.
+    ALTER TABLE ban RENAME TO ban_of_version_4;
+    CREATE TABLE ban (
+        room   INTEGER NOT NULL,
+        kind   TEXT NOT NULL CHECK (kind IN ('identity', 'name', 'address', 'token')),
+        value  TEXT NOT NULL,
+        shown  TEXT NOT NULL,
+        reason TEXT,
+        author TEXT NOT NULL,
+        time   INTEGER NOT NULL,
+        until  INTEGER,
+        PRIMARY KEY (room, kind, value)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO ban SELECT * FROM ban_of_version_4;
+    DROP TABLE ban_of_version_4;
+    CREATE TABLE muted_name (
+        room  INTEGER NOT NULL,
+        fold  TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (room, fold)
     ) STRICT, WITHOUT ROWID;
 ";
 

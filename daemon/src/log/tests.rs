@@ -65,6 +65,17 @@ fn say(author: u64, text: &str) -> Draft {
     by(author, Act::Enter(entry(Conversation::Room(1), text)))
 }
 
+/// A change of a room's setting, as SET makes it.
+fn change(author: u64, room: u64, setting: RoomSetting, members: Vec<u64>) -> Draft {
+    let (name, value) = RoomSettings::default().set(&setting);
+    let entry = NewEntry {
+        text: Some(format!("{name}={value}")),
+        moderation: Some(Moderation::Set { setting, members }),
+        ..NewEntry::new(EntryKind::Set, Conversation::Room(room))
+    };
+    by(author, Act::Enter(entry))
+}
+
 fn keyed(author: u64, to: Conversation, key: &str, text: &str) -> Draft {
     by(author, Act::Enter(NewEntry { key: Some(key.to_owned()), ..entry(to, text) }))
 }
@@ -315,7 +326,7 @@ fn who_may_read_a_room_is_its_setting() {
     let tell = |text: &str| by(1, Act::Enter(entry(Conversation::Room(team), text)));
     let set = |author, readers, members: &[u64]| {
         let (setting, members) = (RoomSetting::History(readers), members.to_vec());
-        by(author, Act::SetRoom { room: team, setting, members })
+        change(author, team, setting, members)
     };
     world.one(tell("to all"));
     assert_eq!(code(world.one(set(7, Readers::None, &[]))), Code::Denied);
@@ -330,8 +341,8 @@ fn who_may_read_a_room_is_its_setting() {
     world.one(tell("2 has left"));
     world.one(join(2));
     world.one(tell("2 is back"));
-    assert_eq!(world.texts(2, team), ["1 MSG to all", "3 MSG 2 is here", "5 MSG 2 is back"]);
-    assert_eq!(world.texts(1, team).len(), 5, "whoever set it was there");
+    assert_eq!(world.texts(2, team), ["1 MSG to all", "4 MSG 2 is here", "6 MSG 2 is back"]);
+    assert_eq!(world.texts(1, team).len(), 6, "whoever set it was there");
     assert_eq!(world.texts(3, team), ["1 MSG to all"]);
     // What one may not see can be answered, edited and reacted to no more than what does not exist.
     let react = |author, id| {
@@ -339,19 +350,89 @@ fn who_may_read_a_room_is_its_setting() {
         let entry = NewEntry { kind, about: Some(id), ..entry(Conversation::Room(team), "+1") };
         by(author, Act::Enter(entry))
     };
-    assert_eq!(code(world.one(react(2, 4))), Code::NoSuchEntry);
-    assert!(matches!(world.one(react(2, 3)), Outcome::Applied { .. }));
+    assert_eq!(code(world.one(react(2, 5))), Code::NoSuchEntry);
+    assert!(matches!(world.one(react(2, 4)), Outcome::Applied { .. }));
     world.one(set(1, Readers::None, &[]));
     world.one(tell("nobody's"));
     world.one(set(1, Readers::All, &[]));
     world.one(tell("to all again"));
     // What was said among some stays among them, and what was said to all stays everybody's.
-    assert_eq!(world.texts(3, team), ["1 MSG to all", "8 MSG to all again"]);
-    assert_eq!(world.texts(2, team).len(), 5);
+    assert_eq!(world.texts(3, team), ["1 MSG to all", "10 SET history=all", "11 MSG to all again"]);
+    assert_eq!(world.texts(2, team).len(), 6);
     // Its author can take back what nobody may read.
     let take_back =
-        NewEntry { kind: EntryKind::Delete, about: Some(7), ..entry(Conversation::Room(team), "") };
+        NewEntry { kind: EntryKind::Delete, about: Some(9), ..entry(Conversation::Room(team), "") };
     assert!(matches!(world.one(by(1, Act::Enter(take_back))), Outcome::Applied { .. }));
+}
+
+#[test]
+fn opening_a_room_opens_nothing_that_was_said_before() {
+    let mut world = World::new(LIMITS);
+    world.one(make("#team"));
+    let team = 2;
+    let tell = |text: &str| by(1, Act::Enter(entry(Conversation::Room(team), text)));
+    let set = |setting| change(1, team, setting, vec![1]);
+    let texts = |world: &World, number| -> Vec<String> {
+        world.texts(number, team).into_iter().filter(|text| text.contains("MSG")).collect()
+    };
+    world.one(tell("open"));
+    world.one(set(RoomSetting::Access(RoomAccess::Invite)));
+    world.one(tell("among members"));
+    assert_eq!(texts(&world, 3), [""; 0], "outside, nothing is there any more");
+    world.one(set(RoomSetting::Read(Rank::Moderators)));
+    world.one(tell("among moderators"));
+    world.one(set(RoomSetting::Access(RoomAccess::Public)));
+    world.one(set(RoomSetting::Read(Rank::All)));
+    world.one(tell("open again"));
+    assert_eq!(texts(&world, 3), ["1 MSG open", "8 MSG open again"]);
+    assert_eq!(texts(&world, 1).len(), 4, "its owner may read all of it");
+    // Whoever gets a place later has that place in what was said before, too: members see that act.
+    let role = |role| {
+        let moderation = Some(Moderation::Role { whom: 3, role: Some(role) });
+        let kind = EntryKind::Role;
+        by(1, Act::Enter(NewEntry { moderation, kind, ..entry(Conversation::Room(team), "n3 role") }))
+    };
+    world.one(role(Role::Member));
+    assert_eq!(texts(&world, 3), ["1 MSG open", "3 MSG among members", "8 MSG open again"]);
+    world.one(role(Role::Moderator));
+    assert_eq!(texts(&world, 3).len(), 4);
+    // Its old entries cannot be answered or searched either.
+    let answer = NewEntry { re: Some(3), ..entry(Conversation::Room(team), "what?") };
+    assert_eq!(code(world.one(by(4, Act::Enter(answer)))), Code::NoSuchEntry);
+}
+
+#[test]
+fn an_operator_without_a_place_opens_no_private_room() {
+    let mut world = World::new(LIMITS);
+    world.one(make("#team"));
+    let team = 2;
+    let operator = |draft: Draft| {
+        let author =
+            Author { number: 9, nick: "root".to_owned(), by_origin: Role::Operator, ..Author::default() };
+        Draft { author, ..draft }
+    };
+    world.one(operator(change(9, team, RoomSetting::Access(RoomAccess::Invite), vec![1])));
+    for setting in [
+        RoomSetting::Access(RoomAccess::Public),
+        RoomSetting::Access(RoomAccess::Hidden),
+        RoomSetting::Read(Rank::All),
+        RoomSetting::Join(Rank::All),
+        RoomSetting::Invite(Rank::Members),
+        RoomSetting::History(Readers::All),
+    ] {
+        assert_eq!(code(world.one(operator(change(9, team, setting, vec![])))), Code::Denied);
+    }
+    // What opens nothing is still an operator's.
+    assert!(matches!(
+        world.one(operator(change(9, team, RoomSetting::Slow(None), vec![]))),
+        Outcome::Applied { .. }
+    ));
+    let moderation = Some(Moderation::Role { whom: 9, role: Some(Role::Member) });
+    let kind = EntryKind::Role;
+    let place = NewEntry { moderation, kind, ..entry(Conversation::Room(team), "root member") };
+    assert!(matches!(world.one(operator(by(9, Act::Enter(place)))), Outcome::Applied { .. }));
+    let opened = world.one(operator(change(9, team, RoomSetting::Access(RoomAccess::Public), vec![])));
+    assert!(matches!(opened, Outcome::Applied { .. }));
 }
 
 #[test]
@@ -402,10 +483,10 @@ fn what_is_kept_no_longer_goes_in_small_steps_and_is_told() {
     world.one(purge(Retention::Age(1_000)));
     assert_eq!(world.texts(1, 1)[..2], ["gap 1-440", "441 MSG text 440"]);
     let setting = RoomSetting::Retention(Some(Retention::Newest(1)));
-    world.one(by(1, Act::SetRoom { room: 1, setting, members: Vec::new() }));
+    world.one(change(1, 1, setting, Vec::new()));
     world.one(purge(Retention::Forever));
-    assert_eq!(world.texts(1, 1), ["gap 1-449", "450 MSG text 449"]);
-    assert_eq!(world.one(say(1, "next")), applied(451, 2_440));
+    assert_eq!(world.texts(1, 1), ["gap 1-450", "451 SET keep=1"]);
+    assert_eq!(world.one(say(1, "next")), applied(452, 2_440));
 }
 
 #[test]
@@ -666,15 +747,16 @@ fn a_log_that_is_opened_again_leaves_everybody_where_they_are() {
     let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
     world.one(make("#lobby"));
     let setting = RoomSetting::History(Readers::Joined);
-    world.one(by(1, Act::SetRoom { room: 1, setting, members: vec![1, 2] }));
+    world.one(change(1, 1, setting, vec![1, 2]));
     world.one(say(1, "before"));
     world.log.reopen().expect("it is there");
     world.one(say(1, "after"));
-    assert_eq!(world.texts(2, 1), ["1 MSG before", "2 MSG after"]);
+    let all = ["1 SET history=joined", "2 MSG before", "3 MSG after"];
+    assert_eq!(world.texts(2, 1), all);
     drop(world);
     let mut world = World { log: on_disk(folder.path()).expect("a log"), now: 1_000 };
     world.one(say(1, "in another life"));
-    assert_eq!(world.texts(2, 1), ["1 MSG before", "2 MSG after"]);
+    assert_eq!(world.texts(2, 1), all);
 }
 
 #[test]

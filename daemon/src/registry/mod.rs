@@ -240,6 +240,37 @@ impl Registry {
         }
     }
 
+    /// Does the same for a status. Rooms in `silent`, by their numbers, get the second body, without a text.
+    pub(crate) fn tell_status(
+        &self,
+        number: u64,
+        (spoken, plain): (Body<'_>, Body<'_>),
+        time: Timestamp,
+        by: &Arc<Peer>,
+        (silent, announce): (&HashSet<u64>, u64),
+    ) {
+        let state = self.state();
+        let Some(person) = state.people.get(&number) else { return };
+        let [spoken, plain] = [spoken, plain].map(|body| presence(body, &person.nick, time));
+        let mut told = HashSet::from([by.id]);
+        let mut told_now = 0;
+        person.identity.audience.for_each(|peer| tell_once(peer, &spoken, &mut told));
+        for is_silent in [false, true] {
+            let line = if is_silent { &plain } else { &spoken };
+            for fold in &person.rooms {
+                let Inhabited { room, members } = &state.rooms[fold];
+                if members.len() as u64 > announce || silent.contains(&room.number) != is_silent {
+                    continue;
+                }
+                room.audience.for_each(|peer| {
+                    told_now += 1;
+                    tell_once(peer, line, &mut told);
+                });
+            }
+        }
+        by.spent.add(Cost::hearers(told_now + person.rooms.len()));
+    }
+
     /// Calls `each` for every session.
     pub(crate) fn for_each_peer(&self, each: impl FnMut(&Arc<Peer>)) {
         let peers: Vec<Arc<Peer>> = self.state().peers.values().cloned().collect();
@@ -271,9 +302,7 @@ impl State {
         let mut looked_at = person.rooms.len();
         let mut tell = |peer: &Arc<Peer>| {
             looked_at += 1;
-            if told.insert(peer.id) {
-                peer.push_if_quiet(line);
-            }
+            tell_once(peer, line, &mut told);
         };
         person.identity.audience.for_each(&mut tell);
         for fold in &person.rooms {
@@ -283,6 +312,13 @@ impl State {
             }
         }
         Cost::hearers(looked_at)
+    }
+}
+
+/// Puts a line into the outbox of a session that is not among those who were told.
+fn tell_once(peer: &Arc<Peer>, line: &[u8], told: &mut HashSet<u64>) {
+    if told.insert(peer.id) {
+        peer.push_if_quiet(line);
     }
 }
 

@@ -87,6 +87,19 @@ impl Registry {
         members.unwrap_or_default()
     }
 
+    /// Returns the number of identities in a room.
+    pub(crate) fn count_in(&self, room: &Room) -> usize {
+        self.state().rooms.get(&room.fold).map_or(0, |inhabited| inhabited.members.len())
+    }
+
+    /// Returns the rooms that the session's identity is in.
+    pub(crate) fn rooms_of_peer(&self, peer: &Peer) -> Vec<Arc<Room>> {
+        let state = self.state();
+        let folds =
+            state.people.get(&peer.identity()).map(|person| person.rooms.as_slice()).unwrap_or_default();
+        folds.iter().filter_map(|fold| Some(Arc::clone(&state.rooms.get(fold)?.room))).collect()
+    }
+
     /// Closes a room that was created for a user who did not get in, if it is empty. Returns it if the log should
     /// retire it.
     pub(crate) fn abandon_room(&self, name: &RoomName<'_>) -> Option<Arc<Room>> {

@@ -122,6 +122,7 @@ fn account(number: u64, name: &str) -> StoredAccount {
         colour: None,
         avatar: None,
         delivered: 0,
+        password_by: None,
     }
 }
 

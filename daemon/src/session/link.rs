@@ -50,7 +50,7 @@ impl Session {
             return Err(refusal(Code::LoginNeeded, text));
         }
         let Named { entered, new_token, last } = self.take_name(nick, quiet, token)?;
-        if let Some(ban) = core.ban_of(None, Some(entered.identity.number)) {
+        if let Some(ban) = core.ban_of(None, Some((entered.identity.number, nick.as_str()))) {
             self.me = Some(entered.identity);
             self.peer.end(Ending::Dismissed(ban.code, ban.text.clone()));
             return Err(ban);
@@ -111,6 +111,7 @@ impl Session {
             return Err(refusal(Code::Denied, "an account has its name for good; only guests change theirs"));
         }
         self.check_moves()?;
+        self.must_not_be_muted()?;
         super::must_be_no_address(nick)?;
         let time = core.environment.clock.now();
         let shown = core.registry.rename(&self.peer, nick, time, &core.config().limits)?;

@@ -301,7 +301,9 @@ impl Arrival {
         let returns = entrance.since.is_none() && !quiet;
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);
-        responder.answer().set_ok_tags(log_tags(core));
+        let mut tags = log_tags(core);
+        tags.value("password-by", account.password_by.as_deref());
+        responder.answer().set_ok_tags(tags);
         // Missed entries follow the OK, and the session's next command follows them.
         peer.begin(0);
         responder.give(Ok(Some(account.name.clone())));

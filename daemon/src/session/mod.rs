@@ -15,6 +15,7 @@ mod profile;
 mod rooms;
 mod scope;
 mod talk;
+mod voice;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -299,7 +300,9 @@ impl Session {
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let now = self.core.now();
-        let farewell = ending.farewell();
+        // The text reaches all rooms at once.
+        let is_text = matches!(ending, Ending::Quit(Some(_)));
+        let farewell = ending.farewell().filter(|_| !is_text || self.silent_rooms().is_empty());
         let registry = &self.core.registry;
         let departure = registry.dismiss(&self.peer, farewell.as_deref(), (time, now), &config.limits);
         let is_worth_a_row = match ending {
@@ -601,6 +604,9 @@ mod files_tests;
 
 #[cfg(test)]
 mod cost_tests;
+
+#[cfg(test)]
+mod voice_tests;
 
 #[cfg(test)]
 mod simulation;

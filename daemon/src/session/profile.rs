@@ -1,5 +1,6 @@
 //! Handlers of STATUS and PROFILE: how a user appears to others.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use snug_protocol::{
@@ -40,11 +41,22 @@ impl Session {
             return Err(refusal(Code::TooLong, &what));
         }
         let me = self.me()?;
+        let silent = match text {
+            Some(_) => {
+                self.must_not_be_muted()?;
+                self.silent_rooms()
+            }
+            None => HashSet::new(),
+        };
         me.set_presence(presence, text.map(str::to_owned));
-        let body = Body::Status { status: presence.word(), text: text.map(Into::into) };
         let time = self.core.environment.clock.now();
         let announce = self.core.config().limits.announce_members;
-        self.core.registry.tell_about(me.number, body, time, Some(&self.peer), announce);
+        let body = |text: Option<&str>| Body::Status {
+            status: presence.word(),
+            text: text.map(|text| text.to_owned().into()),
+        };
+        let bodies = (body(text), body(None));
+        self.core.registry.tell_status(me.number, bodies, time, &self.peer, (&silent, announce));
         Ok(Answered::Ok(Some(presence.word().to_owned())))
     }
 
@@ -60,6 +72,9 @@ impl Session {
             ProfileChange::Set(name, value) => (*name, Some(&**value)),
         };
         self.must_be_own_profile(nick)?;
+        if name == "display" && value.is_some() {
+            self.must_not_be_muted()?;
+        }
         let bad = |text: &str| Err(refusal(Code::BadParameter, text));
         let name = match (name, value) {
             ("display", Some(value)) => {

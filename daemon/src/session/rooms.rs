@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use snug_protocol::{
-    Body, Code, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len, is_media_type,
+    Body, Code, EntryKind, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len,
+    is_media_type,
 };
 
 use super::{Answered, Session, refusal};
@@ -11,9 +12,11 @@ use crate::Retention;
 use crate::answer::Answer;
 use crate::config::Size;
 use crate::core::Core;
+use crate::core::reply::Recipients;
 use crate::cost::Cost;
 use crate::log::{
-    Act, AuditNote, Author, Draft, Outcome, Rank, Readers, RoomAccess, RoomSetting, StoredRoom,
+    Act, AuditNote, Author, Conversation, Draft, Moderation, NewEntry, Outcome, Rank, Readers, RoomAccess,
+    RoomSetting, RoomSettings, StoredRoom,
 };
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
@@ -51,8 +54,9 @@ impl Session {
     }
 
     pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
-        self.find_room(room)?;
+        let left = self.find_room(room)?;
         self.check_moves()?;
+        let text = text.filter(|_| self.may_speak_in(&left));
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
@@ -141,15 +145,15 @@ impl Session {
         let known = |number: &u64| self.core.registry.identity(*number);
         let records = members.iter().filter_map(known);
         let records = records.filter_map(|member| self.core.registry.record(&member)).collect();
-        let act = Act::SetRoom { room: room.number, setting, members };
-        let draft = Draft { author: self.author(self.me()?), records, act };
-        Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
-            Outcome::Set(_) => {
-                settings(&room, answer);
-                Ok(Some(room.name.clone()))
-            }
-            _ => Err(super::unexpected()),
-        }))
+        let (name, value) = RoomSettings::default().set(&setting);
+        let entry = NewEntry {
+            text: Some(format!("{name}={value}")),
+            moderation: Some(Moderation::Set { setting, members }),
+            ..NewEntry::new(EntryKind::Set, Conversation::Room(room.number))
+        };
+        let draft = Draft { author: self.author(self.me()?), records, act: Act::Enter(entry) };
+        self.barrier = true;
+        self.append(draft, answer, Recipients::Room(room))
     }
 
     /// Returns whether the user may see a room's topic, as far as that is known without asking the log.

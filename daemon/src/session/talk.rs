@@ -135,14 +135,18 @@ impl Session {
                 let room = self.find_room(room)?;
                 self.must_be_in(&room)?;
                 let line = self.typing_line(&room.name, switch)?;
-                let mut hearers = 0;
-                room.audience.for_each(|peer| {
-                    hearers += 1;
-                    if peer.identity() != self.peer.identity() {
-                        peer.push_if_quiet(&line);
-                    }
-                });
-                self.peer.spent.add(Cost::hearers(hearers));
+                // As with joins and leaves, nobody follows who types in a large room.
+                let announce = self.core.config().limits.announce_members;
+                if self.may_speak_in(&room) && self.core.registry.count_in(&room) as u64 <= announce {
+                    let mut hearers = 0;
+                    room.audience.for_each(|peer| {
+                        hearers += 1;
+                        if peer.identity() != self.peer.identity() {
+                            peer.push_if_quiet(&line);
+                        }
+                    });
+                    self.peer.spent.add(Cost::hearers(hearers));
+                }
                 Ok(Answered::Ok(Some(room.name.clone())))
             }
             Target::Nick(nick) => {

@@ -966,22 +966,25 @@ fn a_room_s_settings_are_for_who_made_it() {
         "SET #team file-types=all",
         "OK SET #team",
     ];
-    assert_eq!(plain(&world.ask(&mut alice, "SET #team history joined")), shown);
+    let changed = ["@id=1 :alice SET #team history=joined", "@id=1 OK SET #team"];
+    assert_eq!(plain(&world.ask(&mut alice, "SET #team history joined")), changed);
+    assert_eq!(plain(&bob.heard()), ["@id=1 :alice SET #team history=joined"], "its members see it");
+    assert_eq!(plain(&world.ask(&mut alice, "SET #team")), shown);
     assert!(world.ask(&mut alice, "SET #team history some").starts_with("ERR SET bad-parameter"));
     assert!(world.ask(&mut alice, "SET #team colour red").starts_with("ERR SET bad-parameter"));
-    assert!(world.ask(&mut alice, "SET #team keep 30d").contains("SET #team keep=30d\n"));
+    assert!(world.ask(&mut alice, "SET #team keep 30d").contains(" :alice SET #team keep=30d\n"));
     world.say(&mut alice, "MSG #team for us");
     let mut carol = world.enter("carol");
     assert_eq!(
         plain(&world.ask(&mut carol, "JOIN #team")),
-        ["@first=1;last=1;history=joined;keep=30d OK JOIN #team"]
+        ["@first=1;last=3;history=joined;keep=30d OK JOIN #team"]
     );
     alice.heard();
     bob.heard();
     world.say(&mut alice, "MSG #team with carol");
     carol.heard();
-    assert_eq!(plain(&world.ask(&mut carol, "HISTORY #team LATEST"))[0], "@id=2 :alice MSG #team with carol");
-    assert_eq!(plain(&world.ask(&mut bob, "HISTORY #team LATEST")).len(), 4, "he was there");
+    assert_eq!(plain(&world.ask(&mut carol, "HISTORY #team LATEST"))[0], "@id=4 :alice MSG #team with carol");
+    assert_eq!(plain(&world.ask(&mut bob, "HISTORY #team LATEST")).len(), 6, "he was there");
     world.leave(carol, Ending::Closed);
     world.say(&mut alice, "MSG #team about carol");
     let mut carol = world.enter("carol");

@@ -269,7 +269,7 @@ fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) 
         AccountAct::SetPassword { fold: Some(fold), new, .. }
             if own.as_ref().is_none_or(|own| !is_fold(own, fold)) =>
         {
-            return set_password_of(tx, fold, new, is_operator);
+            return set_password_of(tx, author, (fold, new), is_operator);
         }
         _ => {}
     }
@@ -301,20 +301,25 @@ type OwnChange = Result<(Outcome, String), Refusal>;
 
 fn set_password_of(
     tx: &Transaction<'_>,
-    fold: &str,
-    new: &str,
+    author: &Author,
+    (fold, new): (&str, &str),
     is_operator: bool,
 ) -> rusqlite::Result<Changed> {
     if !is_operator {
         let text = "only operators set the password of another's account";
         return Ok(Err(Refusal::new(Code::Denied, text)));
     }
-    let name: Option<String> = tx
-        .prepare_cached("UPDATE account SET password = ?2 WHERE fold = ?1 RETURNING name")?
-        .query_row(params![fold, new], |row| row.get(0))
+    let number: Option<u64> = tx
+        .prepare_cached(
+            "UPDATE account SET password = ?2, password_by = ?3 WHERE fold = ?1 RETURNING number",
+        )?
+        .query_row(params![fold, new, author.nick], |row| row.get(0))
         .optional()?;
-    let Some(name) = name else { return Ok(Err(no_account(fold))) };
-    Ok(Ok((Outcome::Done, AuditNote::new("password", &name, "by an operator"))))
+    let Some(changed) = number.map(|number| account(tx, number)).transpose()?.flatten() else {
+        return Ok(Err(no_account(fold)));
+    };
+    let note = AuditNote::new("password", &changed.name, "by an operator");
+    Ok(Ok((Outcome::Account(Box::new(changed), None), note)))
 }
 
 fn set_password(
@@ -325,7 +330,9 @@ fn set_password(
 ) -> rusqlite::Result<OwnChange> {
     // If the password was changed meanwhile, the old password was verified against an outdated hash.
     let changed = tx
-        .prepare_cached("UPDATE account SET password = ?2 WHERE number = ?1 AND password IS ?3")?
+        .prepare_cached(
+            "UPDATE account SET password = ?2, password_by = NULL WHERE number = ?1 AND password IS ?3",
+        )?
         .execute(params![own.number, new, old])?;
     if changed == 0 {
         return Ok(Err(Refusal::new(Code::BadLogin, "the tag old is not the password")));
@@ -511,6 +518,7 @@ fn unregister(
         .query_row([fold], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((number, name)) = found else { return Ok(Err(no_account(fold))) };
+    authority::keep_by_name(tx, number, fold)?;
     for sql in [
         "DELETE FROM account_key WHERE account = ?1",
         "DELETE FROM token WHERE account = ?1",

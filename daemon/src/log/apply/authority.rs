@@ -1,7 +1,7 @@
 //! Authority: the rules for roles, moderation, bans and mutes.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Action, Code, EntryKind, Role, Timestamp};
+use snug_protocol::{Action, Code, EntryKind, Nick, Role, Timestamp};
 
 use super::{Ends, refuse};
 use crate::log::authority::{ban, bans};
@@ -63,6 +63,7 @@ pub(super) fn guard_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()
     tx.prepare_cached(
         "UPDATE room SET guard = access != 'public' OR may_read != 'all' OR may_send != 'all' OR slow > 0
              OR EXISTS (SELECT 1 FROM ban WHERE ban.room = number) OR EXISTS (SELECT 1 FROM mute WHERE mute.room = number)
+             OR EXISTS (SELECT 1 FROM muted_name WHERE muted_name.room = number)
          WHERE number = ?1",
     )?
     .execute([room])?;
@@ -71,7 +72,8 @@ pub(super) fn guard_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()
 
 fn guard_server(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "UPDATE state SET guard = EXISTS (SELECT 1 FROM ban WHERE room = 0) OR EXISTS (SELECT 1 FROM mute WHERE room = 0)",
+        "UPDATE state SET guard = EXISTS (SELECT 1 FROM ban WHERE room = 0) OR EXISTS (SELECT 1 FROM mute WHERE room = 0)
+             OR EXISTS (SELECT 1 FROM muted_name WHERE room = 0)",
     )?
     .execute([])?;
     Ok(())
@@ -82,10 +84,43 @@ pub(super) fn identity_ban(
     tx: &Transaction<'_>,
     now: Timestamp,
     place: u64,
-    identity: u64,
+    author: &Author,
 ) -> rusqlite::Result<Option<BanRow>> {
-    let found = ban(tx, place, "identity", &identity.to_string())?;
+    let mut found = ban(tx, place, "identity", &author.number.to_string())?;
+    if found.is_none() {
+        found = ban(tx, place, "name", &fold_of(&author.nick))?;
+    }
     Ok(found.filter(|ban| ban.holds(now)))
+}
+
+/// Returns the folded form of a nickname.
+fn fold_of(nick: &str) -> String {
+    Nick::parse(nick).map(|nick| nick.fold().as_str().to_owned()).unwrap_or_default()
+}
+
+/// Leaves the bans and mutes of an account that is being deleted with its name, for as long as they last: whoever takes
+/// the name next is not free of them.
+pub(super) fn keep_by_name(tx: &Transaction<'_>, number: u64, fold: &str) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE OR REPLACE ban SET kind = 'name', value = ?2 WHERE kind = 'identity' AND value = ?1",
+    )?
+    .execute((number.to_string(), fold))?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO muted_name (room, fold, until) SELECT room, ?2, until FROM mute WHERE identity = ?1",
+    )?
+    .execute((number, fold))?;
+    tx.prepare_cached("DELETE FROM mute WHERE identity = ?1")?.execute([number])?;
+    Ok(())
+}
+
+/// Returns until when a user is muted in a room, or on the server (0).
+fn muted(tx: &Transaction<'_>, now: Timestamp, place: u64, author: &Author) -> rusqlite::Result<Option<i64>> {
+    tx.prepare_cached(
+        "SELECT max(until) FROM (
+             SELECT until FROM mute WHERE room = ?1 AND identity = ?2 AND until > ?4
+             UNION ALL SELECT until FROM muted_name WHERE room = ?1 AND fold = ?3 AND until > ?4)",
+    )?
+    .query_row(params![place, author.number, fold_of(&author.nick), now.millis()], |row| row.get(0))
 }
 
 /// Returns the ban in force that keeps a user off the server: by identity, address or token.
@@ -102,6 +137,7 @@ pub(super) fn server_ban(
 /// Returns whether a ban applies to a user. `token` is the name of the token that they log in with.
 fn concerns(ban: &BanRow, author: &Author, token: Option<&str>) -> bool {
     match ban.kind.as_str() {
+        "name" => !author.nick.is_empty() && ban.value == fold_of(&author.nick),
         "identity" => author.number != 0 && ban.value == author.number.to_string(),
         "token" => token == Some(ban.value.as_str()),
         _ => ban.network().zip(author.address).is_some_and(|(network, address)| network.contains(&address)),
@@ -114,26 +150,22 @@ pub(super) fn silence(
     meta: &Meta,
     room: Option<u64>,
     author: &Author,
-    kind: EntryKind,
+    new: &NewEntry,
 ) -> rusqlite::Result<Option<Refusal>> {
+    let kind = new.kind;
     // Entries that the daemon itself writes have no identity and are never refused.
     if author.by_origin == Role::Operator && author.number == 0 {
         return Ok(None);
     }
     // Bans of addresses and tokens are checked when a session starts, and a new ban ends the sessions it applies to.
-    if let Some(ban) = identity_ban(tx, meta.time, 0, author.number)? {
+    if let Some(ban) = identity_ban(tx, meta.time, 0, author)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this server"))));
     }
-    let muted = |place: u64| -> rusqlite::Result<Option<i64>> {
-        tx.prepare_cached("SELECT until FROM mute WHERE room = ?1 AND identity = ?2 AND until > ?3")?
-            .query_row(params![place, author.number, meta.time.millis()], |row| row.get(0))
-            .optional()
-    };
     // Muted users may still delete their messages and remove their reactions.
     let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
-    let mut until = if speaks { muted(0)? } else { None };
+    let mut until = if speaks { muted(tx, meta.time, 0, author)? } else { None };
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
-    if let Some(ban) = identity_ban(tx, meta.time, room, author.number)?
+    if let Some(ban) = identity_ban(tx, meta.time, room, author)?
         && !is_operator(tx, author)?
     {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice("this room"))));
@@ -141,7 +173,7 @@ pub(super) fn silence(
     if !speaks {
         return Ok(None);
     }
-    until = until.or(muted(room)?);
+    until = until.or(muted(tx, meta.time, room, author)?);
     if let Some(until) = until
         && !is_operator(tx, author)?
     {
@@ -169,13 +201,12 @@ pub(super) fn silence(
         )));
     }
     let needed = Rank::of_word(&send).unwrap_or(Rank::Owner);
-    let is_word = matches!(kind, EntryKind::Msg | EntryKind::Topic | EntryKind::Edit | EntryKind::File);
-    if is_word && rank < needed && !is_operator {
+    if new.has_words() && rank < needed && !is_operator {
         let text = format!("in this room only {} speak; SET shows its settings", spoken(needed));
         let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };
         return Ok(Some(Refusal::new(code, text)));
     }
-    if is_word && slow > 0 && rank < Rank::Moderators && !is_operator {
+    if new.is_spoken() && slow > 0 && rank < Rank::Moderators && !is_operator {
         return slow_down(tx, meta, room, author.number, slow);
     }
     Ok(None)
@@ -308,6 +339,9 @@ pub(super) fn moderate(
             refused
         }
         Moderation::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
+        Moderation::Set { setting, members } => {
+            super::rooms::set_room(tx, author, room, (setting, members), ends)?
+        }
     };
     if refused.is_none() {
         guard_room(tx, room)?;
@@ -317,15 +351,20 @@ pub(super) fn moderate(
             EntryKind::Ban => "ban",
             EntryKind::Unban => "unban",
             EntryKind::Mute => "mute",
+            EntryKind::Set => "set",
             _ => "role",
         };
         let text = new.text.as_deref().unwrap_or_default();
-        let (whom, rest) = text.split_once(' ').unwrap_or((text, ""));
         let name: String = tx
             .prepare_cached("SELECT name FROM room WHERE number = ?1")?
             .query_row([room], |row| row.get(0))?;
-        let detail = format!("{name} {rest}");
-        super::audit::record(tx, meta.time, ends, author, &AuditNote::new(event, whom, detail.trim_end()))?;
+        let note = if let Moderation::Set { .. } = moderation {
+            AuditNote::new(event, &name, text.replacen('=', " ", 1))
+        } else {
+            let (whom, rest) = text.split_once(' ').unwrap_or((text, ""));
+            AuditNote::new(event, whom, format!("{name} {rest}").trim_end())
+        };
+        super::audit::record(tx, meta.time, ends, author, &note)?;
     }
     Ok(refused)
 }
@@ -460,6 +499,11 @@ fn put_mute(
     millis: Option<u64>,
 ) -> rusqlite::Result<()> {
     let now = meta.time.millis();
+    tx.prepare_cached(
+        "DELETE FROM muted_name WHERE until <= ?3
+             OR room = ?1 AND fold = (SELECT fold FROM identity WHERE number = ?2)",
+    )?
+    .execute(params![place, whom, now])?;
     tx.prepare_cached("DELETE FROM mute WHERE until <= ?3 OR room = ?1 AND identity = ?2")?
         .execute(params![place, whom, now])?;
     if let Some(millis) = millis {

@@ -9,8 +9,8 @@ use super::{authority, refuse};
 use crate::log::files::{HashColumn, UPLOAD, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewUpload, Outcome, Quotas, StoredUpload,
-    audit,
+    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewEntry, NewUpload, Outcome, Quotas,
+    StoredUpload, audit,
 };
 use crate::refusal::Refusal;
 use crate::retention::Retention;
@@ -77,7 +77,8 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
             return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
         }
     }
-    if let Some(refusal) = authority::silence(tx, meta, room, author, EntryKind::File)? {
+    let file = NewEntry::new(EntryKind::File, Conversation::Room(room.unwrap_or_default()));
+    if let Some(refusal) = authority::silence(tx, meta, room, author, &file)? {
         return Ok(Outcome::Refused(refusal));
     }
     let count: u64 = tx

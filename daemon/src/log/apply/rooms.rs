@@ -7,8 +7,7 @@ use super::{authority, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
-    audit,
+    Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
 };
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period};
@@ -24,7 +23,7 @@ fn refuse_entrance(
     if author.number == 0 {
         return Ok(None);
     }
-    if let Some(ban) = authority::identity_ban(tx, meta.time, room.number, author.number)? {
+    if let Some(ban) = authority::identity_ban(tx, meta.time, room.number, author)? {
         return Ok(Some(Refusal::new(Code::Banned, ban.notice(&room.name))));
     }
     let needed = room.settings.needed_to_join();
@@ -149,6 +148,7 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
         "DELETE FROM span WHERE room = ?1",
+        "DELETE FROM closed_span WHERE room = ?1",
         "DELETE FROM member WHERE room = ?1",
         "DELETE FROM ban WHERE room = ?1",
         "DELETE FROM mute WHERE room = ?1",
@@ -162,15 +162,15 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
     Ok(Outcome::Retired)
 }
 
+/// Changes a setting, or returns why the author may not. The caller still has to write the entry.
 pub(super) fn set_room(
     tx: &Transaction<'_>,
-    meta: &Meta,
     author: &Author,
     number: u64,
-    setting: &RoomSetting,
-    members: &[u64],
-    ends: &mut Ends,
-) -> rusqlite::Result<Outcome> {
+    (setting, members): (&RoomSetting, &[u64]),
+    ends: &Ends,
+) -> rusqlite::Result<Option<Refusal>> {
+    let refuse = |code, text: &str| Ok(Some(Refusal::new(code, text)));
     let Some(stored) = room(tx, number)? else {
         return refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again");
     };
@@ -179,6 +179,21 @@ pub(super) fn set_room(
             Code::Denied,
             "only the room's owner, and operators, can change its settings; ROLE shows who",
         );
+    }
+    let needed = stored.settings.needed_to_read();
+    // Who may read a private room is not for somebody without a place in it. An operator can take a place with ROLE,
+    // which its members see.
+    let opens = matches!(
+        setting,
+        RoomSetting::Access(_)
+            | RoomSetting::Read(_)
+            | RoomSetting::Join(_)
+            | RoomSetting::Invite(_)
+            | RoomSetting::History(_)
+    );
+    if opens && authority::rank_in(tx, number, author)? < needed {
+        let text = "you have no place in this room; take one first with ROLE, which its members see";
+        return refuse(Code::Denied, text);
     }
     let is_lobby = RoomName::LOBBY.fold().as_str() == stored.name;
     let mut settings = stored.settings;
@@ -205,12 +220,26 @@ pub(super) fn set_room(
         }
         _ => {}
     }
-    let (name, value) = settings.set(setting);
+    settings.set(setting);
     store_settings(tx, number, &settings)?;
-    authority::guard_room(tx, number)?;
-    let note = AuditNote::new("set", &stored.name, format!("{name} {value}").trim_end());
-    audit::record(tx, meta.time, ends, author, &note)?;
-    Ok(Outcome::Set(Box::new(settings)))
+    if settings.needed_to_read() != needed {
+        change_rank_to_read(tx, number, needed, ends.last_id)?;
+    }
+    Ok(None)
+}
+
+/// Notes that from now on another rank is needed to read a room. What was said while `before` was needed stays with
+/// those of that rank: a promise is not taken back.
+fn change_rank_to_read(tx: &Transaction<'_>, room: u64, before: Rank, last_id: u64) -> rusqlite::Result<()> {
+    if before > Rank::All {
+        tx.prepare_cached(
+            "INSERT INTO closed_span (room, first, last, may_read)
+             SELECT number, read_since, ?2, ?3 FROM room WHERE number = ?1 AND read_since <= ?2",
+        )?
+        .execute(params![room, last_id, before.word()])?;
+    }
+    tx.prepare_cached("UPDATE room SET read_since = ?2 WHERE number = ?1")?.execute([room, last_id + 1])?;
+    Ok(())
 }
 
 fn store_settings(tx: &Transaction<'_>, room: u64, settings: &RoomSettings) -> rusqlite::Result<()> {
