@@ -126,8 +126,14 @@ impl Search {
             let answer = client.ask(command).await?;
             print(&answer.rows, common)?;
             left = left.saturating_sub(answer.rows.len() as u64);
-            match answer.rows.last().and_then(|row| row.line().id()) {
-                Some(id) if has_more(&answer) && left > 0 => before = Some(Cursor::at(id)),
+            // A page may be empty and yet not be the last. Each begins before the one before it, or that was the last.
+            let next = answer.ok.line().tags.get("next").and_then(|next| next.parse::<u64>().ok());
+            match next.map(Cursor::at) {
+                Some(next)
+                    if has_more(&answer) && left > 0 && before.is_none_or(|before| next.id < before.id) =>
+                {
+                    before = Some(next);
+                }
                 _ => return Ok(()),
             }
         }

@@ -5,6 +5,7 @@
 //! short message, some 5 µs of a processor. A test of the session compares what is paid with what is used.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use snug_protocol::Verb;
 
@@ -17,6 +18,8 @@ impl Cost {
     const MESSAGE: u64 = 1_024;
     /// Any line.
     pub(crate) const LINE: Cost = Cost(Cost::MESSAGE / 4);
+    /// The microseconds that a message takes, roughly.
+    const MICROS: u64 = 5;
     /// A row read from the log.
     const ROW: u64 = 240;
     /// A row of a list in memory.
@@ -49,6 +52,12 @@ impl Cost {
     /// Returns the cost of an event that reaches so many sessions.
     pub(crate) fn hearers(count: usize) -> Cost {
         Cost((count as u64).saturating_mul(Cost::HEARER))
+    }
+
+    /// Returns the cost of work whose steps nobody can count, such as a search: by the time it took.
+    pub(crate) fn time(time: Duration) -> Cost {
+        let messages = time.as_micros() as u64 / Cost::MICROS;
+        Cost(messages.saturating_mul(Cost::MESSAGE))
     }
 
     /// Returns the sum.

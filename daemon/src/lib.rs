@@ -59,6 +59,7 @@ mod bots;
 mod content_store;
 mod core;
 mod cost;
+mod fair_queue;
 mod origin;
 mod platform;
 mod registry;

@@ -67,6 +67,17 @@ impl Origin {
     }
 }
 
+/// Whose turn it is where users take turns. All guests of one address are one, because one person can be all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Payer {
+    /// An address; for IPv6 the network.
+    Network(IpAddr),
+    /// An identity, on this machine.
+    Identity(u64),
+    /// The daemon itself.
+    Daemon,
+}
+
 /// The source of an attempt, as limits count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {

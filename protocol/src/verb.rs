@@ -398,10 +398,12 @@ pub const VERBS: &[Spec] = &[
         detail: "`*` is everything one may read. The query has words, which must all be there, `\"phrases in \
                  order\"`, beginnings (`deploy*`), and `from:nick`, `in:#room`, `before:` and `after:` with a day or \
                  a time. Case, and accents of letters, make no difference. Rows are messages, the newest first; \
-                 the next page has `before=<id>` of the last row. The OK says `more` or `end`.",
+                 the OK says `more` or `end`, and with `more` the tag `next`: the next page has `before=<next>`. A \
+                 page may end before it is full, or have no row, if the search takes too long. A query has at most 16 \
+                 different words and phrases, and a phrase 8 words (`bad-query`).",
         example: "> @limit=1 SEARCH * \"disk full\" from:cron after:2026-11-01\n\
                   < @id=97;time=2026-11-20T03:00:02.480Z :cron MSG #ops disk full on db-2\n\
-                  < OK SEARCH more",
+                  < @next=97 OK SEARCH more",
     },
     Spec {
         verb: Verb::Sync,
@@ -455,7 +457,7 @@ pub const VERBS: &[Spec] = &[
         summary: "lists one's conversations and what is unread in them",
         detail: "Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
                  private messages with; the newest entry's id (0 if there is none); messages of others after one's \
-                 read marker, counted up to 1,000; and how many of those name one or answer one's own. Tags: \
+                 read marker, counted up to 1,000, or up to `most`, a tag of the OK, if there are many conversations; and how many of those name one or answer one's own. Tags: \
                  `read`, one's marker; with a person `delivered` and `seen`, up to where one's own messages have \
                  arrived and, if that person tells, were read.",
         example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\

@@ -20,6 +20,7 @@ use super::{Ended, Task, watch};
 use crate::core::Core;
 use crate::core::roster::has_room;
 use crate::log::{Act, Author, BotStep, Remembered};
+use crate::origin::Payer;
 
 /// Maximum number of a bot's requests that wait to be sent. More are dropped, because the bot is asked more than it
 /// can answer.
@@ -173,9 +174,12 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
 /// Returns a bot's position and what it keeps, or `None` if that cannot be read.
 async fn remembered(core: &Arc<Core>, name: &'static str) -> Option<Remembered> {
     let (answer, read) = async_channel::bounded(1);
-    let accepted = core.read(Box::new(move |view| {
-        let _ = answer.try_send(view.and_then(|view| view.bot(name).ok()));
-    }));
+    let accepted = core.read(
+        Payer::Daemon,
+        Box::new(move |view| {
+            let _ = answer.try_send(view.and_then(|view| view.bot(name).ok()));
+        }),
+    );
     if accepted { read.recv().await.ok().flatten() } else { None }
 }
 

@@ -58,7 +58,7 @@ use crate::log::{
     Act, AuditNote, Author, BanRow, Draft, Mutes, NewEntry, Outcome, ReadJob, Reads, Search, Storage, Store,
     search_in_memory,
 };
-use crate::origin::Origin;
+use crate::origin::{Origin, Payer};
 use crate::platform;
 use crate::refusal::Refusal;
 use crate::registry::outbox::Budget;
@@ -302,12 +302,22 @@ impl Core {
         let _ = self.queue.push(Submission { draft, size: 0, sender: None, reply });
     }
 
-    /// Reads from the log: beside the writer if possible, else in turn. Returns false if the daemon is stopping.
+    /// Reads from the log for a payer: beside the writer if possible, else in turn. Returns false if the daemon is
+    /// stopping.
     #[must_use]
-    pub(crate) fn read(&self, job: ReadJob) -> bool {
+    pub(crate) fn read(&self, payer: Payer, job: ReadJob) -> bool {
         match self.place {
             Storage::Memory => self.read_in_order(job),
-            Storage::Folder { .. } => self.reads.read(job),
+            Storage::Folder { .. } => self.reads.read(payer, job),
+        }
+    }
+
+    /// Reads what a login needs, before all other reads. Returns false if the daemon is stopping.
+    #[must_use]
+    pub(crate) fn read_for_login(&self, job: ReadJob) -> bool {
+        match self.place {
+            Storage::Memory => self.read_in_order(job),
+            Storage::Folder { .. } => self.reads.read_for_login(job),
         }
     }
 
@@ -317,11 +327,11 @@ impl Core {
         self.call_in_turn(Box::new(move |store, _, _| job(Some(&store.view()))))
     }
 
-    /// Searches the log. Returns false if the daemon is stopping.
+    /// Searches the log for a payer. Returns false if the daemon is stopping.
     #[must_use]
-    pub(crate) fn search(self: &Arc<Core>, search: Search) -> bool {
+    pub(crate) fn search(self: &Arc<Core>, payer: Payer, mut search: Search) -> bool {
         if let Storage::Folder { .. } = self.place {
-            return self.reads.search(search);
+            return self.reads.search(payer, search);
         }
         let core = Arc::clone(self);
         self.call_in_turn(Box::new(move |store, _, _| match store.index() {
@@ -329,7 +339,9 @@ impl Core {
                 let forgotten = |entries| core.note(Author::default(), Act::Unindexed(entries));
                 search_in_memory(&store.view(), &index, search, &forgotten);
             }
-            None => search(None),
+            None => {
+                search(None);
+            }
         }))
     }
 

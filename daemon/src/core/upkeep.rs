@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::core::{Core, millis};
 use crate::log::{Act, Author, FileAct, Outcome, View};
+use crate::origin::Payer;
 use crate::registry::ending::Ending;
 use crate::retention::Retention;
 use smol::Timer;
@@ -137,11 +138,14 @@ impl Core {
     /// Writes to the daemon's own log where the audit log ends. An operator who keeps that line elsewhere can tell
     /// later whether the audit log was changed.
     fn tell_audit_head(&self) {
-        let _ = self.read(Box::new(|view| {
-            if let Some(Ok((id, hash))) = view.map(View::audit_head) {
-                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                tracing::info!("the audit trail ends with row {id}, {hash}");
-            }
-        }));
+        let _ = self.read(
+            Payer::Daemon,
+            Box::new(|view| {
+                if let Some(Ok((id, hash))) = view.map(View::audit_head) {
+                    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                    tracing::info!("the audit trail ends with row {id}, {hash}");
+                }
+            }),
+        );
     }
 }

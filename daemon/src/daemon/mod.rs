@@ -30,7 +30,7 @@ use crate::log::{Act, Author, Log, LogError, LogLimits, Storage, Store};
 use crate::net::listen::{self, BindError, Listeners};
 use crate::net::local::LocalSession;
 use crate::net::runtime::Runtime;
-use crate::origin::Origin;
+use crate::origin::{Origin, Payer};
 use crate::platform::{self, FolderLock};
 use crate::registry::ending::Ending;
 use snug_bots::Hosted;
@@ -609,9 +609,12 @@ impl Handle {
         let core = &self.runtime.core;
         let (sender, totals) = async_channel::bounded(1);
         let is_asked = core.roster.has_started()
-            && core.read(Box::new(move |view| {
-                let _ = sender.try_send(view.and_then(|view| view.file_totals().ok()));
-            }));
+            && core.read(
+                Payer::Daemon,
+                Box::new(move |view| {
+                    let _ = sender.try_send(view.and_then(|view| view.file_totals().ok()));
+                }),
+            );
         let totals = if is_asked { totals.recv().await.ok().flatten() } else { None };
         core.stats(totals)
     }

@@ -47,18 +47,20 @@ pub(crate) use open::Storage;
 use open::{discard_index, indexer, reader};
 
 mod readers;
-pub(crate) use readers::{ReadJob, Reads, Search, search as search_in_memory, start as start_readers};
+pub(crate) use readers::{
+    Progress, ReadJob, Reads, Search, search as search_in_memory, start as start_readers,
+};
 
 mod schema;
 
 mod search;
-pub(crate) use search::{Index, Query, SearchTarget};
+pub(crate) use search::{Index, Query, Scan, SearchTarget};
 
 mod transaction;
 use transaction::Transaction;
 
 mod view;
-pub(crate) use view::{Part, Remembered, Row, Rows, View};
+pub(crate) use view::{Inbox, Part, Remembered, Row, Rows, UNREAD, View};
 
 mod accounts;
 pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};

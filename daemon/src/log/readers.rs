@@ -9,12 +9,22 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::{Index, View, discard_index, indexer, reader};
+use crate::fair_queue::FairQueue;
+use crate::origin::Payer;
 
 /// A job that reads from the log. It sends its answer itself, even if it gets `None` because the log cannot be read.
 pub(crate) type ReadJob = Box<dyn FnOnce(Option<&View<'_>>) + Send>;
 
-/// A job that searches the index after it has caught up. It gets `None` if the index cannot be used.
-pub(crate) type Search = Box<dyn FnOnce(Option<(&View<'_>, &Index<'_>)>) + Send>;
+/// A job that searches the index after it has caught up. It gets `None` if the index cannot be used. It is called again,
+/// after the searches of others, until it is done.
+pub(crate) type Search = Box<dyn FnMut(Option<(&View<'_>, &Index<'_>)>) -> Progress + Send>;
+
+/// Whether a search is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    GoesOn,
+}
 
 /// Number of reader threads.
 const READERS: usize = 2;
@@ -34,40 +44,57 @@ pub(crate) struct Reads {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<ReadJob>,
-    searches: VecDeque<Search>,
+    /// Jobs that come before all others, because somebody is waiting to be let in.
+    logins: VecDeque<ReadJob>,
+    jobs: FairQueue<Payer, ReadJob>,
+    searches: FairQueue<Payer, Search>,
     closed: bool,
 }
 
 /// A task for the index's thread.
 enum Task {
-    Search(Search),
+    Search(Payer, Search),
     CatchUp,
 }
 
 impl Reads {
-    /// Queues a job that reads. Returns false if the queues are closed.
+    /// Queues a job that reads for a payer. Returns false if the queues are closed.
     #[must_use]
-    pub(crate) fn read(&self, job: ReadJob) -> bool {
+    pub(crate) fn read(&self, payer: Payer, job: ReadJob) -> bool {
+        self.add(|waiting| waiting.jobs.push(payer, job))
+    }
+
+    /// Queues a short job that a login waits for. Returns false if the queues are closed.
+    #[must_use]
+    pub(crate) fn read_for_login(&self, job: ReadJob) -> bool {
+        self.add(|waiting| waiting.logins.push_back(job))
+    }
+
+    fn add(&self, push: impl FnOnce(&mut Waiting)) -> bool {
         let mut waiting = self.waiting();
         if waiting.closed {
             return false;
         }
-        waiting.jobs.push_back(job);
+        push(&mut waiting);
         self.job_came.notify_one();
         true
     }
 
-    /// Queues a search. Returns false if the queues are closed.
+    /// Queues a search of a payer. Returns false if the queues are closed.
     #[must_use]
-    pub(crate) fn search(&self, search: Search) -> bool {
+    pub(crate) fn search(&self, payer: Payer, search: Search) -> bool {
         let mut waiting = self.waiting();
         if waiting.closed {
             return false;
         }
-        waiting.searches.push_back(search);
+        waiting.searches.push(payer, search);
         self.search.notify_one();
         true
+    }
+
+    /// Queues a search again that is not done. While the queues are closing, too: it was accepted.
+    fn go_on(&self, payer: Payer, search: Search) {
+        self.waiting().searches.push(payer, search);
     }
 
     /// Notes that the log has grown, and wakes the index's thread if needed.
@@ -88,7 +115,10 @@ impl Reads {
     fn next_job(&self) -> Option<ReadJob> {
         let mut waiting = self.waiting();
         loop {
-            if let Some(job) = waiting.jobs.pop_front() {
+            if let Some(job) = waiting.logins.pop_front() {
+                return Some(job);
+            }
+            if let Some((_, job)) = waiting.jobs.pop() {
                 return Some(job);
             }
             if waiting.closed {
@@ -102,8 +132,8 @@ impl Reads {
         let mut waiting = self.waiting();
         let mut has_waited = false;
         loop {
-            if let Some(search) = waiting.searches.pop_front() {
-                return Some(Task::Search(search));
+            if let Some((payer, search)) = waiting.searches.pop() {
+                return Some(Task::Search(payer, search));
             }
             if waiting.closed {
                 return None;
@@ -191,21 +221,24 @@ fn run_search(reads: &Reads, folder: &Path, forgotten: &dyn Fn(Vec<u64>)) {
     while let Some(task) = reads.next_task() {
         let database = connection(&mut kept, || indexer(folder));
         let (state, search) = match (task, database) {
-            (Task::Search(search), None) => {
+            (Task::Search(_, mut search), None) => {
                 search(None);
                 continue;
             }
             (Task::CatchUp, None) => continue,
-            (Task::Search(search), Some(database)) => {
-                (catch_up(&Index::new(database), forgotten), Some(search))
+            (Task::Search(payer, search), Some(database)) => {
+                (catch_up(&Index::new(database), forgotten), Some((payer, search)))
             }
             (Task::CatchUp, Some(database)) => (catch_up(&Index::new(database), forgotten), None),
         };
         let database = kept.as_ref().filter(|_| state == State::Well);
-        if let Some(search) = search {
-            match database {
+        if let Some((payer, mut search)) = search {
+            let progress = match database {
                 Some(database) => search(Some((&View::new(database), &Index::new(database)))),
                 None => search(None),
+            };
+            if progress == Progress::GoesOn {
+                reads.go_on(payer, search);
             }
         }
         if state != State::Well {
@@ -230,9 +263,9 @@ enum State {
 }
 
 /// Brings an index in memory up to date and searches it. `forgotten` is called with the entries that it has removed.
-pub(crate) fn search(view: &View<'_>, index: &Index<'_>, search: Search, forgotten: &dyn Fn(Vec<u64>)) {
+pub(crate) fn search(view: &View<'_>, index: &Index<'_>, mut search: Search, forgotten: &dyn Fn(Vec<u64>)) {
     let is_well = catch_up(index, forgotten) == State::Well;
-    search(is_well.then_some((view, index)));
+    while search(is_well.then_some((view, index))) == Progress::GoesOn {}
 }
 
 fn catch_up(index: &Index<'_>, forgotten: &dyn Fn(Vec<u64>)) -> State {

@@ -403,6 +403,7 @@ const VERSION_5: &str = "
     CREATE INDEX closed_span_room ON closed_span (room);
 
     CREATE INDEX stay_identity ON stay (identity);
+    CREATE INDEX room_may_read ON room (may_read) WHERE may_read != 'all';
 
     -- `password_by` is the operator who has set the password; NULL if the account itself has.
     ALTER TABLE account ADD COLUMN password_by TEXT;

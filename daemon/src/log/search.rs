@@ -3,9 +3,11 @@
 //! It uses SQLite's FTS5 (<https://sqlite.org/fts5.html>). Everything in it comes from the log and can be rebuilt.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::digest;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
@@ -13,9 +15,25 @@ use snug_protocol::{Folded, Nick, Target, Timestamp};
 
 use super::view::{Row, Rows, View};
 use super::{Access, Party};
+use crate::Clock;
 
 /// Number of entries that are indexed in one transaction.
 const BATCH: u64 = 10_000;
+
+/// Maximum number of different words and phrases in a query, and of words in a phrase. The time of a search grows with
+/// both.
+const TERMS: usize = 16;
+const PHRASE: usize = 8;
+
+/// How long one search may take in all. What it has not looked at by then is for the next page.
+const DEADLINE: Duration = Duration::from_millis(250);
+
+/// How long a search may take before those of others have their turn.
+const TURN: Duration = Duration::from_millis(20);
+
+/// The number of entries that a search looks at first in one step, and the least number.
+const STEP: u64 = 16_384;
+const SMALLEST_STEP: u64 = 1_024;
 
 /// Bytes of words that FTS5 gathers before it writes them. It holds most of a batch, so that few segments have to be
 /// merged.
@@ -26,10 +44,11 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS search.state (
         one  INTEGER PRIMARY KEY CHECK (one = 1),
         log  INTEGER NOT NULL,
-        upto INTEGER NOT NULL
+        upto INTEGER NOT NULL,
+        form INTEGER NOT NULL DEFAULT 2
     ) STRICT;
-    -- `place` has words for where a message is and whose: cNUMBER its conversation, room if that is a room, iNUMBER
-    -- the two of a private message, aHASH its author's nick. How long texts are matters only where results are ranked.
+    -- `place` has words for where a message is and whose: cNUMBER its conversation, `open` if it is in a room that
+    -- everybody might read then, iNUMBER the two of a private message, aHASH its author's nick. How long texts are matters only where results are ranked.
     CREATE VIRTUAL TABLE IF NOT EXISTS search.words USING fts5 (
         text, place, prefix = '1 2', columnsize = 0, tokenize = \"unicode61 remove_diacritics 2\"
     );
@@ -39,8 +58,7 @@ const SCHEMA: &str = "
 pub(super) fn is_outdated(file: &Path) -> bool {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let outdated = Connection::open_with_flags(file, flags).and_then(|index| {
-        let sql =
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'words' AND sql NOT LIKE '%columnsize = 0%'";
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'state' AND sql NOT LIKE '%form%'";
         index.query_row(sql, [], |row| row.get::<_, u64>(0))
     });
     // An unreadable file is reported when it is used.
@@ -81,11 +99,37 @@ pub(crate) struct Index<'c> {
 pub(crate) struct Query {
     /// The FTS5 expression for the text; empty matches everything.
     words: String,
+    /// What was added to it, in lower case, and whether as a beginning.
+    terms: Vec<(String, bool)>,
     from: Option<Folded>,
     within: Option<SearchTarget>,
     /// Entries must be earlier than `before`, and at or later than `after`.
     before: Option<Timestamp>,
     after: Option<Timestamp>,
+}
+
+/// A search that is under way.
+pub(crate) struct Scan {
+    me: u64,
+    /// The FTS5 expression.
+    matching: String,
+    /// Entries after `lower` and up to `upper` have to be looked at, `step` at a time.
+    lower: u64,
+    upper: u64,
+    step: u64,
+    limit: u64,
+    /// What was found. Everything from its cursor on was looked at.
+    rows: Rows,
+    bytes: usize,
+    accesses: HashMap<u64, Access>,
+    took: Duration,
+}
+
+impl Scan {
+    /// Returns what was found, the newest first, and how long that took.
+    pub(crate) fn finish(self) -> (Rows, Duration) {
+        (self.rows, self.took)
+    }
 }
 
 /// The conversation that a search is limited to.
@@ -162,6 +206,18 @@ impl Query {
         if !words.chars().any(char::is_alphanumeric) {
             return Err(format!("{words:?} has no letter or digit, and only words are found"));
         }
+        let parts = words.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+        if parts.count() > PHRASE {
+            return Err(format!("a phrase has at most {PHRASE} words"));
+        }
+        let term = (words.to_lowercase(), is_prefix);
+        if self.terms.contains(&term) {
+            return Ok(());
+        }
+        if self.terms.len() >= TERMS {
+            return Err(format!("a query has at most {TERMS} different words and phrases"));
+        }
+        self.terms.push(term);
         if !self.words.is_empty() {
             self.words.push(' ');
         }
@@ -261,8 +317,14 @@ impl<'c> Index<'c> {
         };
         let mut statement = database.prepare_cached(
             "SELECT entry.id, entry.kind, entry.conversation, entry.author, entry.nick, entry.peer, entry.text,
-                 entry.about, about.text
+                 entry.about, about.text,
+                 CASE WHEN entry.id >= room.since THEN room.history = 'all' ELSE EXISTS (
+                     SELECT 1 FROM main.span WHERE span.room = room.number AND entry.id BETWEEN span.first AND span.last) END
+                 AND CASE WHEN entry.id >= room.read_since THEN room.access = 'public' AND room.may_read = 'all'
+                     ELSE NOT EXISTS (SELECT 1 FROM main.closed_span closed
+                         WHERE closed.room = room.number AND entry.id BETWEEN closed.first AND closed.last) END
              FROM main.entry LEFT JOIN main.entry about ON about.id = entry.about AND entry.kind = 'EDIT'
+                 LEFT JOIN main.room ON room.number = entry.conversation
              WHERE entry.id > ?1 ORDER BY entry.id LIMIT ?2",
         )?;
         let mut insert =
@@ -287,7 +349,10 @@ impl<'c> Index<'c> {
                     // Writing to a String cannot fail.
                     let _ = write!(place, "c{conversation} {}", author_words[nick]);
                     let _ = match row.get::<_, Option<u64>>(5)? {
-                        None => write!(place, " room"),
+                        // Other rooms are found by their numbers alone, so that the time of a search says nothing about
+                        // rooms that one may not read.
+                        None if row.get::<_, Option<bool>>(9)? == Some(true) => write!(place, " open"),
+                        None => Ok(()),
                         Some(peer) => write!(place, " i{author} i{peer}"),
                     };
                     insert.execute(params![reached, text, place])?;
@@ -314,28 +379,98 @@ impl<'c> Index<'c> {
         Ok(is_done)
     }
 
-    /// Returns the newest messages before an entry that match a query and that `me` may see. `within` is the number
-    /// of the conversation to search.
-    pub(crate) fn search(
+    /// Begins a search for the newest messages before an entry that match a query and that `me` may see. `within` is the
+    /// number of the conversation to search.
+    pub(crate) fn begin(
         &self,
         view: &View<'_>,
         me: u64,
         query: &Query,
         within: Option<u64>,
         (before, limit): (Option<u64>, u64),
-    ) -> rusqlite::Result<Rows> {
-        let mut places = vec![format!("(room OR i{me})")];
-        places.extend(within.map(|conversation| format!("c{conversation}")));
+    ) -> rusqlite::Result<Scan> {
+        let mut places = Vec::new();
+        match within {
+            Some(conversation) => places.push(format!("c{conversation}")),
+            None => {
+                let own = self.own_rooms(me)?.into_iter().map(|room| format!(" OR c{room}"));
+                places.push(format!("(open OR i{me}{})", own.collect::<String>()));
+            }
+        }
         places.extend(query.from.as_ref().map(|from| author_hash(from.as_str())));
         let mut matching = format!("place : ({})", places.join(" AND "));
         if !query.words.is_empty() {
             matching.push_str(&format!(" AND text : ({})", query.words));
         }
-        let mut upper = before.map_or(u64::MAX >> 1, |before| before.saturating_sub(1));
+        let last = view.last_id()?;
+        let mut upper = before.map_or(last, |before| before.saturating_sub(1).min(last));
         if let Some(time) = query.before {
             upper = upper.min(view.last_before(time)?);
         }
         let lower = query.after.map(|time| view.last_before(time)).transpose()?.unwrap_or(0);
+        let mut accesses = HashMap::new();
+        if let Some(conversation) = within {
+            let access = Access::of(self.database, me, conversation)?;
+            if access == Access::Nothing {
+                upper = lower;
+            }
+            accesses.insert(conversation, access);
+        }
+        let rows = Rows { cursor: upper + 1, ..Rows::default() };
+        Ok(Scan {
+            me,
+            matching,
+            lower,
+            upper,
+            limit,
+            step: STEP,
+            rows,
+            bytes: 0,
+            accesses,
+            took: Duration::ZERO,
+        })
+    }
+
+    /// Goes on with a search for a turn. Returns whether it is done.
+    pub(crate) fn go_on(
+        &self,
+        view: &View<'_>,
+        scan: &mut Scan,
+        clock: &dyn Clock,
+    ) -> rusqlite::Result<bool> {
+        let begun = clock.elapsed();
+        let before = scan.took;
+        loop {
+            let step = clock.elapsed();
+            let is_done = self.step(view, scan)?;
+            let now = clock.elapsed();
+            scan.took = before + now.saturating_sub(begun);
+            if is_done {
+                return Ok(true);
+            }
+            if scan.took >= DEADLINE {
+                scan.rows.more = true;
+                return Ok(true);
+            }
+            // Common words make small steps, rare ones large steps.
+            match now.saturating_sub(step) {
+                took if took < TURN / 4 => scan.step = scan.step.saturating_mul(2),
+                took if took > TURN => scan.step = (scan.step / 2).max(SMALLEST_STEP),
+                _ => {}
+            }
+            if now.saturating_sub(begun) >= TURN {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Looks at the next entries. Returns whether the search is done.
+    fn step(&self, view: &View<'_>, scan: &mut Scan) -> rusqlite::Result<bool> {
+        let Scan { me, limit, lower, .. } = *scan;
+        let from = scan.upper.saturating_sub(scan.step).max(lower);
+        if scan.upper <= lower {
+            return Ok(true);
+        }
         let mut statement = self.database.prepare_cached(
             "SELECT words.rowid, entry.conversation, room.name FROM search.words
                  JOIN main.entry ON entry.id = words.rowid
@@ -343,32 +478,52 @@ impl<'c> Index<'c> {
              WHERE words MATCH ?1 AND words.rowid > ?2 AND words.rowid <= ?3 AND entry.text IS NOT NULL
              ORDER BY words.rowid DESC",
         )?;
-        let mut found = statement.query(params![matching, lower, upper])?;
-        let mut accesses = HashMap::new();
-        let mut rows = Rows::default();
-        let mut bytes = 0;
+        let mut found = statement.query(params![scan.matching, from, scan.upper])?;
         while let Some(row) = found.next()? {
             let (id, conversation): (u64, u64) = (row.get(0)?, row.get(1)?);
-            let access = match accesses.entry(conversation) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(Access::of(self.database, me, conversation)?)
-                }
+            let access = match scan.accesses.entry(conversation) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(Access::of(self.database, me, conversation)?),
             };
             if !access.covers(id) {
                 continue;
             }
-            if rows.rows.len() as u64 >= limit || bytes > 256 << 10 {
-                rows.more = true;
-                break;
+            if scan.rows.rows.len() as u64 >= limit || scan.bytes > 256 << 10 {
+                scan.rows.more = true;
+                return Ok(true);
             }
             let name: Option<String> = row.get(2)?;
             if let Some(row @ Row::Entry { .. }) = view.row(me, id, &Arc::from(name.unwrap_or_default()))? {
-                bytes += row.size();
-                rows.rows.push(row);
+                scan.bytes += row.size();
+                scan.rows.rows.push(row);
+                scan.rows.cursor = id;
             }
         }
-        Ok(rows)
+        scan.upper = from;
+        scan.rows.cursor = from + 1;
+        Ok(from <= lower)
+    }
+
+    /// Returns the rooms whose entries not everybody may read and of which `me` may read some.
+    fn own_rooms(&self, me: u64) -> rusqlite::Result<Vec<u64>> {
+        let mut statement = self.database.prepare_cached(
+            "WITH near (number) AS (
+                 SELECT number FROM main.room WHERE owner = ?1
+                 UNION SELECT room FROM main.member WHERE identity = ?1
+                 UNION SELECT room FROM main.stay WHERE identity = ?1
+                 UNION SELECT number FROM main.room WHERE may_read = 'accounts'
+                 UNION SELECT room FROM main.closed_span WHERE may_read = 'accounts')
+             SELECT number FROM near JOIN main.room USING (number)
+             WHERE access != 'public' OR may_read != 'all' OR history != 'all' OR since > 0 OR read_since > 0",
+        )?;
+        let rooms = statement.query_map([me], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
+        let mut own = Vec::new();
+        for room in rooms {
+            if Access::of(self.database, me, room)? != Access::Nothing {
+                own.push(room);
+            }
+        }
+        Ok(own)
     }
 
     /// Returns the number of the conversation that `place` names. `None` if there is none that `me` may know of.
@@ -417,6 +572,9 @@ mod tests {
         assert_eq!(query.after.map(|time| time.to_string()).as_deref(), Some("2026-11-01T00:00:00.000Z"));
         // FTS5's own syntax is treated as plain words.
         assert_eq!(Query::parse("a AND NOT (b").expect("words").words, "\"a\" \"AND\" \"NOT\" \"(b\"");
+        // A word that stands there often is looked for once.
+        let often = "the THE \"the\" the* ".repeat(100);
+        assert_eq!(Query::parse(&often).expect("words").words, "\"the\" \"the\"*");
         assert_eq!(Query::parse("http://x.y").expect("a word").words, "\"http://x.y\"");
     }
 
@@ -431,6 +589,9 @@ mod tests {
             ("after:soon", "takes a day or a time"),
             ("from:a from:b", "stands twice"),
             (" ", "nothing to search for"),
+            ("a b c d e f g h i j k l m n o p q", "at most 16 different"),
+            ("\"a b c d e f g h i\"", "at most 8 words"),
+            ("a-b-c-d-e-f-g-h-i", "at most 8 words"),
         ] {
             let error = Query::parse(text).expect_err(text);
             assert!(error.contains(says), "{text:?}: {error}");

@@ -1,11 +1,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::schema::MIGRATIONS;
 use super::*;
+use crate::Clock;
 use crate::Retention;
 use crate::config::Durability;
 use rusqlite::Connection;
@@ -518,23 +521,99 @@ fn pages_go_both_ways_and_say_whether_there_is_more() {
     }
 }
 
+/// Searches by the steps of a clock, and returns all rows.
+fn scan(world: &World, me: u64, text: &str, before: Option<u64>, clock: &dyn Clock) -> Rows {
+    let index = Index::new(&world.log.database);
+    index.catch_up().expect("an index");
+    let query = Query::parse(text).expect("a query");
+    let within = query.place().and_then(|place| index.conversation(me, place, None).expect("a place"));
+    let view = world.log.view();
+    let mut scan = index.begin(&view, me, &query, within, (before, 10)).expect("a search");
+    while !index.go_on(&view, &mut scan, clock).expect("rows") {}
+    scan.finish().0
+}
+
+fn ids(rows: &Rows) -> Vec<u64> {
+    let id = |row| shown(row).split(' ').next().and_then(|id| id.parse().ok()).expect("an id");
+    rows.rows.iter().map(id).collect()
+}
+
+fn find(world: &World, me: u64, text: &str) -> Vec<u64> {
+    ids(&scan(world, me, text, None, &*crate::Environment::default().clock))
+}
+
+/// A clock that moves on by itself, so much at each look.
+struct Running(AtomicU64, u64);
+
+impl Clock for Running {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.0.fetch_add(self.1, Relaxed))
+    }
+}
+
+#[test]
+fn a_search_that_takes_long_ends_and_goes_on_where_it_was() {
+    let mut world = World::new(LogLimits { entries: 50_000, ..LIMITS });
+    world.one(say(1, "needle"));
+    for _ in 0..20 {
+        let drafts: Vec<Draft> = (0..1_000).map(|n| say(1, &format!("straw {n}"))).collect();
+        world.pack(&drafts);
+    }
+    // Each look at the clock takes 130 ms, so one step is all there is time for.
+    let mut before = None;
+    let mut pages = 0;
+    let found = loop {
+        let rows = scan(&world, 1, "needle", before, &Running(AtomicU64::new(0), 130));
+        pages += 1;
+        assert!(before.is_none_or(|before| rows.cursor < before), "it gets on");
+        if !rows.more {
+            break ids(&rows);
+        }
+        before = Some(rows.cursor);
+    };
+    assert_eq!(found, [1]);
+    assert!(pages > 1, "it was more than one page");
+    assert_eq!(find(&world, 1, "needle"), [1], "with time enough, one is");
+}
+
+#[test]
+fn a_search_matches_only_where_one_may_read() {
+    let mut world = World::new(LIMITS);
+    world.one(make("#team"));
+    let tell = |text: &str| by(1, Act::Enter(entry(Conversation::Room(2), text)));
+    let matches = |world: &World, word: &str| -> Vec<u64> {
+        Index::new(&world.log.database).catch_up().expect("an index");
+        let sql = "SELECT rowid FROM search.words WHERE words MATCH ?1 ORDER BY rowid";
+        let mut statement = world.log.database.prepare(sql).expect("a statement");
+        let rows = statement.query_map([word], |row| row.get(0)).expect("rows");
+        rows.collect::<rusqlite::Result<_>>().expect("numbers")
+    };
+    world.one(tell("swordfish in the open"));
+    world.one(change(1, 2, RoomSetting::Access(RoomAccess::Invite), vec![1]));
+    world.one(tell("swordfish among members"));
+    // What one may not read is not even compared: the time that takes would tell.
+    assert_eq!(matches(&world, "swordfish AND place : open"), [1]);
+    assert_eq!((find(&world, 1, "swordfish"), find(&world, 3, "swordfish")), (vec![3, 1], vec![]));
+    world.one(change(1, 2, RoomSetting::Access(RoomAccess::Public), vec![1]));
+    world.one(tell("swordfish in the open again"));
+    assert_eq!((find(&world, 1, "swordfish"), find(&world, 3, "swordfish")), (vec![5, 3, 1], vec![5, 1]));
+    assert_eq!(matches(&world, "swordfish AND place : open"), [1, 5]);
+    // Who was there finds what only those who were may read.
+    world.one(change(1, 2, RoomSetting::History(Readers::Joined), vec![1]));
+    world.one(tell("swordfish for who is here"));
+    assert_eq!((find(&world, 1, "swordfish")[0], find(&world, 3, "swordfish")), (7, vec![5, 1]));
+}
+
 #[test]
 fn the_index_follows_edits_and_deletions() {
     let mut world = World::new(LIMITS);
     world.one(say(1, "The disk of caf\u{e9} is FULL"));
     world.one(say(2, "full moon"));
     world.one(keyed(1, Conversation::With(2), "k", "full of secrets"));
-    let find = |world: &World, me, text: &str| -> Vec<u64> {
-        let index = Index::new(&world.log.database);
-        index.catch_up().expect("an index");
-        let query = Query::parse(text).expect("a query");
-        let within = query.place().and_then(|place| index.conversation(me, place, None).expect("a place"));
-        let rows = index.search(&world.log.view(), me, &query, within, (None, 10)).expect("rows");
-        rows.rows
-            .iter()
-            .map(|row| shown(row).split(' ').next().and_then(|id| id.parse().ok()).expect("an id"))
-            .collect()
-    };
     assert_eq!(find(&world, 1, "full"), [3, 2, 1], "the newest first");
     assert_eq!(find(&world, 3, "full"), [2, 1], "others' private messages are theirs");
     assert_eq!(find(&world, 3, "\"is full\""), [1]);

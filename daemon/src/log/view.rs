@@ -67,6 +67,17 @@ pub(crate) struct Conversed {
     pub(crate) seen: u64,
 }
 
+/// A user's conversations, and what it took to find them.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) conversations: Vec<Conversed>,
+    /// The number of unread messages up to which each was counted.
+    pub(crate) most: u64,
+    /// The rows that were read, and the bytes of their texts.
+    pub(crate) rows: u64,
+    pub(crate) bytes: usize,
+}
+
 /// The part of a conversation that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -78,8 +89,11 @@ pub(crate) enum Part {
 /// Approximate maximum size of a page in bytes.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Maximum number of unread messages that are counted.
-const UNREAD: u64 = 1_000;
+/// Maximum number of unread messages that are counted in a conversation; in all of them together, roughly; and what is
+/// counted in each in any case.
+pub(crate) const UNREAD: u64 = 1_000;
+const UNREAD_IN_ALL: u64 = 4_000;
+const UNREAD_LEAST: u64 = 20;
 
 impl<'c> View<'c> {
     pub(crate) fn new(database: &'c Connection) -> View<'c> {
@@ -283,25 +297,29 @@ impl<'c> View<'c> {
         me: u64,
         mentions: impl Fn(&str) -> bool,
         rooms: &[(u64, Arc<str>)],
-    ) -> rusqlite::Result<Vec<Conversed>> {
-        let mut found = Vec::new();
+    ) -> rusqlite::Result<Inbox> {
+        let pairs = self.pairs(me)?;
+        // Texts are read to find mentions, so all conversations together have a limit, too.
+        let count = (rooms.len() + pairs.len()).max(1) as u64;
+        let mut inbox =
+            Inbox { most: (UNREAD_IN_ALL / count).clamp(UNREAD_LEAST, UNREAD), ..Inbox::default() };
         for (conversation, target) in rooms {
-            found.push(self.conversed(me, &mentions, *conversation, target, None)?);
+            self.conversed(me, &mentions, (*conversation, target), None, &mut inbox)?;
         }
-        for (conversation, other, nick) in self.pairs(me)? {
-            found.push(self.conversed(me, &mentions, conversation, &nick, Some(other))?);
+        for (conversation, other, nick) in pairs {
+            self.conversed(me, &mentions, (conversation, &nick), Some(other), &mut inbox)?;
         }
-        Ok(found)
+        Ok(inbox)
     }
 
     fn conversed(
         &self,
         me: u64,
         mentions: impl Fn(&str) -> bool,
-        conversation: u64,
-        target: &Arc<str>,
+        (conversation, target): (u64, &Arc<str>),
         other: Option<u64>,
-    ) -> rusqlite::Result<Conversed> {
+        inbox: &mut Inbox,
+    ) -> rusqlite::Result<()> {
         let access = Access::of(self.database, me, conversation)?;
         let marker = |identity: u64| -> rusqlite::Result<(u64, u64, u64)> {
             let found = self
@@ -325,10 +343,12 @@ impl<'c> View<'c> {
                  AND entry.kind IN ('MSG', 'PRIV', 'FILE') AND entry.deleted IS NULL
              ORDER BY entry.id LIMIT ?4",
         )?;
-        let mut rows = statement.query([conversation, read, me, UNREAD])?;
+        let mut rows = statement.query([conversation, read, me, inbox.most])?;
         let (mut unread, mut named) = (0, 0);
         while let Some(row) = rows.next()? {
             let (text, answered): (Option<String>, Option<u64>) = (row.get(1)?, row.get(2)?);
+            inbox.rows += 1;
+            inbox.bytes += text.as_deref().map_or(0, str::len);
             if access.covers(row.get(0)?) {
                 unread += 1;
                 named += u64::from(answered == Some(me) || text.is_some_and(|text| mentions(&text)));
@@ -336,7 +356,9 @@ impl<'c> View<'c> {
         }
         let last = self.ids(conversation, &access, (0, u64::MAX >> 1), 1, Order::NewestFirst)?;
         let last = last.first().copied().unwrap_or(0);
-        Ok(Conversed { target: Arc::clone(target), last, unread, mentions: named, read, delivered, seen })
+        let target = Arc::clone(target);
+        inbox.conversations.push(Conversed { target, last, unread, mentions: named, read, delivered, seen });
+        Ok(())
     }
 
     /// Returns the row of one entry; `None` if there is no such entry. A damaged entry becomes a gap.

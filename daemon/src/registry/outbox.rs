@@ -262,6 +262,11 @@ impl Outbox {
         !self.is_empty() || self.ending.is_some()
     }
 
+    /// Returns whether the session has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Returns the commands that are under way: handed to the log and not answered yet.
     pub(super) fn in_flight(&self) -> InFlight {
         self.in_flight

@@ -13,7 +13,7 @@ use super::ending::Ending;
 use super::outbox::{Budget, Chunks, InFlight, Outbox, OutboxState, Piece, Shared};
 use crate::cost::{Cost, Spent};
 use crate::log::Grant;
-use crate::origin::Origin;
+use crate::origin::{Origin, Payer};
 
 /// A session's shared half. Every method may be called from any thread and takes a short lock at most.
 pub(crate) struct Peer {
@@ -89,6 +89,19 @@ impl Peer {
 
     pub(crate) fn set_identity(&self, number: u64) {
         self.identity.store(number, Relaxed);
+    }
+
+    /// Returns whose turn its work takes.
+    pub(crate) fn payer(&self) -> Payer {
+        match self.origin.counted_address() {
+            Some(address) => Payer::Network(address),
+            None => Payer::Identity(self.identity()),
+        }
+    }
+
+    /// Returns whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.outbox().is_over()
     }
 
     /// Returns when it connected, in milliseconds of the daemon's clock.

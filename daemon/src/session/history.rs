@@ -9,7 +9,10 @@ use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::cost::Cost;
-use crate::log::{Act, Conversation, Draft, Index, Outcome, Part, Query, Row, Rows, SearchTarget, View};
+use crate::log::{
+    Act, Conversation, Draft, Inbox, Index, Outcome, Part, Progress, Query, Row, Rows, Scan, SearchTarget,
+    UNREAD, View,
+};
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
 
@@ -96,7 +99,8 @@ impl Session {
             _ => None,
         };
         let me = self.me()?.number;
-        let find = move |view: &View<'_>, index: &Index<'_>, answer: &mut Answer| -> Read {
+        let clock = Arc::clone(&self.core.environment.clock);
+        let begin = move |view: &View<'_>, index: &Index<'_>| -> Result<Scan, Refusal> {
             let within = match query.place() {
                 None => None,
                 Some(place) => match index.conversation(me, place, online)? {
@@ -104,19 +108,43 @@ impl Session {
                     None => return Err(nowhere(place)),
                 },
             };
-            let rows = index.search(view, me, &query, within, (before, limit))?;
-            write_rows(&rows, answer);
-            answer.set_ok_tags(reduced_tag(reduced));
-            Ok(more(rows.more, "end").to_owned())
+            Ok(index.begin(view, me, &query, within, (before, limit))?)
         };
-        let mut responder = self.responder(answer);
-        let _ = self.core.search(Box::new(move |index| {
-            let found = match index {
-                Some((view, index)) => find(view, index, responder.answer()),
-                None => Err(unreadable()),
+        let mut work = Some((self.responder(answer), None));
+        let go_on = move |index: Option<(&View<'_>, &Index<'_>)>| {
+            let Some((mut responder, scan)) = work.take() else { return Progress::Done };
+            let Some((view, index)) = index else {
+                responder.give(Err(unreadable()));
+                return Progress::Done;
             };
-            responder.give(found.map(Some));
-        }));
+            if responder.peer().is_over() {
+                responder.give_nothing();
+                return Progress::Done;
+            }
+            let found = scan.map_or_else(|| begin(view, index), Ok).and_then(|mut scan| {
+                let is_done = index.go_on(view, &mut scan, &*clock)?;
+                Ok((scan, is_done))
+            });
+            match found {
+                Err(refused) => responder.give(Err(refused)),
+                Ok((scan, false)) => {
+                    work = Some((responder, Some(scan)));
+                    return Progress::GoesOn;
+                }
+                Ok((scan, true)) => {
+                    let (rows, took) = scan.finish();
+                    let answer = responder.answer();
+                    write_rows(&rows, answer);
+                    answer.cost = answer.cost.plus(Cost::time(took));
+                    let mut tags = reduced_tag(reduced);
+                    tags.display("next", rows.more.then_some(rows.cursor));
+                    answer.set_ok_tags(tags);
+                    responder.give(Ok(Some(more(rows.more, "end").to_owned())));
+                }
+            }
+            Progress::Done
+        };
+        let _ = self.core.search(self.peer.payer(), Box::new(go_on));
         Ok(Answered::InFlight)
     }
 
@@ -131,17 +159,20 @@ impl Session {
         let me = self.me()?.number;
         let mut catching_up = CatchingUp { me, limit, responder: self.responder(answer) };
         let core = Arc::clone(&self.core);
-        let _ = self.core.read(Box::new(move |view| {
-            let found = match view {
-                Some(view) => catching_up.first_page(&core, view, cursor),
-                None => Err(unreadable()),
-            };
-            match found {
-                Ok(rows) if !rows.more => catching_up.go_live(&core, rows),
-                Ok(rows) => catching_up.finish(&core, Ok((rows.cursor, "more"))),
-                Err(refusal) => catching_up.finish(&core, Err(refusal)),
-            }
-        }));
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                let found = match view {
+                    Some(view) => catching_up.first_page(&core, view, cursor),
+                    None => Err(unreadable()),
+                };
+                match found {
+                    Ok(rows) if !rows.more => catching_up.go_live(&core, rows),
+                    Ok(rows) => catching_up.finish(&core, Ok((rows.cursor, "more"))),
+                    Err(refusal) => catching_up.finish(&core, Err(refusal)),
+                }
+            }),
+        );
         Ok(Answered::InFlight)
     }
 
@@ -196,7 +227,8 @@ impl Session {
         let rooms = self.core.registry.joined_rooms(&self.peer);
         let name = me.nick();
         self.read_log(answer, move |view, answer| {
-            let conversations = view.inbox(me.number, |text| names(text, &name), &rooms)?;
+            let Inbox { conversations, most, rows, bytes } =
+                view.inbox(me.number, |text| names(text, &name), &rooms)?;
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
                 let known = |id: u64| Some(id).filter(|id| *id > 0);
@@ -209,8 +241,11 @@ impl Session {
                 let body = Body::Conversation { target, last: &last, unread: &unread, mentions: &mentions };
                 answer.row(tags, ServerLine::new(body));
             }
-            let read = conversations.iter().map(|conversation| conversation.unread + 4).sum();
-            answer.cost = answer.cost.plus(Cost::rows(read));
+            let looked_up = rows + 4 * conversations.len() as u64;
+            answer.cost = answer.cost.plus(Cost::rows(looked_up)).plus(Cost::bytes(bytes));
+            let mut tags = TagBuilder::default();
+            tags.display("most", Some(most).filter(|most| *most < UNREAD));
+            answer.set_ok_tags(tags);
             Ok(conversations.len().to_string())
         })
     }
@@ -223,16 +258,19 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let mut responder = self.responder(answer);
         let core = Arc::clone(&self.core);
-        let _ = self.core.read(Box::new(move |view| {
-            let read = match view {
-                Some(view) => work(view, responder.answer()),
-                None => Err(unreadable()),
-            };
-            if let Err(refusal) = &read {
-                core.counters.refused.count(refusal.code);
-            }
-            responder.give(read.map(Some));
-        }));
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                let read = match view {
+                    Some(view) => work(view, responder.answer()),
+                    None => Err(unreadable()),
+                };
+                if let Err(refusal) = &read {
+                    core.counters.refused.count(refusal.code);
+                }
+                responder.give(read.map(Some));
+            }),
+        );
         Ok(Answered::InFlight)
     }
 

@@ -228,35 +228,43 @@ pub(super) fn deliver_missed(
     let peer = Arc::clone(session);
     session.begin(0);
     let shared = Arc::clone(core);
-    let accepted = core.read(Box::new(move |view| {
-        let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
-        if !is_read {
-            give_up(&peer);
-            return;
-        }
-        let (next, waiter, core) = (Arc::clone(&peer), Arc::clone(&me), Arc::clone(&shared));
-        let accepted = shared.read_in_order(Box::new(move |view| {
-            let now = core.delivered.load(Relaxed);
-            let rooms = core.registry.heard_rooms(&next);
-            let mut after = last;
-            while let Some(view) = view.filter(|_| after < now) {
-                let page =
-                    view.missed(waiter.number, &rooms, next.hears_private(), (after, now), limits::PAGE_MOST);
-                let Ok(page) = page else { return give_up(&next) };
-                let is_there = push_rows(&page, &next, |_| true);
-                after = if page.more { page.cursor } else { now };
-                if is_there && !next.is_quiet() {
-                    waiter.delivered.fetch_max(after, Relaxed);
-                }
+    let accepted = core.read(
+        session.payer(),
+        Box::new(move |view| {
+            let is_read = !returns || view.is_some_and(|view| deliver_waiting(view, &me, &peer, last));
+            if !is_read {
+                give_up(&peer);
+                return;
             }
-            next.set_live(true);
-            // The entries are events; only the wait for them took a place in the queue of answers.
-            next.settle(0, b"");
-        }));
-        if !accepted {
-            peer.settle(0, b"");
-        }
-    }));
+            let (next, waiter, core) = (Arc::clone(&peer), Arc::clone(&me), Arc::clone(&shared));
+            let accepted = shared.read_in_order(Box::new(move |view| {
+                let now = core.delivered.load(Relaxed);
+                let rooms = core.registry.heard_rooms(&next);
+                let mut after = last;
+                while let Some(view) = view.filter(|_| after < now) {
+                    let page = view.missed(
+                        waiter.number,
+                        &rooms,
+                        next.hears_private(),
+                        (after, now),
+                        limits::PAGE_MOST,
+                    );
+                    let Ok(page) = page else { return give_up(&next) };
+                    let is_there = push_rows(&page, &next, |_| true);
+                    after = if page.more { page.cursor } else { now };
+                    if is_there && !next.is_quiet() {
+                        waiter.delivered.fetch_max(after, Relaxed);
+                    }
+                }
+                next.set_live(true);
+                // The entries are events; only the wait for them took a place in the queue of answers.
+                next.settle(0, b"");
+            }));
+            if !accepted {
+                peer.settle(0, b"");
+            }
+        }),
+    );
     if !accepted {
         session.settle(0, b"");
     }

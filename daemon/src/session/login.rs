@@ -151,7 +151,7 @@ impl Session {
     pub(super) fn with_password(&self, name: &Nick<'_>, work: WithStored) {
         let core = Arc::clone(&self.core);
         let fold = name.fold().as_str().to_owned();
-        let _ = self.core.read(Box::new(move |view| {
+        let _ = self.core.read_for_login(Box::new(move |view| {
             let stored = match view.map(|view| view.password(&fold)) {
                 Some(read) => read.map(|found| found.flatten()).map_err(Refusal::from),
                 None => Err(super::history::unreadable()),

@@ -196,23 +196,26 @@ impl Session {
     /// Answers with a row that the bytes of an avatar follow.
     fn show_avatar(&mut self, number: u64, shown: String, answer: &mut Answer) -> Answered {
         let mut responder = self.responder(answer);
-        let _ = self.core.read(Box::new(move |view| {
-            let picture = view.map(|view| view.avatar(number));
-            match picture {
-                Some(Ok(Some((kind, picture)))) => {
-                    let item = format!("avatar={kind}");
-                    let mut tags = TagBuilder::default();
-                    tags.display("bytes", Some(picture.len()));
-                    responder
-                        .answer()
-                        .row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
-                    responder.give_bytes(picture, &shown);
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                let picture = view.map(|view| view.avatar(number));
+                match picture {
+                    Some(Ok(Some((kind, picture)))) => {
+                        let item = format!("avatar={kind}");
+                        let mut tags = TagBuilder::default();
+                        tags.display("bytes", Some(picture.len()));
+                        responder
+                            .answer()
+                            .row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
+                        responder.give_bytes(picture, &shown);
+                    }
+                    Some(Ok(None)) => responder.give(Ok(Some(shown))),
+                    Some(Err(error)) => responder.give(Err(error.into())),
+                    None => responder.give(Err(super::history::unreadable())),
                 }
-                Some(Ok(None)) => responder.give(Ok(Some(shown))),
-                Some(Err(error)) => responder.give(Err(error.into())),
-                None => responder.give(Err(super::history::unreadable())),
-            }
-        }));
+            }),
+        );
         Answered::InFlight
     }
 

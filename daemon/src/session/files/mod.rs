@@ -132,16 +132,19 @@ impl Session {
         next: impl FnOnce(&Arc<Core>, Responder, Result<StoredFile, Refusal>) + Send + 'static,
     ) -> Answered {
         let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
-        let _ = self.core.read(Box::new(move |view| {
-            let peer = responder.peer();
-            let found = match view.map(|view| view.file(peer.identity(), entry)) {
-                Some(Ok(Some(file))) if peer.is_in_scope(file.room.as_deref()) => Ok(file),
-                Some(Ok(_)) => Err(no_such_file()),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(super::history::unreadable()),
-            };
-            next(&core, responder, found);
-        }));
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                let peer = responder.peer();
+                let found = match view.map(|view| view.file(peer.identity(), entry)) {
+                    Some(Ok(Some(file))) if peer.is_in_scope(file.room.as_deref()) => Ok(file),
+                    Some(Ok(_)) => Err(no_such_file()),
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(super::history::unreadable()),
+                };
+                next(&core, responder, found);
+            }),
+        );
         Answered::InFlight
     }
 }

@@ -149,28 +149,31 @@ impl Session {
             };
             return self.core.files.submit(session, Box::new(work));
         }
-        let _ = self.core.read(Box::new(move |view| {
-            let stored = stored_upload(&core, view, responder.peer(), handle);
-            let found = stored.and_then(|stored| match (stored.entry, view) {
-                (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
-                _ => Ok((stored, None)),
-            });
-            let stored = match found {
-                Err(refusal) => return next(&core, responder, Err(refusal)),
-                Ok((_, Some((entry, content)))) => {
-                    return next(&core, responder, Ok(Found::Complete(entry, content)));
-                }
-                Ok((stored, None)) => stored,
-            };
-            // Opening an upload reads everything received before, so the time grows with its size.
-            let shared = Arc::clone(&core);
-            let open = move || {
-                let opened = core.files.open(stored, core.now()).map(Found::Open);
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                let stored = stored_upload(&core, view, responder.peer(), handle);
+                let found = stored.and_then(|stored| match (stored.entry, view) {
+                    (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
+                    _ => Ok((stored, None)),
+                });
+                let stored = match found {
+                    Err(refusal) => return next(&core, responder, Err(refusal)),
+                    Ok((_, Some((entry, content)))) => {
+                        return next(&core, responder, Ok(Found::Complete(entry, content)));
+                    }
+                    Ok((stored, None)) => stored,
+                };
+                // Opening an upload reads everything received before, so the time grows with its size.
                 let shared = Arc::clone(&core);
-                core.files.submit(session, Box::new(move || next(&shared, responder, opened)));
-            };
-            shared.files.submit_slow(Box::new(open));
-        }));
+                let open = move || {
+                    let opened = core.files.open(stored, core.now()).map(Found::Open);
+                    let shared = Arc::clone(&core);
+                    core.files.submit(session, Box::new(move || next(&shared, responder, opened)));
+                };
+                shared.files.submit_slow(Box::new(open));
+            }),
+        );
     }
 
     /// Handles DONE of an upload. If the upload is complete and correct, it becomes an entry.
@@ -222,21 +225,24 @@ impl Session {
     pub(super) fn give_up(&mut self, handle: UploadHandle, answer: &mut Answer) -> Result<Answered, Refusal> {
         let draft = Draft::new(self.author(self.me()?), Act::File(FileAct::Cancel { handle: handle.0 }));
         let (responder, core) = (self.responder(answer), Arc::clone(&self.core));
-        let _ = self.core.read(Box::new(move |view| {
-            if let Err(refusal) = stored_upload(&core, view, responder.peer(), handle) {
-                core.note_refusal(responder.peer(), draft.author, "FILE", refusal.code);
-                return responder.give(Err(refusal));
-            }
-            let shared = Arc::clone(&core);
-            core.decide(responder, draft, move |_, outcome| match outcome {
-                Outcome::Done => {
-                    shared.files.close(handle.0);
-                    shared.files.empty();
-                    Ok(Some(format!("CANCEL {handle}")))
+        let _ = self.core.read(
+            self.peer.payer(),
+            Box::new(move |view| {
+                if let Err(refusal) = stored_upload(&core, view, responder.peer(), handle) {
+                    core.note_refusal(responder.peer(), draft.author, "FILE", refusal.code);
+                    return responder.give(Err(refusal));
                 }
-                _ => Err(session::unexpected()),
-            });
-        }));
+                let shared = Arc::clone(&core);
+                core.decide(responder, draft, move |_, outcome| match outcome {
+                    Outcome::Done => {
+                        shared.files.close(handle.0);
+                        shared.files.empty();
+                        Ok(Some(format!("CANCEL {handle}")))
+                    }
+                    _ => Err(session::unexpected()),
+                });
+            }),
+        );
         Ok(Answered::InFlight)
     }
 }

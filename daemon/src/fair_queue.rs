@@ -1,0 +1,85 @@
+//! A queue in which users take turns.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// A queue that serves its payers in turn: whoever queues much waits behind everybody who queues little. The work of
+/// each payer keeps its order.
+#[derive(Debug)]
+pub(crate) struct FairQueue<P, T> {
+    /// The payers with work, in the order of their turns.
+    turns: VecDeque<P>,
+    waiting: HashMap<P, VecDeque<T>>,
+}
+
+impl<P, T> Default for FairQueue<P, T> {
+    fn default() -> FairQueue<P, T> {
+        FairQueue { turns: VecDeque::new(), waiting: HashMap::new() }
+    }
+}
+
+impl<P: Copy + Eq + Hash, T> FairQueue<P, T> {
+    /// Appends work of a payer.
+    pub(crate) fn push(&mut self, payer: P, work: T) {
+        let own = self.waiting.entry(payer).or_default();
+        if own.is_empty() {
+            self.turns.push_back(payer);
+        }
+        own.push_back(work);
+    }
+
+    /// Takes the oldest work of the payer whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<(P, T)> {
+        let payer = self.turns.pop_front()?;
+        let own = self.waiting.get_mut(&payer)?;
+        let work = own.pop_front()?;
+        if own.is_empty() {
+            self.waiting.remove(&payer);
+        } else {
+            self.turns.push_back(payer);
+        }
+        Some((payer, work))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn payers_take_turns() {
+        let mut queue = FairQueue::default();
+        for work in 0..5 {
+            queue.push('m', work);
+        }
+        queue.push('a', 10);
+        queue.push('b', 20);
+        queue.push('a', 11);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        let expected = [('m', 0), ('a', 10), ('b', 20), ('m', 1), ('a', 11), ('m', 2), ('m', 3), ('m', 4)];
+        assert_eq!(order, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_everybody_s_order_holds(work in prop::collection::vec((0u8..5, any::<bool>()), 0..200)) {
+            let mut queue = FairQueue::default();
+            let mut taken = Vec::new();
+            for (number, (payer, takes)) in work.iter().enumerate() {
+                queue.push(*payer, number);
+                if *takes {
+                    taken.extend(queue.pop());
+                }
+            }
+            taken.extend(std::iter::from_fn(|| queue.pop()));
+            for payer in 0..5 {
+                let own = |all: &[(u8, usize)]| -> Vec<usize> {
+                    all.iter().filter(|(whose, _)| *whose == payer).map(|(_, number)| *number).collect()
+                };
+                let queued: Vec<_> = work.iter().enumerate().map(|(number, (payer, _))| (*payer, number)).collect();
+                prop_assert_eq!(own(&taken), own(&queued));
+            }
+        }
+    }
+}
