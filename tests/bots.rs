@@ -1,11 +1,13 @@
 //! Bots: those in the box, programs by hand and by the daemon, commands, and those that mean no good.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::harness::{Cage, Daemon, Raw, Running, until, write_config};
@@ -290,4 +292,111 @@ fn bad_company_costs_a_room_nothing_and_leaves_nothing_behind() {
     let mark = folder.path().display().to_string();
     until("nothing is left", || processes_with(&mark) == 0);
     drop(daemon);
+}
+
+/// What a program of a bot finds closed, each as a word of its answer.
+const ATTACK: &str = r#"#!/usr/bin/env python3
+import os, signal, socket
+
+def tried(what):
+    try:
+        return "closed" if what() == "" else "open"
+    except OSError:
+        return "closed"
+
+def parent(pid):
+    return int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+
+data = os.environ["DATA"]
+guard = os.getppid()
+daemon = parent(guard)
+found = {
+    "log": tried(lambda: open(f"{data}/log.db").read(1)),
+    "key": tried(lambda: open(f"{data}/identity.key").read()),
+    "folder": tried(lambda: os.listdir(data)),
+    "write": tried(lambda: open(f"{data}/new", "w")),
+    "mem": tried(lambda: open(f"/proc/{daemon}/mem", "rb")),
+    "environ": tried(lambda: open(f"/proc/{daemon}/environ").read()),
+    "guard": tried(lambda: os.kill(guard, signal.SIGSTOP)),
+    "daemon": tried(lambda: os.kill(daemon, 0)),
+    "own": tried(lambda: open("kept", "w")),
+}
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(os.environ["SOCKET"])
+lines = peer.makefile("r")
+peer.sendall(b"NICK root\nSTATS\nAUDIT LATEST\nROLE * root operator\n@ref=end PING\n")
+answers = []
+for line in lines:
+    if line.startswith("@ref=end"):
+        break
+    words = line.split()
+    answers += [words[words.index("ERR") + 1] for _ in [0] if "ERR" in words]
+found["refused"] = "+".join(answers)
+print(" ".join(f"{name}={value}" for name, value in found.items()))
+"#;
+
+#[test]
+fn a_program_of_a_bot_is_not_the_daemon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exec = script(folder.path(), "attack.py", ATTACK);
+    let data = tempfile::tempdir().expect("a folder");
+    let settings = format!(
+        "[[command]]\nname = \"attack\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\n\
+         env = {{ DATA = \"{0}/data\", SOCKET = \"{0}/snug.sock\" }}\n\
+         [[command]]\nname = \"show\"\nexec = [\"/bin/echo\", \"shown\"]\nrooms = [\"#lobby\"]\nargs = \"what:text\"\n",
+        data.path().display()
+    );
+    write_config(data.path(), &settings);
+    let daemon = Daemon::start_in(data).unwrap_or_else(|failed| panic!("snugd did not start: {failed}"));
+    let mut alice = Raw::enter(&daemon, "alice");
+    alice.say("MSG #lobby !attack");
+    let answer = alice.wait_for(" :bot MSG #lobby ");
+    assert!(answer.contains(" refused=STATS+AUDIT+ROLE"), "{answer}");
+    assert!(answer.contains(" own=open "), "{answer}");
+    for closed in ["log", "key", "folder", "write", "mem", "environ", "guard", "daemon"] {
+        assert!(answer.contains(&format!("{closed}=closed ")), "{closed} in {answer}");
+    }
+    // Nobody gives a program options by what is typed.
+    alice.say("MSG #lobby !show --help");
+    alice.wait_for(":bot MSG #lobby an argument begins with -");
+    alice.say("MSG #lobby !show me");
+    alice.wait_for(":bot MSG #lobby shown me");
+}
+
+#[test]
+fn a_program_ends_with_its_guard_and_a_stopped_guard_still_ends_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exec =
+        script(folder.path(), "lasting.sh", "#!/bin/sh\necho $$ > new && mv new pid\nexec sleep 600\n");
+    let settings = format!("[[bot]]\nname = \"lasting\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\n");
+    let daemon = Daemon::with(&settings);
+    let own = daemon.folder().join("data/bots/lasting");
+    let started = |before: i32| {
+        let mut pid = before;
+        until("the program has started", || {
+            let said = fs::read_to_string(own.join("pid")).unwrap_or_default();
+            pid = said.trim().parse().unwrap_or(before);
+            pid != before
+        });
+        pid
+    };
+    let guard_of = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        Pid::from_raw(parent.and_then(|parent| parent.parse().ok()).expect("a parent")).expect("a process")
+    };
+    let is_over = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    let first = started(0);
+    kill_process(guard_of(first), Signal::KILL).expect("a guard");
+    until("it ends without its guard", || is_over(first));
+    // The daemon has started it again.
+    let second = started(first);
+    kill_process(guard_of(second), Signal::STOP).expect("a guard");
+    let said = "NICK root\nBOT DISABLE lasting\n";
+    let mut socket = UnixStream::connect(&daemon.socket).expect("the daemon listens");
+    socket.write_all(said.as_bytes()).expect("it is taken");
+    until("it ends though its guard was stopped", || is_over(second));
 }

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -33,6 +34,15 @@ pub(crate) struct Guard {
     /// Seconds of processor time of a process; 0 for no limit
     #[arg(long)]
     cpu: u64,
+    /// The user that the program runs as, by name or number
+    #[arg(long)]
+    user: Option<String>,
+    /// The daemon's data folder, which is closed to the program
+    #[arg(long)]
+    closed: Option<PathBuf>,
+    /// The program's own folder
+    #[arg(long)]
+    open: Option<PathBuf>,
     /// The program and its arguments
     #[arg(last = true, required = true)]
     exec: Vec<String>,
@@ -56,23 +66,15 @@ impl Guard {
         {
             let _ = signal_hook::flag::register(signal, Arc::clone(&is_told));
         }
-        self.set_limits();
-        // Others have the processor first, this process above all.
-        let nice = std::path::Path::new("/usr/bin/nice");
-        let mut command = match nice.exists() {
-            true => {
-                let mut command = Command::new(nice);
-                command.args(["-n", "10", "--"]).args(&self.exec);
-                command
-            }
-            false => {
-                let mut command = Command::new(&self.exec[0]);
-                command.args(&self.exec[1..]);
-                command
+        let mut command = match self.command() {
+            Ok(command) => command,
+            Err(text) => {
+                complain(&text);
+                return ExitCode::from(126);
             }
         };
-        command.process_group(0);
-        let mut child = match command.spawn() {
+        self.set_limits(command.is_other_user);
+        let mut child = match command.command.spawn() {
             Ok(child) => child,
             Err(error) => {
                 complain(&format!("{} cannot be run: {error}", self.exec[0]));
@@ -115,8 +117,38 @@ impl Guard {
         }
     }
 
+    /// Returns the command that confines the program and becomes it.
+    fn command(&self) -> Result<Confined, String> {
+        let own = std::env::current_exe().map_err(|error| format!("snugd is not found: {error}"))?;
+        let mut command = Command::new(own);
+        command.arg("confine").process_group(0);
+        for (name, folder) in [("--closed", &self.closed), ("--open", &self.open)] {
+            if let Some(folder) = folder {
+                command.arg(name).arg(folder);
+            }
+        }
+        let mut is_other_user = false;
+        if let Some(user) = &self.user {
+            let (uid, gid) = user_of(user).ok_or_else(|| format!("there is no user {user}"))?;
+            if uid != getuid().as_raw() {
+                if !getuid().is_root() {
+                    return Err(format!("only a daemon of root runs a program as {user}"));
+                }
+                // The groups of root go with it.
+                command.uid(uid).gid(gid);
+                is_other_user = true;
+                if let Some(folder) = &self.open {
+                    let owned = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
+                    owned.map_err(|error| format!("{}: {error}", folder.display()))?;
+                }
+            }
+        }
+        command.arg("--").args(&self.exec);
+        Ok(Confined { command, is_other_user })
+    }
+
     /// What a program may use. It, and all that it starts, inherit it.
-    fn set_limits(&self) {
+    fn set_limits(&self, is_other_user: bool) {
         let set = |resource, most: u64| {
             if most == 0 {
                 return;
@@ -129,14 +161,34 @@ impl Guard {
         set(Resource::Fsize, self.file);
         set(Resource::Cpu, self.cpu);
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        if !getuid().is_root() {
+        if is_other_user {
+            set(Resource::Nproc, self.processes);
+        } else if !getuid().is_root() {
             // The kernel counts all of the user's: so many more. Root has no such limit, and is counted here alone.
             set(Resource::Nproc, own_processes() + self.processes);
         }
     }
 }
 
-fn complain(text: &str) {
+/// The command that becomes the program.
+struct Confined {
+    command: Command,
+    is_other_user: bool,
+}
+
+/// Returns the numbers of a user and its group, by its name or number in /etc/passwd (passwd(5)).
+fn user_of(word: &str) -> Option<(u32, u32)> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut users = fields.filter_map(|fields| match fields.as_slice() {
+        [name, _, uid, gid, ..] => Some((*name, uid.parse().ok()?, gid.parse().ok()?)),
+        _ => None,
+    });
+    let number: Option<u32> = word.parse().ok();
+    users.find(|(name, uid, _)| *name == word || number == Some(*uid)).map(|(_, uid, gid)| (uid, gid))
+}
+
+pub(crate) fn complain(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "guard: {text}");
 }
@@ -171,7 +223,7 @@ fn descendants() -> Vec<Pid> {
 }
 
 /// The children of a process (proc(5): the list of each of its threads).
-fn children(pid: i32) -> Vec<i32> {
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
     let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists

@@ -1,8 +1,10 @@
 //! `snugd`: the daemon as a program. All it adds to the library is what a library must not do: read the
 //! environment, print, log, take signals, exit.
 
+mod confine;
 mod files;
 mod guard;
+mod orphans;
 mod signals;
 
 use std::io::{self, Write};
@@ -57,6 +59,8 @@ enum Sub {
     CheckData,
     #[command(hide = true)]
     Guard(guard::Guard),
+    #[command(hide = true)]
+    Confine(confine::Confine),
     /// Make a pre-shared key that hides this server from strangers
     #[command(subcommand)]
     Psk(PskSub),
@@ -80,6 +84,9 @@ fn main() -> ExitCode {
     if let Some(Sub::Guard(guard)) = &arguments.command {
         return guard.run();
     }
+    if let Some(Sub::Confine(confine)) = &arguments.command {
+        return confine.run();
+    }
     if let Some(file) = &arguments.check_config {
         return match files::read_config(file) {
             Ok(_) => ExitCode::SUCCESS,
@@ -94,7 +101,7 @@ fn main() -> ExitCode {
         Some(Sub::Fingerprint) => return finish(fingerprint(&config)),
         Some(Sub::CheckData) => return finish(check_data(&config)),
         Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
-        Some(Sub::Guard(_)) | None => {}
+        Some(Sub::Guard(_) | Sub::Confine(_)) | None => {}
     }
     let log_level = match start_log(&config.logging) {
         Ok(log_level) => log_level,
@@ -212,6 +219,9 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
         let _ = reread();
     })
     .context("cannot take signals")?;
+    if let Err(error) = orphans::watch() {
+        tracing::warn!("programs of bots whose guard is killed will stay: {error}");
+    }
     announce(&handle);
     smol::block_on(daemon.run());
     let stats: BTreeMap<String, u64> = smol::block_on(handle.stats()).into_iter().collect();

@@ -11,10 +11,39 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::sockopt;
 
-/// Returns the user at the other end of a Unix socket. This works even for a process in another namespace, such as
-/// outside of a container, which has no process id here.
-pub(crate) fn peer_user(stream: &UnixStream) -> io::Result<u32> {
-    Ok(nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
+/// Returns the user and the process at the other end of a Unix socket. This works even for a process in another
+/// namespace, such as outside of a container, whose process id is 0 here.
+pub(crate) fn peer(stream: &UnixStream) -> io::Result<(u32, u32)> {
+    let credentials = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?;
+    Ok((credentials.uid(), u32::try_from(credentials.pid()).unwrap_or(0)))
+}
+
+/// Returns whether a process descends from this one. Of this process's own user, one that is not found counts as such:
+/// whoever connected has ended since, which an operator's program has no reason to do.
+pub(crate) fn is_own_program(user: u32, process: u32) -> bool {
+    let own = std::process::id();
+    let mut pid = process;
+    // Longer chains of processes are not of this system.
+    for _ in 0..1_000 {
+        if pid == own {
+            return process != own;
+        }
+        if pid <= 1 {
+            return false;
+        }
+        match parent_of(pid) {
+            Some(parent) => pid = parent,
+            None => return pid == process && user == own_user(),
+        }
+    }
+    true
+}
+
+/// Returns the parent of a process (proc(5)).
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in brackets and may have some itself. After it come the state and the parent.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Returns the user that this process runs as.

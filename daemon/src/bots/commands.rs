@@ -18,6 +18,7 @@ use super::{Ended, Task};
 use crate::config::ScriptCommand;
 use crate::core::Core;
 use crate::core::roster::has_room;
+use crate::origin::Payer;
 
 /// Maximum number of programs that run at a time for one nickname. Users who send more commands are told to try
 /// again.
@@ -59,7 +60,7 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     let mut rooms: Vec<String> = commands.iter().flat_map(|command| command.rooms.clone()).collect();
     rooms.sort();
     rooms.dedup();
-    let session = match task.enter(nick, &rooms, None).await? {
+    let session = match task.enter(nick, &rooms, None, None).await? {
         Ok(session) => session,
         Err(ended) => return Ok(ended),
     };
@@ -71,7 +72,7 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     let hear = async {
         while let Some(line) = reader.next_line().await? {
             let Some(line) = ServerLine::parse(&line) else { continue };
-            let Some((command, call)) = call_of(&line, &specs, task.core(), &lines) else { continue };
+            let Some((command, call)) = call_of(&line, &specs, &lines) else { continue };
             if Arc::strong_count(&running) > AT_ONCE {
                 answer(&lines, &call, "busy; try again in a moment");
                 continue;
@@ -94,12 +95,10 @@ async fn take_part(task: &Task, commands: &[ScriptCommand]) -> std::io::Result<E
     jobs.run(hear.or(say)).await
 }
 
-/// Returns the command that a line calls. If the user may not call it or misuses it, tells the user why and returns
-/// `None`.
+/// Returns the command that a line calls. If the user misuses it, tells the user why and returns `None`.
 fn call_of<'c>(
     line: &ServerLine<'_>,
     specs: &HashMap<String, (&'c ScriptCommand, CommandSpec)>,
-    core: &Core,
     lines: &Sender<Vec<u8>>,
 ) -> Option<(&'c ScriptCommand, Call)> {
     if line.tags.has("bot") {
@@ -120,13 +119,13 @@ fn call_of<'c>(
     {
         return None;
     }
-    if !may_call(core, from, &command.who) {
-        answer(lines, &call, &format!("!{} is not for you", command.name));
-        return None;
-    }
     match spec.args(rest) {
         Ok(args) => {
             call.args = args.values().map(str::to_owned).collect();
+            if !command.options && call.args.iter().any(|arg| arg.starts_with('-')) {
+                answer(lines, &call, "an argument begins with -, and this command takes no options");
+                return None;
+            }
             Some((command, call))
         }
         Err(misuse) => {
@@ -136,30 +135,57 @@ fn call_of<'c>(
     }
 }
 
-/// Returns whether a user is among those who may call a command.
-fn may_call(core: &Core, from: &str, who: &[String]) -> bool {
-    let Ok(nick) = Nick::parse(from) else { return false };
-    let known = core.registry.known(&nick).map(|(identity, _)| identity);
-    let role = known.as_ref().map_or(Role::Guest, |identity| identity.role());
+/// Returns whether the author of an entry is among those who may call a command. The log says who that was: a name may be
+/// somebody else's by now.
+async fn may_call(core: &Core, id: u64, who: &[String]) -> bool {
+    if who.iter().any(|word| word == "all") {
+        return true;
+    }
+    let (sender, author) = async_channel::bounded(1);
+    let is_asked = core.read(
+        Payer::Daemon,
+        Box::new(move |view| {
+            let _ = sender.try_send(view.and_then(|view| view.author(id).ok().flatten()));
+        }),
+    );
+    let Some(number) = (if is_asked { author.recv().await.ok().flatten() } else { None }) else {
+        return false;
+    };
+    let Some(identity) = core.registry.identity(number) else { return false };
+    let machine_user = core.registry.machine_user(number);
     who.iter().any(|word| match word.as_str() {
-        "all" => true,
-        "accounts" => known.as_ref().is_some_and(|identity| identity.is_account()),
-        "operators" => role == Role::Operator,
-        // A name belongs to a user only if it is an account's, or a user's of this machine.
-        name => {
-            Nick::parse(name).is_ok_and(|name| name.fold() == nick.fold())
-                && (known.as_ref().is_some_and(|identity| identity.is_account()) || role > Role::Guest)
+        "accounts" => identity.is_account(),
+        "operators" => {
+            identity.is_account() && identity.role() == Role::Operator || machine_user == Some(core.operator)
         }
+        word => match word.strip_prefix("user:") {
+            Some(user) => machine_user.is_some_and(|own| user.parse() == Ok(own)),
+            None => identity.is_account() && is_name(&identity.nick(), word),
+        },
     })
 }
 
+fn is_name(nick: &str, word: &str) -> bool {
+    let fold = |nick| Nick::parse(nick).map(|nick| nick.fold());
+    matches!((fold(nick), fold(word)), (Ok(nick), Ok(word)) if nick == word)
+}
+
 async fn work(task: &Task, command: &ScriptCommand, call: Call, lines: &Sender<Vec<u8>>) {
+    if !may_call(task.core(), call.id, &command.who).await {
+        return answer(lines, &call, &format!("!{} is not for you", command.name));
+    }
     let deadline = command.deadline.duration();
     let (room, id) = (call.place.as_str().to_owned(), call.id.to_string());
     let mut exec = command.exec.clone();
     exec.extend(call.args.iter().cloned());
-    let program =
-        Program { exec: &exec, folder: &command.folder, env: &command.env, limits: &command.limits };
+    let program = Program {
+        exec: &exec,
+        folder: &command.folder,
+        own: ("commands", &command.name),
+        user: &command.user,
+        env: &command.env,
+        limits: &command.limits,
+    };
     let more = [("SNUG_USER", call.from.as_str()), ("SNUG_ROOM", &room), ("SNUG_ID", &id)];
     let mut process = match Process::start(task.core(), &program, &more) {
         Ok(process) => process,

@@ -98,7 +98,7 @@ async fn take_part(task: &Task, hosted: &mut Hosted) -> std::io::Result<Ended> {
     let Some(Remembered { cursor, kept }) = remembered(&core, hosted.name).await else {
         return Ok(Ended::Because("what it keeps cannot be read".to_owned()));
     };
-    let session = match task.enter(&hosted.nick, &hosted.rooms, cursor).await? {
+    let session = match task.enter(&hosted.nick, &hosted.rooms, cursor, None).await? {
         Ok(session) => session,
         Err(ended) => return Ok(ended),
     };

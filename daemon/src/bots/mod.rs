@@ -17,7 +17,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::Timer;
 use snug_bots::{CommandSpec, Manifest};
-use snug_protocol::{Body, ServerLine};
+use snug_protocol::{Body, Scope, ServerLine};
 
 use crate::Config;
 use crate::core::Core;
@@ -246,14 +246,15 @@ impl Task {
     }
 
     /// Opens a session, gives it a nickname, and joins rooms. The inner `Err` says why it has no nickname. The
-    /// returned session does not receive the answers to these commands.
+    /// returned session does not receive the answers to these commands, and no files of rooms outside of `rooms_only`.
     async fn enter(
         &self,
         nick: &str,
         rooms: &[String],
         since: Option<u64>,
+        rooms_only: Option<&Scope>,
     ) -> std::io::Result<Result<LocalSession, Ended>> {
-        let mut session = LocalSession::open(&self.runtime, Origin::Bot);
+        let mut session = LocalSession::open_within(&self.runtime, Origin::Bot, rooms_only);
         let tag = since.map(|since| format!(";since={since}")).unwrap_or_default();
         session.send_line(&format!("@quiet{tag} NICK {nick}")).await?;
         for room in rooms {

@@ -11,6 +11,7 @@ use smol::process::Child;
 use crate::config::ScriptLimits;
 use crate::core::Core;
 use crate::log::Storage;
+use crate::platform;
 
 /// A running program. Dropping this stops it, with everything that it has started.
 pub(super) struct Process {
@@ -20,9 +21,34 @@ pub(super) struct Process {
 /// A program to start.
 pub(super) struct Program<'p> {
     pub(super) exec: &'p [String],
+    /// The working directory; empty for `own` in the data folder.
     pub(super) folder: &'p str,
+    pub(super) own: (&'static str, &'p str),
+    /// The user that it runs as; empty for the daemon's.
+    pub(super) user: &'p str,
     pub(super) env: &'p BTreeMap<String, String>,
     pub(super) limits: &'p ScriptLimits,
+}
+
+impl Program<'_> {
+    /// Returns the working directory; `None` for the daemon's own. Makes one in the data folder.
+    fn folder(&self, core: &Core) -> std::io::Result<Option<PathBuf>> {
+        let (kind, name) = self.own;
+        Ok(match (self.folder, &core.place) {
+            ("", Storage::Folder { folder, .. }) => {
+                let own = folder.join(kind).join(file_name(name));
+                platform::make_folder(&own)?;
+                Some(own)
+            }
+            ("", Storage::Memory) => None,
+            (folder, _) => Some(PathBuf::from(folder)),
+        })
+    }
+}
+
+/// Returns a bot's name as a file's: no dots, and nothing that leads elsewhere.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
 }
 
 impl Process {
@@ -33,6 +59,7 @@ impl Process {
         more: &[(&str, &str)],
     ) -> std::io::Result<Process> {
         let programs = &core.hooks.programs;
+        let folder = program.folder(core)?;
         let mut command = match &programs.guard {
             // The guard sets the limits, and stops everything that the program has started, whatever happens to the
             // daemon.
@@ -49,6 +76,15 @@ impl Process {
                 ] {
                     command.arg(name).arg(value.to_string());
                 }
+                if !program.user.is_empty() {
+                    command.arg("--user").arg(program.user);
+                }
+                if let Storage::Folder { folder: data, .. } = &core.place {
+                    command.arg("--closed").arg(data);
+                    if let Some(folder) = &folder {
+                        command.arg("--open").arg(folder);
+                    }
+                }
                 command.arg("--").args(program.exec);
                 command
             }
@@ -57,11 +93,6 @@ impl Process {
                 command.args(&program.exec[1..]);
                 command
             }
-        };
-        let folder = match (program.folder, &core.place) {
-            ("", Storage::Folder { folder, .. }) => Some(folder.clone()),
-            ("", Storage::Memory) => None,
-            (folder, _) => Some(PathBuf::from(folder)),
         };
         if let Some(folder) = folder {
             command.current_dir(folder);
@@ -74,6 +105,7 @@ impl Process {
         Ok(Process { child: command.spawn()? })
     }
 
+    /// Returns its process id.
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
@@ -85,8 +117,11 @@ impl Drop for Process {
             return;
         }
         if let Some(pid) = self.pid() {
-            // The guard stops what it guards. Without a guard, the process group is stopped.
-            if kill_process(pid, Signal::TERM).is_err() || kill_process_group(pid, Signal::TERM).is_err() {
+            // The guard ends what it guards. Without a guard, the process group is ended. One that was stopped goes on,
+            // to hear it.
+            let ended = [Signal::TERM, Signal::CONT]
+                .map(|signal| kill_process(pid, signal).and(kill_process_group(pid, signal)));
+            if ended.iter().any(Result::is_err) {
                 tracing::debug!("a program has gone before it was stopped");
             }
         }

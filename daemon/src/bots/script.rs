@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, FutureExt};
-use snug_protocol::{Aim, Code, Command, Line, Request, Scope, ServerLine, TagBuilder, Verb, limits};
+use snug_protocol::{
+    Aim, Code, Command, Line, Request, Scope, ServerLine, TagBuilder, Verb, announced_bytes, limits,
+};
 
 use super::process::{Process, Program};
 use super::{Ended, Task};
@@ -29,12 +31,18 @@ pub(super) async fn run(task: &Task, script: &ScriptBot) {
 
 async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     let core = Arc::clone(task.core());
-    let session = match task.enter(&script.name, &script.rooms, None).await? {
+    let session = match task.enter(&script.name, &script.rooms, None, Some(&script.scope())).await? {
         Ok(session) => session,
         Err(ended) => return Ok(ended),
     };
-    let program =
-        Program { exec: &script.exec, folder: &script.folder, env: &script.env, limits: &script.limits };
+    let program = Program {
+        exec: &script.exec,
+        folder: &script.folder,
+        own: ("bots", &script.name),
+        user: &script.user,
+        env: &script.env,
+        limits: &script.limits,
+    };
     let started = Process::start(&core, &program, &[("SNUG_NICK", &script.name)]);
     let mut process = match started {
         Ok(process) => process,
@@ -93,6 +101,7 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
                         script.rate
                     ));
                 }
+                skip(&mut lines, announced(&text)).await?;
                 // Dropped lines take time too. The pause leaves some to others.
                 smol::Timer::after(Duration::from_millis(5)).await;
                 continue;
@@ -101,9 +110,16 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
                 task.tell(&format!("it may not say this: {refusal}"));
                 // A program that does not read its stdin need not be told.
                 let _ = refuse.try_send(refusal);
+                skip(&mut lines, announced(&text)).await?;
                 continue;
             }
             writer.raw(format!("{text}\n").as_bytes()).await?;
+            if let Some(count) = announced(&text) {
+                // A piece of a file is no line: it passes as it is, with the LF behind it.
+                let mut piece = vec![0; count + 1];
+                lines.read_exact(&mut piece).await?;
+                writer.raw(&piece).await?;
+            }
         }
         // The end of stdout does not end the bot, so its last lines still arrive.
         futures_lite::future::pending().await
@@ -130,13 +146,32 @@ async fn take_part(task: &Task, script: &ScriptBot) -> std::io::Result<Ended> {
     hear.or(say).or(complain).or(ended).await
 }
 
+/// Returns the number of bytes that follow a line, if it announces any.
+fn announced(text: &str) -> Option<usize> {
+    let line = Line::parse(text).ok()?;
+    let count = announced_bytes(line.tags).ok().flatten()?;
+    usize::try_from(count).ok().filter(|count| *count > 0)
+}
+
+/// Passes over bytes that were announced by a line that is dropped.
+async fn skip(
+    lines: &mut (impl futures_lite::AsyncBufRead + Unpin),
+    count: Option<usize>,
+) -> std::io::Result<()> {
+    let Some(count) = count else { return Ok(()) };
+    let bytes = lines.take(count as u64 + 1);
+    futures_lite::io::copy(bytes, &mut futures_lite::io::sink()).await.map(drop)
+}
+
 /// Returns the refusal of a command that the bot's scope does not grant. A line that is no command is left to the
 /// session.
 fn refusal(scope: &Scope, text: &str) -> Option<String> {
     let line = Line::parse(text).ok()?;
     let verb = Verb::find(line.verb)?;
     let request = Request::parse(&line).ok();
-    let why = if !scope.has_verb(verb) {
+    let why = if matches!(verb, Verb::Nick) {
+        "its name is the one in its settings".to_owned()
+    } else if !scope.has_verb(verb) {
         format!("its settings let it do {}, and not this", scope.may())
     } else if request.as_ref().is_some_and(|request| !is_in_rooms(scope, &request.command)) {
         format!("its settings are for {}, and no other room", scope.rooms())
@@ -154,7 +189,9 @@ fn refusal(scope: &Scope, text: &str) -> Option<String> {
 fn is_in_rooms(scope: &Scope, command: &Command<'_>) -> bool {
     match command.aim() {
         Some(Aim::Room(room)) => scope.has_room(room),
-        None | Some(Aim::Person | Aim::Everything) => true,
+        // What it finds everywhere may be in any room.
+        Some(Aim::Everything) => !matches!(command, Command::Search { .. }),
+        None | Some(Aim::Person) => true,
     }
 }
 
@@ -212,12 +249,14 @@ mod tests {
     #[test]
     fn what_is_not_granted_is_refused() {
         let scope = Scope::parse("send,read", "#ops", "").expect("a scope");
-        for fine in ["MSG #ops hi", "PRIV bob hi", "JOIN #OPS", "PING 1", "", "no such verb", "MSG"] {
+        for fine in
+            ["MSG #ops hi", "SEARCH #ops x", "PRIV bob hi", "JOIN #OPS", "PING 1", "", "no such verb", "MSG"]
+        {
             assert_eq!(refusal(&scope, fine), None, "{fine}");
         }
         let refused = refusal(&scope, "@ref=a\\sb MSG #lobby hi").expect("another room");
         assert!(refused.starts_with("@ref=a\\sb ERR MSG out-of-scope "), "{refused}");
-        for wrong in ["JOIN #board", "TOPIC #ops new", "TOKEN LIST", "STATS"] {
+        for wrong in ["JOIN #board", "TOPIC #ops new", "TOKEN LIST", "STATS", "SEARCH * x", "NICK zed"] {
             assert!(refusal(&scope, wrong).is_some(), "{wrong}");
         }
     }

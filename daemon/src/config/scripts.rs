@@ -33,9 +33,13 @@ pub struct ScriptBot {
     /// The rooms that the bot joins, and outside of which its commands about rooms are refused.
     #[serde(deserialize_with = "rooms")]
     pub rooms: Vec<String>,
-    /// The working directory; empty for the data folder, or for the daemon's own directory if the log is in memory.
+    /// The working directory; empty for `bots/<name>` in the data folder, which is made, or for the daemon's own directory
+    /// if the log is in memory. Of the data folder, `snugd guard` opens only this to the program.
     #[serde(default)]
     pub folder: String,
+    /// The user that the program runs as, by name or number; empty for the daemon's own. It takes a daemon of root.
+    #[serde(default)]
+    pub user: String,
     /// Environment variables, besides those of [`Programs`](crate::Programs) and SNUG_NICK.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -87,16 +91,24 @@ pub struct ScriptCommand {
     /// One line for the help bot that says what it does.
     #[serde(default)]
     pub help: String,
-    /// The users who may run it: `all`, `accounts`, `operators`, or nicknames. A guest never matches a nickname.
+    /// The users who may run it: `all`, `accounts`, `operators`, names of accounts, or users of this machine as
+    /// `user:1000`.
     #[serde(default = "everybody")]
     pub who: Vec<String>,
     /// Time after which the user is told that the answer is late, at least 100 ms. After ten times that, the program
     /// is stopped.
     #[serde(default = "deadline")]
     pub deadline: Span<100>,
-    /// The working directory; empty for the data folder, or for the daemon's own directory if the log is in memory.
+    /// Whether an argument that a user types may begin with `-`, and so be an option of the program.
+    #[serde(default)]
+    pub options: bool,
+    /// The working directory; empty for `commands/<name>` in the data folder, which is made, or for the daemon's own
+    /// directory if the log is in memory. Of the data folder, `snugd guard` opens only this to the program.
     #[serde(default)]
     pub folder: String,
+    /// The user that the program runs as, by name or number; empty for the daemon's own. It takes a daemon of root.
+    #[serde(default)]
+    pub user: String,
     /// Environment variables, besides those of [`Programs`](crate::Programs) and SNUG_USER, SNUG_ROOM and SNUG_ID.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

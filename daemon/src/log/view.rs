@@ -361,6 +361,14 @@ impl<'c> View<'c> {
         Ok(())
     }
 
+    /// Returns the author of an entry, if there is such an entry.
+    pub(crate) fn author(&self, id: u64) -> rusqlite::Result<Option<u64>> {
+        self.database
+            .prepare_cached("SELECT author FROM entry WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
+    }
+
     /// Returns the row of one entry; `None` if there is no such entry. A damaged entry becomes a gap.
     pub(crate) fn row(&self, me: u64, id: u64, target: &Arc<str>) -> rusqlite::Result<Option<Row>> {
         let stored = self

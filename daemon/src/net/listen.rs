@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_net::TcpListener;
 use async_net::unix::UnixListener;
 use smol::{Async, Timer};
-use snug_protocol::ServerLine;
+use snug_protocol::{Scope, ServerLine};
 
 use crate::config::SOCKET_PATH;
 use crate::core::Core;
@@ -137,13 +137,26 @@ pub(crate) async fn accept_unix(runtime: Arc<Runtime>, socket: UnixSocket) {
         match socket.listener.accept().await {
             Ok((stream, _)) => {
                 let inner: Arc<Async<std::os::unix::net::UnixStream>> = stream.into();
-                match platform::peer_user(inner.as_ref().as_ref()) {
-                    Ok(user) => serve(&runtime, Socket::new(inner), Origin::Unix(user)),
+                match platform::peer(inner.as_ref().as_ref()) {
+                    Ok((user, process)) => {
+                        let origin = origin_of(&runtime.core, user, process);
+                        serve(&runtime, Socket::new(inner), origin);
+                    }
                     Err(error) => tracing::warn!(%error, "the user of a local connection is not known"),
                 }
             }
             Err(error) => back_off(&error).await,
         }
+    }
+}
+
+/// Returns where a process of this machine comes from. A program that the daemon itself runs for a bot is nobody in
+/// particular, whoever's user it runs as: it has the power that its settings give its own session, and no other.
+fn origin_of(core: &Core, user: u32, process: u32) -> Origin {
+    let runs_programs = core.hooks.programs.guard.is_some();
+    match runs_programs && platform::is_own_program(user, process) {
+        true => Origin::Tcp(std::net::Ipv4Addr::LOCALHOST.into()),
+        false => Origin::Unix(user),
     }
 }
 
@@ -154,9 +167,22 @@ async fn back_off(error: &io::Error) {
 
 /// Gives a stream its session, if there is room for one. Otherwise turns it away.
 pub(crate) fn serve<S: Stream + 'static>(runtime: &Arc<Runtime>, stream: S, origin: Origin) {
+    serve_within(runtime, stream, origin, None);
+}
+
+/// Does the same for a bot that is confined to the rooms of a scope.
+pub(crate) fn serve_within<S: Stream + 'static>(
+    runtime: &Arc<Runtime>,
+    stream: S,
+    origin: Origin,
+    scope: Option<Scope>,
+) {
     let core = &runtime.core;
     core.counters.connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let peer = core.new_peer(origin);
+    if let Some(scope) = scope {
+        peer.set_bot_scope(scope);
+    }
     match core.registry.admit(&peer, &core.config().limits) {
         Ok(()) => runtime.spawn(Connection::new(Arc::clone(core), stream, peer, origin)),
         Err(refusal) => runtime.spawn(turn_away(Arc::clone(core), stream, refusal)),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt};
-use snug_protocol::Request;
+use snug_protocol::{Request, Scope};
 
 use crate::net::listen;
 use crate::net::runtime::Runtime;
@@ -49,9 +49,19 @@ pub struct LocalSession {
 impl LocalSession {
     /// Opens a session with the daemon of this runtime.
     pub(crate) fn open(runtime: &Arc<Runtime>, origin: Origin) -> LocalSession {
+        LocalSession::open_within(runtime, origin, None)
+    }
+
+    /// Does the same for a bot that is confined to the rooms of a scope.
+    pub(crate) fn open_within(runtime: &Arc<Runtime>, origin: Origin, scope: Option<&Scope>) -> LocalSession {
         let (daemon_reader, writer) = piper::pipe(PIPE);
         let (reader, daemon_writer) = piper::pipe(PIPE);
-        listen::serve(runtime, Duplex { reader: daemon_reader, writer: daemon_writer }, origin);
+        listen::serve_within(
+            runtime,
+            Duplex { reader: daemon_reader, writer: daemon_writer },
+            origin,
+            scope.cloned(),
+        );
         let reader = LocalReader { put_back: Vec::new(), begun: Vec::new(), reader: BufReader::new(reader) };
         LocalSession { reader, writer: LocalWriter(writer) }
     }

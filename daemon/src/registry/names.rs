@@ -207,6 +207,14 @@ impl Registry {
         Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
+    /// Returns the user id of this machine whose sessions an identity has, if they come over the Unix socket.
+    pub(crate) fn machine_user(&self, number: u64) -> Option<u32> {
+        match self.state().people.get(&number)?.proof {
+            Proof::User(user, _) => Some(user),
+            _ => None,
+        }
+    }
+
     /// Returns the identity that holds a name, and the name as displayed.
     pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         let state = self.state();

@@ -7,7 +7,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 
-use snug_protocol::{Code, RoomName, ServerLine};
+use snug_protocol::{Code, RoomName, Scope, ServerLine};
 
 use super::ending::Ending;
 use super::outbox::{Budget, Chunks, InFlight, Outbox, OutboxState, Piece, Shared};
@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     is_quiet: AtomicBool,
     /// The grant of the access token that it logged in with, if any.
     grant: OnceLock<Box<Grant>>,
+    /// The scope of the bot whose session it is. It says which rooms the bot may fetch files of.
+    bot_scope: OnceLock<Box<Scope>>,
     /// How many of its errors were recorded recently.
     errors: Mutex<Errors>,
     /// What its commands have cost.
@@ -75,6 +77,7 @@ impl Peer {
             is_live: AtomicBool::new(true),
             is_quiet: AtomicBool::new(false),
             grant: OnceLock::new(),
+            bot_scope: OnceLock::new(),
             errors: Mutex::default(),
             spent: Spent::default(),
             budget,
@@ -124,12 +127,25 @@ impl Peer {
         self.grant.get().map(|grant| &**grant)
     }
 
-    /// Returns whether its access token covers a room, or private messages if `room` is `None`. True without a token.
+    /// Confines a bot to the rooms of its scope. It still has private messages.
+    pub(crate) fn set_bot_scope(&self, scope: Scope) {
+        let _ = self.bot_scope.set(Box::new(scope));
+    }
+
+    /// Returns whether its access token, or its scope as a bot, covers a room, or private messages if `room` is `None`.
+    /// True without either.
     pub(crate) fn is_in_scope(&self, room: Option<&str>) -> bool {
-        self.grant().is_none_or(|grant| match room {
+        let has = |scope: &Scope, room| RoomName::parse(room).is_ok_and(|room| scope.has_room(&room));
+        let is_granted = self.grant().is_none_or(|grant| match room {
             None => !grant.scope.is_confined(),
-            Some(room) => RoomName::parse(room).is_ok_and(|room| grant.scope.has_room(&room)),
-        })
+            Some(room) => has(&grant.scope, room),
+        });
+        is_granted && room.is_none_or(|room| self.bot_scope.get().is_none_or(|scope| has(scope, room)))
+    }
+
+    /// Returns whether there are rooms that it may not see.
+    pub(crate) fn is_confined(&self) -> bool {
+        self.bot_scope.get().is_some() || self.grant().is_some_and(|grant| grant.scope.is_confined())
     }
 
     /// Returns whether private messages reach it.

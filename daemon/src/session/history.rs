@@ -83,8 +83,8 @@ impl Session {
             let room =
                 RoomName::parse(fold.as_str()).map_err(|_| nowhere(&SearchTarget::Room(fold.clone())))?;
             self.find_room(&room)?;
-            if self.peer.grant().is_some_and(|grant| !grant.scope.has_room(&room)) {
-                return Err(refusal(Code::OutOfScope, "the token of this session is for other rooms"));
+            if !self.peer.is_in_scope(Some(room.as_str())) {
+                return Err(refusal(Code::OutOfScope, "this session is for other rooms"));
             }
         }
         let before = before.map(|cursor| self.own_id(cursor)).transpose()?;

@@ -312,7 +312,7 @@ fn stored_upload(
 fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
     match stored.to {
         Conversation::With(_) => peer.is_in_scope(None),
-        Conversation::Room(_) if peer.is_in_scope(None) => true,
+        Conversation::Room(_) if !peer.is_confined() => true,
         Conversation::Room(room) => {
             core.registry.room_numbered(room).is_some_and(|room| peer.is_in_scope(Some(&room.name)))
         }

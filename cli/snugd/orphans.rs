@@ -1,0 +1,49 @@
+//! Ends programs of bots whose guard is gone.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use signal_hook::consts::SIGCHLD;
+use signal_hook::iterator::Signals;
+
+use crate::guard::children;
+
+/// How often it is looked after a guard has ended, until what it left has ended.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Makes this process the parent of whatever loses its own among its descendants, and ends that: a program whose guard was
+/// killed. The guards themselves are this program, too.
+pub(crate) fn watch() -> std::io::Result<()> {
+    if std::process::id() == 1 {
+        // In a container, others lose their parents too, and the container is what bounds the programs.
+        return Ok(());
+    }
+    set_child_subreaper(Some(getpid()))?;
+    let mut signals = Signals::new([SIGCHLD])?;
+    thread::Builder::new().name("snug-orphans".to_owned()).spawn(move || {
+        for _ in &mut signals {
+            while end() {
+                thread::sleep(AGAIN);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends the orphans that there are, and returns whether there were any.
+fn end() -> bool {
+    let own = fs::read_link("/proc/self/exe").ok();
+    let is_orphan = |pid: &i32| {
+        // What has ended already has no program, and whoever started it asks for it.
+        let exe = fs::read_link(format!("/proc/{pid}/exe"));
+        exe.is_ok_and(|exe| own.as_ref().is_some_and(|own| *own != exe))
+    };
+    let orphans: Vec<i32> = children(getpid().as_raw_nonzero().get()).into_iter().filter(is_orphan).collect();
+    for pid in orphans.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+    }
+    !orphans.is_empty()
+}
