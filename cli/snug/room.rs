@@ -31,6 +31,13 @@ pub(crate) enum Room {
     Invite { room: String, whom: String },
     /// Show who is what in it; or make somebody owner, moderator, member or none
     Role { room: String, whom: Option<String>, role: Option<String> },
+    /// End a room with all that was said in it, for good; * for the empty rooms that guests made
+    Close {
+        #[arg(value_name = "ROOM|*")]
+        room: String,
+        /// Why
+        reason: Vec<String>,
+    },
     #[command(flatten)]
     Order(Order),
 }
@@ -44,7 +51,7 @@ pub(crate) enum Order {
         #[arg(required = true, value_name = "[ROOM] WHO [REASON]")]
         words: Vec<String>,
     },
-    /// Retention somebody out; without WHO, list who is
+    /// Keep somebody out; without WHO, list who is
     ///
     /// WHO is a nick; on the server also an address or range such as 192.0.2.0/24, or a token as account/label.
     Ban {
@@ -130,6 +137,17 @@ impl Room {
             Room::Invite { room, whom } => {
                 let (room, nick) = (room_name(&room)?, nick_of(&whom)?);
                 client.ask(Command::Invite { to: Some((room, nick)), expires: None }).await?;
+                Ok(())
+            }
+            Room::Close { room, reason } => {
+                let reason = reason.join(" ");
+                let reason = (!reason.is_empty()).then(|| reason.into());
+                let answer = client.ask(Command::Close { place: place_of(&room)?, reason }).await?;
+                if let Body::Ok { params: Some(params), .. } = answer.ok.line().body
+                    && let Some(count) = params.strip_prefix("* ")
+                {
+                    output::print(&format!("{count} rooms are closed"))?;
+                }
                 Ok(())
             }
             Room::Role { room, whom, role } => {

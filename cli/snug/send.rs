@@ -77,7 +77,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "retry"])]
     spool: Option<PathBuf>,
 
-    /// Retention :shortcodes: as they are
+    /// Keep :shortcodes: as they are
     #[arg(long)]
     verbatim: bool,
 

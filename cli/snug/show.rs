@@ -35,6 +35,7 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
         }
         Body::Join { room } => ("join", Some(room), None),
         Body::Leave { room, text } => ("leave", Some(room), text.as_deref()),
+        Body::Close { room, text } => ("close", Some(room), text.as_deref()),
         Body::Quit { text } => ("quit", None, text.as_deref()),
         Body::Nick { nick } => ("nick", Some(nick), None),
         Body::Status { status, .. } => ("status", None, Some(status)),
@@ -138,6 +139,7 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
         }
         Body::Join { room } => format!("{} * {from} came", name(room)),
         Body::Leave { room, text } => format!("{} * {from} left{}", name(room), farewell(text)),
+        Body::Close { room, text } => format!("{} * {from} closed the room{}", name(room), farewell(text)),
         Body::Quit { text } => format!("* {from} quit{}", farewell(text)),
         Body::Nick { nick } => format!("* {from} is now {}", name(nick)),
         Body::Status { status, text } => format!("* {from} is {}{}", name(status), farewell(text)),

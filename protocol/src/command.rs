@@ -164,6 +164,13 @@ pub enum Command<'a> {
         nick: Nick<'a>,
         change: ProfileChange<'a>,
     },
+    /// `CLOSE`: ends a room with all that was said in it; for the server, the empty rooms of guests.
+    Close {
+        /// The room, or `*`.
+        place: RoomOrServer<'a>,
+        /// Why.
+        reason: Option<Cow<'a, str>>,
+    },
     Kick {
         place: RoomOrServer<'a>,
         nick: Nick<'a>,
@@ -599,6 +606,7 @@ impl<'a> Reader<'a> {
             }
             Verb::Status => Command::Status { presence: self.presence()?, text: self.optional_text()? },
             Verb::Profile => Command::Profile { nick: self.nick()?, change: self.profile_change()? },
+            Verb::Close => Command::Close { place: self.place()?, reason: self.optional_text()? },
             Verb::Kick => {
                 Command::Kick { place: self.place()?, nick: self.nick()?, reason: self.optional_text()? }
             }
@@ -1113,6 +1121,7 @@ impl Command<'_> {
             Command::Invite { .. } => Verb::Invite,
             Command::Status { .. } => Verb::Status,
             Command::Profile { .. } => Verb::Profile,
+            Command::Close { .. } => Verb::Close,
             Command::Kick { .. } => Verb::Kick,
             Command::Ban { .. } => Verb::Ban,
             Command::Unban { .. } => Verb::Unban,
@@ -1215,6 +1224,7 @@ impl Command<'_> {
                 }
                 ProfileChange::Set(name, value) => words(&[nick.as_str(), name], Some(value)),
             },
+            Command::Close { place, reason } => words(&[place.as_str()], reason.as_deref()),
             Command::Kick { place, nick, reason } => {
                 words(&[place.as_str(), nick.as_str()], reason.as_deref())
             }

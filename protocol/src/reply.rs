@@ -50,6 +50,13 @@ pub enum Body<'a> {
         /// The room.
         room: &'a str,
     },
+    /// Somebody ended a room with all that was said in it.
+    Close {
+        /// The room.
+        room: &'a str,
+        /// The reason.
+        text: Option<Cow<'a, str>>,
+    },
     /// Somebody left a room.
     Leave {
         /// The room.
@@ -515,6 +522,10 @@ impl<'a> Body<'a> {
                 return Some(Body::Err { verb, code, text: params.rest().unwrap_or_default() });
             }
             "JOIN" if is_event => Body::Join { room: params.word()? },
+            "CLOSE" if is_event => {
+                let room = params.word()?;
+                return Some(Body::Close { room, text: params.rest().map(unescape_text) });
+            }
             "LEAVE" if is_event => {
                 let room = params.word()?;
                 return Some(Body::Leave { room, text: params.rest().map(unescape_text) });
@@ -617,6 +628,9 @@ impl<'a> Body<'a> {
             }
             Body::Set { room, item } => words(out, &["SET", room], Some(*item)),
             Body::Join { room } => words(out, &["JOIN", room], None),
+            Body::Close { room, text } => {
+                words(out, &["CLOSE", room], text.as_deref().map(escape_text).as_deref());
+            }
             Body::Leave { room, text } => {
                 words(out, &["LEAVE", room], text.as_deref().map(escape_text).as_deref());
             }
@@ -750,6 +764,7 @@ mod tests {
             Just(Body::Set { room: "#ops", item: "keep=30d" }),
             Just(Body::Join { room: "#ops" }),
             text().prop_map(|text| Body::Leave { room: "#ops", text }),
+            text().prop_map(|text| Body::Close { room: "#ops", text }),
             text().prop_map(|text| Body::Quit { text }),
             Just(Body::Nick { nick: "bob" }),
             Just(Body::Typing { target: "#ops", switch: "on" }),

@@ -131,6 +131,8 @@ actions! {
     Status = Status, Guest, "";
     ShowProfile = Profile, Guest, "to show";
     ChangeProfile = Profile, Bot, "to change one's own";
+    CloseRoom = Close, Owner, "a room";
+    CloseRoomsOfGuests = Close, Operator, "the empty rooms of guests (`*`)";
     KickFromRoom = Kick, Moderator, "from a room";
     KickFromServer = Kick, Operator, "from the server (`*`)";
     BanFromRoom = Ban, Moderator, "from a room, or to list";

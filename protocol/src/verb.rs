@@ -44,6 +44,7 @@ pub enum Verb {
     Invite,
     Status,
     Profile,
+    Close,
     Kick,
     Ban,
     Unban,
@@ -620,6 +621,21 @@ pub const VERBS: &[Spec] = &[
                  `@bytes=… PROFILE alice avatar image/png` (or `image/jpeg`, `image/webp`, `image/gif`); `PROFILE alice avatar` is answered by a row with \
                  its bytes. The others in one's rooms see a change as `:alice PROFILE alice name=value`.",
         example: "> PROFILE alice colour #3584e4\n< OK PROFILE alice\n> PROFILE alice\n< PROFILE alice colour=#3584e4\n< OK PROFILE alice",
+    },
+    Spec {
+        verb: Verb::Close,
+        word: "CLOSE",
+        params: "<room or *> [reason]",
+        tags: "",
+        before_name: false,
+        cost: 8,
+        summary: "ends a room, with all that was said in it",
+        detail: "Whoever is in it sees `:alice CLOSE #ops reason`, and then it is gone, its history, files and list too: JOIN makes an \
+                 empty one. That cannot be taken back. Owners close their rooms, operators any but `#lobby`. `CLOSE *` closes all rooms that \
+                 guests made, in which nobody is and in which nobody with an account, and no user of the daemon's machine, has ever spoken. \
+                 The OK says how many. Such rooms go by themselves when nothing was said in them for the time `guests.rooms`.",
+        example: "> CLOSE #ops we have moved to #board\n< @time=2026-11-21T10:15:20.127Z :alice CLOSE #ops we have moved to #board\n\
+                  < OK CLOSE #ops",
     },
     Spec {
         verb: Verb::Kick,

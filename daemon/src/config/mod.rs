@@ -169,6 +169,12 @@ pub struct Limits {
     /// Maximum number of rooms, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub rooms: u64,
+    /// Maximum number of rooms that one account, or user of this machine, has made; 1 to 1,000,000. Operators have no limit.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub rooms_per_account: u64,
+    /// Maximum number of rooms that one guest has made, 1 to 1,000,000. All guests together have three quarters of `rooms`.
+    #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
+    pub rooms_per_guest: u64,
     /// Maximum number of rooms that one identity is in, 1 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub rooms_per_identity: u64,
@@ -232,6 +238,8 @@ impl Default for Limits {
             sessions: 20_000,
             sessions_per_address: 64,
             rooms: 10_000,
+            rooms_per_account: 200,
+            rooms_per_guest: 10,
             rooms_per_identity: 200,
             announce_members: 100,
             outbox: Size::from_bytes(1 << 20),
@@ -349,11 +357,18 @@ pub struct Guests {
     /// Maximum number of identities that are kept so, 0 to 10,000,000. Beyond it, the oldest are removed first.
     #[serde(deserialize_with = "between::<_, 0, 10_000_000>")]
     pub lingering: u64,
+    /// Time after which a room that a guest has made goes, if nobody is in it and nothing was said in it, and if no account
+    /// and no user of this machine has ever spoken there; at least 1 min.
+    pub rooms: Span<60_000>,
 }
 
 impl Default for Guests {
     fn default() -> Guests {
-        Guests { linger: Span::from_millis(4 * 3_600_000), lingering: 10_000 }
+        Guests {
+            linger: Span::from_millis(4 * 3_600_000),
+            lingering: 10_000,
+            rooms: Span::from_millis(30 * 86_400_000),
+        }
     }
 }
 
@@ -747,7 +762,7 @@ mod tests {
             ("[limits]\n  line = \"long\"\n", (2, 10), "512 to 16384"),
             ("[listen]\nplaintext = \"yes\"\n", (2, 13), "one of `never`, `loopback`, `anywhere`"),
             ("[listen]\ntcp = [\"localhost\"]\n", (2, 8), "socket address"),
-            ("[heartbeat]\nping = \"soon\"\n", (2, 8), "\"500ms\", \"30s\", \"5m\" or \"4h\""),
+            ("[heartbeat]\nping = \"soon\"\n", (2, 8), "\"500ms\", \"30s\", \"5m\", \"4h\" or \"30d\""),
             ("[limits]\noutbox = \"1 kB\"\n", (2, 10), "at least"),
             ("[heartbeat]\nping = \"30s\"\ndead = \"31s\"\n", (1, 1), "twice"),
             ("[log]\nkeep = \"a while\"\n", (2, 8), "\"forever\", for a time such as"),

@@ -74,7 +74,7 @@ pub enum Plaintext {
     Anywhere,
 }
 
-/// A length of time such as `"500ms"`, `"30s"`, `"5m"` or `"4h"`: at least `LEAST` milliseconds, at most 10 years.
+/// A length of time such as `"500ms"`, `"30s"`, `"5m"`, `"4h"` or `"30d"`: at least `LEAST` milliseconds, at most 10 years.
 ///
 /// ```
 /// use snug_daemon::config::Span;
@@ -101,14 +101,15 @@ impl<const LEAST: u64> Span<LEAST> {
 }
 
 /// The units of a span, the largest last.
-const SPAN_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 impl<'de, const LEAST: u64> Deserialize<'de> for Span<LEAST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = text(deserializer, "a time: \"500ms\", \"30s\", \"5m\" or \"4h\"")?;
+        let text = text(deserializer, "a time: \"500ms\", \"30s\", \"5m\", \"4h\" or \"30d\"")?;
         let millis = parse_with_unit(&text, &SPAN_UNITS).ok_or_else(|| {
             D::Error::custom(format!(
-                "\"{text}\" is no time; allowed are \"500ms\", \"30s\", \"5m\" or \"4h\""
+                "\"{text}\" is no time; allowed are \"500ms\", \"30s\", \"5m\", \"4h\" or \"30d\""
             ))
         })?;
         if !(LEAST..=Span::<LEAST>::MOST).contains(&millis) {

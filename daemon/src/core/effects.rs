@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, FileState, Folded, Role, RoomName, ServerLine};
+use snug_protocol::{Body, Code, FileState, Folded, Role, RoomName, ServerLine, TagBuilder};
 
 use crate::core::Core;
 use crate::log::{
@@ -58,8 +58,10 @@ pub(crate) fn take(
         Act::RetireRoom { room, .. } => {
             if matches!(outcome, Outcome::Retired) {
                 core.registry.close_room(*room);
+                core.has_closed_rooms.store(true, Relaxed);
             }
         }
+        Act::CloseRoom { room, reason } => close_room(core, *room, &draft.author.nick, reason.as_deref()),
         Act::Leave { room } => {
             if let Some(room) = core.registry.room_numbered(*room)
                 && room.settings().access == RoomAccess::Hidden
@@ -160,6 +162,22 @@ fn open_room(core: &Core, store: &dyn Store, stored: &StoredRoom, author: u64) {
         room.admit(author);
     }
     room.set_has_bans(view.bans(stored.number).map_or(true, |bans| !bans.is_empty()));
+}
+
+/// Tells everybody in a room that it has ended, and takes them out.
+fn close_room(core: &Core, room: u64, by: &str, reason: Option<&str>) {
+    if let Some(room) = core.registry.room_numbered(room) {
+        let mut tags = TagBuilder::default();
+        tags.display("time", Some(core.environment.clock.now()));
+        let mut line = Vec::new();
+        let body = Body::Close { room: &room.name, text: reason.map(Into::into) };
+        ServerLine::new(body).with_tags(tags.tags()).with_from(by).write(&mut line);
+        room.audience.for_each(|peer| {
+            peer.push(&line);
+        });
+        core.registry.close_room(room.number);
+    }
+    core.has_closed_rooms.store(true, Relaxed);
 }
 
 fn set_room(core: &Arc<Core>, room: &Arc<Room>, setting: &RoomSetting, members: &[u64]) {

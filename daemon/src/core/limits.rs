@@ -31,6 +31,8 @@ pub(crate) struct Throttles {
     pub(crate) entrances: Throttle<IpAddr>,
     /// Joins and leaves, by identity.
     pub(crate) moves: Throttle<u64>,
+    /// Rooms that guests make, by address.
+    pub(crate) new_rooms: Throttle<IpAddr>,
     /// Errors of all sessions without a name together.
     strangers_noise: Throttle<()>,
     /// The addresses that accounts have come from.

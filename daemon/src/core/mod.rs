@@ -33,7 +33,7 @@ pub(crate) mod stats;
 #[cfg(test)]
 pub(crate) mod follower_tests;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub(crate) struct Core {
     bans: RwLock<Arc<Vec<BanRow>>>,
     /// Who is muted, as the log has it.
     mutes: RwLock<Arc<Mutes>>,
+    /// Whether entries of closed rooms may wait to be purged.
+    pub(crate) has_closed_rooms: AtomicBool,
     /// Operators' sessions that follow the audit log as it grows, each with its filter and the label of its command.
     followers: Mutex<Vec<audit_feed::Follower>>,
     /// How the daemon is stopped, and how it reloads its config file.
@@ -171,6 +173,8 @@ impl Core {
             throttles: limits::Throttles::default(),
             bans: RwLock::default(),
             mutes: RwLock::default(),
+            // Some may be left from before.
+            has_closed_rooms: AtomicBool::new(true),
             followers: Mutex::default(),
             control: Control::default(),
             started,
@@ -218,10 +222,17 @@ impl Core {
 
     /// Asks the log to forget a room without members and entries. If the log keeps it, puts the room back.
     pub(crate) fn retire(self: &Arc<Core>, room: Arc<Room>) {
+        self.retire_upto(room, 0, Arc::default());
+    }
+
+    /// Asks the same of a guest's room in which nothing was said after the entry `upto`. If the log forgets the room, it is
+    /// added to `retired`.
+    pub(crate) fn retire_upto(self: &Arc<Core>, room: Arc<Room>, upto: u64, retired: Arc<AtomicUsize>) {
         let generation = room.generation.load(Relaxed);
-        let act = Act::RetireRoom { room: room.number, generation };
+        let act = Act::RetireRoom { room: room.number, generation, upto };
         let core = Arc::clone(self);
         self.submit(act, move |_, outcome| {
+            retired.fetch_add(usize::from(outcome == Outcome::Retired), Relaxed);
             let is_needed = match outcome {
                 // A user who has joined it again has a new room, which is retired on its own.
                 Outcome::Retired | Outcome::Done => false,

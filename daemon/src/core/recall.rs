@@ -8,13 +8,13 @@ use snug_protocol::{Code, RoomName, Timestamp};
 
 use crate::core::Core;
 use crate::core::effects::put_out_who_may_not_stay;
-use crate::log::{Act, Author, Draft, LogError, Outcome, Store, View};
+use crate::log::{Act, Author, Draft, LogError, Outcome, RoomQuotas, Store, View};
 use crate::origin::network_of;
 use crate::registry::ending::Ending;
 
 /// Loads the log's state into the registry. Creates the lobby, which always exists.
 pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
-    let lobby = Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 };
+    let lobby = Act::MakeRoom { name: RoomName::LOBBY, quotas: RoomQuotas::NONE };
     let draft = Draft::new(Author::default(), lobby);
     let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
     match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {
@@ -29,7 +29,10 @@ pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogErro
         rooms.iter().filter(|room| RoomName::parse(&room.name).is_ok_and(|name| name.fold() != lobby));
     let retire: Vec<Draft> = retire
         .map(|room| {
-            Draft::new(Author::default(), Act::RetireRoom { room: room.number, generation: room.generation })
+            Draft::new(
+                Author::default(),
+                Act::RetireRoom { room: room.number, generation: room.generation, upto: 0 },
+            )
         })
         .collect();
     for drafts in retire.chunks(256) {
@@ -100,6 +103,7 @@ pub(crate) fn kept_room(core: &Core, view: &View<'_>, number: u64) {
     core.registry.open_room(&stored, &name, ends, &listed);
     if let Some(room) = core.registry.room_numbered(number) {
         room.set_has_bans(view.bans(number).map_or(true, |bans| !bans.is_empty()));
+        room.set_kept();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Periodic work on sessions, entries and files.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::core::{Core, millis};
@@ -13,6 +14,9 @@ use std::sync::Arc;
 
 /// How often the log and the files are searched for what retention no longer keeps.
 const PURGE: Duration = Duration::from_secs(10);
+
+/// How long a room of a guest is left alone in any case.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Runs the periodic work. Checks sessions as often as the shortest time in the configuration requires.
 pub(crate) async fn keep_up(core: Arc<Core>) {
@@ -28,6 +32,7 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
             core.note_delivered();
             core.purge(0);
             core.look_after_files();
+            core.retire_quiet_rooms();
             let today = core.environment.clock.now().to_string()[..10].to_owned();
             if today != day {
                 day = today;
@@ -52,15 +57,55 @@ impl Core {
         let keeps_everything = rooms == Retention::Forever
             && private == Retention::Forever
             && audit == Retention::Forever
-            && !self.registry.has_rooms_of_few_entries();
+            && !self.registry.has_rooms_of_few_entries()
+            && !self.has_closed_rooms.load(Relaxed);
         // The writer also tidies its files with a purge, even if there is nothing to remove.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
         let core = Arc::clone(self);
         self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
-            if let Outcome::Purged { next: Some(behind), .. } = outcome {
-                core.purge(behind);
+            match outcome {
+                Outcome::Purged { next: Some(behind), .. } => core.purge(behind),
+                // One that was closed meanwhile waits for the next time.
+                Outcome::Purged { next: None, .. } if !keeps_everything => {
+                    core.has_closed_rooms.store(false, Relaxed);
+                }
+                _ => {}
             }
         });
+    }
+
+    /// Ends the rooms of guests in which nobody is and nothing was said for the time in the settings; if such rooms use up
+    /// the share of guests, for a day.
+    pub(crate) fn retire_quiet_rooms(self: &Arc<Core>) {
+        let config = self.config();
+        let share = config.limits.rooms - config.limits.rooms / 4;
+        let mut time = config.guests.rooms.duration();
+        if self.registry.counts().2 as u64 >= share {
+            time = time.min(DAY);
+        }
+        let now = self.environment.clock.now().millis();
+        let before =
+            Timestamp::from_millis(now.saturating_sub(i64::try_from(millis(time)).unwrap_or(i64::MAX)));
+        let core = Arc::clone(self);
+        let _ = self.read(
+            Payer::Daemon,
+            Box::new(move |view| {
+                if let Some(Ok(last)) = view.map(|view| view.last_before(before)) {
+                    core.retire_rooms(last);
+                }
+            }),
+        );
+    }
+
+    /// Ends the rooms of guests in which nobody is and nothing was said after the entry `upto`. Returns the number of those
+    /// that the log has ended so far.
+    pub(crate) fn retire_rooms(self: &Arc<Core>, upto: u64) -> Arc<AtomicUsize> {
+        let retired = Arc::default();
+        if upto > 0 {
+            let quiet = self.registry.take_quiet_rooms(upto);
+            quiet.into_iter().for_each(|room| self.retire_upto(room, upto, Arc::clone(&retired)));
+        }
+        retired
     }
 
     /// Removes files that retention no longer keeps, abandoned uploads, and contents that nothing refers to.

@@ -39,8 +39,11 @@ pub(super) fn apply(
     let author = &draft.author;
     let outcome = match &draft.act {
         Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None }.enter(entry)?,
-        Act::MakeRoom { name, most } => rooms::make_room(tx, meta, name, *most, author, ends)?,
-        Act::RetireRoom { room, generation } => rooms::retire_room(tx, *room, *generation)?,
+        Act::MakeRoom { name, quotas } => rooms::make_room(tx, meta, name, quotas, author, ends)?,
+        Act::RetireRoom { room, generation, upto } => rooms::retire_room(tx, *room, *generation, *upto)?,
+        Act::CloseRoom { room, reason } => {
+            rooms::close_room(tx, meta, author, *room, reason.as_deref(), ends)?
+        }
         Act::EndStay { room } => {
             tx.prepare_cached(
                 "UPDATE stay SET last = ?3 WHERE room = ?1 AND identity = ?2 AND last IS NULL",

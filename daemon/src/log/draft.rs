@@ -6,7 +6,7 @@ use snug_protocol::{EntryKind, RoomName, Timestamp};
 
 use super::{
     AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, IdentityRecord, Moderation,
-    ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
+    RoomQuotas, ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
 };
 use crate::refusal::Refusal;
 use crate::retention::Retention;
@@ -68,12 +68,14 @@ pub(crate) struct BotStep {
 pub(crate) enum Act {
     /// A new entry.
     Enter(NewEntry),
-    /// Makes a room, or finds the one of that name. Making one is refused if there are `most` rooms already. If the
-    /// room's history is for those who were present, a stay of the author begins.
-    MakeRoom { name: RoomName<'static>, most: u64 },
-    /// Removes a room in which nothing was ever written. The room stays if it was found again since `generation`, the
-    /// one that the submitter saw.
-    RetireRoom { room: u64, generation: u64 },
+    /// Makes a room, or finds the one of that name. Making one is refused beyond the quotas. If the room's history is for
+    /// those who were present, a stay of the author begins.
+    MakeRoom { name: RoomName<'static>, quotas: RoomQuotas },
+    /// Removes a room in which nothing was written after the entry `upto`. What was written before has to be a guest's
+    /// room and guests' words. The room stays if it was found again since `generation`, the one that the submitter saw.
+    RetireRoom { room: u64, generation: u64, upto: u64 },
+    /// Ends a room with all that was said in it.
+    CloseRoom { room: u64, reason: Option<String> },
     /// The author has left a room whose history is for those who were present.
     EndStay { room: u64 },
     /// The author has left a room on purpose, rather than by disconnecting. In a hidden room this ends the
@@ -182,9 +184,9 @@ pub(crate) enum Outcome {
     Duplicate { id: u64, time: Timestamp },
     /// The room exists; it was made now or before.
     Room(StoredRoom),
-    /// The room is gone.
+    /// The room is gone. What was said in it goes with the next purges.
     Retired,
-    /// The room stays, because it has or had entries, or its owner has an account.
+    /// The room stays, because it has or had entries that count, or its owner has an account.
     Kept,
     /// The account that was made, changed or logged in to; the grant of the token that was used, if any.
     Account(Box<StoredAccount>, Option<Box<Grant>>),

@@ -33,7 +33,7 @@ mod entry;
 pub(crate) use entry::Entry;
 
 mod rooms;
-pub(crate) use rooms::{Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom, Topic};
+pub(crate) use rooms::{Rank, Readers, RoomAccess, RoomQuotas, RoomSetting, RoomSettings, StoredRoom, Topic};
 
 mod store;
 pub(crate) use store::{CommitError, Store};

@@ -31,6 +31,22 @@ pub(crate) struct Topic {
     pub(crate) tags: String,
 }
 
+/// How many rooms there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoomQuotas {
+    /// In all. A quarter of them is not for guests.
+    pub(crate) all: u64,
+    /// That one account, or user of this machine, has made; and that one guest has.
+    pub(crate) account: u64,
+    pub(crate) guest: u64,
+}
+
+impl RoomQuotas {
+    /// For the daemon itself.
+    pub(crate) const NONE: RoomQuotas =
+        RoomQuotas { all: u64::MAX >> 1, account: u64::MAX >> 1, guest: u64::MAX >> 1 };
+}
+
 /// A change of a room's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoomSetting {

@@ -16,6 +16,9 @@ use snug_protocol::{Code, EntryKind, LogName, Role, RoomName, Timestamp};
 
 const LIMITS: LogLimits = LogLimits { entries: 100, key_window: 1_000 };
 
+/// Four rooms are the limit in the tests of this file; of these, guests have three.
+const QUOTAS: RoomQuotas = RoomQuotas { all: 5, account: 9, guest: 9 };
+
 /// A log with the room of number 1, and a clock that the test moves.
 struct World {
     log: Log,
@@ -56,7 +59,7 @@ fn applied(id: u64, millis: i64) -> Outcome {
 }
 
 fn make(name: &'static str) -> Draft {
-    by(1, Act::MakeRoom { name: RoomName::parse(name).expect("a room"), most: 4 })
+    by(1, Act::MakeRoom { name: RoomName::parse(name).expect("a room"), quotas: QUOTAS })
 }
 
 fn entry(to: Conversation, text: &str) -> NewEntry {
@@ -192,9 +195,9 @@ fn only_a_room_in_which_nobody_wrote_is_retired() {
     let mut world = World::new(LIMITS);
     assert_eq!(world.one(make("#a")), room(2, 1, "#a"));
     world.one(say(1, "hi"));
-    assert_eq!(world.one(by(1, Act::RetireRoom { room: 1, generation: 1 })), Outcome::Kept);
+    assert_eq!(world.one(by(1, Act::RetireRoom { room: 1, generation: 1, upto: 0 })), Outcome::Kept);
     world.one(make("#A"));
-    let retire = |generation| by(1, Act::RetireRoom { room: 2, generation });
+    let retire = |generation| by(1, Act::RetireRoom { room: 2, generation, upto: 0 });
     assert_eq!(world.one(retire(1)), Outcome::Done, "somebody has come back since");
     assert_eq!(world.one(retire(2)), Outcome::Retired);
 }
@@ -335,8 +338,9 @@ fn who_may_read_a_room_is_its_setting() {
     assert_eq!(code(world.one(set(7, Readers::None, &[]))), Code::Denied);
     world.one(set(1, Readers::Joined, &[1]));
     world.one(tell("before 2 came"));
-    let join =
-        |author| by(author, Act::MakeRoom { name: RoomName::parse("#team").expect("a room"), most: 9 });
+    let join = |author| {
+        by(author, Act::MakeRoom { name: RoomName::parse("#team").expect("a room"), quotas: QUOTAS })
+    };
     world.one(join(2));
     world.one(join(2));
     world.one(tell("2 is here"));

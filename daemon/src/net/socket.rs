@@ -159,15 +159,23 @@ mod tests {
         let mut cx = Context::from_waker(&waker);
         let mut buffer = [0; 64];
         let mut read = move || Pin::new(&mut socket).poll_read(&mut cx, &mut buffer);
+        let mut in_vain = 0;
         for round in 0..100 {
             // A busy thread polls it because there is something to write.
             for _ in 0..3 {
                 assert!(read().is_pending(), "{round}");
             }
             peer.write_all(b"PING\n").expect("room");
-            wakes.recv_timeout(Duration::from_secs(10)).expect("a wake");
-            assert!(matches!(read(), Poll::Ready(Ok(5))), "{round}");
+            loop {
+                wakes.recv_timeout(Duration::from_secs(10)).expect("a wake");
+                match read() {
+                    Poll::Ready(count) => break assert!(matches!(count, Ok(5)), "{round}"),
+                    // A late wake for what was read before, which is rare.
+                    Poll::Pending => in_vain += 1,
+                }
+            }
         }
+        assert!(in_vain < 20, "{in_vain} of 100 wakes led to no read");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Room {
     has_bans: AtomicBool,
     /// Whether it stays when everybody has left.
     pub(super) persists: AtomicBool,
+    /// Whether the log has said that it keeps the room, whoever owns it.
+    pub(super) is_kept: AtomicBool,
     /// The topic, with the sender and the tags of the entry that set it.
     topic: Mutex<Option<Topic>>,
 }
@@ -68,6 +70,7 @@ impl Room {
             has_bans: AtomicBool::new(true),
             persists: AtomicBool::new(stored.persists),
             topic: Mutex::new(stored.topic.clone()),
+            is_kept: AtomicBool::new(false),
             generation: AtomicU64::new(stored.generation),
         }
     }
@@ -150,6 +153,11 @@ impl Room {
     /// Sets whether it stays when everybody has left.
     pub(crate) fn set_persists(&self, persists: bool) {
         self.persists.store(persists, Relaxed);
+    }
+
+    /// Notes that the log has refused to forget it: users who are known have spoken in it.
+    pub(crate) fn set_kept(&self) {
+        self.is_kept.store(true, Relaxed);
     }
 
     /// Notes that the log has new entries of it, with ids from `first` to `last`.

@@ -53,6 +53,24 @@ impl Registry {
         self.state().rooms.values().any(is_one)
     }
 
+    /// Removes the rooms without members whose owner is no account and which have no entry after `upto`, and returns them.
+    /// Whether the log lets them go is for the caller to ask.
+    pub(crate) fn take_quiet_rooms(&self, upto: u64) -> Vec<Arc<Room>> {
+        let mut state = self.state();
+        let lobby = RoomName::LOBBY.fold();
+        let is_quiet = |(fold, inhabited): &(&Folded, &Inhabited)| {
+            let room = &inhabited.room;
+            inhabited.members.is_empty()
+                && room.ends().1 <= upto
+                && room.owner() != 0
+                && !room.persists.load(Relaxed)
+                && !room.is_kept.load(Relaxed)
+                && **fold != lobby
+        };
+        let quiet: Vec<Folded> = state.rooms.iter().filter(is_quiet).map(|(fold, _)| fold.clone()).collect();
+        quiet.iter().filter_map(|fold| state.remove_room(fold)).collect()
+    }
+
     /// Stores the id of the oldest entry that a conversation still has; 0 if it has none.
     pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
         if let Some(room) = self.room_numbered(conversation) {

@@ -738,6 +738,8 @@ fn try_as(role: Role, action: Action) -> String {
         Action::Status => "STATUS busy".to_owned(),
         Action::ShowProfile => "PROFILE target".to_owned(),
         Action::ChangeProfile => format!("PROFILE {own_name} colour #123456"),
+        Action::CloseRoom => "CLOSE #room".to_owned(),
+        Action::CloseRoomsOfGuests => "CLOSE *".to_owned(),
         Action::KickFromRoom => "KICK #room victim".to_owned(),
         Action::KickFromServer => "KICK * victim".to_owned(),
         Action::BanFromRoom => "BAN #room victim".to_owned(),

@@ -14,7 +14,7 @@ use crate::config::Registration;
 use crate::core::queue::Submission;
 use crate::core::reply::Reply;
 use crate::core::{Core, millis};
-use crate::log::{Act, AuditNote, Author, Draft, Outcome, Row, Rows, Storage, View};
+use crate::log::{Act, AuditNote, Author, Draft, Outcome, RoomQuotas, Row, Rows, Storage, View};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::ending::Ending;
@@ -274,7 +274,7 @@ pub(super) fn deliver_missed(
 pub(super) fn leave_lobby_if_banned(core: &Arc<Core>, author: Author) {
     let Some(lobby) = core.registry.room(&RoomName::LOBBY).filter(|lobby| lobby.has_bans()) else { return };
     let number = author.number;
-    let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, most: u64::MAX >> 1 });
+    let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, quotas: RoomQuotas::NONE });
     let shared = Arc::clone(core);
     let reply = Reply::Call(Box::new(move |_, _, outcome| {
         if matches!(outcome, Outcome::Refused(Refusal { code: Code::Banned, .. })) {

@@ -414,6 +414,7 @@ impl Session {
             Command::Invite { to: None, expires } => self.invite_to_server(expires, &mut answer),
             Command::Status { presence, text } => self.status(presence, text.as_deref()),
             Command::Profile { nick, change } => self.profile(&nick, &change, &mut answer),
+            Command::Close { place, reason } => self.close(&place, reason.as_deref(), &mut answer),
             Command::Kick { place, nick, reason } => self.kick(&place, &nick, reason.as_deref(), &mut answer),
             Command::Ban { place, whom, reason, expires } => {
                 self.ban(&place, whom, (reason.as_deref(), expires), &mut answer)
@@ -604,6 +605,9 @@ mod files_tests;
 
 #[cfg(test)]
 mod cost_tests;
+
+#[cfg(test)]
+mod room_quota_tests;
 
 #[cfg(test)]
 mod voice_tests;

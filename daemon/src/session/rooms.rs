@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use snug_protocol::{
-    Body, Code, EntryKind, Role, RoomName, ServerLine, TagBuilder, Target, escape_text, escaped_text_len,
-    is_media_type,
+    Action, Body, Code, EntryKind, Role, RoomName, RoomOrServer, ServerLine, TagBuilder, Target, escape_text,
+    escaped_text_len, is_media_type,
 };
 
 use super::{Answered, Session, refusal};
@@ -16,7 +16,7 @@ use crate::core::reply::Recipients;
 use crate::cost::Cost;
 use crate::log::{
     Act, AuditNote, Author, Conversation, Draft, Moderation, NewEntry, Outcome, Rank, Readers, RoomAccess,
-    RoomSetting, RoomSettings, StoredRoom,
+    RoomQuotas, RoomSetting, RoomSettings, StoredRoom,
 };
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
@@ -41,7 +41,16 @@ impl Session {
         }
         // The log creates the room, or records since when the user is present.
         let me = self.me()?;
-        let act = Act::MakeRoom { name: room.into_owned(), most: config.limits.rooms };
+        let is_new = self.core.registry.room(&room).is_none();
+        if is_new {
+            self.check_new_rooms()?;
+        }
+        let quotas = RoomQuotas {
+            all: config.limits.rooms,
+            account: config.limits.rooms_per_account,
+            guest: config.limits.rooms_per_guest,
+        };
+        let act = Act::MakeRoom { name: room.into_owned(), quotas };
         // The room belongs to its creator after a restart, too, so the log must know them.
         let records = self.core.registry.record(me).into_iter().collect();
         let draft = Draft { author: self.author(me), records, act };
@@ -72,6 +81,34 @@ impl Session {
         }
         self.core.audit(author, AuditNote::new("leave", &name, ""));
         Ok(Answered::Ok(Some(name)))
+    }
+
+    /// Handles CLOSE.
+    pub(super) fn close(
+        &mut self,
+        place: &RoomOrServer<'_>,
+        reason: Option<&str>,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let me = Arc::clone(self.me()?);
+        let author = self.author(&me);
+        if let RoomOrServer::Room(room) = place {
+            let room = self.find_room(room)?;
+            let act = Act::CloseRoom { room: room.number, reason: reason.map(str::to_owned) };
+            let name = room.name.clone();
+            let draft = Draft::new(author, act);
+            return Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(name))));
+        }
+        if self.role_here() < Action::CloseRoomsOfGuests.least() {
+            return Err(refusal(Code::Denied, "this takes an operator"));
+        }
+        let retired = self.core.retire_rooms(u64::MAX >> 1);
+        // It is decided after all of them.
+        let note = AuditNote::new("close", "*", reason.unwrap_or_default());
+        let draft = Draft::new(author, Act::Audit(note));
+        Ok(self.answer_when_decided(draft, answer, move |_, _| {
+            Ok(Some(format!("* {}", retired.load(std::sync::atomic::Ordering::Relaxed))))
+        }))
     }
 
     pub(super) fn set(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snug_protocol::{Aim, Code, Command, FileCommand, FileRef, Scope, Verb};
+use snug_protocol::{Aim, Code, Command, FileCommand, FileRef, Role, Scope, Verb};
 
 use super::{Session, refusal};
 use crate::hooks::Who;
@@ -12,6 +12,9 @@ use crate::throttle::Quota;
 
 /// Rate limit for NICK and AUTH from one address.
 const ENTRANCES: Quota = Quota { burst: 200, interval: Duration::from_millis(200) };
+
+/// Rate limit for rooms that the guests of one address make.
+const NEW_ROOMS: Quota = Quota { burst: 50, interval: Duration::from_secs(300) };
 
 /// Rate limit for an identity that joins or leaves rooms, or changes its name.
 const MOVES: Quota = Quota { burst: 500, interval: Duration::from_millis(200) };
@@ -79,6 +82,20 @@ impl Session {
             .moves
             .take(self.peer.identity(), MOVES, now)
             .map_err(|wait| Refusal::new(Code::SlowDown, "you come and go too often; wait").after(wait))
+    }
+
+    /// Refuses an address whose guests make too many rooms.
+    pub(super) fn check_new_rooms(&self) -> Result<(), Refusal> {
+        let is_guest = self.role_here() < Role::Bot;
+        let Some(address) = self.origin.counted_address().filter(|_| is_guest) else { return Ok(()) };
+        let now = self.core.environment.clock.elapsed();
+        self.core.throttles.new_rooms.take(address, NEW_ROOMS, now).map_err(|wait| {
+            Refusal::new(
+                Code::SlowDown,
+                "too many rooms are made from your address; wait, or take one that is there",
+            )
+            .after(wait)
+        })
     }
 
     /// Refuses a command that the token, the embedding program or a rate limit does not let pass.

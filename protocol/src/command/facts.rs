@@ -56,7 +56,8 @@ impl Command<'_> {
             | Command::File(
                 FileCommand::Offer(FileOffer { target, .. }) | FileCommand::List { of: Some(target), .. },
             ) => Aim::of(target),
-            Command::Kick { place, .. }
+            Command::Close { place, .. }
+            | Command::Kick { place, .. }
             | Command::Ban { place, .. }
             | Command::Unban { place, .. }
             | Command::Mute { place, .. }
@@ -116,6 +117,8 @@ impl Command<'_> {
         matches!(
             self,
             Command::Invite { .. }
+                | Command::Close { .. }
+                | Command::Set { change: Some(_), .. }
                 | Command::Kick { .. }
                 | Command::Ban { whom: Some(_), .. }
                 | Command::Unban { .. }
@@ -144,6 +147,7 @@ impl Command<'_> {
             | Command::Password { .. }
             | Command::Unregister { .. }
             | Command::Invite { .. }
+            | Command::Close { .. }
             | Command::Kick { .. }
             | Command::Ban { .. }
             | Command::Unban { .. }

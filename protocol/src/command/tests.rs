@@ -162,6 +162,8 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             .prop_map(|(target, switch)| Command::Typing { target, switch }),
         room().prop_map(|room| Command::Join { room }),
         (room(), prop::option::of(text())).prop_map(|(room, text)| Command::Leave { room, text }),
+        (room(), prop::option::of(text()))
+            .prop_map(|(room, reason)| Command::Close { place: RoomOrServer::Room(room), reason }),
         Just(Command::Rooms),
         prop::option::of(target.clone()).prop_map(|of| Command::Who { of }),
         (room(), change, key()).prop_map(|(room, change, key)| Command::Topic { room, change, key }),

@@ -24,13 +24,19 @@ pub(super) fn purge(
     }
     let conversations: Vec<(u64, Retention)> = tx
         .prepare_cached(
-            "SELECT conversation.number, room.number IS NOT NULL, room.keep
+            "SELECT conversation.number, room.number IS NOT NULL, room.keep, pair.number IS NOT NULL
              FROM conversation LEFT JOIN room ON room.number = conversation.number
+                 LEFT JOIN pair ON pair.number = conversation.number
              WHERE conversation.number > ?1 ORDER BY conversation.number LIMIT ?2",
         )?
         .query_map([behind, LOOKED_AT_ONCE], |row| {
             let (is_room, own): (bool, Option<String>) = (row.get(1)?, row.get(2)?);
-            let default = if is_room { rooms } else { private };
+            let default = match (is_room, row.get(3)?) {
+                (true, _) => rooms,
+                (false, true) => private,
+                // Its room was closed.
+                (false, false) => Retention::Newest(0),
+            };
             Ok((row.get(0)?, own.and_then(|own| own.parse().ok()).unwrap_or(default)))
         })?
         .collect::<rusqlite::Result<_>>()?;
@@ -48,6 +54,10 @@ pub(super) fn purge(
             let oldest = tx
                 .prepare_cached("SELECT coalesce(min(id), 0) FROM entry WHERE conversation = ?1")?
                 .query_row([number], |row| row.get(0))?;
+            if oldest == 0 && keep == Retention::Newest(0) {
+                tx.prepare_cached("DELETE FROM key WHERE conversation = ?1")?.execute([number])?;
+                tx.prepare_cached("DELETE FROM conversation WHERE number = ?1")?.execute([number])?;
+            }
             gone.push((number, oldest, last));
         }
         if left == 0 {

@@ -7,10 +7,11 @@ use super::{authority, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomSetting, RoomSettings, StoredRoom,
+    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomQuotas, RoomSetting, RoomSettings,
+    StoredRoom, audit,
 };
 use crate::refusal::Refusal;
-use snug_protocol::{Action, Period};
+use snug_protocol::{Action, Period, Role};
 
 /// Returns why a user may not enter a room, or `None` if they may.
 fn refuse_entrance(
@@ -42,7 +43,7 @@ pub(super) fn make_room(
     tx: &Transaction<'_>,
     meta: &Meta,
     name: &RoomName<'_>,
-    most: u64,
+    quotas: &RoomQuotas,
     author: &Author,
     ends: &Ends,
 ) -> rusqlite::Result<Outcome> {
@@ -81,12 +82,8 @@ pub(super) fn make_room(
     if let Some(alike) = alike {
         return refuse(Code::LooksAlike, &format!("the name can be taken for {alike}, which exists"));
     }
-    let count: u64 = tx.prepare_cached("SELECT count(*) FROM room")?.query_row([], |row| row.get(0))?;
-    if count >= most {
-        return refuse(
-            Code::TooMany,
-            &format!("there are {most} rooms, which is the limit; JOIN one of them"),
-        );
+    if let Some(text) = too_many(tx, author, quotas)? {
+        return refuse(Code::TooMany, &text);
     }
     let number = new_conversation(tx)?;
     tx.prepare_cached(
@@ -102,6 +99,28 @@ pub(super) fn make_room(
         author.number
     ])?;
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
+}
+
+/// Returns why a user may make no more rooms, or `None` if they may. Operators, and the daemon itself, always may.
+fn too_many(tx: &Transaction<'_>, author: &Author, quotas: &RoomQuotas) -> rusqlite::Result<Option<String>> {
+    let role = authority::server_role(tx, author)?;
+    if role == Role::Operator || author.number == 0 {
+        return Ok(None);
+    }
+    let is_guest = role < Role::Bot;
+    let own: u64 = tx
+        .prepare_cached("SELECT count(*) FROM room WHERE owner = ?1")?
+        .query_row([author.number], |row| row.get(0))?;
+    let most = if is_guest { quotas.guest } else { quotas.account };
+    if own >= most {
+        return Ok(Some(format!("you have made {own} rooms, and may make {most}; CLOSE one of them")));
+    }
+    let all: u64 = tx.prepare_cached("SELECT count(*) FROM room")?.query_row([], |row| row.get(0))?;
+    let most = if is_guest { quotas.all - quotas.all / 4 } else { quotas.all };
+    Ok((all >= most).then(|| {
+        let whom = if is_guest { " for guests" } else { "" };
+        format!("there are {all} rooms, which is the limit{whom}; JOIN one of them, or tell an operator")
+    }))
 }
 
 /// Removes a user who has left a hidden room from its member list. They know its name and can join again.
@@ -128,14 +147,33 @@ fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rus
     Ok(())
 }
 
-pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> rusqlite::Result<Outcome> {
-    let is_needed: bool = tx
+pub(super) fn retire_room(
+    tx: &Transaction<'_>,
+    room: u64,
+    generation: u64,
+    upto: u64,
+) -> rusqlite::Result<Outcome> {
+    let mut is_needed: bool = tx
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)
-                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > 0)
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1 AND id > ?2)
+                 OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > ?2)
                  OR EXISTS (SELECT 1 FROM room JOIN account ON account.number = room.owner WHERE room.number = ?1)",
         )?
-        .query_row([room], |row| row.get(0))?;
+        .query_row([room, upto], |row| row.get(0))?;
+    if !is_needed && upto > 0 {
+        // Strangers' rooms go, and what somebody known has said stays.
+        is_needed = tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1 AND owner = 0)
+                     OR EXISTS (SELECT 1 FROM room JOIN identity ON identity.number = room.owner
+                         WHERE room.number = ?1 AND identity.proof NOT LIKE 'token:%')
+                     OR EXISTS (SELECT 1 FROM entry JOIN identity ON identity.number = entry.author
+                         LEFT JOIN account ON account.number = entry.author
+                         WHERE entry.conversation = ?1
+                             AND (account.number IS NOT NULL OR identity.proof NOT LIKE 'token:%'))",
+            )?
+            .query_row([room], |row| row.get(0))?;
+    }
     if is_needed {
         return Ok(Outcome::Kept);
     }
@@ -145,6 +183,41 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
     if has_changed {
         return Ok(Outcome::Done);
     }
+    remove(tx, room)?;
+    Ok(Outcome::Retired)
+}
+
+/// Ends a room with all that was said in it.
+pub(super) fn close_room(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    author: &Author,
+    number: u64,
+    reason: Option<&str>,
+    ends: &mut Ends,
+) -> rusqlite::Result<Outcome> {
+    let Some(stored) = room(tx, number)? else {
+        return refuse(Code::NoSuchRoom, "there is no such room; ROOMS lists them, JOIN makes one");
+    };
+    if authority::role_in(tx, number, author)? < Action::CloseRoom.least() {
+        return refuse(Code::Denied, "only the room's owner, and operators, end it; ROLE shows who");
+    }
+    if RoomName::LOBBY.fold().as_str() == stored.name {
+        return refuse(Code::Denied, "everybody comes into the lobby: it stays");
+    }
+    remove(tx, number)?;
+    audit::record(
+        tx,
+        meta.time,
+        ends,
+        author,
+        &AuditNote::new("close", &stored.name, reason.unwrap_or_default()),
+    )?;
+    Ok(Outcome::Retired)
+}
+
+/// Removes a room and what is listed of it. Its entries belong to nothing then, and go with the next purges.
+fn remove(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
         "DELETE FROM span WHERE room = ?1",
@@ -155,11 +228,11 @@ pub(super) fn retire_room(tx: &Transaction<'_>, room: u64, generation: u64) -> r
         "DELETE FROM spoken WHERE room = ?1",
         "DELETE FROM marker WHERE conversation = ?1",
         "DELETE FROM room WHERE number = ?1",
-        "DELETE FROM conversation WHERE number = ?1",
+        "DELETE FROM conversation WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)",
     ] {
         tx.prepare_cached(sql)?.execute([room])?;
     }
-    Ok(Outcome::Retired)
+    Ok(())
 }
 
 /// Changes a setting, or returns why the author may not. The caller still has to write the entry.
