@@ -90,7 +90,7 @@ fn a_flood_of_handshakes_waits_its_turn_and_the_room_goes_on() {
 #[test]
 fn one_session_with_expensive_lines_keeps_nobody_waiting() {
     // Without flood control, so that only turns are between her and the others.
-    let daemon = Daemon::with("[limits]\nrate = 0\n");
+    let daemon = Daemon::with("[limits]\nrate = 0\nrooms_per_guest = 200\n");
     let mut bob = Raw::enter(&daemon, "bob");
     let mut mallory = Raw::connect(&daemon);
     mallory.say("@quiet NICK mallory");

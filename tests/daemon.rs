@@ -34,7 +34,7 @@ fn who_does_not_read_cannot_keep_the_daemon() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut daemon = Daemon::with("[limits]\nrate = 0\n[shutdown]\ngrace = \"1h\"\n");
+    let mut daemon = Daemon::with("[limits]\nrate = 0\nguest_bytes = \"0 B\"\n[shutdown]\ngrace = \"1h\"\n");
     // Somebody who reads nothing, with more waiting than the system's buffers take.
     let mut deaf = Raw::enter(&daemon, "deaf");
     let mut alice = Raw::enter(&daemon, "alice");

@@ -344,7 +344,10 @@ fn a_full_or_read_only_disk_refuses_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let Some(disk) = SmallDisk::mount(&data) else { return };
-    write_config(folder.path(), "[limits]\nrate = 0\n[log]\ndurability = \"process\"\n");
+    write_config(
+        folder.path(),
+        "[limits]\nrate = 0\nguest_bytes = \"0 B\"\n[log]\ndurability = \"process\"\nreserve = \"0 B\"\n",
+    );
     let daemon = Daemon::start_in(folder).expect("it starts");
     let mut alice = Raw::enter(&daemon, "alice");
     let long = "x".repeat(4_000);

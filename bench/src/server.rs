@@ -75,7 +75,9 @@ impl Server {
         };
         fs::write(
             &config,
-            format!("data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\n{others}"),
+            format!(
+                "data = {data:?}\n{threads}{settings}\n[log]\ndurability = {durability:?}\nguests = \"0 B\"\n{others}"
+            ),
         )?;
         let begun = Instant::now();
         let mut child = spawn(Command::new(program).arg("--config").arg(&config))?;

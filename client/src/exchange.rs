@@ -306,6 +306,14 @@ impl<R> Exchange<R> {
     /// Makes a line an event. An entry that was an event before is dropped.
     fn event(&mut self, received: Received) {
         let line = received.line();
+        if let Body::Behind { .. } = line.body {
+            // What it has missed comes with SYNC, from where its own events end.
+            match self.may_sync {
+                true => self.sync(),
+                false => self.failed = Some("the server delivers faster than this reads".to_owned()),
+            }
+            return;
+        }
         if let Body::Gap { target, from, to } = line.body {
             if target == "*"
                 && let Ok(cursor) = to.parse::<Cursor>()

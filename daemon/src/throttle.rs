@@ -46,6 +46,12 @@ impl<K> Default for Throttle<K> {
 impl<K: Eq + Hash> Throttle<K> {
     /// Takes one, or returns the milliseconds after which there is one to take.
     pub(crate) fn take(&self, key: K, quota: Quota, now: Duration) -> Result<(), u64> {
+        self.take_many(key, 1, quota, now)
+    }
+
+    /// Takes so many at once, or none of them and returns the milliseconds after which to try again. As long as there is
+    /// one, all of them can be taken, and then the next ones take longer.
+    pub(crate) fn take_many(&self, key: K, count: u64, quota: Quota, now: Duration) -> Result<(), u64> {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cells.full.len() >= cells.most {
             cells.full.retain(|_, full| *full > now);
@@ -59,7 +65,7 @@ impl<K: Eq + Hash> Throttle<K> {
         if ahead > allowed {
             return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
         }
-        *full = begin + quota.interval;
+        *full = begin + quota.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         Ok(())
     }
 
@@ -117,6 +123,20 @@ mod tests {
         assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
         throttle.forget(&"a");
         assert_eq!(throttle.check(&"a", quota, at(110)), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_taken_many_at_once() {
+        let throttle = Throttle::default();
+        let quota = Quota::per_second(1_000, 16_000).expect("a limit");
+        let at = Duration::from_secs;
+        for _ in 0..2 {
+            assert_eq!(throttle.take_many("a", 8_000, quota, at(100)), Ok(()));
+        }
+        assert_eq!(throttle.take_many("a", 8_000, quota, at(100)), Err(1));
+        assert_eq!(throttle.take_many("a", 8_000, quota, at(101)), Ok(()), "as there is one");
+        assert_eq!(throttle.take_many("a", 8_000, quota, at(102)), Err(6_001));
+        assert_eq!(throttle.take_many("a", 8_000, quota, at(109)), Ok(()));
     }
 
     #[test]

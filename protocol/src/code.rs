@@ -72,7 +72,7 @@ codes! {
     TooMany = "too-many": "A limit on how many there may be is reached (sessions, rooms). Close some, or try again later.",
     StorageFull = "storage-full": "The daemon's disk is full: nothing was done. Tell its operator, and repeat it later.",
     Unavailable = "unavailable": "The daemon cannot do it now. Of a message the outcome is not known: it may still arrive. Repeat it, with the same key.",
-    TooSlow = "too-slow": "You read too slowly; what waited for you was discarded. Connect again and resume. The connection is closed.",
+    TooSlow = "too-slow": "You read nothing while much waited for you, and that was discarded. Connect again and resume. The connection is closed.",
     Timeout = "timeout": "No name was taken, or no sign of life came, in time. The connection is closed.",
     Plaintext = "plaintext": "This daemon does not talk in the clear to where you come from. Use the envelope. The connection is closed.",
     NotChat = "not-chat": "This looks like HTTP or a binary protocol. The connection is closed.",

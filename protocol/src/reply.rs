@@ -45,6 +45,11 @@ pub enum Body<'a> {
         /// What it says. A cleared topic, a deleted message and a deletion have none.
         text: Option<Cow<'a, str>>,
     },
+    /// The session has fallen behind: no entry after the cursor was delivered to it, and none will be before a SYNC.
+    Behind {
+        /// The cursor from which SYNC goes on.
+        cursor: &'a str,
+    },
     /// Somebody entered a room.
     Join {
         /// The room.
@@ -535,6 +540,7 @@ impl<'a> Body<'a> {
             "TYPING" if is_event => Body::Typing { target: params.word()?, switch: params.word()? },
             "READ" if is_event => Body::Read { target: params.word()?, id: params.word()? },
             "DELIVERED" if is_event => Body::Delivered { target: params.word()?, id: params.word()? },
+            "BEHIND" => Body::Behind { cursor: params.word()? },
             "GAP" => Body::Gap { target: params.word()?, from: params.word()?, to: params.word()? },
             "CONVERSATION" => Body::Conversation {
                 target: params.word()?,
@@ -620,6 +626,7 @@ impl<'a> Body<'a> {
                 let text = text.as_deref().map(escape_text);
                 words(out, &[kind.word(), target], about.as_deref().into_iter().chain(text.as_deref()));
             }
+            Body::Behind { cursor } => words(out, &["BEHIND", cursor], None),
             Body::Gap { target, from, to } => words(out, &["GAP", target, from, to], None),
             Body::Read { target, id } => words(out, &["READ", target, id], None),
             Body::Delivered { target, id } => words(out, &["DELIVERED", target, id], None),
@@ -764,6 +771,7 @@ mod tests {
             Just(Body::Set { room: "#ops", item: "keep=30d" }),
             Just(Body::Join { room: "#ops" }),
             text().prop_map(|text| Body::Leave { room: "#ops", text }),
+            Just(Body::Behind { cursor: "9f2c51d07a6be834.118" }),
             text().prop_map(|text| Body::Close { room: "#ops", text }),
             text().prop_map(|text| Body::Quit { text }),
             Just(Body::Nick { nick: "bob" }),
@@ -814,7 +822,7 @@ mod tests {
             body in body(),
             tags in prop_oneof![Just(""), Just("id=7;time=x;dup")],
         ) {
-            let is_row = matches!(body, Body::Role { .. });
+            let is_row = matches!(body, Body::Role { .. } | Body::Set { .. });
             let line = ServerLine::new(body).with_tags(Tags::trusted(tags));
             let line = if is_row { line } else { line.with_from("alice") };
             let mut written = Vec::new();

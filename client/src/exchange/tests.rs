@@ -303,3 +303,26 @@ fn private_messages_of_others_are_acknowledged_one_at_a_time() {
     world.exchange.acknowledge();
     assert!(world.exchange.take_output().is_some());
 }
+
+#[test]
+fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
+    let settings = Settings { acknowledges: false, comes_back: true };
+    let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
+    let mut exchange: Exchange<()> = Exchange::begin(settings, "me", (None, cursor), Vec::new());
+    exchange.line("@id=8 :bob MSG #a one".to_owned(), None);
+    exchange.line("BEHIND 000000000000000a.8".to_owned(), None);
+    let asked = exchange.take_output();
+    assert_eq!(asked, Some(Output::Line(b"@ref=0 SYNC 000000000000000a.8 500\n".to_vec())));
+    exchange.line("@id=9;ref=0 :bob MSG #a two".to_owned(), None);
+    exchange.line("@ref=0 OK SYNC 000000000000000a.9 live".to_owned(), None);
+    let events: Vec<Event> = std::iter::from_fn(|| exchange.take_event()).collect();
+    let ids: Vec<u64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Line(received) => received.line().id(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, [8, 9]);
+    assert!(matches!(events.last(), Some(Event::Live { cursor }) if cursor.id == 9));
+}

@@ -223,6 +223,15 @@ pub struct Limits {
     /// Messages per second that all users together may send to one room in the long run.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub room_rate: u64,
+    /// Bytes of messages per second that a guest may send in the long run, and sixteen times as many at once; 0 is no limit,
+    /// here and below.
+    pub guest_bytes: Size<0>,
+    /// Bytes per second that an account, or user of this machine, may send.
+    pub account_bytes: Size<0>,
+    /// Bytes per second that may come from one address, or from one /64 network of IPv6. Loopback is exempt.
+    pub address_bytes: Size<0>,
+    /// Bytes per second that all users together may send to one room.
+    pub room_bytes: Size<0>,
     /// Connections over TCP that the daemon accepts per second, 0 to 1,000,000, where 0 is no limit. Others wait in
     /// the system's queue.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
@@ -256,6 +265,10 @@ impl Default for Limits {
             address_rate: 2_000,
             room_burst: 20_000,
             room_rate: 5_000,
+            guest_bytes: Size::from_bytes(64 << 10),
+            account_bytes: Size::from_bytes(1 << 20),
+            address_bytes: Size::from_bytes(1 << 20),
+            room_bytes: Size::from_bytes(4 << 20),
             connections: 1_000,
         }
     }
@@ -395,6 +408,10 @@ pub struct Log {
     pub keep_private: Retention,
     /// Retention of the audit log.
     pub keep_audit: Retention,
+    /// Bytes that all guests together may write in a day; 0 for no limit.
+    pub guests: Size<0>,
+    /// Free disk space below which guests write nothing more, so that accounts and the log itself still can.
+    pub reserve: Size<0>,
     /// Maximum number of entries, and of rows of the audit log, in a log in memory; 1 to 10,000,000.
     #[serde(deserialize_with = "between::<_, 1, 10_000_000>")]
     pub memory_entries: u64,
@@ -410,6 +427,8 @@ impl Default for Log {
             keep: Retention::Forever,
             keep_private: Retention::Forever,
             keep_audit: Retention::Age(90 * 86_400_000),
+            guests: Size::from_bytes(1 << 30),
+            reserve: Size::from_bytes(256 << 20),
             memory_entries: 20_000,
             key_window: Span::from_millis(24 * 3_600_000),
         }

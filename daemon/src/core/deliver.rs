@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use snug_protocol::{EntryKind, TagBuilder};
+use snug_protocol::{Cursor, EntryKind, TagBuilder};
 
 use crate::answer::Answer;
 use crate::core::effects;
@@ -235,20 +235,28 @@ impl Batch {
         core.delivering.store(last, SeqCst);
         let mut hearers = 0;
         let mut has_arrived = false;
+        let before = Cursor { log: Some(core.log_name), id: first - 1 };
         to.for_each(|peer| {
             hearers += 1;
             let me = peer.identity();
             if authors.binary_search(&me).is_err() {
-                has_arrived |= peer.push_shared(&lines) && !peer.is_quiet();
+                match peer.push_shared(&lines) {
+                    true => has_arrived |= !peer.is_quiet(),
+                    false if peer.is_live() && !peer.is_over() => peer.fall_behind(before),
+                    false => {}
+                }
                 return;
             }
             for item in &mut items {
                 item.is_heard |= item.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
             }
-            match own_lines(lines.bytes(), &items, me) {
+            let is_taken = match own_lines(lines.bytes(), &items, me) {
                 Some(own) => peer.push_entries(&own),
                 None => peer.push_shared(&lines),
             };
+            if !is_taken && peer.is_live() && !peer.is_over() {
+                peer.fall_behind(before);
+            }
         });
         // Memory is up to date before a sender is answered and acts on the answer.
         core.delivered.store(last, Relaxed);
@@ -269,7 +277,10 @@ impl Batch {
             if let Some(Sender { sender, size, answer }) = sender {
                 if !is_heard {
                     deliveries += 1;
-                    sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
+                    let is_taken = sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
+                    if !is_taken && sender.is_live() && !sender.is_over() {
+                        sender.fall_behind(before);
+                    }
                 }
                 sender.spent.add(cost);
                 sender.settle(size, &answer);

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::Size;
 use crate::core::Core;
-use crate::log::{AuditNote, Author, BanRow, Mutes, TokenHash, View};
+use crate::log::{AuditNote, Author, BanRow, Mutes, Storage, TokenHash, View};
 use crate::origin::Source;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 use crate::throttle::{Quota, Throttle};
-use snug_protocol::{Code, Nick, Verb};
+use snug_protocol::{Code, Nick, Role, Verb};
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The state of the rate limits.
@@ -19,6 +21,11 @@ pub(crate) struct Throttles {
     accounts: Throttle<u64>,
     addresses: Throttle<IpAddr>,
     rooms: Throttle<u64>,
+    /// The same for bytes, and for those of all guests.
+    account_bytes: Throttle<u64>,
+    address_bytes: Throttle<IpAddr>,
+    room_bytes: Throttle<u64>,
+    guest_bytes: Throttle<()>,
     pub(crate) tokens: Throttle<TokenHash>,
     pub(crate) connections: Throttle<()>,
     /// Attempts to log in: to an account from an address, to an account from addresses that it has never come from,
@@ -41,6 +48,9 @@ pub(crate) struct Throttles {
 
 /// The rate limit for audit rows about errors of sessions without a name.
 const NOISE: Quota = Quota { burst: 100, interval: Duration::from_secs(1) };
+
+/// How many seconds' worth of bytes may come at once.
+const BURST: u64 = 16;
 
 /// Maximum number of remembered addresses of accounts.
 const KNOWN: usize = 100_000;
@@ -84,8 +94,15 @@ impl Core {
         }
     }
 
-    /// Refuses a message that exceeds the rate limit of an identity in all its sessions, of an address, or of a room.
-    pub(crate) fn check_rates(&self, peer: &Peer, room: Option<u64>) -> Result<(), Refusal> {
+    /// Refuses a message of `size` bytes that exceeds the rate limits of an identity in all its sessions, of an address, or
+    /// of a room; or what guests may write.
+    pub(crate) fn check_rates(
+        &self,
+        peer: &Peer,
+        role: Role,
+        room: Option<u64>,
+        size: usize,
+    ) -> Result<(), Refusal> {
         if !peer.origin.is_throttled() {
             return Ok(());
         }
@@ -113,7 +130,73 @@ impl Core {
         if let (Some(room), Some(quota)) = (room, Quota::per_second(limits.room_rate, limits.room_burst)) {
             self.throttles.rooms.take(room, quota, now).map_err(slow_down("too much is said in the room"))?;
         }
+        self.check_bytes(peer, role, room, size as u64)
+    }
+
+    /// Refuses bytes beyond the rate limits of an identity, an address, a room, and of all guests together.
+    fn check_bytes(&self, peer: &Peer, role: Role, room: Option<u64>, size: u64) -> Result<(), Refusal> {
+        let config = self.config();
+        let limits = &config.limits;
+        let now = self.environment.clock.elapsed();
+        let is_guest = role < Role::Bot;
+        if is_guest && self.is_short_of_disk.load(Relaxed) {
+            let text = "the server's disk is nearly full, and only accounts write now; tell its operator";
+            return Err(Refusal::new(Code::StorageFull, text));
+        }
+        let per_second = |limit: Size<0>| {
+            let rate = limit.bytes() as u64;
+            Quota::per_second(rate, rate.saturating_mul(BURST))
+        };
+        let slow_down = |what: &str| {
+            let text = format!("{what}: too many bytes in a second; wait, and send it again");
+            move |wait| Refusal::new(Code::SlowDown, text).after(wait)
+        };
+        let own = if is_guest { limits.guest_bytes } else { limits.account_bytes };
+        if let Some(quota) = per_second(own) {
+            let refused = slow_down("you send too much");
+            self.throttles.account_bytes.take_many(peer.identity(), size, quota, now).map_err(refused)?;
+        }
+        if let (Some(address), Some(quota)) =
+            (peer.origin.counted_address(), per_second(limits.address_bytes))
+        {
+            let refused = slow_down("too much is sent from your address");
+            self.throttles.address_bytes.take_many(address, size, quota, now).map_err(refused)?;
+        }
+        if let (Some(room), Some(quota)) = (room, per_second(limits.room_bytes)) {
+            let refused = slow_down("too much is said in the room");
+            self.throttles.room_bytes.take_many(room, size, quota, now).map_err(refused)?;
+        }
+        let daily = config.log.guests.bytes() as u64;
+        if let Some(quota) =
+            Quota::per_second(daily.div_ceil(86_400), daily).filter(|_| is_guest && daily > 0)
+        {
+            self.throttles.guest_bytes.take_many((), size, quota, now).map_err(|wait| {
+                let text = "all guests together have written what they may in a day; an account is not bound by that";
+                Refusal::new(Code::SlowDown, text).after(wait)
+            })?;
+        }
         Ok(())
+    }
+
+    /// Looks whether guests have to leave the rest of the disk to others.
+    pub(crate) fn look_after_disk(&self) {
+        let Storage::Folder { folder, .. } = &self.place else { return };
+        let reserve = self.config().log.reserve.bytes() as u64;
+        let is_short = match rustix::fs::statvfs(folder) {
+            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) < reserve,
+            Err(error) => {
+                tracing::warn!("the free space of {} is not known: {error}", folder.display());
+                false
+            }
+        };
+        if is_short && !self.is_short_of_disk.swap(is_short, Relaxed) {
+            tracing::error!(
+                "less than {} is free on the disk of {}: guests write no more",
+                self.config().log.reserve,
+                folder.display()
+            );
+        }
+        self.is_short_of_disk.store(is_short, Relaxed);
     }
 
     /// Returns the server's bans.

@@ -99,6 +99,8 @@ pub(crate) struct Core {
     bans: RwLock<Arc<Vec<BanRow>>>,
     /// Who is muted, as the log has it.
     mutes: RwLock<Arc<Mutes>>,
+    /// Whether so little of the disk is free that guests write no more.
+    is_short_of_disk: AtomicBool,
     /// Whether entries of closed rooms may wait to be purged.
     pub(crate) has_closed_rooms: AtomicBool,
     /// Operators' sessions that follow the audit log as it grows, each with its filter and the label of its command.
@@ -173,6 +175,7 @@ impl Core {
             throttles: limits::Throttles::default(),
             bans: RwLock::default(),
             mutes: RwLock::default(),
+            is_short_of_disk: AtomicBool::new(false),
             // Some may be left from before.
             has_closed_rooms: AtomicBool::new(true),
             followers: Mutex::default(),

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// How often the log and the files are searched for what retention no longer keeps.
 const PURGE: Duration = Duration::from_secs(10);
 
+/// How long a session that has fallen behind may read nothing, in milliseconds.
+const STALL: u64 = 10_000;
+
 /// How long a room of a guest is left alone in any case.
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -22,6 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) async fn keep_up(core: Arc<Core>) {
     let mut purged = core.now();
     let mut day = String::new();
+    core.look_after_disk();
     loop {
         let config = core.config();
         let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
@@ -33,6 +37,7 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
             core.purge(0);
             core.look_after_files();
             core.retire_quiet_rooms();
+            core.look_after_disk();
             let today = core.environment.clock.now().to_string()[..10].to_owned();
             if today != day {
                 day = today;
@@ -150,6 +155,7 @@ impl Core {
             let must_seal = peer.origin.must_seal(config.listen.plaintext);
             peer.check_entrance(now, must_seal, handshake, registration);
             peer.check_pulse(now, ping, dead);
+            peer.check_reading(now, STALL);
             let expires = peer.grant().and_then(|grant| grant.expires);
             if expires.is_some_and(|expires| expires <= time) {
                 let text = "the token's time is over; make another one";

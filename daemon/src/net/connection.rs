@@ -306,6 +306,7 @@ impl<S: Stream> Connection<S> {
     /// Notes that the stream took `count` bytes.
     fn took(&mut self, count: usize) {
         Counters::add(&self.core.counters.bytes_out, count);
+        self.session.peer().set_has_read();
         if self.stage == Stage::Flushing {
             // A peer that keeps reading gets everything.
             self.timer = Some(Timer::after(LINGER));

@@ -301,23 +301,18 @@ impl Outbox {
         self.fill + self.writing
     }
 
-    /// Returns whether `bytes` more may wait. If not, discards what waits and ends the session.
-    fn has_room(&mut self, bytes: usize, budget: &Budget) -> bool {
-        if self.ending.is_some() {
-            return false;
-        }
+    /// Returns whether `bytes` more may wait, if `most` is the limit.
+    fn has_room(&self, bytes: usize, most: usize) -> bool {
         // A client that asked for a long list is not slow because the list is long.
         let events = self.total() - self.answers - self.writing_answers;
-        if events + bytes > budget.per_session.load(Relaxed) {
-            let text = "you read too slowly, and what waited was discarded; connect again and resume";
-            self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()), budget);
-            return false;
-        }
-        true
+        self.ending.is_none() && events + bytes <= most
     }
 
+    /// Adds an event for this session alone, unless it has ended, and returns whether it did. There is a quarter of the
+    /// limit more for them, because SYNC does not bring them again.
     pub(super) fn push(&mut self, lines: &[u8], budget: &Budget) -> bool {
-        let has_room = self.has_room(lines.len(), budget);
+        let most = budget.per_session.load(Relaxed);
+        let has_room = self.has_room(lines.len(), most + most / 4);
         if has_room {
             self.append(lines, budget);
             self.wake();
@@ -325,8 +320,19 @@ impl Outbox {
         has_room
     }
 
+    /// Adds entries unless the session has ended or too much waits already, and returns whether it did.
+    pub(super) fn push_entries(&mut self, lines: &[u8], budget: &Budget) -> bool {
+        let has_room = self.has_room(lines.len(), budget.per_session.load(Relaxed));
+        if has_room {
+            self.append(lines, budget);
+            self.wake();
+        }
+        has_room
+    }
+
+    /// Does the same for entries that many sessions share.
     pub(super) fn push_shared(&mut self, shared: &Arc<Shared>, budget: &Budget) -> bool {
-        let has_room = self.has_room(shared.lines.len(), budget);
+        let has_room = self.has_room(shared.lines.len(), budget.per_session.load(Relaxed));
         if has_room {
             self.fill += shared.lines.len();
             self.add(Chunk::Shared(Arc::clone(shared)), budget);

@@ -7,7 +7,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Context;
 
-use snug_protocol::{Code, RoomName, Scope, ServerLine};
+use snug_protocol::{Body, Code, Cursor, RoomName, Scope, ServerLine};
 
 use super::ending::Ending;
 use super::outbox::{Budget, Chunks, InFlight, Outbox, OutboxState, Piece, Shared};
@@ -39,6 +39,11 @@ pub(crate) struct Peer {
     held_up: AtomicBool,
     /// Whether it receives entries as they are delivered; not while it is catching up.
     is_live: AtomicBool,
+    /// Whether it has fallen behind what is delivered, and whether it has read anything since that was last looked at.
+    is_behind: AtomicBool,
+    has_read: AtomicBool,
+    /// Since when it has read nothing while it was behind, by the same clock; 0 if that is not so.
+    stalled: AtomicU64,
     /// Whether it logged in with `quiet`, to send rather than to listen.
     is_quiet: AtomicBool,
     /// The grant of the access token that it logged in with, if any.
@@ -75,6 +80,9 @@ impl Peer {
             has_proved: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
             is_live: AtomicBool::new(true),
+            is_behind: AtomicBool::new(false),
+            has_read: AtomicBool::new(false),
+            stalled: AtomicU64::new(0),
             is_quiet: AtomicBool::new(false),
             grant: OnceLock::new(),
             bot_scope: OnceLock::new(),
@@ -212,7 +220,7 @@ impl Peer {
         } else if self.pinged.load(Relaxed) <= heard {
             self.pinged.store(now, Relaxed);
             let label = now.to_string();
-            self.push_line(&ServerLine::new(snug_protocol::Body::Ping { label: Some(&label) }));
+            self.push_line(&ServerLine::new(Body::Ping { label: Some(&label) }));
         }
     }
 
@@ -245,20 +253,54 @@ impl Peer {
         self.end(Ending::Dismissed(Code::Timeout, text));
     }
 
-    /// Puts whole lines into the outbox, and returns whether it took them. If they exceed its limit, everything that
-    /// waits is discarded and the session ends.
+    /// Puts whole lines into the outbox, and returns whether it took them.
     pub(crate) fn push(&self, lines: &[u8]) -> bool {
         self.outbox().push(lines, &self.budget)
     }
 
-    /// Puts entries into the outbox if the session is live, and returns whether it took them.
+    /// Puts entries into the outbox if the session is live and not too much waits, and returns whether it took them.
     pub(crate) fn push_entries(&self, lines: &[u8]) -> bool {
-        self.is_live() && self.push(lines)
+        self.is_live() && self.outbox().push_entries(lines, &self.budget)
     }
 
     /// Does the same for entries that many sessions share.
     pub(crate) fn push_shared(&self, shared: &Arc<Shared>) -> bool {
         self.is_live() && self.outbox().push_shared(shared, &self.budget)
+    }
+
+    /// Notes that it has fallen behind, because more waits for it than may: it gets no more entries until SYNC, and is told
+    /// so. Everything up to `cursor` was put into its outbox. Only the writer's thread may call this.
+    pub(crate) fn fall_behind(&self, cursor: Cursor) {
+        self.set_live(false);
+        self.is_behind.store(true, Relaxed);
+        let cursor = cursor.to_string();
+        let mut line = Vec::new();
+        ServerLine::new(Body::Behind { cursor: &cursor }).write(&mut line);
+        self.push_answer(&line);
+    }
+
+    /// Notes that the stream has taken something.
+    pub(crate) fn set_has_read(&self) {
+        if !self.has_read.load(Relaxed) {
+            self.has_read.store(true, Relaxed);
+        }
+    }
+
+    /// Ends the session if it is behind and has read nothing for `stall`. All times are in milliseconds.
+    pub(crate) fn check_reading(&self, now: u64, stall: u64) {
+        let has_read = self.has_read.swap(false, Relaxed);
+        if !self.is_behind.load(Relaxed) || has_read || self.waiting() == 0 {
+            return self.stalled.store(0, Relaxed);
+        }
+        match self.stalled.load(Relaxed) {
+            // Never 0, which means that it is not stalled.
+            0 => self.stalled.store(now.max(1), Relaxed),
+            since if now.saturating_sub(since) >= stall => {
+                let text = "you read nothing, and what waited was discarded; connect again and resume";
+                self.end(Ending::Dismissed(Code::TooSlow, text.to_owned()));
+            }
+            _ => {}
+        }
     }
 
     /// Returns whether it logged in with `quiet`, so that nobody may be reading what it receives.
@@ -281,6 +323,9 @@ impl Peer {
         // Sequentially consistent with `Core::delivering`, the entry being delivered: one of the two threads sees the
         // other's store.
         self.is_live.store(is_live, SeqCst);
+        if is_live {
+            self.is_behind.store(false, Relaxed);
+        }
     }
 
     /// Puts one line into the outbox.
@@ -451,20 +496,44 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_loses_what_waits_and_is_told() {
+    fn a_slow_reader_falls_behind_and_one_that_reads_nothing_is_ended() {
         let peer = peer(64 << 10);
         let line = [b'x'; 1024];
         let shared = Shared::new(line.to_vec(), &peer.budget);
-        for _ in 0..33 {
-            peer.push(&line);
-            peer.push_shared(&shared);
-        }
+        assert_eq!((0..100).filter(|_| peer.push_shared(&shared)).count(), 64);
+        assert!(!peer.push_entries(&line));
+        // What is for it alone has some room more.
+        assert_eq!((0..100).filter(|_| peer.push(&line)).count(), 16);
+        peer.fall_behind(Cursor::at(7));
+        assert!(!peer.is_live());
+        peer.check_reading(1_000, 10_000);
+        peer.check_reading(10_999, 10_000);
+        peer.set_has_read();
+        peer.check_reading(12_000, 10_000);
+        peer.check_reading(13_000, 10_000);
+        peer.check_reading(22_999, 10_000);
+        assert!(!peer.is_over(), "it reads, slowly");
+        peer.check_reading(23_000, 10_000);
         let (state, taken) = take(&peer);
         assert!(taken.starts_with(b"ERR - too-slow ") && taken.ends_with(b"\n"));
         assert!(matches!(state.ending, Some(Ending::Dismissed(Code::TooSlow, _))));
         peer.push(&line);
         peer.push_shared(&shared);
         assert!(take(&peer).1.is_empty(), "nothing follows the end");
+    }
+
+    #[test]
+    fn who_has_fallen_behind_and_read_what_there_was_may_stay() {
+        let peer = peer(64 << 10);
+        peer.fall_behind(Cursor::at(7));
+        assert_eq!(take(&peer).1, b"BEHIND 7\n");
+        take(&peer);
+        for now in 1..100 {
+            peer.check_reading(now * 1_000, 10_000);
+        }
+        assert!(!peer.is_over());
+        peer.set_live(true);
+        assert!(peer.push_entries(b"1\n"));
     }
 
     #[test]

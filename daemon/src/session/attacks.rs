@@ -502,3 +502,49 @@ fn strangers_do_not_fill_the_disk_with_what_is_written_down_about_them() {
     }
     assert!(slowed.contains("ERR NICK slow-down"), "{slowed}");
 }
+
+#[test]
+fn bytes_are_limited_beside_messages() {
+    let mut world =
+        World::with("[limits]\nguest_bytes = \"1 KiB\"\naccount_bytes = \"4 KiB\"\nroom_bytes = \"6 KiB\"\n");
+    let long = "x".repeat(1_000);
+    let say = |world: &mut World, person: &mut Person, room: &str, most: usize| {
+        let line = format!("MSG {room} {long}");
+        let answers = (0..most).map(|_| world.ask(person, &line)).collect::<Vec<_>>();
+        let refused = answers.iter().find(|heard| heard.contains("ERR MSG slow-down")).cloned();
+        (answers.iter().filter(|heard| heard.contains(" OK MSG")).count(), refused.unwrap_or_default())
+    };
+    let (mut guest, mut member) = (world.enter("guest"), world.member("member"));
+    let (taken, refused) = say(&mut world, &mut guest, "#lobby", 40);
+    assert_eq!(taken, 17, "16 KiB at once");
+    assert!(refused.contains("retry=") && refused.contains("you send too much: too many bytes"), "{refused}");
+    assert!(world.ask(&mut guest, "PING 1").contains("OK PING 1"), "and everything else goes on");
+    // An account may send more, and a room bears less than two of them.
+    let (taken, _) = say(&mut world, &mut member, "#lobby", 60);
+    assert_eq!(taken, 60);
+    let mut second = world.member("second");
+    let (taken, refused) = say(&mut world, &mut second, "#lobby", 60);
+    assert!(taken < 30 && refused.contains("too much is said in the room"), "{taken} {refused}");
+    // A second later there is one second's worth more.
+    world.pass(1_000);
+    assert_eq!(say(&mut world, &mut guest, "#lobby", 5).0, 1);
+}
+
+#[test]
+fn all_guests_together_write_so_much_in_a_day() {
+    let mut world = World::with("[limits]\nguest_bytes = \"0 B\"\n[log]\nguests = \"100 KiB\"\n");
+    let long = "x".repeat(1_000);
+    let mut taken = 0;
+    let mut last = String::new();
+    for number in 0..4 {
+        let mut guest = world.enter(&format!("guest{number}"));
+        for _ in 0..50 {
+            last = world.ask(&mut guest, &format!("MSG #lobby {long}"));
+            taken += usize::from(last.contains(" OK MSG"));
+        }
+    }
+    assert!((100..=102).contains(&taken), "{taken}");
+    assert!(last.contains("all guests together have written what they may in a day"), "{last}");
+    let mut member = world.member("member");
+    assert!(world.ask(&mut member, "MSG #lobby hello").contains(" OK MSG"), "accounts go on");
+}

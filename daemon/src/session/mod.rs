@@ -353,7 +353,7 @@ impl Session {
             self.answer(&answer.err(Code::NickNeeded, text));
             return DONE;
         }
-        if let Err(refused) = self.check_command(verb, &command) {
+        if let Err(refused) = self.check_command(verb, &command, size) {
             if !in_flight.is_empty() {
                 return Step::Hold;
             }

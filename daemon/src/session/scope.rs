@@ -98,11 +98,16 @@ impl Session {
         })
     }
 
-    /// Refuses a command that the token, the embedding program or a rate limit does not let pass.
-    pub(super) fn check_command(&mut self, verb: Verb, command: &Command<'_>) -> Result<(), Refusal> {
+    /// Refuses a command of `size` bytes that the token, the embedding program or a rate limit does not let pass.
+    pub(super) fn check_command(
+        &mut self,
+        verb: Verb,
+        command: &Command<'_>,
+        size: usize,
+    ) -> Result<(), Refusal> {
         self.check_scope(verb, Some(command))?;
         self.check_policy(command)?;
-        self.check_rates(command)
+        self.check_rates(command, size)
     }
 
     /// Refuses a command that the embedding program does not allow.
@@ -123,7 +128,7 @@ impl Session {
     }
 
     /// Refuses a command that exceeds the rate limit of an identity, an address or a room.
-    pub(super) fn check_rates(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_rates(&mut self, command: &Command<'_>, size: usize) -> Result<(), Refusal> {
         if !command.is_append() && !command.is_act() {
             return Ok(());
         }
@@ -131,7 +136,7 @@ impl Session {
             Some(Aim::Room(room)) => self.find_room(room).ok().map(|room| room.number),
             _ => None,
         };
-        self.core.check_rates(&self.peer, room)
+        self.core.check_rates(&self.peer, self.role_here(), room, size)
     }
 }
 
