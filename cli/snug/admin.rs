@@ -39,7 +39,11 @@ enum Sub {
     /// Set the password of an account whose owner has forgotten it
     Passwd { name: String },
     /// Read the settings again
-    Reload,
+    Reload {
+        /// Take the date of the server's machine for right, if it is doubted
+        #[arg(long)]
+        clock: bool,
+    },
     /// Stop the daemon, with notice
     Shutdown {
         /// When: 30s, 10m [default: now]
@@ -297,8 +301,8 @@ impl Sub {
                 room::roles(client, RoomOrServer::Server, Some(&whom), role.as_deref(), common).await
             }
             Sub::Passwd { name } => crate::account::passwd(common, Some(name)).await,
-            Sub::Reload => {
-                for row in client.ask(Command::Reload).await?.rows {
+            Sub::Reload { clock } => {
+                for row in client.ask(Command::Reload { clock }).await?.rows {
                     let line = row.line();
                     let Body::Info { item } = line.body else { continue };
                     let name = item.strip_prefix("restart=").unwrap_or(item);

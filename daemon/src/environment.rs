@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::time::{ClockId, clock_gettime};
 use snug_protocol::{LogName, Timestamp};
 
 /// The clock and the random source of a daemon; by default the system's.
@@ -58,11 +59,17 @@ pub struct Environment {
 /// assert_eq!(Frozen.now().to_string(), "2023-11-14T22:13:20.000Z");
 /// ```
 pub trait Clock: Send + Sync {
-    /// Returns the date and time. It may go back; the times of the log's entries do not.
+    /// Returns the date and time. It may go back; the times of the log's entries do not. A jump ahead of more than an hour
+    /// is doubted.
     fn now(&self) -> Timestamp;
 
     /// Returns the time since a fixed moment. It must not go back.
     fn elapsed(&self) -> Duration;
+
+    /// Returns the time since a fixed moment, with the time for which the machine slept. It must not go back.
+    fn since_boot(&self) -> Duration {
+        self.elapsed()
+    }
 }
 
 /// A source of random bytes. Except in tests, nobody may be able to guess them.
@@ -137,6 +144,11 @@ impl Clock for SystemClock {
 
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn since_boot(&self) -> Duration {
+        let time = clock_gettime(ClockId::Boottime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
     }
 }
 

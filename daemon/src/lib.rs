@@ -64,6 +64,7 @@ mod origin;
 mod platform;
 mod registry;
 mod session;
+mod steady_clock;
 mod throttle;
 mod workers;
 

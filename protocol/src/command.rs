@@ -209,7 +209,10 @@ pub enum Command<'a> {
         user: Option<Cow<'a, str>>,
         event: Option<Cow<'a, str>>,
     },
-    Reload,
+    Reload {
+        /// Whether to take the machine's date for right instead.
+        clock: bool,
+    },
     Shutdown {
         at: ShutdownAt,
         reason: Option<Cow<'a, str>>,
@@ -639,7 +642,7 @@ impl<'a> Reader<'a> {
                 user: self.tags.get("user").filter(|user| !user.is_empty()),
                 event: self.tags.get("event").filter(|event| !event.is_empty()),
             },
-            Verb::Reload => Command::Reload,
+            Verb::Reload => Command::Reload { clock: self.reloads_clock()? },
             Verb::Shutdown => {
                 let word = self.word()?;
                 let at = match word.to_ascii_uppercase().as_str() {
@@ -754,6 +757,14 @@ impl<'a> Reader<'a> {
             "away" => Ok(Presence::Away),
             "busy" => Ok(Presence::Busy),
             _ => Err(self.misuse(Code::BadParameter, "one is online, away or busy")),
+        }
+    }
+
+    fn reloads_clock(&mut self) -> Parsed<bool> {
+        match self.params.word() {
+            None => Ok(false),
+            Some("clock") => Ok(true),
+            Some(_) => Err(self.misuse(Code::BadParameter, "it is RELOAD alone, or RELOAD clock")),
         }
     }
 
@@ -1132,7 +1143,7 @@ impl Command<'_> {
             Command::Accounts => Verb::Accounts,
             Command::Announce { .. } => Verb::Announce,
             Command::Audit { .. } => Verb::Audit,
-            Command::Reload => Verb::Reload,
+            Command::Reload { .. } => Verb::Reload,
             Command::Shutdown { .. } => Verb::Shutdown,
             Command::Backup { .. } => Verb::Backup,
             Command::File(_) => Verb::File,
@@ -1170,7 +1181,8 @@ impl Command<'_> {
             | Command::Stats
             | Command::Sessions
             | Command::Accounts
-            | Command::Reload => Vec::new(),
+            | Command::Reload { clock: false } => Vec::new(),
+            Command::Reload { clock: true } => words(&["clock"], None),
             Command::Register { name, password, invite, key, entrance } => {
                 tags.value("invite", invite.as_deref());
                 tags.value("key", key.as_ref().map(|(key, _)| &**key));

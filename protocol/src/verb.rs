@@ -768,12 +768,14 @@ pub const VERBS: &[Spec] = &[
     Spec {
         verb: Verb::Reload,
         word: "RELOAD",
-        params: "",
+        params: "[clock]",
         tags: "",
         before_name: false,
         cost: 4,
         summary: "reads the settings again",
-        detail: "As SIGHUP does. Rows are `INFO restart=name` for settings that have changed and take effect at the next start.",
+        detail: "As SIGHUP does. Rows are `INFO restart=name` for settings that have changed and take effect at the next start. `RELOAD \
+                 clock` takes the machine's date for right: if it jumps ahead by more than an hour, or at the start by more than 30 days, \
+                 the daemon goes on by the time that passes, so that a wrong date removes nothing, and says so in its log.",
         example: "> RELOAD\n< OK RELOAD 0",
     },
     Spec {

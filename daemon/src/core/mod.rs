@@ -65,6 +65,7 @@ use crate::registry::outbox::Budget;
 use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{Registry, Room};
+use crate::steady_clock::SteadyClock;
 
 /// The shared state of a running daemon.
 pub(crate) struct Core {
@@ -105,6 +106,8 @@ pub(crate) struct Core {
     pub(crate) has_closed_rooms: AtomicBool,
     /// Operators' sessions that follow the audit log as it grows, each with its filter and the label of its command.
     followers: Mutex<Vec<audit_feed::Follower>>,
+    /// The environment's clock, if it compares dates with the time that has passed.
+    pub(crate) steady_clock: Option<Arc<SteadyClock>>,
     /// How the daemon is stopped, and how it reloads its config file.
     pub(crate) control: Control,
     /// When it was created, in milliseconds of its clock.
@@ -179,6 +182,7 @@ impl Core {
             // Some may be left from before.
             has_closed_rooms: AtomicBool::new(true),
             followers: Mutex::default(),
+            steady_clock: None,
             control: Control::default(),
             started,
             last_session: AtomicU64::new(0),

@@ -17,6 +17,7 @@ use smol::{Executor, Timer};
 use snug_protocol::envelope::{Fingerprint, ServerKey, ServerOptions};
 use snug_protocol::{Code, ContentHash, Role};
 
+use crate::Clock;
 use crate::Config;
 use crate::bots;
 use crate::config::{Durability, History};
@@ -33,6 +34,7 @@ use crate::net::runtime::Runtime;
 use crate::origin::{Origin, Payer};
 use crate::platform::{self, FolderLock};
 use crate::registry::ending::Ending;
+use crate::steady_clock::SteadyClock;
 use snug_bots::Hosted;
 
 /// A daemon that is bound to its addresses and does not run yet.
@@ -181,7 +183,7 @@ impl Daemon {
     }
 
     async fn build(builder: Builder) -> Result<Daemon, StartError> {
-        let Builder { config, environment, hooks, bots } = builder;
+        let Builder { config, mut environment, hooks, bots } = builder;
         let lock = match config.data.as_set() {
             None => None,
             Some(folder) => {
@@ -213,8 +215,11 @@ impl Daemon {
         let fingerprint = handshake.key.public_key().fingerprint();
         let filters = hooks.with_filters(loaded.filters);
         let place = (log.name(), log.place().clone());
+        let clock = Arc::new(SteadyClock::new(Arc::clone(&environment.clock), log.last_time()));
+        environment.clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let mut core = Core::new(config, environment, filters, place, handshake);
         core.hooks = hooks;
+        core.steady_clock = Some(clock);
         recall::at_start(&core, &mut log)?;
         if let Some(files) = files {
             core.files.set_store(files);

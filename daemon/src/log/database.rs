@@ -41,6 +41,13 @@ pub(crate) struct LogLimits {
 }
 
 impl Log {
+    /// Returns the time of the newest entry that ever was; the Unix epoch if there was none.
+    pub(crate) fn last_time(&self) -> Timestamp {
+        self.last_time
+    }
+}
+
+impl Log {
     /// Returns the log's random name.
     pub(crate) fn name(&self) -> LogName {
         self.name

@@ -3,12 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::ServerLine;
+use snug_protocol::{ServerLine, Timestamp};
 
 use crate::log::Store;
 
-use super::tests::{Person, World};
+use super::tests::{Person, TestClock, World};
 use super::*;
+use crate::steady_clock::SteadyClock;
 
 const PASSWORD: &str = "Pa55word of a test";
 
@@ -547,4 +548,38 @@ fn all_guests_together_write_so_much_in_a_day() {
     assert!(last.contains("all guests together have written what they may in a day"), "{last}");
     let mut member = world.member("member");
     assert!(world.ask(&mut member, "MSG #lobby hello").contains(" OK MSG"), "accounts go on");
+}
+
+#[test]
+fn a_wrong_date_removes_nothing_and_frees_nobody() {
+    const DAY: i64 = 86_400_000;
+    let clock = Arc::new(TestClock::default());
+    let seen = Arc::new(SteadyClock::new(clock.clone(), Timestamp::from_millis(900_000)));
+    let mut world = World::over("[log]\nkeep = \"30d\"\nkeep_private = \"30d\"\n", clock, seen);
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut bob, "MSG #ops to be kept");
+    world.say(&mut alice, "MUTE #ops bob 1h");
+    world.say(&mut alice, "SET #ops slow 1h");
+    bob.heard();
+    // The date jumps by three months for a quarter of a minute.
+    world.clock.1.store(91 * DAY, Relaxed);
+    for _ in 0..15 {
+        world.pass(1_000);
+        world.core.purge(0);
+        world.core.retire_quiet_rooms();
+        world.work();
+    }
+    assert!(world.ask(&mut bob, "HISTORY #ops LATEST").contains(":bob MSG #ops to be kept"));
+    assert!(world.ask(&mut bob, "MSG #ops am I free?").contains("ERR MSG muted"));
+    let heard = world.ask(&mut alice, "MSG #ops what day is it?");
+    assert!(heard.contains("time=1970-01-01T00:16:55.000Z"), "{heard}");
+    world.clock.1.store(0, Relaxed);
+    assert!(world.ask(&mut alice, "MSG #ops the right one").contains("time=1970-01-01T00:16:55.000Z"));
+    // Time that has passed counts as ever.
+    world.pass(3_600_000);
+    world.say(&mut alice, "SET #ops slow off");
+    bob.heard();
+    assert!(world.ask(&mut bob, "MSG #ops now I am").contains("OK MSG #ops"));
 }

@@ -431,7 +431,7 @@ impl Session {
             Command::Audit { page, limit, user, event } => {
                 self.audit(page, limit, (user.as_deref(), event.as_deref()), &mut answer)
             }
-            Command::Reload => self.reload(&mut answer),
+            Command::Reload { clock } => self.reload(clock, &mut answer),
             Command::Shutdown { at, reason } => self.shutdown(at, reason.as_deref()),
             Command::Backup { path } => self.backup(&path, &mut answer),
             Command::File(file) => self.file(file, &mut answer),

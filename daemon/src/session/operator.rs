@@ -223,8 +223,15 @@ impl Session {
         })
     }
 
-    pub(super) fn reload(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn reload(&mut self, clock: bool, answer: &mut Answer) -> Result<Answered, Refusal> {
         self.must_be_operator()?;
+        if clock {
+            self.note_act("operator", "RELOAD clock")?;
+            if let Some(steady) = &self.core.steady_clock {
+                steady.accept();
+            }
+            return Ok(Answered::Ok(Some("0".to_owned())));
+        }
         self.note_act("operator", "RELOAD")?;
         let Some(reload) = self.core.control.reload() else {
             let text = "the program around this daemon does not read settings again";

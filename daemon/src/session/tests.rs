@@ -1,7 +1,7 @@
 //! The rules of a session, without I/O: a world with a clock that the test moves and a writer that it runs.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -27,12 +27,14 @@ pub(super) struct World {
     pub(super) clock: Arc<TestClock>,
 }
 
+/// The milliseconds that have passed, and how far the date is off.
 #[derive(Default)]
-pub(super) struct TestClock(pub(super) AtomicU64);
+pub(super) struct TestClock(pub(super) AtomicU64, pub(super) AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_000_000 + i64::try_from(self.0.load(Relaxed)).expect("a test is short"))
+        let passed = i64::try_from(self.0.load(Relaxed)).expect("a test is short");
+        Timestamp::from_millis(1_000_000 + passed + self.1.load(Relaxed))
     }
 
     fn elapsed(&self) -> Duration {
@@ -68,9 +70,14 @@ impl World {
 
     /// A world with these settings.
     pub(super) fn with(toml: &str) -> World {
-        let config = Config::from_toml(toml).expect("a configuration");
         let clock = Arc::new(TestClock::default());
-        let environment = Environment { clock: clock.clone(), random: Arc::new(TestRandom::default()) };
+        World::over(toml, clock.clone(), clock)
+    }
+
+    /// A world in which dates come from `seen`, which looks at `clock`.
+    pub(super) fn over(toml: &str, clock: Arc<TestClock>, seen: Arc<dyn Clock>) -> World {
+        let config = Config::from_toml(toml).expect("a configuration");
+        let environment = Environment { clock: seen, random: Arc::new(TestRandom::default()) };
         let filters = snug_bots::load(&config.bots, &[]).filters;
         let limits = LogLimits { entries: 5_000, key_window: 60_000 };
         let mut log = Log::in_memory(TEST_LOG, limits).expect("a database");

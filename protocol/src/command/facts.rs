@@ -75,7 +75,7 @@ impl Command<'_> {
             | Command::Accounts
             | Command::Announce { .. }
             | Command::Audit { .. }
-            | Command::Reload
+            | Command::Reload { .. }
             | Command::Shutdown { .. }
             | Command::Commands { room: None }
             | Command::Bot { .. }

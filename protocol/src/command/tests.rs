@@ -354,7 +354,13 @@ fn authority() -> impl Strategy<Value = Command<'static>> {
             role
         }),
         place().prop_map(|place| Command::Role { place, nick: None, role: None }),
-        prop::sample::select(vec![Command::Stats, Command::Sessions, Command::Accounts, Command::Reload]),
+        prop::sample::select(vec![
+            Command::Stats,
+            Command::Sessions,
+            Command::Accounts,
+            Command::Reload { clock: false },
+            Command::Reload { clock: true }
+        ]),
         text().prop_map(|text| Command::Announce { text }),
         (page, limit(), prop::option::of(text()), prop::option::of(text()))
             .prop_map(|(page, limit, user, event)| Command::Audit { page, limit, user, event }),
