@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// How often the log and the files are searched for what retention no longer keeps.
 const PURGE: Duration = Duration::from_secs(10);
 
+/// By how much the periodic work is late if the daemon did not run in between.
+const LATE: Duration = Duration::from_millis(500);
+
 /// How long a session that has fallen behind may read nothing, in milliseconds.
 const STALL: u64 = 10_000;
 
@@ -29,7 +32,14 @@ pub(crate) async fn keep_up(core: Arc<Core>) {
     loop {
         let config = core.config();
         let shortest = config.heartbeat.ping.duration().min(config.limits.registration.duration());
-        Timer::after((shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))).await;
+        let pause = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        let before = core.now();
+        Timer::after(pause).await;
+        let late = core.now().saturating_sub(before + millis(pause));
+        if late > millis(LATE) {
+            // This process was stopped, or the machine slept.
+            core.registry.for_each_peer(|peer| peer.pardon(late));
+        }
         core.look_after_sessions();
         if core.now().saturating_sub(purged) >= millis(PURGE) {
             purged = core.now();

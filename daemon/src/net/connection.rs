@@ -34,8 +34,10 @@ pub(crate) const GREETING: &str =
 /// Maximum number of bytes that are read at once.
 const READ_SIZE: usize = 256 << 10;
 
-/// How long an ended connection may take to receive what is left, and to close its side.
+/// How long an ended connection may take to receive what is left, and to close its side; and the latter when the daemon
+/// stops, which waits for it.
 const LINGER: Duration = Duration::from_secs(2);
+const LINGER_AT_STOP: Duration = Duration::from_millis(250);
 
 /// Maximum number of bytes of lines, roughly, that are written at once.
 const WRITE_SIZE: usize = 64 << 10;
@@ -83,6 +85,7 @@ pub(crate) struct Connection<S> {
     timer: Option<Timer>,
     stage: Stage,
     ending: Option<Ending>,
+    is_finished: bool,
 }
 
 enum Held {
@@ -131,6 +134,7 @@ impl<S: Stream> Connection<S> {
             timer: None,
             stage: Stage::Talking,
             ending: None,
+            is_finished: false,
         }
     }
 
@@ -173,6 +177,11 @@ impl<S: Stream> Connection<S> {
                     }
                     let _ = ready!(Pin::new(&mut self.stream).poll_close(cx));
                     self.stage = Stage::Draining;
+                    // The peer has the end. Its name is free, whenever it closes its side.
+                    self.finish();
+                    if matches!(self.ending, Some(Ending::Dismissed(Code::ShuttingDown, _))) {
+                        self.timer = Some(Timer::after(LINGER_AT_STOP));
+                    }
                     Progress::Made
                 }
                 Stage::Flushing => Progress::Stuck,
@@ -566,14 +575,21 @@ impl<S: Stream> Future for Connection<S> {
     }
 }
 
+impl<S> Connection<S> {
+    /// Ends the session. From here on, nothing is put into its outbox.
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.is_finished, true) {
+            let ending = self.ending.clone().unwrap_or(Ending::Lost);
+            self.session.peer().end(Ending::Closed);
+            self.session.finish(&ending);
+        }
+    }
+}
+
 impl<S> Drop for Connection<S> {
     /// Ends the session properly, even if the daemon drops the connection halfway.
     fn drop(&mut self) {
-        let peer = Arc::clone(self.session.peer());
-        let ending = self.ending.take().unwrap_or(Ending::Lost);
-        // From here on, nothing is put into its outbox.
-        peer.end(Ending::Closed);
-        self.session.finish(&ending);
+        self.finish();
     }
 }
 

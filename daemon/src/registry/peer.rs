@@ -192,6 +192,11 @@ impl Peer {
         self.heard.store(now, Relaxed);
     }
 
+    /// Moves what it was last heard of by `gap` milliseconds, in which the daemon did not run and could hear nobody.
+    pub(crate) fn pardon(&self, gap: u64) {
+        self.heard.fetch_add(gap, Relaxed);
+    }
+
     /// Notes that it understands PING and PONG, so that the daemon can ping it when it is silent.
     pub(crate) fn set_answers_pings(&self) {
         self.answers_pings.store(true, Relaxed);
@@ -601,6 +606,20 @@ mod tests {
         peer.push(b"left behind\n");
         drop(peer);
         assert_eq!(counted(), 0);
+    }
+
+    #[test]
+    fn silence_counts_only_while_the_daemon_ran() {
+        let peer = peer(1 << 20);
+        peer.set_answers_pings();
+        peer.heard_at(500);
+        peer.pardon(10_000);
+        peer.check_pulse(10_550, 100, 300);
+        assert!(take(&peer).1.is_empty());
+        peer.check_pulse(10_700, 100, 300);
+        assert_eq!(take(&peer).1, b"PING 10700\n");
+        peer.check_pulse(10_800, 100, 300);
+        assert!(matches!(take(&peer).0.ending, Some(Ending::Dismissed(Code::Timeout, _))));
     }
 
     #[test]
