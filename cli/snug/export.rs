@@ -175,13 +175,14 @@ impl<W: Write> Document<W> {
 
     fn gap(&mut self, line: &ServerLine<'_>) -> io::Result<()> {
         let Body::Gap { from, to, .. } = line.body else { return Ok(()) };
+        let text = format!("entries {from} to {to} are not there any more");
         match self.format {
-            Format::Txt => writeln!(self.out, "(entries {from} to {to} are not there any more)"),
-            Format::Html => {
-                writeln!(self.out, "<p class=\"note\">entries {from} to {to} are not there any more</p>")
-            }
+            Format::Txt => writeln!(self.out, "({})", output::visible(&text)),
+            Format::Html => writeln!(self.out, "<p class=\"note\">{}</p>", html(&text)),
             Format::Jsonl => {
-                writeln!(self.out, "{{\"type\":\"gap\",\"first\":\"{from}\",\"last\":\"{to}\"}}")
+                let fields = [("type", "gap"), ("first", from), ("last", to)];
+                let object = fields.map(|(name, value)| (name.to_owned(), value.into()));
+                writeln!(self.out, "{}", output::json(object.into_iter().collect()))
             }
         }
     }
@@ -237,6 +238,68 @@ mod tests {
         assert_eq!(document.matches("<h2>").count(), 2, "{document}");
         assert_eq!(document.matches("<p>").count(), 2, "{document}");
         assert!(document.contains("(deleted)"));
+    }
+
+    /// Words of a server that means no good, at each place of each line that it could send.
+    fn malicious() -> impl Iterator<Item = String> {
+        const TRICKS: [&str; 5] =
+            ["<img/src=x/onerror=alert(1)>", "\",\"a\":\"b", "\u{1b}]0;x\u{7}", "\u{202e}gnp", "-rf"];
+        const VERBS: [&str; 12] = [
+            "MSG",
+            "PRIV",
+            "TOPIC",
+            "EDIT",
+            "REACT",
+            "SET",
+            "FILE OFFER",
+            "GAP",
+            "READ",
+            "DELIVERED",
+            "NICK",
+            "STATUS",
+        ];
+        TRICKS.into_iter().flat_map(|trick| {
+            VERBS.into_iter().flat_map(move |verb| {
+                let words = ["#ops", "7", "8"].map(str::to_owned);
+                (0..5).map(move |place| {
+                    let mut words = words.clone();
+                    let mut from = "alice".to_owned();
+                    let mut tags = "id=7;time=2026-11-21T10:15:07.020Z".to_owned();
+                    match place {
+                        3 => from = trick.to_owned(),
+                        4 => tags += &format!(";title={trick};size={trick};edited={trick}"),
+                        place => words[place] = trick.to_owned(),
+                    }
+                    format!("@{tags} :{from} {verb} {}", words.join(" "))
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn a_malicious_server_gets_nothing_into_another_syntax() {
+        let is_tricky = |c: char| c.is_control() && c != '\n' && c != '\t' || c == '\u{202e}';
+        for line in malicious() {
+            let Some(parsed) = ServerLine::parse(&line) else { continue };
+            let mut written = Vec::new();
+            for format in [Format::Html, Format::Txt, Format::Jsonl] {
+                let mut document = Document { out: BufWriter::new(&mut written), format, day: None };
+                document.line(&parsed).expect("memory");
+                document.end().expect("memory");
+            }
+            let written = String::from_utf8(written).expect("UTF-8");
+            let shown = show::as_text(&parsed).unwrap_or_default();
+            assert!(
+                !written.contains(is_tricky) && !shown.contains(is_tricky),
+                "{line:?}: {written:?} {shown:?}"
+            );
+            let markup = written.lines().filter(|line| line.starts_with("<p"));
+            assert!(markup.into_iter().all(|line| !line.contains("<img")), "{line:?}: {written}");
+            for object in written.lines().filter(|line| line.starts_with('{')) {
+                let object: serde_json::Value = serde_json::from_str(object).expect("JSON");
+                assert!(object.get("a").is_none(), "{line:?}: {object}");
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Exchange<R> {
     first_label: u64,
     /// The log of the connection.
     log: LogName,
+    /// The bytes of the rows of the first of them.
+    answer_size: usize,
     /// The id of the last entry that was an event, or of the one after which events begin.
     seen: u64,
     /// The newest private message of another user that was an event and is not acknowledged yet.
@@ -71,6 +73,9 @@ impl<R> Exchange<R> {
     /// Maximum number of commands in flight. The server has a limit of its own.
     const WINDOW: usize = 256;
 
+    /// Maximum size of an answer in bytes. No server that means well comes near it.
+    const ANSWER: usize = if cfg!(test) { 1 << 20 } else { 128 << 20 };
+
     /// Rows in a page of missed entries.
     pub(crate) const PAGE: u64 = 500;
 
@@ -88,6 +93,7 @@ impl<R> Exchange<R> {
             nick: nick.to_owned(),
             in_flight: VecDeque::new(),
             first_label: 0,
+            answer_size: 0,
             log: began.log.or(cursor.log).unwrap_or_default(),
             seen: began.id,
             unacknowledged: None,
@@ -239,12 +245,22 @@ impl<R> Exchange<R> {
         }
         if !matches!(parsed.body, Body::Ok { .. } | Body::Err { .. }) {
             match self.in_flight.front_mut() {
-                Some(InFlight::Job(_, rows)) => rows.push(received),
+                Some(InFlight::Job(_, rows)) => {
+                    self.answer_size +=
+                        received.text.len() + received.bytes.as_ref().map_or(0, Vec::len) + 64;
+                    if self.answer_size > Self::ANSWER {
+                        rows.clear();
+                        self.failed = Some("the server's answer has no end".to_owned());
+                        return;
+                    }
+                    rows.push(received);
+                }
                 Some(InFlight::Sync) => self.event(received),
                 Some(InFlight::Ack) | None => {}
             }
             return;
         }
+        self.answer_size = 0;
         let Some(answered) = self.in_flight.pop_front() else { return };
         self.first_label += 1;
         match answered {
@@ -341,6 +357,7 @@ impl<R> Exchange<R> {
     /// repeated fail.
     pub(crate) fn lost(&mut self, reason: &str) {
         self.output.clear();
+        self.answer_size = 0;
         for in_flight in std::mem::take(&mut self.in_flight) {
             let InFlight::Job(job, _) = in_flight else { continue };
             if job.is_repeatable && self.settings.comes_back {

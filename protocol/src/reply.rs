@@ -538,15 +538,15 @@ impl<'a> Body<'a> {
             "QUIT" if is_event => return Some(Body::Quit { text: params.rest().map(unescape_text) }),
             "NICK" if is_event => Body::Nick { nick: params.word()? },
             "TYPING" if is_event => Body::Typing { target: params.word()?, switch: params.word()? },
-            "READ" if is_event => Body::Read { target: params.word()?, id: params.word()? },
-            "DELIVERED" if is_event => Body::Delivered { target: params.word()?, id: params.word()? },
-            "BEHIND" => Body::Behind { cursor: params.word()? },
-            "GAP" => Body::Gap { target: params.word()?, from: params.word()?, to: params.word()? },
+            "READ" if is_event => Body::Read { target: params.word()?, id: id(&mut params)? },
+            "DELIVERED" if is_event => Body::Delivered { target: params.word()?, id: id(&mut params)? },
+            "BEHIND" => Body::Behind { cursor: id(&mut params)? },
+            "GAP" => Body::Gap { target: params.word()?, from: id(&mut params)?, to: id(&mut params)? },
             "CONVERSATION" => Body::Conversation {
                 target: params.word()?,
-                last: params.word()?,
-                unread: params.word()?,
-                mentions: params.word()?,
+                last: id(&mut params)?,
+                unread: id(&mut params)?,
+                mentions: id(&mut params)?,
             },
             "SET" => {
                 let room = params.word()?;
@@ -702,9 +702,9 @@ fn file<'a>(mut params: crate::Params<'a>, is_event: bool) -> Option<Body<'a>> {
             let (handle, target) = (params.word()?, params.word()?);
             return Some(Body::FileUpload { handle, target, name: params.rest()? });
         }
-        "DATA" => Body::FileData { id: params.word()?, offset: params.word()? },
+        "DATA" => Body::FileData { id: id(&mut params)?, offset: id(&mut params)? },
         "STATE" => Body::FileState {
-            id: params.word()?,
+            id: id(&mut params)?,
             nick: params.word()?,
             state: FileState::of_word(params.word()?)?,
             time: params.word()?,
@@ -712,11 +712,18 @@ fn file<'a>(mut params: crate::Params<'a>, is_event: bool) -> Option<Body<'a>> {
         _ if is_event => Body::FileTaken {
             what: FileState::ALL.into_iter().find(|state| state.verb() == word)?,
             target: params.word()?,
-            id: params.word()?,
+            id: id(&mut params)?,
         },
         _ => return None,
     };
     params.is_empty().then_some(body)
+}
+
+/// Takes a number, an id or a cursor: nothing that would mean something else in HTML, JSON or a terminal.
+fn id<'a>(params: &mut crate::Params<'a>) -> Option<&'a str> {
+    let is_plain =
+        |word: &&str| word.len() <= 64 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    params.word().filter(is_plain)
 }
 
 fn words<'w>(out: &mut Vec<u8>, words: &[&'w str], rest: impl IntoIterator<Item = &'w str>) {
@@ -805,6 +812,23 @@ mod tests {
             Just(Body::FileState { id: "7", nick: "bob", state: FileState::Done, time: "t" }),
             Just(Body::Unknown { verb: "WAVE", rest: None }),
         ]
+    }
+
+    #[test]
+    fn an_id_is_nothing_else() {
+        for line in [
+            "GAP #ops <img/src=x/onerror=alert(1)> 7",
+            "GAP #ops 1 7\",\"type\":\"msg",
+            ":bob READ #ops \u{202e}7",
+            ":bob DELIVERED alice 7<b>",
+            "BEHIND 7;8",
+            "CONVERSATION #ops 7 1 <b>",
+        ] {
+            assert!(
+                ServerLine::parse(line).is_none_or(|line| matches!(line.body, Body::Unknown { .. })),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -44,12 +44,15 @@ impl Get {
             progress.finish();
             return Ok(done?);
         }
+        let is_named = self.output.as_ref().is_some_and(|path| !path.is_dir());
         let path = match self.output {
-            None => PathBuf::from(info.name.as_str()),
-            Some(path) if path.is_dir() => path.join(info.name.as_str()),
+            None => PathBuf::from(harmless(info.name.as_str())),
+            Some(path) if path.is_dir() => path.join(harmless(info.name.as_str())),
             Some(path) => path,
         };
-        let is_special = fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+        // A pipe or a device is written to only if it was named.
+        let is_special =
+            is_named && fs::metadata(&path).is_ok_and(|there| !there.is_file() && !there.is_dir());
         let done = if is_special {
             let sink = OpenOptions::new().write(true).open(&path).map_err(|error| at(&path, &error))?;
             client
@@ -73,6 +76,15 @@ impl Get {
         ];
         output::row(common.json, &fields, &shown)?;
         Ok(())
+    }
+}
+
+/// Returns the name of a file that somebody else chose, as it may stand in a folder: no hidden file, which a shell or a
+/// program might read by itself, and nothing that a command takes for an option.
+fn harmless(name: &str) -> String {
+    match name.chars().next() {
+        Some('.' | '-') => format!("_{name}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -168,4 +180,22 @@ fn put_in_place(part: &Path, path: &Path, force: bool) -> io::Result<()> {
 fn at(path: &Path, error: &io::Error) -> Failure {
     let text = format!("{}: {error}", path.display());
     Failure::new(Exit::Refused, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn a_name_of_somebody_else_s_is_harmless() {
+        for (name, taken) in [
+            (".bash_profile", "_.bash_profile"),
+            (".ssh", "_.ssh"),
+            ("-rf", "_-rf"),
+            ("report.pdf", "report.pdf"),
+            ("a-b", "a-b"),
+        ] {
+            assert_eq!(harmless(name), taken);
+        }
+    }
 }

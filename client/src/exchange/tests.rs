@@ -326,3 +326,17 @@ fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
     assert_eq!(ids, [8, 9]);
     assert!(matches!(events.last(), Some(Event::Live { cursor }) if cursor.id == 9));
 }
+
+#[test]
+fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
+    let settings = Settings { acknowledges: false, comes_back: false };
+    let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
+    let mut exchange: Exchange<()> = Exchange::begin(settings, "me", (None, cursor), Vec::new());
+    exchange.say(Job { request: b"ROOMS\n".to_vec(), bytes: None, is_repeatable: true, reply: () });
+    let row = format!("@ref=0 ROOM #a 1 {}", "x".repeat(1_000));
+    let taken = (0..2_000).take_while(|_| {
+        exchange.line(row.clone(), None);
+        exchange.take_failure().is_none()
+    });
+    assert!(taken.count() < 1_100);
+}
