@@ -172,3 +172,45 @@ fn a_socket_left_behind_is_taken_over_and_a_living_one_is_not() {
     let failed = Daemon::start_in(folder).err().expect("it does not start");
     assert!(failed.contains("another daemon listens there"), "{failed}");
 }
+
+#[test]
+fn a_data_folder_that_others_could_have_prepared_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let refused = |prepare: &dyn Fn(&std::path::Path), says: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("a folder");
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("a folder");
+        prepare(&data);
+        write_config(folder.path(), "");
+        let Err(failed) = Daemon::start_in(folder) else { panic!("it starts: {says}") };
+        assert!(failed.contains(says), "{says}: {failed}");
+    };
+    let precious = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(precious.path(), "precious").expect("a file");
+    refused(
+        &|data| fs::set_permissions(data, fs::Permissions::from_mode(0o777)).expect("a folder"),
+        "others can write it",
+    );
+    for name in ["lock", "log.db", "identity.key", "files"] {
+        refused(
+            &|data| symlink(precious.path(), data.join(name)).expect("a link"),
+            &format!("{name} in it is a link"),
+        );
+    }
+    refused(
+        &|data| {
+            fs::write(data.join("other"), "").expect("a file");
+            fs::hard_link(data.join("other"), data.join("lock")).expect("a link");
+        },
+        "has a second name",
+    );
+    if rustix::process::geteuid().is_root() {
+        let given = |data: &std::path::Path| {
+            fs::write(data.join("identity.key"), "").expect("a file");
+            std::os::unix::fs::chown(data.join("identity.key"), Some(12_345), None).expect("root may");
+        };
+        refused(&given, "identity.key in it is of another user");
+    }
+    assert_eq!(fs::read_to_string(precious.path()).expect("a file"), "precious");
+}

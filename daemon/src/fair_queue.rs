@@ -10,11 +10,12 @@ pub(crate) struct FairQueue<P, T> {
     /// The payers with work, in the order of their turns.
     turns: VecDeque<P>,
     waiting: HashMap<P, VecDeque<T>>,
+    count: usize,
 }
 
 impl<P, T> Default for FairQueue<P, T> {
     fn default() -> FairQueue<P, T> {
-        FairQueue { turns: VecDeque::new(), waiting: HashMap::new() }
+        FairQueue { turns: VecDeque::new(), waiting: HashMap::new(), count: 0 }
     }
 }
 
@@ -26,6 +27,18 @@ impl<P: Copy + Eq + Hash, T> FairQueue<P, T> {
             self.turns.push_back(payer);
         }
         own.push_back(work);
+        self.count += 1;
+    }
+
+    /// Returns how much work waits, in all and of a payer.
+    pub(crate) fn len(&self, payer: P) -> (usize, usize) {
+        let own = self.waiting.get(&payer).map_or(0, VecDeque::len);
+        (self.count, own)
+    }
+
+    /// Returns whether no work waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
     }
 
     /// Takes the oldest work of the payer whose turn it is.
@@ -33,6 +46,7 @@ impl<P: Copy + Eq + Hash, T> FairQueue<P, T> {
         let payer = self.turns.pop_front()?;
         let own = self.waiting.get_mut(&payer)?;
         let work = own.pop_front()?;
+        self.count -= 1;
         if own.is_empty() {
             self.waiting.remove(&payer);
         } else {
@@ -73,6 +87,7 @@ mod tests {
                 }
             }
             taken.extend(std::iter::from_fn(|| queue.pop()));
+            prop_assert_eq!(queue.len(0), (0, 0));
             for payer in 0..5 {
                 let own = |all: &[(u8, usize)]| -> Vec<usize> {
                     all.iter().filter(|(whose, _)| *whose == payer).map(|(_, number)| *number).collect()

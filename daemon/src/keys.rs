@@ -11,6 +11,8 @@ use ring::rand::SystemRandom;
 use snug_protocol::envelope::{Psk, ServerKey, decode_key, encode_key};
 use zeroize::Zeroizing;
 
+use crate::platform;
+
 /// The text before the key in its file, which tells a reader what it is.
 const KEY_PREFIX: &str = "snug-ed25519-seed ";
 
@@ -113,6 +115,10 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
         }
     })?;
     let metadata = file.metadata()?;
+    if !platform::is_trusted(metadata.uid()) {
+        let text = format!("it is of another user ({}); chown it, or make a new one", metadata.uid());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
     if metadata.mode() & 0o077 != 0 {
         let text = format!(
             "others can read it (mode {:03o}); chmod 600 it, or make a new one",

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -80,6 +80,54 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// What the daemon keeps in its data folder.
+const KEPT: [&str; 9] =
+    ["lock", "log.db", "log.db-wal", "log.db-shm", "search.db", "identity.key", "files", "bots", "commands"];
+
+/// Checks that a data folder, and what the daemon keeps in it, is its user's alone: others could put links or files of
+/// theirs there, and have it write or trust what they like.
+///
+/// # Errors
+/// What is wrong, and what helps.
+pub(crate) fn check_folder(folder: &Path) -> io::Result<()> {
+    let wrong = |text: String| Err(io::Error::other(text));
+    let metadata = fs::metadata(folder)?;
+    if !is_trusted(metadata.uid()) {
+        return wrong(format!(
+            "it is of another user ({}); give it to this one, or take another",
+            metadata.uid()
+        ));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return wrong(format!("others can write it (mode {:03o}); chmod 700 it", metadata.mode() & 0o777));
+    }
+    for name in KEPT {
+        let Ok(metadata) = fs::symlink_metadata(folder.join(name)) else { continue };
+        if metadata.is_symlink() {
+            return wrong(format!(
+                "{name} in it is a link; put the file itself there, or make the whole folder a link"
+            ));
+        }
+        if !is_trusted(metadata.uid()) {
+            return wrong(format!(
+                "{name} in it is of another user ({}); remove it, or chown it",
+                metadata.uid()
+            ));
+        }
+        if metadata.is_file() && metadata.nlink() > 1 {
+            return wrong(format!(
+                "{name} in it has a second name (a hard link); copy it, and remove the other"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a file of this user is what the daemon itself could have made.
+pub(crate) fn is_trusted(user: u32) -> bool {
+    user == own_user() || user == 0
+}
+
 /// A locked file in the data folder, which contains the process id. The lock ends when the value is dropped or the
 /// process exits for any reason.
 pub(crate) struct FolderLock {
@@ -93,8 +141,14 @@ impl FolderLock {
     /// `Ok(Err(pid))` if another process has it.
     pub(crate) fn take(folder: &Path) -> io::Result<Result<FolderLock, String>> {
         let path = folder.join("lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             file.read_to_string(&mut pid)?;

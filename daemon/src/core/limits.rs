@@ -28,6 +28,8 @@ pub(crate) struct Throttles {
     guest_bytes: Throttle<()>,
     pub(crate) tokens: Throttle<TokenHash>,
     pub(crate) connections: Throttle<()>,
+    /// Lines in the daemon's own log about connections that could not be taken.
+    pub(crate) accept_errors: Throttle<()>,
     /// Attempts to log in: to an account from an address, to an account from addresses that it has never come from,
     /// and from an address to any account.
     pub(crate) logins: Throttle<(String, Source)>,

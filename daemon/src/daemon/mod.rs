@@ -189,6 +189,7 @@ impl Daemon {
             Some(folder) => {
                 let failed = |error| StartError::Folder { folder: folder.clone(), error };
                 platform::make_folder(folder).map_err(failed)?;
+                platform::check_folder(folder).map_err(failed)?;
                 match FolderLock::take(folder).map_err(failed)? {
                     Ok(lock) => Some(lock),
                     Err(pid) => return Err(StartError::InUse { folder: folder.clone(), pid }),

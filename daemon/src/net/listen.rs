@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use async_net::TcpListener;
 use async_net::unix::UnixListener;
+use futures_lite::FutureExt;
 use smol::{Async, Timer};
-use snug_protocol::{Scope, ServerLine};
+use snug_protocol::{Code, Scope, ServerLine};
 
 use crate::config::SOCKET_PATH;
 use crate::core::Core;
+use crate::fair_queue::FairQueue;
 use crate::net::connection::{Connection, GREETING, Stream};
 use crate::net::runtime::Runtime;
 use crate::net::socket::Socket;
-use crate::origin::Origin;
+use crate::origin::{Origin, network_of};
 use crate::platform;
 use crate::refusal::Refusal;
 use crate::throttle::Quota;
@@ -102,33 +104,68 @@ impl Drop for UnixSocket {
     }
 }
 
+/// Maximum number of connections that wait for their turn, of one address and in all. Others are closed.
+const WAITING_OF_ONE: usize = 512;
+const WAITING: usize = 2_048;
+
 /// Accepts TCP connections for ever.
 ///
 /// The rate is limited, and so is the burst. So the cost of strangers is bounded, whether they send HELLO or hang up
-/// at once, and a user in a room waits for only a few of them. The others wait in the system's queue.
+/// at once, and a user in a room waits for only a few of them. The others wait, and addresses take turns.
 pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
+    let core = &runtime.core;
+    let mut waiting: FairQueue<IpAddr, Arc<Async<std::net::TcpStream>>> = FairQueue::default();
+    let mut wait: Option<Timer> = None;
     loop {
-        let core = &runtime.core;
-        let limit = core.config().limits.connections;
-        if let Some(quota) = Quota::per_second(limit, (limit / 100).max(4)) {
-            let now = core.environment.clock.elapsed();
-            let wait = core.throttles.connections.reserve((), quota, now);
-            if !wait.is_zero() {
-                Timer::after(wait).await;
-            }
-        }
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let dead = runtime.core.config().heartbeat.dead.duration();
-                let inner: Arc<Async<std::net::TcpStream>> = stream.into();
-                if let Err(error) = platform::tune(inner.as_ref().as_ref(), dead) {
-                    tracing::debug!(%address, %error, "a connection could not be set up");
+        let arrives = async { Some(listener.accept().await) };
+        let is_due = async {
+            match &mut wait {
+                _ if waiting.is_empty() => futures_lite::future::pending().await,
+                Some(timer) => {
+                    timer.await;
                 }
-                serve(&runtime, Socket::new(inner), Origin::Tcp(address.ip().to_canonical()));
+                None => {}
             }
-            Err(error) => back_off(&error).await,
+            None
+        };
+        match is_due.or(arrives).await {
+            Some(Ok((stream, address))) => {
+                let address = network_of(address.ip().to_canonical());
+                let (all, own) = waiting.len(address);
+                if all < WAITING && own < WAITING_OF_ONE {
+                    waiting.push(address, stream.into());
+                }
+            }
+            Some(Err(error)) => back_off(core, &error).await,
+            None => {
+                if let Some((_, stream)) = waiting.pop() {
+                    begin(&runtime, stream).await;
+                }
+                let limit = core.config().limits.connections;
+                let quota = Quota::per_second(limit, (limit / 100).max(4));
+                let now = core.environment.clock.elapsed();
+                let pause = quota.map(|quota| core.throttles.connections.reserve((), quota, now));
+                wait = pause.filter(|pause| !pause.is_zero()).map(Timer::after);
+            }
         }
     }
+}
+
+/// Begins to serve a TCP connection.
+async fn begin(runtime: &Arc<Runtime>, stream: Arc<Async<std::net::TcpStream>>) {
+    let core = &runtime.core;
+    // One that has hung up meanwhile costs nothing more.
+    let Ok(address) = stream.get_ref().peer_addr() else { return };
+    if is_short_of_files(stream.get_ref()) {
+        let refusal = Refusal::new(Code::TooMany, "the daemon is full; try again later");
+        turn_away(Arc::clone(core), Socket::new(stream), refusal).await;
+        return back_off(core, &io::Error::other("too few files are left to open")).await;
+    }
+    let dead = core.config().heartbeat.dead.duration();
+    if let Err(error) = platform::tune(stream.as_ref().as_ref(), dead) {
+        tracing::debug!(%address, %error, "a connection could not be set up");
+    }
+    serve(runtime, Socket::new(stream), Origin::Tcp(address.ip().to_canonical()));
 }
 
 /// Accepts connections on the Unix socket for ever.
@@ -145,7 +182,7 @@ pub(crate) async fn accept_unix(runtime: Arc<Runtime>, socket: UnixSocket) {
                     Err(error) => tracing::warn!(%error, "the user of a local connection is not known"),
                 }
             }
-            Err(error) => back_off(&error).await,
+            Err(error) => back_off(&runtime.core, &error).await,
         }
     }
 }
@@ -160,9 +197,24 @@ fn origin_of(core: &Core, user: u32, process: u32) -> Origin {
     }
 }
 
-async fn back_off(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be taken");
+/// Waits after a connection could not be taken, and says why, once a minute.
+async fn back_off(core: &Core, error: &io::Error) {
+    let quota = Quota { burst: 1, interval: Duration::from_secs(60) };
+    if core.throttles.accept_errors.take((), quota, core.environment.clock.elapsed()).is_ok() {
+        tracing::warn!(%error, "a connection could not be taken, and perhaps more since; is LimitNOFILE too small?");
+    }
     Timer::after(BACK_OFF).await;
+}
+
+/// Files that are left for the Unix socket and for the daemon's own work, when connections over TCP use up all others.
+const RESERVED_FILES: u64 = 64;
+
+/// Returns whether so few files are left to open that a connection over TCP is not taken.
+fn is_short_of_files(stream: &impl std::os::fd::AsRawFd) -> bool {
+    // The system gives out the lowest number that is free.
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    number.saturating_add(RESERVED_FILES.min(most / 8)) >= most
 }
 
 /// Gives a stream its session, if there is room for one. Otherwise turns it away.

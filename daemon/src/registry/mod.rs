@@ -34,7 +34,7 @@ pub(crate) use room::Room;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +43,7 @@ use snug_protocol::{Body, Code, Folded, Nick, ServerLine, TagBuilder, Timestamp}
 use crate::config::Limits;
 use crate::cost::Cost;
 use crate::refusal::Refusal;
+use crate::registry::ending::Ending;
 use crate::registry::peer::Peer;
 
 /// The consequences of a LEAVE or of a session's end, which the caller reports to the log.
@@ -65,6 +66,8 @@ struct State {
     peers: HashMap<u64, Arc<Peer>>,
     addresses: HashMap<IpAddr, Visitors>,
     nameless: u64,
+    /// The sessions over TCP that have no name, the oldest first.
+    strangers: BTreeSet<u64>,
     people: HashMap<u64, Person>,
     /// The identity that holds each name: one with a session.
     names: HashMap<Folded, u64>,
@@ -80,6 +83,9 @@ struct State {
     /// The folded name of each room, by its number.
     room_numbers: HashMap<u64, Folded>,
 }
+
+/// The number of sessions that are kept for the Unix socket and for this program.
+const LOCAL_SESSIONS: u64 = 16;
 
 /// The counts of sessions from one address.
 #[derive(Default)]
@@ -147,28 +153,42 @@ struct Inhabited {
 }
 
 impl Registry {
-    /// Admits a new session.
+    /// Admits a new session. If there are too many without a name, the oldest of them gives way: of its own address, if
+    /// that has its share; else of the address that has most.
     ///
     /// # Errors
-    /// There are too many sessions, in total or from its address.
+    /// There are too many sessions with a name, in total or from its address.
     pub(crate) fn admit(&self, peer: &Arc<Peer>, limits: &Limits) -> Result<(), Refusal> {
         let address = peer.origin.counted_address();
         let mut state = self.state();
-        if state.peers.len() as u64 >= limits.sessions
-            || peer.origin.is_tcp() && state.nameless >= limits.nameless
-        {
+        // The last sessions are kept for this machine, so that its operator gets in.
+        let reserve = if peer.origin.is_tcp() { LOCAL_SESSIONS.min(limits.sessions / 8) } else { 0 };
+        if state.peers.len() as u64 + reserve >= limits.sessions {
             return refuse(Code::TooMany, "the daemon is full; try again later");
         }
         if let Some(address) = address {
             let visitors = state.addresses.entry(address).or_default();
-            let is_full = visitors.sessions >= limits.sessions_per_address;
-            if is_full || visitors.nameless >= limits.nameless_per_address {
+            if visitors.sessions >= limits.sessions_per_address {
                 return refuse(Code::TooMany, "there are too many sessions of your address; close some");
             }
+            if visitors.nameless >= limits.nameless_per_address {
+                state.make_way(Some(address));
+            }
+        }
+        if peer.origin.is_tcp() {
+            if state.nameless >= limits.nameless {
+                let most = state.addresses.iter().max_by_key(|(_, visitors)| visitors.nameless);
+                let most = most.filter(|(_, visitors)| visitors.nameless > 1).map(|(address, _)| *address);
+                state.make_way(most);
+            }
+            state.nameless += 1;
+            state.strangers.insert(peer.id);
+        }
+        if let Some(address) = address {
+            let visitors = state.addresses.entry(address).or_default();
             visitors.sessions += 1;
             visitors.nameless += 1;
         }
-        state.nameless += u64::from(peer.origin.is_tcp());
         state.peers.insert(peer.id, Arc::clone(peer));
         Ok(())
     }
@@ -283,8 +303,26 @@ impl Registry {
 }
 
 impl State {
-    /// Counts one nameless session fewer.
+    /// Ends the oldest session without a name, of an address if one is given.
+    fn make_way(&mut self, address: Option<IpAddr>) {
+        let is_meant = |id: &&u64| {
+            let peer = self.peers.get(id);
+            peer.is_some_and(|peer| address.is_none() || peer.origin.counted_address() == address)
+        };
+        let Some(oldest) = self.strangers.iter().find(is_meant).and_then(|id| self.peers.get(id)).cloned()
+        else {
+            return;
+        };
+        self.name_taken(&oldest);
+        let text = "others want to come in, and you have not said who you are";
+        oldest.end(Ending::Dismissed(Code::TooMany, text.to_owned()));
+    }
+
+    /// Counts one nameless session fewer, unless that was done before.
     fn name_taken(&mut self, peer: &Peer) {
+        if peer.origin.is_tcp() && !self.strangers.remove(&peer.id) {
+            return;
+        }
         self.nameless = self.nameless.saturating_sub(u64::from(peer.origin.is_tcp()));
         let address = peer.origin.counted_address();
         if let Some(visitors) = address.and_then(|address| self.addresses.get_mut(&address)) {

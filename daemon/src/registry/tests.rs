@@ -315,13 +315,13 @@ fn sessions_are_counted_in_all_by_address_and_without_a_name() {
     };
     // Three addresses take turns.
     let first = world.session().expect("there is room");
+    let second = world.session().expect("there is room");
     world.session().expect("there is room");
-    world.session().expect("there is room");
-    assert_eq!(world.session().err().expect("three have no name").code, Code::TooMany);
     world.enter(&first, "ann", Vec::new()).expect("the name is free");
     world.sessions = 3;
     let fourth = world.session().expect("its address has no session without a name");
     assert_eq!(world.registry.counts().0, 4);
+    assert_eq!(world.session().err().expect("that is all").code, Code::TooMany);
     world.leave(&fourth, 0);
     world.leave(&first, 0);
     world.leave(&first, 0);
@@ -329,18 +329,21 @@ fn sessions_are_counted_in_all_by_address_and_without_a_name() {
     world.sessions = 3;
     let again = world.session().expect("there is room");
     assert_eq!(world.registry.state().addresses[&again.origin.counted_address().expect("TCP")].sessions, 1);
+    assert!(!second.is_over());
+    world.session().expect("who was there before gives way");
+    assert!(second.is_over());
 }
 
 /// Checks that everything in the registry that follows from the sessions, people and rooms does follow.
 fn check(world: &World, now_alive: &[Arc<Peer>]) {
     let state = world.registry.state();
     assert_eq!(state.peers.len(), now_alive.len());
-    let nameless = now_alive.iter().filter(|peer| peer.identity() == 0);
+    let nameless = now_alive.iter().filter(|peer| peer.identity() == 0 && !peer.is_over());
     assert_eq!(state.nameless, nameless.count() as u64);
     let mut by_address: HashMap<IpAddr, (u64, u64)> = HashMap::new();
     for peer in now_alive {
         let row = by_address.entry(peer.origin.counted_address().expect("TCP")).or_default();
-        *row = (row.0 + 1, row.1 + u64::from(peer.identity() == 0));
+        *row = (row.0 + 1, row.1 + u64::from(peer.identity() == 0 && !peer.is_over()));
     }
     let counted = state.addresses.iter().map(|(address, row)| (*address, (row.sessions, row.nameless)));
     assert_eq!(counted.collect::<HashMap<_, _>>(), by_address);

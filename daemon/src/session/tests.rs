@@ -567,15 +567,37 @@ fn who_takes_no_name_is_not_kept() {
 }
 
 #[test]
-fn strangers_without_a_name_leave_room_for_this_machine() {
-    let world = World::with("[limits]\nnameless = 2\n");
+fn who_has_no_name_gives_way_to_who_comes() {
+    let world = World::with("[limits]\nnameless = 3\nnameless_per_address = 2\n");
+    let limits = &world.core.config().limits;
+    let admit = |origin| {
+        let peer = world.core.new_peer(origin);
+        assert!(world.core.registry.admit(&peer, limits).is_ok());
+        peer
+    };
+    let over = |peers: &[Arc<Peer>]| -> Vec<bool> { peers.iter().map(|peer| peer.is_over()).collect() };
+    let (one, other) = (Origin::Tcp([192, 0, 2, 1].into()), Origin::Tcp([192, 0, 2, 2].into()));
+    // Beyond the share of an address its own oldest goes, and beyond that of all the oldest of who has most.
+    let mut peers = vec![admit(one), admit(one), admit(one)];
+    assert_eq!(over(&peers), [true, false, false]);
+    peers.push(admit(other));
+    assert_eq!(over(&peers), [true, false, false, false]);
+    peers.push(admit(other));
+    assert_eq!(over(&peers), [true, true, false, false, false]);
+    // This machine is not counted.
+    peers.extend([Origin::Unix(7), Origin::Bot, Origin::Embedder(Role::Operator)].map(admit));
+    assert_eq!(over(&peers).iter().filter(|is_over| **is_over).count(), 2);
+}
+
+#[test]
+fn a_full_server_takes_its_operator() {
+    let mut world = World::with("[limits]\nsessions = 40\n");
+    let people: Vec<Person> = (0..35).map(|number| world.enter(&format!("p{number}"))).collect();
     let limits = &world.core.config().limits;
     let admit = |origin| world.core.registry.admit(&world.core.new_peer(origin), limits).is_ok();
-    let stranger = Origin::Tcp([192, 0, 2, 1].into());
-    let admitted =
-        [stranger, stranger, stranger, Origin::Unix(7), Origin::Bot, Origin::Embedder(Role::Operator)]
-            .map(admit);
-    assert_eq!(admitted, [true, true, false, true, true, true]);
+    assert!(!admit(Origin::Tcp([127, 0, 0, 1].into())));
+    assert!(admit(Origin::Unix(world.core.operator)));
+    drop(people);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use super::{AcceptError, LINE_BEFORE_OPEN, VERSION, base64};
 
+/// Maximum number of options. There are three; more make a line expensive that anybody may send.
+const OPTIONS: usize = 8;
+
 /// A hello, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hello<'a> {
@@ -31,7 +34,8 @@ impl<'a> Hello<'a> {
                 Some((name, value)) => (name, Some(value)),
                 None => (word, None),
             };
-            if name.is_empty() || options.iter().any(|(earlier, _)| *earlier == name) {
+            let is_known = options.iter().any(|(earlier, _)| *earlier == name);
+            if name.is_empty() || is_known || options.len() >= OPTIONS {
                 return Err(AcceptError::Hello);
             }
             options.push((name, value));
