@@ -54,7 +54,7 @@ impl Registry {
                 let proof = Proof::Account(number);
                 state.proofs.insert(proof.clone(), number);
                 let person = Person::new(identity, &nick, proof, account.role == Role::Bot);
-                state.people.insert(number, person);
+                state.insert_person(person);
             }
         }
         in_the_way
@@ -121,8 +121,7 @@ impl State {
             self.confusable.remove(&old);
             self.names.insert(nick.fold(), number);
         }
-        let person = self.people.get_mut(&number).expect("it was found above");
-        person.set_nick(nick);
+        self.set_nick(number, nick);
         if is_here && old != nick.as_str() {
             let line = presence(Body::Nick { nick: nick.as_str() }, &old, time);
             self.tell_observers(number, &line, None, announce);

@@ -28,6 +28,9 @@ pub(crate) use identity::{Identity, Proof, PublicProfile};
 mod confusable;
 use confusable::ConfusableIndex;
 
+mod namesakes;
+use namesakes::Namesakes;
+
 mod room;
 pub(crate) use room::Room;
 
@@ -73,6 +76,8 @@ struct State {
     names: HashMap<Folded, u64>,
     /// The names of accounts, online or offline.
     reserved: HashMap<Folded, u64>,
+    /// The identities of each name, online or offline.
+    namesakes: Namesakes,
     confusable: ConfusableIndex,
     proofs: HashMap<Proof, u64>,
     /// Identities without a session, the longest offline first, with the milliseconds since when.

@@ -5,7 +5,7 @@ use crate::config::Limits;
 use crate::log::IdentityRecord;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
-use snug_protocol::{Body, Code, Nick, Presence, Role, RoomName, Timestamp};
+use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -136,10 +136,11 @@ impl Registry {
     pub(crate) fn take_over_name(&self, record: &IdentityRecord) {
         let (Some(proof), Ok(nick)) = (Proof::read(&record.proof), Nick::parse(&record.nick)) else { return };
         let mut state = self.state();
-        let Some(person) = state.people.get_mut(&record.number).filter(|person| !person.was_here) else {
+        if state.people.get(&record.number).is_none_or(|person| person.was_here) {
             return;
-        };
-        person.set_nick(&nick);
+        }
+        state.set_nick(record.number, &nick);
+        let Some(person) = state.people.get_mut(&record.number) else { return };
         let old = std::mem::replace(&mut person.proof, proof.clone());
         state.proofs.remove(&old);
         state.proofs.insert(proof, record.number);
@@ -177,8 +178,8 @@ impl Registry {
         }))
     }
 
-    /// Returns the identity that holds a name, or else the offline account or machine user with that name; and the
-    /// name as displayed.
+    /// Returns the identity that holds a name, or else the offline account or the only offline machine user with that name;
+    /// and the name as displayed. If several users of the machine had the name, it does not say who is meant.
     pub(crate) fn addressee(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         if let Some(present) = self.person(nick) {
             return Some(present);
@@ -188,11 +189,13 @@ impl Registry {
         if let Some(person) = state.reserved.get(&fold).and_then(|number| state.people.get(number)) {
             return Some((Arc::clone(&person.identity), person.nick.clone()));
         }
-        let is_meant = |person: &&Person| {
-            person.fold == fold && matches!(person.proof, Proof::User(..)) && person.identity.is_recorded()
-        };
-        let person = state.people.values().filter(is_meant).max_by_key(|person| person.away_since)?;
-        Some((Arc::clone(&person.identity), person.nick.clone()))
+        let is_meant =
+            |person: &&Person| matches!(person.proof, Proof::User(..)) && person.identity.is_recorded();
+        let mut meant = state.called(&fold).filter(is_meant);
+        match (meant.next(), meant.next()) {
+            (Some(person), None) => Some((Arc::clone(&person.identity), person.nick.clone())),
+            _ => None,
+        }
     }
 
     /// Returns the identity with that name, online or offline, and the name as displayed.
@@ -202,8 +205,7 @@ impl Registry {
         }
         let fold = nick.fold();
         let state = self.state();
-        let person =
-            state.people.values().filter(|person| person.fold == fold).max_by_key(|p| p.away_since)?;
+        let person = state.called(&fold).max_by_key(|person| person.away_since)?;
         Some((Arc::clone(&person.identity), person.nick.clone()))
     }
 
@@ -232,6 +234,11 @@ impl Registry {
 }
 
 impl State {
+    /// Returns the identities that have a name or had it last, online or offline.
+    fn called(&self, fold: &Folded) -> impl Iterator<Item = &Person> {
+        self.namesakes.of(fold).iter().filter_map(|number| self.people.get(number))
+    }
+
     /// Creates an identity that holds its name.
     pub(super) fn create(&mut self, entrance: &NewSession<'_>) -> Result<u64, Refusal> {
         self.check_free(entrance.nick, None)?;
@@ -242,7 +249,7 @@ impl State {
         self.names.insert(person.fold.clone(), number);
         self.confusable.add(&person.nick);
         self.proofs.insert(person.proof.clone(), number);
-        self.people.insert(number, person);
+        self.insert_person(person);
         Ok(number)
     }
 
@@ -275,10 +282,10 @@ impl State {
             self.release_name(number);
         }
         let is_free = self.check_free(nick, Some(number));
-        let person = self.people.get_mut(&number).expect("it was found above");
         if is_free.is_ok() {
-            person.set_nick(nick);
+            self.set_nick(number, nick);
         }
+        let person = self.people.get_mut(&number).expect("it was found above");
         let is_reserved = self.reserved.get(&person.fold) == Some(&number);
         if is_free.is_ok() || is_held {
             self.names.insert(person.fold.clone(), number);
@@ -344,13 +351,32 @@ impl State {
         let identity = Identity::new(record.number, &record.nick, role_of(&proof), delivered, true);
         let person = Person::new(identity, &nick, proof.clone(), record.bot);
         self.proofs.insert(proof, record.number);
-        self.people.insert(record.number, person);
+        self.insert_person(person);
         self.fade(record.number, now);
+    }
+
+    /// Inserts an identity, in the place of one of the same number if there is one.
+    pub(super) fn insert_person(&mut self, person: Person) {
+        let number = person.identity.number;
+        let fold = person.fold.clone();
+        if let Some(before) = self.people.insert(number, person) {
+            self.namesakes.remove(&before.fold, number);
+        }
+        self.namesakes.add(&fold, number);
+    }
+
+    /// Changes the nickname of an identity without telling anybody.
+    pub(super) fn set_nick(&mut self, number: u64, nick: &Nick<'_>) {
+        let Some(person) = self.people.get_mut(&number) else { return };
+        self.namesakes.remove(&person.fold, number);
+        person.set_nick(nick);
+        self.namesakes.add(&person.fold, number);
     }
 
     /// Removes an identity without a session and a name. Returns whether the log knows it.
     pub(super) fn remove_person(&mut self, number: u64) -> bool {
         let Some(person) = self.people.remove(&number) else { return false };
+        self.namesakes.remove(&person.fold, number);
         self.away_count -= u64::from(person.is_fading);
         // A later identity of the same user and name may hold the proof.
         if self.proofs.get(&person.proof) == Some(&number) {
