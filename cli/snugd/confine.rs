@@ -81,7 +81,8 @@ impl Confine {
     /// Returns everything but `closed`: Landlock names what is open, so this is all that lies beside the way to it.
     fn open_paths(&self, closed: &Path) -> std::io::Result<Vec<PathBuf>> {
         let closed = closed.canonicalize()?;
-        let mut open: Vec<PathBuf> = self.open.iter().cloned().collect();
+        // The working directory, which another user may be unable to find by its name.
+        let mut open: Vec<PathBuf> = self.open.iter().map(|_| PathBuf::from(".")).collect();
         let mut folder = PathBuf::from("/");
         for step in closed.iter().skip(1) {
             open.extend(beside(&folder, step));
@@ -114,8 +115,10 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     )
 }
 
-/// Returns what is in a folder, but for one of its names. A folder that cannot be listed is closed already.
+/// Returns what is in a folder, but for one of its names. A folder that cannot be listed is closed already. A link may lead
+/// to what is to be closed, and what it leads to is open anyway if it is not.
 fn beside(folder: &Path, name: &OsStr) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    entries.filter(|entry| entry.file_name() != name).map(|entry| entry.path()).collect()
+    let is_link = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+    entries.filter(|entry| entry.file_name() != name && !is_link(entry)).map(|entry| entry.path()).collect()
 }

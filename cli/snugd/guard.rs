@@ -119,8 +119,8 @@ impl Guard {
 
     /// Returns the command that confines the program and becomes it.
     fn command(&self) -> Result<Confined, String> {
-        let own = std::env::current_exe().map_err(|error| format!("snugd is not found: {error}"))?;
-        let mut command = Command::new(own);
+        // Also if it was replaced since.
+        let mut command = Command::new("/proc/self/exe");
         command.arg("confine").process_group(0);
         for (name, folder) in [("--closed", &self.closed), ("--open", &self.open)] {
             if let Some(folder) = folder {

@@ -34,11 +34,15 @@ pub(crate) fn watch() -> std::io::Result<()> {
 
 /// Ends the orphans that there are, and returns whether there were any.
 fn end() -> bool {
-    let own = fs::read_link("/proc/self/exe").ok();
+    // A program that was replaced since is marked so.
+    let program = |pid: &str| {
+        let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned();
+        Some(exe.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(exe))
+    };
+    let own = program("self");
     let is_orphan = |pid: &i32| {
         // What has ended already has no program, and whoever started it asks for it.
-        let exe = fs::read_link(format!("/proc/{pid}/exe"));
-        exe.is_ok_and(|exe| own.as_ref().is_some_and(|own| *own != exe))
+        program(&pid.to_string()).is_some_and(|exe| own.as_ref().is_some_and(|own| *own != exe))
     };
     let orphans: Vec<i32> = children(getpid().as_raw_nonzero().get()).into_iter().filter(is_orphan).collect();
     for pid in orphans.iter().filter_map(|pid| Pid::from_raw(*pid)) {

@@ -41,6 +41,21 @@ impl<P: Copy + Eq + Hash, T> FairQueue<P, T> {
         self.turns.is_empty()
     }
 
+    /// Removes the newest work of the payer who has most of it.
+    pub(crate) fn shed(&mut self) {
+        let Some(payer) = self.waiting.iter().max_by_key(|(_, own)| own.len()).map(|(payer, _)| *payer)
+        else {
+            return;
+        };
+        if let Some(own) = self.waiting.get_mut(&payer) {
+            self.count -= usize::from(own.pop_back().is_some());
+            if own.is_empty() {
+                self.waiting.remove(&payer);
+                self.turns.retain(|turn| *turn != payer);
+            }
+        }
+    }
+
     /// Takes the oldest work of the payer whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<(P, T)> {
         let payer = self.turns.pop_front()?;
@@ -73,6 +88,21 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         let expected = [('m', 0), ('a', 10), ('b', 20), ('m', 1), ('a', 11), ('m', 2), ('m', 3), ('m', 4)];
         assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn whoever_has_most_loses_the_newest_first() {
+        let mut queue = FairQueue::default();
+        (0..3).for_each(|work| queue.push('m', work));
+        queue.push('a', 10);
+        queue.shed();
+        assert_eq!(queue.len('m'), (3, 2));
+        queue.shed();
+        queue.shed();
+        queue.shed();
+        queue.shed();
+        assert!(queue.pop().is_none() && queue.is_empty());
+        assert_eq!(queue.len('a'), (0, 0));
     }
 
     proptest! {

@@ -21,22 +21,29 @@ pub(crate) fn peer(stream: &UnixStream) -> io::Result<(u32, u32)> {
 /// Returns whether a process descends from this one. Of this process's own user, one that is not found counts as such:
 /// whoever connected has ended since, which an operator's program has no reason to do.
 pub(crate) fn is_own_program(user: u32, process: u32) -> bool {
+    // A parent may end while the way up is looked at. Then it is another way.
+    for _ in 0..10 {
+        if let Some(is_own) = descends(process) {
+            return is_own;
+        }
+    }
+    // Where processes of other users are hidden, the way up ends at them, and none of them was started here.
+    user == own_user() && fs::metadata("/proc/1").is_ok()
+}
+
+/// Returns whether a process descends from this one, or `None` if some process on the way was not found.
+fn descends(process: u32) -> Option<bool> {
     let own = std::process::id();
     let mut pid = process;
     // Longer chains of processes are not of this system.
     for _ in 0..1_000 {
-        if pid == own {
-            return process != own;
-        }
-        if pid <= 1 {
-            return false;
-        }
-        match parent_of(pid) {
-            Some(parent) => pid = parent,
-            None => return pid == process && user == own_user(),
+        match pid {
+            pid if pid == own => return Some(process != own),
+            0 | 1 => return Some(false),
+            _ => pid = parent_of(pid)?,
         }
     }
-    true
+    Some(true)
 }
 
 /// Returns the parent of a process (proc(5)).
@@ -158,5 +165,23 @@ impl FolderLock {
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Ok(FolderLock { _file: file }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_started_here_is_known_however_it_hides() {
+        let user = own_user();
+        assert!(!is_own_program(user, std::process::id()), "nobody is started by himself");
+        assert!(!is_own_program(user, 0), "outside of this container");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a program");
+        assert!(is_own_program(user, child.id()));
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(is_own_program(user, child.id()), "it has connected and ended");
+        assert!(!is_own_program(user + 1, child.id()), "of another user, it has no power anyway");
     }
 }

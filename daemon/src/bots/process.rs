@@ -36,7 +36,7 @@ impl Program<'_> {
         let (kind, name) = self.own;
         Ok(match (self.folder, &core.place) {
             ("", Storage::Folder { folder, .. }) => {
-                let own = folder.join(kind).join(file_name(name));
+                let own = std::path::absolute(folder)?.join(kind).join(file_name(name));
                 platform::make_folder(&own)?;
                 Some(own)
             }
@@ -80,7 +80,7 @@ impl Process {
                     command.arg("--user").arg(program.user);
                 }
                 if let Storage::Folder { folder: data, .. } = &core.place {
-                    command.arg("--closed").arg(data);
+                    command.arg("--closed").arg(std::path::absolute(data)?);
                     if let Some(folder) = &folder {
                         command.arg("--open").arg(folder);
                     }

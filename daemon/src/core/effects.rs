@@ -172,8 +172,9 @@ fn close_room(core: &Core, room: u64, by: &str, reason: Option<&str>) {
         let mut line = Vec::new();
         let body = Body::Close { room: &room.name, text: reason.map(Into::into) };
         ServerLine::new(body).with_tags(tags.tags()).with_from(by).write(&mut line);
+        // Nothing brings it again, so it has room in every outbox.
         room.audience.for_each(|peer| {
-            peer.push(&line);
+            peer.push_answer(&line);
         });
         core.registry.close_room(room.number);
     }
@@ -181,6 +182,9 @@ fn close_room(core: &Core, room: u64, by: &str, reason: Option<&str>) {
 }
 
 fn set_room(core: &Arc<Core>, room: &Arc<Room>, setting: &RoomSetting, members: &[u64]) {
+    // The room may have left the registry and come back since the session found it.
+    let now = core.registry.room_numbered(room.number);
+    let room = now.as_ref().unwrap_or(room);
     let mut settings = RoomSettings::clone(&room.settings());
     settings.set(setting);
     if settings.access != room.settings().access && settings.access != RoomAccess::Public {

@@ -69,23 +69,20 @@ impl Core {
     pub(crate) fn purge(self: &Arc<Core>, behind: u64) {
         let config = self.config();
         let (rooms, private, audit) = (config.log.keep, config.log.keep_private, config.log.keep_audit);
+        // A room that is closed from now on is for the next purge, which begins anew.
+        let has_closed = behind > 0 || self.has_closed_rooms.swap(false, Relaxed);
         let keeps_everything = rooms == Retention::Forever
             && private == Retention::Forever
             && audit == Retention::Forever
             && !self.registry.has_rooms_of_few_entries()
-            && !self.has_closed_rooms.load(Relaxed);
+            && !has_closed;
         // The writer also tidies its files with a purge, even if there is nothing to remove.
         let behind = if keeps_everything { u64::MAX >> 1 } else { behind };
         let core = Arc::clone(self);
-        self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| {
-            match outcome {
-                Outcome::Purged { next: Some(behind), .. } => core.purge(behind),
-                // One that was closed meanwhile waits for the next time.
-                Outcome::Purged { next: None, .. } if !keeps_everything => {
-                    core.has_closed_rooms.store(false, Relaxed);
-                }
-                _ => {}
-            }
+        self.submit(Act::Purge { behind, rooms, private, audit }, move |_, outcome| match outcome {
+            Outcome::Purged { next: Some(behind), .. } => core.purge(behind),
+            Outcome::Purged { next: None, .. } => {}
+            _ => core.has_closed_rooms.store(true, Relaxed),
         });
     }
 

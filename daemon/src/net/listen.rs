@@ -132,8 +132,11 @@ pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
             Some(Ok((stream, address))) => {
                 let address = network_of(address.ip().to_canonical());
                 let (all, own) = waiting.len(address);
-                if all < WAITING && own < WAITING_OF_ONE {
+                if own < WAITING_OF_ONE {
                     waiting.push(address, stream.into());
+                    if all >= WAITING {
+                        waiting.shed();
+                    }
                 }
             }
             Some(Err(error)) => back_off(core, &error).await,

@@ -75,13 +75,16 @@ where
     ) -> Poll<io::Result<usize>> {
         let news = self.news(cx);
         let has_arrived = news.has_arrived.swap(false, AcqRel);
+        if has_arrived {
+            // The reactor has given the waker back.
+            self.is_registered = false;
+        }
         if self.is_drained && self.is_registered && !has_arrived {
             return Poll::Pending;
         }
         let waker = Waker::from(news);
         let mut cx = Context::from_waker(&waker);
         if self.is_drained {
-            self.is_registered = false;
             match self.inner.poll_readable(&mut cx) {
                 Poll::Ready(readable) => readable?,
                 Poll::Pending => {

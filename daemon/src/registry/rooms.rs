@@ -58,13 +58,15 @@ impl Registry {
     pub(crate) fn take_quiet_rooms(&self, upto: u64) -> Vec<Arc<Room>> {
         let mut state = self.state();
         let lobby = RoomName::LOBBY.fold();
+        // An operator who asks for all is answered anew.
+        let is_every = upto == u64::MAX >> 1;
         let is_quiet = |(fold, inhabited): &(&Folded, &Inhabited)| {
             let room = &inhabited.room;
             inhabited.members.is_empty()
                 && room.ends().1 <= upto
                 && room.owner() != 0
                 && !room.persists.load(Relaxed)
-                && !room.is_kept.load(Relaxed)
+                && (is_every || !room.is_kept.load(Relaxed))
                 && **fold != lobby
         };
         let quiet: Vec<Folded> = state.rooms.iter().filter(is_quiet).map(|(fold, _)| fold.clone()).collect();
@@ -75,6 +77,7 @@ impl Registry {
     pub(crate) fn set_oldest(&self, conversation: u64, oldest: u64) {
         if let Some(room) = self.room_numbered(conversation) {
             room.first.store(oldest, Relaxed);
+            room.is_kept.store(false, Relaxed);
             if oldest == 0 {
                 room.last.store(0, Relaxed);
             }

@@ -86,11 +86,11 @@ pub(super) fn identity_ban(
     place: u64,
     author: &Author,
 ) -> rusqlite::Result<Option<BanRow>> {
-    let mut found = ban(tx, place, "identity", &author.number.to_string())?;
-    if found.is_none() {
-        found = ban(tx, place, "name", &fold_of(&author.nick))?;
+    let own = ban(tx, place, "identity", &author.number.to_string())?.filter(|ban| ban.holds(now));
+    match own {
+        Some(own) => Ok(Some(own)),
+        None => Ok(ban(tx, place, "name", &fold_of(&author.nick))?.filter(|ban| ban.holds(now))),
     }
-    Ok(found.filter(|ban| ban.holds(now)))
 }
 
 /// Returns the folded form of a nickname.

@@ -225,9 +225,11 @@ fn remove(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
         "DELETE FROM member WHERE room = ?1",
         "DELETE FROM ban WHERE room = ?1",
         "DELETE FROM mute WHERE room = ?1",
+        "DELETE FROM muted_name WHERE room = ?1",
         "DELETE FROM spoken WHERE room = ?1",
         "DELETE FROM marker WHERE conversation = ?1",
         "DELETE FROM room WHERE number = ?1",
+        "DELETE FROM key WHERE conversation = ?1",
         "DELETE FROM conversation WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1)",
     ] {
         tx.prepare_cached(sql)?.execute([room])?;
