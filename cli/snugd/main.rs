@@ -189,6 +189,7 @@ fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {
 }
 
 fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
+    let signals = signals::take().context("cannot take signals")?;
     files::raise_open_files();
     // A reload is compared with what was read, not with what became of it here.
     let data = files::data_folder(&config).context(NO_DATA)?;
@@ -214,11 +215,11 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
     };
     let asked = Arc::clone(&reread);
     handle.on_reload(move || asked());
-    signals::watch(handle.clone(), move || {
+    signals::watch(signals, handle.clone(), move || {
         // It has been logged.
         let _ = reread();
     })
-    .context("cannot take signals")?;
+    .context("cannot watch for signals")?;
     if let Err(error) = orphans::watch() {
         tracing::warn!("programs of bots whose guard is killed will stay: {error}");
     }

@@ -9,11 +9,20 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use snug_daemon::Handle;
 
-/// Watches for signals on a thread of its own, until the process ends.
-pub(crate) fn watch(handle: Handle, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+/// Takes the signals. From here on they wait until somebody watches for them: one that comes while the daemon starts is
+/// heeded when it is ready.
+pub(crate) fn take() -> io::Result<Signals> {
     // A limit on the size of files is an error of writing, which has its answer, and not the end.
     signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), Arc::default())?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    Signals::new([SIGHUP, SIGINT, SIGTERM])
+}
+
+/// Watches for signals on a thread of its own, until the process ends.
+pub(crate) fn watch(
+    mut signals: Signals,
+    handle: Handle,
+    reload: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     let work = move || {
         let mut stopping = false;
         for signal in &mut signals {
