@@ -22,7 +22,8 @@ mod rooms;
 use super::entry::{COLUMNS, Stored};
 use super::transaction::Transaction;
 use super::{
-    Access, Act, AuditNote, Author, Conversation, Draft, Ends, Entry, Meta, NewEntry, Outcome, Party, audit,
+    Access, Act, AuditNote, Author, Conversation, Draft, Ends, Entry, Meta, Moderation, NewEntry, Outcome,
+    Party, audit,
 };
 use crate::refusal::Refusal;
 
@@ -152,7 +153,16 @@ impl Turn<'_> {
         }
         if let Some(moderation) = &new.moderation {
             let Turn { tx, meta, author, .. } = *self;
-            let refused = authority::moderate(tx, meta, self.ends, author, (conversation, new), moderation)?;
+            let refused = match moderation {
+                Moderation::Set { setting, members } => {
+                    rooms::set_room(tx, author, conversation, (setting, members), self.ends)?
+                }
+                _ => None,
+            };
+            let refused = match refused {
+                None => authority::moderate(tx, meta, self.ends, author, (conversation, new), moderation)?,
+                refused => refused,
+            };
             return match refused {
                 Some(refusal) => Ok(Outcome::Refused(refusal)),
                 None => self.append(conversation, new.kind, None, new),

@@ -339,9 +339,8 @@ pub(super) fn moderate(
             refused
         }
         Moderation::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
-        Moderation::Set { setting, members } => {
-            super::rooms::set_room(tx, author, room, (setting, members), ends)?
-        }
+        // The rules for rooms have decided it.
+        Moderation::Set { .. } => None,
     };
     if refused.is_none() {
         guard_room(tx, room)?;
