@@ -310,7 +310,8 @@ pub const VERBS: &[Spec] = &[
                  `default`, `off` or the size of the largest file (`20 MiB`), `file-types` is `all` or a list such as `image/*,text/plain`. What \
                  was said before `history` changed stays with those who could read it then, and what was said while only members (or \
                  another rank) could read it stays with them when `access` or `read` is opened. A change is an entry that the room sees. \
-                 Who may read, join or invite in a private room is changed only by somebody who has a place in it, operators too.",
+                 In a private room only its members \
+                 can change `access`, `read`, `join`, `invite` and `history`; an operator has to become one first, with ROLE.",
         example: "> SET #ops keep 30d\n< @id=131;time=2026-11-21T10:31:07.480Z :alice SET #ops keep=30d\n\
                   < @id=131;time=2026-11-21T10:31:07.480Z OK SET #ops",
     },

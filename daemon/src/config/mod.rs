@@ -181,12 +181,13 @@ pub struct Limits {
     /// Maximum number of members of a room that announces joins and leaves; 0 to 1,000,000.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub announce_members: u64,
-    /// Maximum size of the lines that wait for one session, at least 64 KiB. Beyond it, the session is closed as too
-    /// slow.
+    /// Maximum size of the lines that wait for one session, at least 64 KiB. Beyond it, the session falls behind: it gets
+    /// no more entries until SYNC.
     pub outbox: Size<{ 64 << 10 }>,
     /// Maximum size of the lines that wait for all sessions, at least 1 MiB. Beyond it, the slowest are closed.
     pub outboxes: Size<{ 1 << 20 }>,
-    /// Maximum number of sessions over TCP that have no nickname yet, 1 to 1,000,000.
+    /// Maximum number of sessions over TCP that have no nickname yet, 1 to 1,000,000. Beyond it, the oldest of them ends for
+    /// each new one.
     #[serde(deserialize_with = "between::<_, 1, 1_000_000>")]
     pub nameless: u64,
     /// Maximum number of such sessions of one address, or of one /64 network of IPv6; 1 to 1,000,000. Loopback is
@@ -232,8 +233,8 @@ pub struct Limits {
     pub address_bytes: Size<0>,
     /// Bytes per second that all users together may send to one room.
     pub room_bytes: Size<0>,
-    /// Connections over TCP that the daemon accepts per second, 0 to 1,000,000, where 0 is no limit. Others wait in
-    /// the system's queue.
+    /// Connections over TCP that the daemon accepts per second, 0 to 1,000,000, where 0 is no limit. Others wait,
+    /// and addresses take turns.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub connections: u64,
 }

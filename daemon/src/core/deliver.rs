@@ -235,17 +235,14 @@ impl Batch {
         core.delivering.store(last, SeqCst);
         let mut hearers = 0;
         let mut has_arrived = false;
-        let before = Cursor { log: Some(core.log_name), id: first - 1 };
+        let before = |id: u64| Cursor { log: Some(core.log_name), id: id - 1 };
         to.for_each(|peer| {
             hearers += 1;
             let me = peer.identity();
             if authors.binary_search(&me).is_err() {
-                match peer.push_shared(&lines) {
-                    true => has_arrived |= !peer.is_quiet(),
-                    false if peer.is_live() && !peer.is_over() => peer.fall_behind(before),
-                    false => {}
-                }
-                return;
+                let is_taken = peer.push_shared(&lines);
+                has_arrived |= is_taken && !peer.is_quiet();
+                return peer.keep_up(is_taken, || before(first));
             }
             for item in &mut items {
                 item.is_heard |= item.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
@@ -254,9 +251,7 @@ impl Batch {
                 Some(own) => peer.push_entries(&own),
                 None => peer.push_shared(&lines),
             };
-            if !is_taken && peer.is_live() && !peer.is_over() {
-                peer.fall_behind(before);
-            }
+            peer.keep_up(is_taken, || before(first));
         });
         // Memory is up to date before a sender is answered and acts on the answer.
         core.delivered.store(last, Relaxed);
@@ -273,14 +268,12 @@ impl Batch {
         let mut deliveries = hearers * items.len();
         let cost = Cost::hearers(hearers);
         let mut begin = 0;
-        for Item { end, own, sender, is_heard, .. } in items {
+        for Item { id, end, own, sender, is_heard, .. } in items {
             if let Some(Sender { sender, size, answer }) = sender {
                 if !is_heard {
                     deliveries += 1;
                     let is_taken = sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
-                    if !is_taken && sender.is_live() && !sender.is_over() {
-                        sender.fall_behind(before);
-                    }
+                    sender.keep_up(is_taken, || before(id));
                 }
                 sender.spent.add(cost);
                 sender.settle(size, &answer);

@@ -275,13 +275,21 @@ impl Peer {
 
     /// Notes that it has fallen behind, because more waits for it than may: it gets no more entries until SYNC, and is told
     /// so. Everything up to `cursor` was put into its outbox. Only the writer's thread may call this.
-    pub(crate) fn fall_behind(&self, cursor: Cursor) {
+    fn fall_behind(&self, cursor: Cursor) {
         self.set_live(false);
         self.is_behind.store(true, Relaxed);
         let cursor = cursor.to_string();
         let mut line = Vec::new();
         ServerLine::new(Body::Behind { cursor: &cursor }).write(&mut line);
         self.push_answer(&line);
+    }
+
+    /// Lets it fall behind if it is live and has not taken what was delivered after `cursor`. Only the writer's thread may
+    /// call this.
+    pub(crate) fn keep_up(&self, is_taken: bool, cursor: impl FnOnce() -> Cursor) {
+        if !is_taken && self.is_live() && !self.is_over() {
+            self.fall_behind(cursor());
+        }
     }
 
     /// Notes that the stream has taken something.
