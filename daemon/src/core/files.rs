@@ -16,7 +16,8 @@ use ring::digest;
 use snug_protocol::{Code, ContentHash};
 
 use crate::content_store::{self, ContentStore, read_all};
-use crate::log::{StoredUpload, View};
+use crate::core::parts::{Parts, Room};
+use crate::log::{Finished, StoredUpload, View};
 use crate::refusal::Refusal;
 use crate::workers::{Job, Workers};
 
@@ -29,8 +30,8 @@ pub(crate) struct Files {
     uploads: Mutex<HashMap<u64, Arc<Mutex<Upload>>>>,
     /// Uploads that were closed for good recently. They are not opened again.
     closed: Mutex<VecDeque<u64>>,
-    /// Bytes that have arrived for uploads of unannounced size, by author. Only open uploads count.
-    arrived: Mutex<HashMap<u64, u64>>,
+    /// How many bytes of uploads there are, whether they are open or not.
+    parts: Mutex<Parts>,
     /// Bytes written so far, which decide when the free space is checked again; and whether it was too little last
     /// time.
     written: AtomicU64,
@@ -101,6 +102,18 @@ impl Files {
         let _ = self.store.set(Arc::new(store));
     }
 
+    /// Counts the files and uploads that are there already.
+    pub(crate) fn count(&self, view: &View<'_>) -> rusqlite::Result<()> {
+        let Some(store) = self.store.get() else { return Ok(()) };
+        let mut parts = lock(&self.parts);
+        parts.set_kept(view.bytes_kept(None)?);
+        for (handle, author) in view.open_uploads()? {
+            let arrived = store.part_length(handle).unwrap_or(0);
+            parts.set(handle, author, arrived, view.bytes_kept(Some(author))?);
+        }
+        Ok(())
+    }
+
     /// Queues a quick job for a session, behind its earlier ones.
     pub(crate) fn submit(&self, session: u64, job: Job) {
         let quick = &self.threads.quick;
@@ -150,33 +163,9 @@ impl Files {
         }
     }
 
-    /// Counts bytes of an upload whose size was not announced. Refuses them if all such uploads of the author exceed
-    /// the limit.
-    fn take_quota(&self, stored: &StoredUpload, count: u64) -> Result<(), Refusal> {
-        if stored.size.is_some() {
-            return Ok(());
-        }
-        let mut arrived = lock(&self.arrived);
-        let own = arrived.entry(stored.author).or_default();
-        if *own + count > stored.most {
-            let text =
-                format!("you may send {} bytes now, in all uploads whose size you do not say", stored.most);
-            return Err(Refusal::new(Code::OverQuota, text));
-        }
-        *own += count;
-        Ok(())
-    }
-
-    fn give_quota_back(&self, upload: &Upload) {
-        if upload.stored.size.is_none() {
-            let mut arrived = lock(&self.arrived);
-            if let Some(own) = arrived.get_mut(&upload.stored.author) {
-                *own = own.saturating_sub(upload.offset);
-                if *own == 0 {
-                    arrived.remove(&upload.stored.author);
-                }
-            }
-        }
+    /// Returns the bytes of the unfinished uploads of an author, and of all, without those of the upload `but`.
+    pub(crate) fn parts_beside(&self, author: u64, but: u64) -> (u64, u64) {
+        lock(&self.parts).beside(author, but)
     }
 
     /// Remembers a session's fetch, so that its file is closed when it is not continued.
@@ -193,8 +182,13 @@ impl Files {
         self.uploads().get(&handle).map(Arc::clone)
     }
 
-    /// Opens an upload. Reads all of it to hash it, which may take a while.
-    pub(crate) fn open(&self, stored: StoredUpload, now: u64) -> Result<Arc<Mutex<Upload>>, Refusal> {
+    /// Opens an upload of an author whose files have `kept` bytes. Reads all of it to hash it, which may take a while.
+    pub(crate) fn open(
+        &self,
+        stored: StoredUpload,
+        kept: u64,
+        now: u64,
+    ) -> Result<Arc<Mutex<Upload>>, Refusal> {
         if let Some(upload) = self.upload(stored.handle) {
             return Ok(upload);
         }
@@ -218,9 +212,7 @@ impl Files {
             // Another thread has opened it meanwhile, and its state counts.
             return Ok(Arc::clone(other));
         }
-        if upload.stored.size.is_none() {
-            *lock(&self.arrived).entry(upload.stored.author).or_default() += upload.offset;
-        }
+        lock(&self.parts).set(handle, upload.stored.author, upload.offset, kept);
         let upload = Arc::new(Mutex::new(upload));
         uploads.insert(handle, Arc::clone(&upload));
         Ok(upload)
@@ -239,9 +231,7 @@ impl Files {
             let text = "too much is sent at the same time; go on in a moment";
             return Err(Refusal::new(Code::SlowDown, text).after(1_000));
         };
-        if let Some(upload) = uploads.remove(&handle) {
-            self.give_quota_back(&lock(&upload));
-        }
+        uploads.remove(&handle);
         Ok(())
     }
 
@@ -254,10 +244,8 @@ impl Files {
                 closed.pop_front();
             }
         }
-        let upload = self.uploads().remove(&handle);
-        if let Some(upload) = upload {
-            self.give_quota_back(&lock(&upload));
-        }
+        self.uploads().remove(&handle);
+        lock(&self.parts).forget(handle);
         if let Ok(store) = self.store() {
             store.discard_part(handle);
         }
@@ -266,16 +254,8 @@ impl Files {
     /// Closes the uploads and fetches that have been idle for a while. Both can be resumed.
     pub(crate) fn close_idle(&self, now: u64) {
         self.uploads().retain(|_, upload| {
-            // A job still has it, and would go on with an upload that nobody else sees.
-            if Arc::strong_count(upload) > 1 {
-                return true;
-            }
-            let upload = lock(upload);
-            let stays = now.saturating_sub(upload.touched) < IDLE;
-            if !stays {
-                self.give_quota_back(&upload);
-            }
-            stays
+            // If a job still has it, it would go on with an upload that nobody else sees.
+            Arc::strong_count(upload) > 1 || now.saturating_sub(lock(upload).touched) < IDLE
         });
         lock(&self.fetches).retain(|fetch| {
             let Some(fetch) = fetch.upgrade() else { return false };
@@ -331,9 +311,11 @@ impl Files {
 
     /// Notes whether a content that [`Files::keep`] put in its place is offered. If it is not, removes it, unless
     /// something else refers to it.
-    pub(crate) fn settled(&self, handle: u64, hash: ContentHash, is_offered: bool, view: &View<'_>) {
+    pub(crate) fn settled(&self, finished: &Finished, is_offered: bool, view: &View<'_>) {
+        let Finished { handle, size, hash, .. } = *finished;
         self.unpin(hash);
         if is_offered {
+            lock(&self.parts).keep(handle, size);
             self.close(handle);
         } else {
             self.discard(hash, view);
@@ -355,6 +337,9 @@ impl Files {
     /// Removes some contents that nothing refers to any more, and returns those that need no further look.
     pub(crate) fn sweep(&self, view: &View<'_>) -> Vec<ContentHash> {
         const AT_ONCE: u64 = 64;
+        if let Ok(kept) = view.bytes_kept(None) {
+            lock(&self.parts).set_kept(kept);
+        }
         let mut unstored = view.unstored(AT_ONCE).unwrap_or_default();
         unstored.retain(|hash| !self.pinned().contains_key(hash));
         for hash in &unstored {
@@ -392,7 +377,13 @@ impl Upload {
     }
 
     /// Appends bytes, and returns how many have arrived in total.
-    pub(crate) fn put(&mut self, files: &Files, offset: u64, bytes: &[u8], now: u64) -> Result<u64, Refusal> {
+    pub(crate) fn put(
+        &mut self,
+        files: &Files,
+        (offset, bytes): (u64, &[u8]),
+        room: Room,
+        now: u64,
+    ) -> Result<u64, Refusal> {
         if self.is_kept {
             let text = "all of it has come; FILE DONE ends the upload, FILE CANCEL gives it up";
             return Err(Refusal::new(Code::BadOffset, text).at(self.offset));
@@ -410,11 +401,10 @@ impl Upload {
             let text = format!("this upload may have {} bytes", self.stored.most);
             return Err(Refusal::new(Code::OverQuota, text));
         }
-        files.take_quota(&self.stored, bytes.len() as u64)?;
+        let count = bytes.len() as u64;
+        lock(&files.parts).take(self.stored.handle, count, room)?;
         if let Err(error) = self.file.write_all_at(bytes, self.offset) {
-            if self.stored.size.is_none() {
-                *lock(&files.arrived).entry(self.stored.author).or_default() -= bytes.len() as u64;
-            }
+            lock(&files.parts).give_back(self.stored.handle, count);
             // A part of the bytes may be in the file. They are not counted, and are overwritten later.
             let _ = self.file.set_len(self.offset);
             return Err(trouble(&error));

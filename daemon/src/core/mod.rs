@@ -20,6 +20,8 @@ pub(crate) mod upkeep;
 
 pub(crate) mod files;
 
+pub(crate) mod parts;
+
 pub(crate) mod filters;
 
 pub(crate) mod passwords;
@@ -283,7 +285,7 @@ impl Core {
     /// Notes whether the file of a new entry is offered now, if it has one.
     pub(crate) fn settle_file(&self, new: &NewEntry, is_offered: bool, store: &dyn Store) {
         if let Some(finished) = &new.file {
-            self.files.settled(finished.handle, finished.hash, is_offered, &store.view());
+            self.files.settled(finished, is_offered, &store.view());
         }
     }
 

@@ -54,6 +54,7 @@ pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogErro
     let identities = view.identities().map_err(|error| failed(&error))?;
     core.registry.recall(identities, core.now());
     accounts(core, &view).map_err(|error| failed(&error))?;
+    core.files.count(&view).map_err(|error| failed(&error))?;
     core.delivered.store(store.last_id(), Relaxed);
     core.delivering.store(store.last_id(), Relaxed);
     Ok(())

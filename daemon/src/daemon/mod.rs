@@ -221,10 +221,10 @@ impl Daemon {
         let mut core = Core::new(config, environment, filters, place, handshake);
         core.hooks = hooks;
         core.steady_clock = Some(clock);
-        recall::at_start(&core, &mut log)?;
         if let Some(files) = files {
             core.files.set_store(files);
         }
+        recall::at_start(&core, &mut log)?;
 
         let (stop, stopped) = async_channel::bounded(1);
         core.control.set_stop(stop.clone());
@@ -342,7 +342,8 @@ fn open_files(log: &Log) -> Result<Option<ContentStore>, StartError> {
     let view = log.view();
     let kept: HashSet<ContentHash> =
         view.contents().map_err(unreadable)?.into_iter().map(|(hash, ..)| hash).collect();
-    let in_flight: HashSet<u64> = view.open_uploads().map_err(unreadable)?.into_iter().collect();
+    let in_flight: HashSet<u64> =
+        view.open_uploads().map_err(unreadable)?.into_iter().map(|(handle, _)| handle).collect();
     store.sweep(|hash| kept.contains(&hash), |handle| in_flight.contains(&handle));
     Ok(Some(store))
 }

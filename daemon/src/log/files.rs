@@ -1,7 +1,7 @@
 //! Files in the log: uploads, offered files, and the recipients' reports. Their contents are not in the log.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
 use snug_protocol::{ContentHash, FileState, Timestamp};
 
 use super::view::{Row, View};
@@ -59,6 +59,20 @@ pub(crate) struct Quotas {
     pub(crate) room: u64,
     /// All files on the server.
     pub(crate) total: u64,
+    /// How many bytes of unfinished uploads there are beside this one: of its author, and in all.
+    pub(crate) arrived: (u64, u64),
+}
+
+impl Quotas {
+    /// Returns what one author's files may have.
+    pub(crate) fn own(&self, is_guest: bool) -> u64 {
+        if is_guest { self.guest } else { self.account }
+    }
+
+    /// Returns what all files may have for an author to add one: guests leave a quarter to accounts.
+    pub(crate) fn all(&self, is_guest: bool) -> u64 {
+        if is_guest { self.total - self.total / 4 } else { self.total }
+    }
 }
 
 /// An upload as it is stored.
@@ -158,6 +172,15 @@ pub(super) fn stored_file(database: &Connection, entry: u64) -> rusqlite::Result
             })
         })
         .optional()
+}
+
+/// Returns the number of bytes that the files of an author or in a conversation have, or those of all.
+pub(super) fn bytes_kept(database: &Connection, kind: &str, number: u64) -> rusqlite::Result<u64> {
+    let bytes = database
+        .prepare_cached("SELECT bytes FROM file_usage WHERE kind = ?1 AND number = ?2")?
+        .query_row(params![kind, number], |row| row.get(0))
+        .optional()?;
+    Ok(bytes.unwrap_or(0))
 }
 
 /// Returns the size and hash of a file that is kept.
@@ -303,10 +326,17 @@ impl View<'_> {
             .query_row([HashColumn(hash)], |row| row.get(0))
     }
 
-    /// Returns the handles of all unfinished uploads.
-    pub(crate) fn open_uploads(&self) -> rusqlite::Result<Vec<u64>> {
-        let mut statement = self.database().prepare("SELECT handle FROM upload WHERE entry IS NULL")?;
-        statement.query_map([], |row| row.get(0))?.collect()
+    /// Returns the handles of all unfinished uploads, with their authors.
+    pub(crate) fn open_uploads(&self) -> rusqlite::Result<Vec<(u64, u64)>> {
+        let mut statement =
+            self.database().prepare("SELECT handle, author FROM upload WHERE entry IS NULL")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    }
+
+    /// Returns the number of bytes that the files of an author have, or those of all.
+    pub(crate) fn bytes_kept(&self, author: Option<u64>) -> rusqlite::Result<u64> {
+        let (kind, number) = author.map_or(("all", 0), |author| ("author", author));
+        bytes_kept(self.database(), kind, number)
     }
 
     /// Returns the number of files that are kept, and their total size in bytes.

@@ -213,7 +213,7 @@ fn what_nothing_refers_to_goes_and_what_two_have_stays() {
 #[test]
 fn quotas_hold_for_a_file_a_person_a_room_and_all() {
     let (mut world, _folder) =
-        world("file = \"100 B\"\nguest = \"150 B\"\nroom = \"240 B\"\ntotal = \"300 B\"\n");
+        world("file = \"100 B\"\nguest = \"150 B\"\nroom = \"240 B\"\ntotal = \"400 B\"\n");
     let (mut alice, mut bob, mut cat) = (world.enter("alice"), world.enter("bob"), world.enter("cat"));
     let big = world.ask(&mut alice, "FILE OFFER #lobby 9223372036854775808 - a.txt");
     assert!(big.contains("ERR FILE over-quota"), "{big}");
@@ -226,13 +226,38 @@ fn quotas_hold_for_a_file_a_person_a_room_and_all() {
     world.send_file(&mut cat, "alice", "c.txt", &[3; 60]);
     let all = world.ask(&mut cat, "FILE OFFER alice 41 - d.txt");
     assert!(all.contains("over-quota") && all.contains("keeps no more"), "{all}");
-    // What is on its way counts as well, and of a size that nobody said no more comes than may.
+    // What is on its way counts as well, and of a size that nobody said no more comes than may. Guests leave a quarter
+    // to accounts.
     world.ask(&mut bob, "FILE OFFER alice - - e.txt");
     assert_eq!(world.ask_with(&mut bob, "FILE PUT u4 0", &[4; 40]), "OK FILE PUT u4 40\n");
     assert!(world.ask_with(&mut bob, "FILE PUT u4 40", &[4; 1]).starts_with("ERR FILE over-quota"));
-    world.send_file(&mut cat, "alice", "f.txt", &[5; 40]);
-    let late = world.ask(&mut bob, &format!("FILE DONE u4 40 {}", hash(&[4; 40])));
-    assert!(late.starts_with("ERR FILE over-quota"), "decided in order: {late}");
+    let part = world.ask(&mut cat, "FILE OFFER alice 1 - f.txt");
+    assert!(part.contains("over-quota") && part.contains("keeps no more files of guests"), "{part}");
+    let done = world.ask(&mut bob, &format!("FILE DONE u4 40 {}", hash(&[4; 40])));
+    assert!(done.contains("OK FILE DONE"), "its own bytes are not counted twice: {done}");
+    assert!(world.ask(&mut cat, "FILE OFFER alice 1 - f.txt").contains("keeps no more"));
+}
+
+#[test]
+fn parts_count_whether_their_uploads_are_open_or_not() {
+    let (mut world, _folder) = world("guest = \"100 B\"\ntotal = \"160 B\"\n");
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.ask(&mut alice, "FILE OFFER bob - - a.txt");
+    assert!(world.ask_with(&mut alice, "FILE PUT u1 0", &[1; 80]).contains("OK FILE PUT u1 80"));
+    // Nobody has gone on with it for longer than an upload stays open.
+    world.pass(200_000);
+    world.core.look_after_files();
+    world.work();
+    assert_eq!(world.core.files.open_count(), 0);
+    world.ask(&mut alice, "FILE OFFER bob - - b.txt");
+    let own = world.ask_with(&mut alice, "FILE PUT u2 0", &[2; 21]);
+    assert!(own.contains("ERR FILE over-quota"), "{own}");
+    world.ask(&mut bob, "FILE OFFER alice - - c.txt");
+    let all = world.ask_with(&mut bob, "FILE PUT u3 0", &[3; 41]);
+    assert!(all.contains("ERR FILE over-quota"), "120 are for guests, and 80 are there: {all}");
+    assert!(world.ask_with(&mut alice, "FILE PUT u1 80", &[1; 20]).contains("OK FILE PUT u1 100"));
+    world.ask(&mut alice, "FILE CANCEL u1");
+    assert!(world.ask_with(&mut bob, "FILE PUT u3 0", &[3; 41]).contains("OK FILE PUT u3 41"));
 }
 
 #[test]

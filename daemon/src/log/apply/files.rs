@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, ContentHash, EntryKind, FileState, Role, Timestamp};
 
 use super::{authority, refuse};
-use crate::log::files::{HashColumn, UPLOAD, content_of, stored_file, upload_of, visible_file};
+use crate::log::files::{HashColumn, UPLOAD, bytes_kept, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
     AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewEntry, NewUpload, Outcome, Quotas,
@@ -166,24 +166,18 @@ fn allowance(
     quotas: &Quotas,
     but: u64,
 ) -> rusqlite::Result<Result<Allowance, Refusal>> {
-    let used = |kind: &str, number: u64| -> rusqlite::Result<u64> {
-        let bytes = tx
-            .prepare_cached("SELECT bytes FROM file_usage WHERE kind = ?1 AND number = ?2")?
-            .query_row(params![kind, number], |row| row.get(0))
-            .optional()?;
-        Ok(bytes.unwrap_or(0))
-    };
     // An unfinished upload counts with its announced size, but only for its sender: an announcement alone must not
-    // use up the quota of others.
+    // use up the quota of others. For all it counts with what has arrived.
     let in_flight: u64 = tx
         .prepare_cached(
             "SELECT coalesce(sum(size), 0) FROM upload WHERE author = ?1 AND entry IS NULL AND handle != ?2",
         )?
         .query_row([author.number, but], |row| row.get(0))?;
-    let own = used("author", author.number)? + in_flight;
-    let all = used("all", 0)?;
+    let (own_arrived, all_arrived) = quotas.arrived;
+    let own = bytes_kept(tx, "author", author.number)? + in_flight.max(own_arrived);
+    let all = bytes_kept(tx, "all", 0)? + all_arrived;
     let is_guest = authority::server_role(tx, author)? <= Role::Guest;
-    let own_quota = if is_guest { quotas.guest } else { quotas.account };
+    let own_quota = quotas.own(is_guest);
     let mut allowances = vec![
         Allowance { bytes: quotas.file, because: "so large may one file be here".into() },
         Allowance {
@@ -191,12 +185,15 @@ fn allowance(
             because: format!("one may have {own_quota} bytes of files here, and you have {own}").into(),
         },
         Allowance {
-            bytes: quotas.total.saturating_sub(all),
-            because: "the daemon keeps no more files; its operator can change that".into(),
+            bytes: quotas.all(is_guest).saturating_sub(all),
+            because: match is_guest {
+                true => "the daemon keeps no more files of guests; its operator can change that".into(),
+                false => "the daemon keeps no more files; its operator can change that".into(),
+            },
         },
     ];
     if let Some(room) = room {
-        let used = used("conversation", room)?;
+        let used = bytes_kept(tx, "conversation", room)?;
         allowances.push(Allowance {
             bytes: quotas.room.saturating_sub(used),
             because: format!("a room may have {} bytes of files, and this one has {used}", quotas.room)

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use snug_protocol::{Code, ContentHash, EntryKind, FileOffer, TagBuilder, Target, UploadHandle};
+use snug_protocol::{Code, ContentHash, EntryKind, FileOffer, Role, TagBuilder, Target, UploadHandle};
 
 use super::{append, room_of};
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::core::files::{Upload, lock};
+use crate::core::parts::Room;
 use crate::core::reply::{AnswerTo, Recipients};
 use crate::log::{
     Act, Author, Conversation, Draft, FileAct, Finished, NewEntry, NewUpload, Outcome, Quotas, StoredUpload,
@@ -68,7 +69,11 @@ impl Session {
             hash: offer.hash,
             kind: offer.kind.map(|kind| kind.into_owned()),
             key: offer.key.map(|key| key.into_owned()),
-            quotas: quotas(&self.core),
+            quotas: match offer.size {
+                Some(_) => quotas(&self.core, me.number, 0),
+                // Each piece of it is compared with what others have sent by then.
+                None => Quotas { arrived: (0, 0), ..quotas(&self.core, me.number, 0) },
+            },
         };
         let draft = Draft { author: self.author(&me), records, act: Act::File(FileAct::Offer(new)) };
         let core = Arc::clone(&self.core);
@@ -106,6 +111,7 @@ impl Session {
     /// Hands a complete piece to the file threads.
     pub(in crate::session) fn put(&mut self, incoming: PieceUpload) {
         let PieceUpload { handle, offset, bytes, mut answer } = incoming;
+        let is_guest = self.role_here() <= Role::Guest;
         // Only once the piece is complete: a peer that disconnects in the middle of one has nothing under way.
         let responder = Responder::new(&self.peer, &mut answer);
         self.with_upload(handle, responder, move |core, responder, found| {
@@ -114,7 +120,9 @@ impl Session {
                 let mut upload = lock(&upload);
                 let reserve = core.config().files.reserve.bytes() as u64;
                 core.files.must_have_room(bytes.len() as u64, reserve)?;
-                let next = upload.put(&core.files, offset, &bytes, core.now())?;
+                let quotas = quotas(core, 0, 0);
+                let room = Room { own: quotas.own(is_guest), all: quotas.all(is_guest) };
+                let next = upload.put(&core.files, (offset, &bytes), room, core.now())?;
                 if core.files.syncs()
                     && let Some(file) = upload.to_sync(bytes.len())
                 {
@@ -154,20 +162,24 @@ impl Session {
             Box::new(move |view| {
                 let stored = stored_upload(&core, view, responder.peer(), handle);
                 let found = stored.and_then(|stored| match (stored.entry, view) {
-                    (Some(entry), Some(view)) => Ok((stored, Some((entry, view.content_of(entry)?)))),
-                    _ => Ok((stored, None)),
+                    (Some(entry), Some(view)) => Ok((stored, 0, Some((entry, view.content_of(entry)?)))),
+                    (None, Some(view)) => {
+                        let kept = view.bytes_kept(Some(stored.author))?;
+                        Ok((stored, kept, None))
+                    }
+                    _ => Err(session::history::unreadable()),
                 });
-                let stored = match found {
+                let (stored, kept) = match found {
                     Err(refusal) => return next(&core, responder, Err(refusal)),
-                    Ok((_, Some((entry, content)))) => {
+                    Ok((_, _, Some((entry, content)))) => {
                         return next(&core, responder, Ok(Found::Complete(entry, content)));
                     }
-                    Ok((stored, None)) => stored,
+                    Ok((stored, kept, None)) => (stored, kept),
                 };
                 // Opening an upload reads everything received before, so the time grows with its size.
                 let shared = Arc::clone(&core);
                 let open = move || {
-                    let opened = core.files.open(stored, core.now()).map(Found::Open);
+                    let opened = core.files.open(stored, kept, core.now()).map(Found::Open);
                     let shared = Arc::clone(&core);
                     core.files.submit(session, Box::new(move || next(&shared, responder, opened)));
                 };
@@ -284,7 +296,8 @@ impl Entering {
         tags.display("size", Some(total));
         tags.display("sha256", Some(hash));
         tags.value("type", stored.kind.as_deref());
-        let finished = Finished { handle: handle.0, size: total, hash, quotas: quotas(core) };
+        let finished =
+            Finished { handle: handle.0, size: total, hash, quotas: quotas(core, author.number, handle.0) };
         let new = NewEntry {
             addressee_nick: stored.addressee_nick,
             text: Some(stored.name),
@@ -330,8 +343,8 @@ fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> 
     }
 }
 
-/// Returns the current quotas.
-fn quotas(core: &Core) -> Quotas {
+/// Returns the current quotas, and what counts in them beside an upload of `author`.
+fn quotas(core: &Core, author: u64, upload: u64) -> Quotas {
     let files = &core.config().files;
     Quotas {
         file: files.file.bytes() as u64,
@@ -339,6 +352,7 @@ fn quotas(core: &Core) -> Quotas {
         guest: files.guest.bytes() as u64,
         room: files.room.bytes() as u64,
         total: files.total.bytes() as u64,
+        arrived: core.files.parts_beside(author, upload),
     }
 }
 

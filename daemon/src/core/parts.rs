@@ -1,0 +1,182 @@
+//! How many bytes of unfinished uploads are on the disk: of each author, and in all.
+//!
+//! The log counts the files that are kept. What has arrived of an upload uses the disk as much as they do, whether the
+//! upload is open or not, so the quotas count both.
+
+use std::collections::HashMap;
+
+use snug_protocol::Code;
+
+use crate::refusal::Refusal;
+
+/// The bytes of all unfinished uploads. Also, as far as it is known, those of the files that are kept beside them.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// The author of each upload, and the bytes of it that have arrived.
+    uploads: HashMap<u64, (u64, u64)>,
+    authors: HashMap<u64, Usage>,
+    all: Usage,
+}
+
+/// How many bytes there are on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Those of unfinished uploads.
+    pub(crate) arrived: u64,
+    /// Those of files that are kept.
+    pub(crate) kept: u64,
+}
+
+impl Usage {
+    fn bytes(self) -> u64 {
+        self.arrived.saturating_add(self.kept)
+    }
+}
+
+/// The quotas of one author: in bytes, unfinished uploads included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// What the author may have.
+    pub(crate) own: u64,
+    /// What all may have together, if this author is one of them.
+    pub(crate) all: u64,
+}
+
+impl Parts {
+    /// Sets how many bytes of an upload have arrived, and how many bytes its author's files have.
+    pub(super) fn set(&mut self, handle: u64, author: u64, arrived: u64, kept: u64) {
+        self.forget(handle);
+        self.uploads.insert(handle, (author, arrived));
+        let own = self.authors.entry(author).or_default();
+        own.arrived += arrived;
+        own.kept = kept;
+        self.all.arrived += arrived;
+    }
+
+    /// Sets how many bytes the files of all have.
+    pub(super) fn set_kept(&mut self, kept: u64) {
+        self.all.kept = kept;
+    }
+
+    /// Counts bytes that arrive for an upload that was set. Refuses them if there is no room for them.
+    pub(super) fn take(&mut self, handle: u64, count: u64, room: Room) -> Result<(), Refusal> {
+        let Some((author, arrived)) = self.uploads.get_mut(&handle) else {
+            return Err(Refusal::new(Code::NoSuchFile, "the upload was given up"));
+        };
+        let own = self.authors.entry(*author).or_default();
+        if own.bytes() + count > room.own {
+            let text = format!(
+                "one may have {} bytes of files here, and you have {}, of which {} belong to uploads that are not \
+                 complete; FILE LIST shows them, and FILE CANCEL gives one up",
+                room.own,
+                own.bytes(),
+                own.arrived
+            );
+            return Err(Refusal::new(Code::OverQuota, text));
+        }
+        if self.all.bytes() + count > room.all {
+            let text = "files and uploads fill what the daemon keeps; what has come stays, go on later";
+            return Err(Refusal::new(Code::OverQuota, text));
+        }
+        *arrived += count;
+        own.arrived += count;
+        self.all.arrived += count;
+        Ok(())
+    }
+
+    /// Takes back bytes that were counted and did not arrive.
+    pub(super) fn give_back(&mut self, handle: u64, count: u64) {
+        if let Some((author, arrived)) = self.uploads.get_mut(&handle) {
+            *arrived = arrived.saturating_sub(count);
+            let author = *author;
+            self.shrink(author, count);
+        }
+    }
+
+    /// Notes that the file of an upload is kept from now on, with this many bytes.
+    pub(super) fn keep(&mut self, handle: u64, size: u64) {
+        if let Some((author, _)) = self.uploads.get(&handle)
+            && let Some(own) = self.authors.get_mut(author)
+        {
+            own.kept += size;
+        }
+        self.all.kept += size;
+        self.forget(handle);
+    }
+
+    /// Forgets an upload that is not there any more.
+    pub(super) fn forget(&mut self, handle: u64) {
+        let Some((author, arrived)) = self.uploads.remove(&handle) else { return };
+        self.shrink(author, arrived);
+        if !self.uploads.values().any(|(other, _)| *other == author) {
+            self.authors.remove(&author);
+        }
+    }
+
+    fn shrink(&mut self, author: u64, count: u64) {
+        if let Some(own) = self.authors.get_mut(&author) {
+            own.arrived = own.arrived.saturating_sub(count);
+        }
+        self.all.arrived = self.all.arrived.saturating_sub(count);
+    }
+
+    /// Returns the bytes of the unfinished uploads of an author, and of all, without those of the upload `but`.
+    pub(super) fn beside(&self, author: u64, but: u64) -> (u64, u64) {
+        let without = self.uploads.get(&but).map_or(0, |(_, arrived)| *arrived);
+        let own = self.authors.get(&author).map_or(0, |own| own.arrived);
+        (own.saturating_sub(without), self.all.arrived.saturating_sub(without))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_author_and_all_have_so_much() {
+        let mut parts = Parts::default();
+        let room = Room { own: 100, all: 150 };
+        parts.set(1, 7, 0, 40);
+        parts.set(2, 7, 0, 40);
+        parts.set_kept(40);
+        assert_eq!(parts.take(1, 30, room), Ok(()));
+        assert_eq!(parts.take(2, 30, room), Ok(()));
+        let full = parts.take(1, 1, room).expect_err("100 are there");
+        assert!(full.text.contains("you have 100, of which 60"), "{}", full.text);
+        parts.set(3, 8, 0, 0);
+        assert_eq!(parts.take(3, 50, room), Ok(()));
+        assert_eq!(parts.take(3, 1, room).expect_err("150 are there").code, Code::OverQuota);
+        parts.keep(1, 30);
+        assert_eq!(parts.take(2, 1, room).expect_err("it is kept").code, Code::OverQuota);
+        parts.forget(3);
+        parts.forget(2);
+        assert_eq!(parts.beside(7, 0), (0, 0));
+        assert_eq!(parts.take(2, 1, room).expect_err("it is gone").code, Code::NoSuchFile);
+    }
+
+    proptest! {
+        /// Whatever happens, the sums are those of the uploads.
+        #[test]
+        fn the_sums_are_right(steps in prop::collection::vec((0u8..5, 1u64..6, 0u64..50), 0..60)) {
+            let mut parts = Parts::default();
+            for (step, handle, count) in steps {
+                match step {
+                    0 => parts.set(handle, handle % 3, count, 0),
+                    1 => {
+                        let _ = parts.take(handle, count, Room { own: 90, all: 120 });
+                    }
+                    2 => parts.forget(handle),
+                    3 => parts.keep(handle, 0),
+                    _ => parts.give_back(handle, 0),
+                }
+                for author in 0..3 {
+                    let of = parts.uploads.values().filter(|(other, _)| *other == author);
+                    let sum: u64 = of.map(|(_, arrived)| arrived).sum();
+                    prop_assert_eq!(parts.beside(author, 0).0, sum);
+                }
+                prop_assert_eq!(parts.all.arrived, parts.uploads.values().map(|(_, arrived)| arrived).sum::<u64>());
+            }
+        }
+    }
+}
