@@ -67,6 +67,20 @@ fn bots_of_the_box_answer_keep_and_change_while_they_run() {
     }
     assert_eq!(rolled, 2, "each is answered once");
 
+    // The name of a bot that is away is nobody else's.
+    assert!(admin(&daemon, &["disable", "roll"]).status.success());
+    let mut mallory = Raw::connect(&daemon);
+    until("the bot has gone", || {
+        alice.say("WHOIS roll");
+        alice.wait_for("WHOIS").contains("ERR")
+    });
+    mallory.say("NICK Roll");
+    assert!(mallory.wait_for("NICK").contains("nick-taken Roll is a bot of this server"));
+    mallory.say("REGISTER roll Pa55word of a test");
+    assert!(mallory.wait_for("REGISTER").contains("nick-taken"));
+    assert!(admin(&daemon, &["enable", "roll"]).status.success());
+    alice.wait_for_user("roll");
+
     // SIGHUP is for the bot whose settings have changed.
     let before = bot_rows(&daemon);
     let changed = settings.replace("1d2", "3d1000000");

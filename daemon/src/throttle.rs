@@ -78,18 +78,6 @@ impl<K: Eq + Hash> Throttle<K> {
         (begin - now).saturating_sub(quota.allowed())
     }
 
-    /// Checks that there is one to take, without taking it. If there is none, returns the milliseconds until there
-    /// is.
-    pub(crate) fn check(&self, key: &K, quota: Quota, now: Duration) -> Result<(), u64> {
-        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = cells.full.get(key).map_or(Duration::ZERO, |full| full.saturating_sub(now));
-        let allowed = quota.allowed();
-        if ahead > allowed {
-            return Err(u64::try_from((ahead - allowed).as_millis()).unwrap_or(u64::MAX).max(1));
-        }
-        Ok(())
-    }
-
     /// Gives back one that was taken.
     pub(crate) fn give_back(&self, key: &K, quota: Quota) {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +110,7 @@ mod tests {
         assert_eq!(throttle.take("a", quota, at(109)), Err(1_000), "and asking costs nothing");
         assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
         throttle.forget(&"a");
-        assert_eq!(throttle.check(&"a", quota, at(110)), Ok(()));
+        assert_eq!(throttle.take("a", quota, at(110)), Ok(()));
     }
 
     #[test]
@@ -159,14 +147,17 @@ mod tests {
             let (mut now, mut taken) = (0, 0);
             for wait in waits {
                 now += wait;
-                let before = throttle.check(&0, quota, Duration::from_millis(now));
                 let took = throttle.take(0, quota, Duration::from_millis(now));
-                prop_assert_eq!(before, took);
                 taken += u64::from(took.is_ok());
                 prop_assert!(taken <= burst + now / 1_000);
                 if let Err(wait) = took {
                     let then = Duration::from_millis(now + wait);
-                    prop_assert_eq!(throttle.check(&0, quota, then), Ok(()));
+                    prop_assert_eq!(throttle.take(1, quota, then), Ok(()), "it is another's");
+                    let early = Duration::from_millis((now + wait).saturating_sub(1));
+                    prop_assert!(throttle.take(0, quota, early).is_err(), "not before");
+                    prop_assert_eq!(throttle.take(0, quota, then), Ok(()));
+                    taken += 1;
+                    now += wait;
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_channel::Sender;
 use snug_bots::CommandSpec;
-use snug_protocol::{RoomName, Timestamp};
+use snug_protocol::{Nick, RoomName, Timestamp};
 
 /// All bots and their states.
 #[derive(Default)]
@@ -106,6 +106,13 @@ impl Roster {
             let _ = entry.bot_commands.try_send(command);
             true
         })
+    }
+
+    /// Returns whether a nickname is that of a bot, whether it runs or not.
+    pub(crate) fn has_nick(&self, nick: &Nick<'_>) -> bool {
+        let fold = nick.fold();
+        let is_it = |entry: &RosterEntry| Nick::parse(&entry.nick).is_ok_and(|own| own.fold() == fold);
+        self.entries().iter().any(is_it)
     }
 
     /// Returns the log of a bot, or `None` if there is no such bot.

@@ -49,6 +49,7 @@ impl Session {
             return Err(refusal(Code::TooLate, "you have an account; connect anew to make another one"));
         }
         super::must_be_no_address(name)?;
+        self.must_be_no_bot(name)?;
         if let Some(password) = password {
             check_password(password, name)?;
             self.passwords_must_have_room()?;

@@ -3,10 +3,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
 use snug_protocol::{ServerLine, Timestamp};
 
 use crate::log::Store;
 
+use super::authority_tests::BINDING;
 use super::tests::{Person, TestClock, World};
 use super::*;
 use crate::steady_clock::SteadyClock;
@@ -61,6 +63,33 @@ fn guessing_a_password_is_slowed_down_and_locks_nobody_out() {
     // Time heals: the limits are no lock.
     world.clock.0.fetch_add(3_600_000, Relaxed);
     assert!(try_password(&mut world, attacker, "alice", "Pa55guess").contains("bad-login"));
+}
+
+#[test]
+fn wrong_passwords_from_one_s_own_address_do_not_lock_out_a_key() {
+    let mut world = World::new();
+    let mut alice = world.member("alice");
+    let key = ClientKey::from_seed(&[5; 32]).expect("a key");
+    let public = encode_public_key(&key.public_key());
+    world.ask(&mut alice, &format!("KEY ADD {public} laptop"));
+    let nat = [198, 51, 100, 7];
+    for name in 0..60 {
+        try_password(&mut world, nat, &format!("name{name}"), "Pa55guess");
+        try_password(&mut world, nat, "alice", "Pa55guess");
+    }
+    assert!(try_password(&mut world, nat, "alice", PASSWORD).contains("slow-down"));
+    let mut laptop = world.from(nat);
+    let signature = encode_signature(&key.sign_login(&BINDING, "alice"));
+    assert!(
+        world.ask(&mut laptop, &format!("AUTH KEY alice {public} {signature}")).contains("OK AUTH alice")
+    );
+    // Signatures that are wrong are not all of them written down.
+    let mut refused = String::new();
+    for _ in 0..40 {
+        let mut guest = world.from(nat);
+        refused = world.ask(&mut guest, &format!("AUTH KEY bob {public} {signature}"));
+    }
+    assert!(refused.contains("slow-down"), "{refused}");
 }
 
 #[test]

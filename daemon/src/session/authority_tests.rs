@@ -12,7 +12,7 @@ use super::*;
 const PASSWORD: &str = "Pa55word of a test";
 
 /// A channel that a test says is sealed.
-const BINDING: [u8; 32] = [9; 32];
+pub(super) const BINDING: [u8; 32] = [9; 32];
 
 impl World {
     /// Somebody over TCP who has registered.

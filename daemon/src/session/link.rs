@@ -44,6 +44,7 @@ impl Session {
             return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, answer));
         }
         super::must_be_no_address(nick)?;
+        self.must_be_no_bot(nick)?;
         self.check_entrances()?;
         if self.origin.is_tcp() && !config.accounts.guests {
             let text = "there are no guests here: come in with AUTH, or make an account with REGISTER";
@@ -113,6 +114,7 @@ impl Session {
         self.check_moves()?;
         self.must_not_be_muted()?;
         super::must_be_no_address(nick)?;
+        self.must_be_no_bot(nick)?;
         let time = core.environment.clock.now();
         let shown = core.registry.rename(&self.peer, nick, time, &core.config().limits)?;
         if before != shown {
@@ -123,6 +125,17 @@ impl Session {
             core.registry.describe(me.number, |identity| core.note(author, Act::Rename(identity)));
         }
         Ok(Answered::Ok(Some(shown)))
+    }
+
+    /// Refuses the nickname of a bot of the settings to everybody else, also while the bot is away.
+    pub(super) fn must_be_no_bot(&self, nick: &Nick<'_>) -> Result<(), Refusal> {
+        if self.origin != Origin::Bot && self.core.roster.has_nick(nick) {
+            return Err(refusal(
+                Code::NickTaken,
+                &format!("{nick} is a bot of this server; take another name"),
+            ));
+        }
+        Ok(())
     }
 
     /// Gives the session a name, as an existing identity that it can prove or as a new one. The session receives

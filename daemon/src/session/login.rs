@@ -45,7 +45,8 @@ impl Session {
         self.check_entrances()?;
         let now = self.core.environment.clock.elapsed();
         let address = self.origin.source();
-        self.core.throttles.login_addresses.check(&address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
+        // Keys and tokens cannot be guessed, so wrong passwords from the same address, such as that of a NAT or a proxy,
+        // are not in their way.
         match credential {
             Credential::Password { name, password } => {
                 self.auth_by_password(name, password, entrance, answer)
@@ -62,11 +63,8 @@ impl Session {
                     signature.is_some_and(|signature| key.verifies_login(binding, name, &signature))
                 });
                 let Some(key) = proved else {
-                    self.core
-                        .throttles
-                        .login_addresses
-                        .take(address, LOGIN_ADDRESSES, now)
-                        .unwrap_or_default();
+                    let throttle = &self.core.throttles.login_addresses;
+                    throttle.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
                     self.core.audit(self.stranger(), AuditNote::new("login-failed", name, "key"));
                     return Err(refusal(Code::BadLogin, log::BAD_LOGIN));
                 };
