@@ -308,6 +308,61 @@ fn bad_company_costs_a_room_nothing_and_leaves_nothing_behind() {
     drop(daemon);
 }
 
+#[test]
+fn the_kernel_bounds_how_many_processes_a_program_has() {
+    let folder = tempfile::Builder::new().prefix("manyprocesses").tempdir().expect("a folder");
+    let Some(cage) = Cage::new() else { return };
+    let text = "#!/usr/bin/env python3\nimport os, subprocess, sys\n\
+                def write(name, text):\n    open('new', 'w').write(text)\n    os.rename('new', name)\n\
+                write('pid', str(os.getpid()))\n\
+                for line in sys.stdin:\n    if line.endswith(' go\\n'):\n        started = 0\n        try:\n            \
+                for started in range(120):\n                os.posix_spawn('/bin/sleep', ['sleep', '600'], {})\n        \
+                except OSError:\n            pass\n        write('forked', str(started))\n";
+    let exec = script(folder.path(), "many.py", text);
+    let settings = format!(
+        "[[bot]]\nname = \"many\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\nlimits = {{ processes = 5 }}\n"
+    );
+    let daemon = cage.daemon(&settings);
+    let own = daemon.folder().join("data/bots/many");
+    let pid = started_program(&own, 0);
+    let mut alice = Raw::enter(&daemon, "alice");
+    alice.wait_for_user("many");
+    // Nobody counts them but the kernel.
+    let guard = guard_of(pid);
+    kill_process(guard, Signal::STOP).expect("it runs");
+    alice.say("MSG #lobby go");
+    let mut forked = String::new();
+    until("it has started what it can", || {
+        forked = fs::read_to_string(own.join("forked")).unwrap_or_default();
+        !forked.is_empty()
+    });
+    let forked: u64 = forked.parse().expect("a number");
+    // Five processes may have twenty threads. What else the user runs ends or begins meanwhile.
+    assert!((5..60).contains(&forked), "{forked}");
+    kill_process(guard, Signal::CONT).expect("it is there");
+    daemon.wait_for_bot_end("many");
+    until("the guard has ended them", || fs::metadata(format!("/proc/{pid}")).is_err());
+    daemon.stop();
+}
+
+/// The program of a bot that writes its number into the file `pid` of its folder, once that is another than `before`.
+fn started_program(own: &Path, before: i32) -> i32 {
+    let mut pid = before;
+    until("the program has started", || {
+        let said = fs::read_to_string(own.join("pid")).unwrap_or_default();
+        pid = said.trim().parse().unwrap_or(before);
+        pid != before
+    });
+    pid
+}
+
+/// The process that started another.
+fn guard_of(pid: i32) -> Pid {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+    Pid::from_raw(parent.and_then(|parent| parent.parse().ok()).expect("a parent")).expect("a process")
+}
+
 /// What a program of a bot finds closed, each as a word of its answer.
 const ATTACK: &str = r#"#!/usr/bin/env python3
 import os, signal, socket
@@ -385,20 +440,7 @@ fn a_program_ends_with_its_guard_and_a_stopped_guard_still_ends_it() {
     let settings = format!("[[bot]]\nname = \"lasting\"\nexec = [\"{exec}\"]\nrooms = [\"#lobby\"]\n");
     let daemon = Daemon::with(&settings);
     let own = daemon.folder().join("data/bots/lasting");
-    let started = |before: i32| {
-        let mut pid = before;
-        until("the program has started", || {
-            let said = fs::read_to_string(own.join("pid")).unwrap_or_default();
-            pid = said.trim().parse().unwrap_or(before);
-            pid != before
-        });
-        pid
-    };
-    let guard_of = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
-        Pid::from_raw(parent.and_then(|parent| parent.parse().ok()).expect("a parent")).expect("a process")
-    };
+    let started = |before: i32| started_program(&own, before);
     let is_over = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")

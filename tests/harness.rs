@@ -266,10 +266,14 @@ impl Cage {
 impl Drop for Cage {
     fn drop(&mut self) {
         if let Cage::Group(group) = self {
-            // Those that were killed just now may still be counted.
-            until("the control group is empty", || match fs::remove_dir(&*group) {
-                Ok(()) => true,
-                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            // Those that were killed just now may still be counted, and a guard that was killed leaves its group.
+            until("the control group is empty", || {
+                let within = fs::read_dir(&*group).into_iter().flatten().filter_map(Result::ok);
+                within.for_each(|inner| drop(fs::remove_dir(inner.path())));
+                match fs::remove_dir(&*group) {
+                    Ok(()) => true,
+                    Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+                }
             });
         }
     }
@@ -469,7 +473,7 @@ impl Raw {
 
     /// Waits until somebody of that name is in the lobby.
     pub(crate) fn wait_for_user(&mut self, nick: &str) {
-        until("they come", || {
+        until(&format!("{nick} comes"), || {
             self.say("WHO #lobby");
             let mut is_there = false;
             loop {

@@ -74,7 +74,9 @@ impl Confine {
             // Neither its guard nor the daemon can be stopped by it.
             .scope(Scope::Signal)?
             .create()?
-            .add_rules(path_beneath_rules(self.open_paths(closed)?, all))?;
+            .add_rules(path_beneath_rules(self.open_paths(closed)?, all))?
+            // The limits of its control group are files there.
+            .add_rules(path_beneath_rules(["/sys"], AccessFs::from_read(ABI::V6)))?;
         Ok(ruleset.restrict_self()?.ruleset)
     }
 
@@ -89,7 +91,7 @@ impl Confine {
             folder.push(step);
         }
         // The disk is among the devices, and with it all that is on it.
-        open.retain(|path| path != Path::new("/dev"));
+        open.retain(|path| path != Path::new("/dev") && path != Path::new("/sys"));
         open.extend(DEVICES.iter().map(|name| Path::new("/dev").join(name)).filter(|path| path.exists()));
         Ok(open)
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::cgroup::ControlGroup;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpid, getrlimit, getuid, kill_process, set_child_subreaper,
     set_parent_process_death_signal, setrlimit,
@@ -48,6 +49,10 @@ pub(crate) struct Guard {
     exec: Vec<String>,
 }
 
+/// How many threads a process may have on average. The kernel counts them like processes, and what it bounds is this many
+/// times what is allowed; beyond what is allowed, the program is ended.
+const TASKS_EACH: u64 = 4;
+
 /// How often the processes are counted: often when something has changed, and less so while nothing does.
 const OFTEN: Duration = Duration::from_millis(5);
 const SELDOM: Duration = Duration::from_millis(100);
@@ -73,7 +78,10 @@ impl Guard {
                 return ExitCode::from(126);
             }
         };
-        self.set_limits(command.is_other_user);
+        // The files by which the program could leave the group are closed to it (confine.rs).
+        let group_limit = self.processes.saturating_mul(TASKS_EACH).saturating_add(1);
+        let _in_group = ControlGroup::enter(group_limit);
+        self.set_limits(command.user);
         let mut child = match command.command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -127,7 +135,7 @@ impl Guard {
                 command.arg(name).arg(folder);
             }
         }
-        let mut is_other_user = false;
+        let mut other_user = None;
         if let Some(user) = &self.user {
             let (uid, gid) = user_of(user).ok_or_else(|| format!("there is no user {user}"))?;
             if uid != getuid().as_raw() {
@@ -136,7 +144,7 @@ impl Guard {
                 }
                 // The groups of root go with it.
                 command.uid(uid).gid(gid);
-                is_other_user = true;
+                other_user = Some(uid);
                 if let Some(folder) = &self.open {
                     let owned = std::os::unix::fs::chown(folder, Some(uid), Some(gid));
                     owned.map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -144,11 +152,11 @@ impl Guard {
             }
         }
         command.arg("--").args(&self.exec);
-        Ok(Confined { command, is_other_user })
+        Ok(Confined { command, user: other_user })
     }
 
     /// What a program may use. It, and all that it starts, inherit it.
-    fn set_limits(&self, is_other_user: bool) {
+    fn set_limits(&self, other_user: Option<u32>) {
         let set = |resource, most: u64| {
             if most == 0 {
                 return;
@@ -161,11 +169,10 @@ impl Guard {
         set(Resource::Fsize, self.file);
         set(Resource::Cpu, self.cpu);
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        if is_other_user {
-            set(Resource::Nproc, self.processes);
-        } else if !getuid().is_root() {
-            // The kernel counts all of the user's: so many more. Root has no such limit, and is counted here alone.
-            set(Resource::Nproc, own_processes() + self.processes);
+        // The kernel counts all processes and threads of the user: so many more. Root has no such limit.
+        let user = other_user.unwrap_or_else(|| getuid().as_raw());
+        if user != 0 {
+            set(Resource::Nproc, processes_of(user) + self.processes.saturating_mul(TASKS_EACH));
         }
     }
 }
@@ -173,7 +180,8 @@ impl Guard {
 /// The command that becomes the program.
 struct Confined {
     command: Command,
-    is_other_user: bool,
+    /// Whom it runs as, if that is not the daemon's user.
+    user: Option<u32>,
 }
 
 /// Returns the numbers of a user and its group, by its name or number in /etc/passwd (passwd(5)).
@@ -193,14 +201,13 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "guard: {text}");
 }
 
-/// The processes of this user.
-fn own_processes() -> u64 {
+/// Returns the number of processes of a user.
+fn processes_of(user: u32) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    let own = getuid().as_raw();
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let is_own = |entry: &fs::DirEntry| {
         entry.file_name().to_string_lossy().parse::<i32>().is_ok()
-            && entry.metadata().is_ok_and(|metadata| metadata.uid() == own)
+            && entry.metadata().is_ok_and(|metadata| metadata.uid() == user)
     };
     entries.filter(is_own).count() as u64
 }
@@ -250,6 +257,8 @@ fn end_all(group: Option<Pid>) {
     }
     for _ in 0..200 {
         let all = descendants();
+        // Take what has ended, so that it goes.
+        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
         if all.is_empty() {
             return;
         }
@@ -259,8 +268,6 @@ fn end_all(group: Option<Pid>) {
         for pid in &all {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        // Take what has ended, so that it goes.
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
         std::thread::sleep(Duration::from_millis(2));
     }
 }

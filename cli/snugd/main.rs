@@ -1,6 +1,7 @@
 //! `snugd`: the daemon as a program. All it adds to the library is what a library must not do: read the
 //! environment, print, log, take signals, exit.
 
+mod cgroup;
 mod confine;
 mod files;
 mod guard;
@@ -191,6 +192,11 @@ fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {
 fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
     let signals = signals::take().context("cannot take signals")?;
     files::raise_open_files();
+    if let Err(error) = cgroup::prepare() {
+        tracing::warn!(
+            "the control group cannot be divided, and programs of bots are counted instead: {error}"
+        );
+    }
     // A reload is compared with what was read, not with what became of it here.
     let data = files::data_folder(&config).context(NO_DATA)?;
     config.data = Fallback::Set(data.clone());

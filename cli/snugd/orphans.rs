@@ -24,7 +24,8 @@ pub(crate) fn watch() -> std::io::Result<()> {
     let mut signals = Signals::new([SIGCHLD])?;
     thread::Builder::new().name("snug-orphans".to_owned()).spawn(move || {
         for _ in &mut signals {
-            while end() {
+            let mut ended = Vec::new();
+            while end(&mut ended) {
                 thread::sleep(AGAIN);
             }
         }
@@ -32,22 +33,37 @@ pub(crate) fn watch() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Ends the orphans that there are, and returns whether there were any.
-fn end() -> bool {
+/// Ends the orphans that there are, and returns whether there were any. `ended` are the children that had ended at the last
+/// look.
+fn end(ended: &mut Vec<i32>) -> bool {
+    let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    let own_name = name("self");
     // A program that was replaced since is marked so.
     let program = |pid: &str| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned();
         Some(exe.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(exe))
     };
     let own = program("self");
-    let is_orphan = |pid: &i32| {
-        // What has ended already has no program, and whoever started it asks for it.
-        program(&pid.to_string()).is_some_and(|exe| own.as_ref().is_some_and(|own| *own != exe))
+    let before = std::mem::take(ended);
+    let mut is_orphan = |pid: &i32| {
+        let file = pid.to_string();
+        if let Some(exe) = program(&file) {
+            return own.as_ref().is_some_and(|own| *own != exe);
+        }
+        // It has ended, and has no program any more. If this process started it, it is waited for elsewhere, and soon.
+        let is_other = name(&file).is_some_and(|name| own_name.as_ref().is_some_and(|own| *own != name));
+        if is_other {
+            ended.push(*pid);
+        }
+        is_other
     };
-    let orphans: Vec<i32> = children(getpid().as_raw_nonzero().get()).into_iter().filter(is_orphan).collect();
+    let mut orphans = children(getpid().as_raw_nonzero().get());
+    orphans.retain(&mut is_orphan);
+    let is_there = !orphans.is_empty();
+    orphans.retain(|pid| !ended.contains(pid) || before.contains(pid));
     for pid in orphans.iter().filter_map(|pid| Pid::from_raw(*pid)) {
         let _ = kill_process(pid, Signal::KILL);
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
-    !orphans.is_empty()
+    is_there
 }
