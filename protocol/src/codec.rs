@@ -149,6 +149,11 @@ impl Codec {
         }
     }
 
+    /// Whether lines that were in the last envelope are still to be taken: [`Codec::next`] gives them without any input.
+    pub fn has_lines(&self) -> bool {
+        matches!(self, Codec::Sealed(sealed) if sealed.taken < sealed.opened.len())
+    }
+
     /// Appends to `out` whole lines as they stand in a sealed stream, at `now` milliseconds. In the clear they stand in
     /// it as they are.
     ///
@@ -311,6 +316,20 @@ mod tests {
             }
         }
         found
+    }
+
+    #[test]
+    fn it_says_whether_lines_are_left() {
+        let (mut client, mut codec) = pair();
+        let mut stream = Vec::new();
+        client.sealer.seal_lines("one\ntwo\n", Padding::Buckets, &mut stream).expect("sealed");
+        let mut input = &stream[..];
+        assert!(!codec.has_lines());
+        assert_eq!(codec.next(&mut input), Some(Item::Line("one")));
+        assert!(codec.has_lines() && input.is_empty());
+        assert_eq!(codec.next(&mut input), Some(Item::Line("two")));
+        assert!(!codec.has_lines());
+        assert_eq!(codec.next(&mut input), None);
     }
 
     #[test]

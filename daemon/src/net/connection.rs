@@ -332,14 +332,15 @@ impl<S: Stream> Connection<S> {
         let is_clogged = outbox.crowded || outbox.in_flight.is_full();
         let is_waiting = self.held.is_some() && !outbox.in_flight.is_empty();
         // Otherwise the next read tells.
-        let may_rest = self.timer.is_some() || self.held.is_some() || !self.input.is_empty();
+        let has_lines = self.held.is_some() || !self.input.is_empty() || self.codec.has_lines();
+        let may_rest = self.timer.is_some() || has_lines;
         let is_resting = !is_clogged && !is_waiting && may_rest && self.rest(cx) == Progress::Stuck;
         let is_held_up = is_clogged || is_waiting || is_resting;
         self.session.peer().set_held_up(is_held_up);
         if is_held_up {
             return Ok(Progress::Stuck);
         }
-        if self.held.is_some() || !self.input.is_empty() {
+        if has_lines {
             let input = std::mem::take(&mut self.input);
             let left = self.take_lines(&input, turn).len();
             self.input = keep_end(input, left);
@@ -627,7 +628,7 @@ fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use futures_lite::io::{AsyncReadExt, Cursor};
+    use futures_lite::io::{AsyncReadExt, AsyncWriteExt, Cursor};
     use ring::rand::SystemRandom;
     use snug_protocol::LogName;
     use snug_protocol::envelope::{ServerKey, ServerOptions};
@@ -643,6 +644,10 @@ mod tests {
 
     /// Returns the connection of a client at `origin` that sends `bytes` and closes.
     fn connection(settings: &str, origin: Origin, bytes: &[u8], writer: piper::Writer) -> Piped {
+        connection_over(settings, origin, Duplex { reader: Cursor::new(bytes.to_vec()), writer })
+    }
+
+    fn connection_over<S: Stream>(settings: &str, origin: Origin, stream: S) -> Connection<S> {
         let config = Config::from_toml(settings).expect("a configuration");
         let key = ServerKey::from_seed(&[7; 32]).expect("a key");
         let handshake = Handshake { key, options: ServerOptions::default(), random: SystemRandom::new() };
@@ -650,7 +655,6 @@ mod tests {
         let core = Arc::new(Core::new(config, Environment::default(), Vec::new(), place, handshake));
         let peer = core.new_peer(origin);
         core.registry.admit(&peer, &core.config().limits).expect("there is room");
-        let stream = Duplex { reader: Cursor::new(bytes.to_vec()), writer };
         Connection::new(core, stream, peer, origin)
     }
 
@@ -664,6 +668,58 @@ mod tests {
             hearing.read_to_string(&mut heard).await.expect("text");
             heard.split_once('\n').expect("a greeting").1.to_owned()
         })
+    }
+
+    /// Returns the number of answers to `count` PINGs in one envelope, of a client that then waits.
+    fn answers_to_pings(settings: &str, count: usize) -> usize {
+        use snug_protocol::envelope::{ClientHandshake, ClientOptions, Padding};
+        let random = SystemRandom::new();
+        let client = ClientHandshake::start_classical(ClientOptions::default(), &random).expect("a client");
+        let (reader, mut said) = piper::pipe(1 << 20);
+        let (mut hearing, writer) = piper::pipe(1 << 20);
+        let connection = connection_over(settings, NEAR, Duplex { reader, writer });
+        let talk = async {
+            said.write_all(client.hello().as_bytes()).await.expect("room");
+            let mut heard = String::new();
+            while heard.matches('\n').count() < 3 {
+                let mut byte = [0];
+                hearing.read_exact(&mut byte).await.expect("text");
+                heard.push(char::from(byte[0]));
+            }
+            let mut lines = heard.lines().skip(1);
+            let mut next = || lines.next().expect("a line");
+            let client = client.server_hello(next()).expect("a hello").identity(next()).expect("an identity");
+            let mut channel = client.trust();
+            let mut stream = Vec::new();
+            let pings = "PING 1\n".repeat(count);
+            channel.sealer.seal_lines(&pings, Padding::Buckets, &mut stream).expect("sealed");
+            said.write_all(&stream).await.expect("room");
+            let mut codec = Codec::sealed(channel, End::Client, limits::LINE, 0);
+            let (mut answers, mut bytes) = (0, [0; 4_096]);
+            while answers < count {
+                let read = hearing.read(&mut bytes).await.expect("bytes");
+                let mut input = &bytes[..read];
+                while let Some(item) = codec.next(&mut input) {
+                    answers += usize::from(matches!(item, Item::Line("OK PING 1")));
+                }
+            }
+            answers
+        };
+        let ended = async {
+            connection.await;
+            0
+        };
+        let overdue = async {
+            Timer::after(Duration::from_secs(30)).await;
+            0
+        };
+        smol::block_on(futures_lite::FutureExt::or(talk, futures_lite::FutureExt::or(ended, overdue)))
+    }
+
+    #[test]
+    fn all_lines_of_an_envelope_are_taken_however_many_turns_that_takes() {
+        assert_eq!(answers_to_pings("", 400), 400);
+        assert_eq!(answers_to_pings("[limits]\nburst = 2\nrate = 1000\n", 100), 100, "and however slowly");
     }
 
     const NEAR: Origin = Origin::Tcp(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
