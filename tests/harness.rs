@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -212,7 +213,8 @@ impl Cage {
 
     /// What there is here. If there is nothing, says so: the test is skipped.
     pub(crate) fn new() -> Option<Cage> {
-        let number = std::process::id();
+        static CAGES: AtomicUsize = AtomicUsize::new(0);
+        let number = format!("{}-{}", std::process::id(), CAGES.fetch_add(1, Relaxed));
         for root in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
             let group = Path::new(root).join(format!("snug-tests-{number}"));
             if fs::create_dir(&group).is_err() {
@@ -222,6 +224,7 @@ impl Cage {
             if cage.limit().is_ok() {
                 return Some(cage);
             }
+            drop(cage);
         }
         let mut can = Command::new("unshare");
         can.args(Cage::UNSHARE).arg("true").stderr(Stdio::null());
@@ -234,7 +237,11 @@ impl Cage {
 
     fn limit(&self) -> std::io::Result<()> {
         match self {
-            Cage::Group(group) => fs::write(group.join("pids.max"), Cage::PROCESSES.to_string()),
+            Cage::Group(group) => {
+                // The file is there already, unless this is no control group.
+                let mut file = fs::OpenOptions::new().write(true).open(group.join("pids.max"))?;
+                file.write_all(Cage::PROCESSES.to_string().as_bytes())
+            }
             Cage::Namespace => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 //! version 1 or 2. Version 2 is used where systemd has handed a part of the tree over to this service (`Delegate=yes`).
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// How the names of the groups of programs begin.
@@ -29,7 +29,7 @@ impl ControlGroup {
         let path = parent.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&path).ok()?;
         let group = ControlGroup { path, before };
-        fs::write(group.path.join("pids.max"), tasks.to_string()).ok()?;
+        set(&group.path.join("pids.max"), &tasks.to_string()).ok()?;
         move_to(&group.path).ok()?;
         Some(group)
     }
@@ -58,7 +58,7 @@ fn prepare_in(unit: &Path, is_delegated: impl Fn(&Path) -> bool) -> io::Result<(
     let daemon = unit.join(DAEMON);
     fs::create_dir_all(&daemon)?;
     move_to(&daemon)?;
-    fs::write(unit.join("cgroup.subtree_control"), "+pids")
+    set(&unit.join("cgroup.subtree_control"), "+pids")
 }
 
 /// Returns the group in which groups for programs can be made, and the one that this process is in. `own` is
@@ -100,8 +100,13 @@ fn remove_empty(parent: &Path) {
     }
 }
 
+/// Writes into a file of a control group, which must be there.
+fn set(file: &Path, value: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
 fn move_to(group: &Path) -> io::Result<()> {
-    fs::write(group.join("cgroup.procs"), std::process::id().to_string())
+    set(&group.join("cgroup.procs"), &std::process::id().to_string())
 }
 
 fn below(root: &Path, path: &str) -> PathBuf {
@@ -140,6 +145,8 @@ mod tests {
         fs::write(unit.path().join("cgroup.subtree_control"), "\n").expect("a file");
         prepare_in(unit.path(), |_| false).expect("nothing to do");
         assert!(!unit.path().join(DAEMON).exists());
+        fs::create_dir(unit.path().join(DAEMON)).expect("a folder");
+        fs::write(unit.path().join("daemon/cgroup.procs"), "").expect("a file");
         prepare_in(unit.path(), |_| true).expect("it is ours");
         let own = std::process::id().to_string();
         let file = |name: &str| fs::read_to_string(unit.path().join(name)).expect("a file");

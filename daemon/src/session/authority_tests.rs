@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
-use snug_protocol::{Action, Role};
 
 use super::tests::{Person, World};
 use super::*;
 
 /// Some password.
-const PASSWORD: &str = "Pa55word of a test";
+pub(super) const PASSWORD: &str = "Pa55word of a test";
 
 /// A channel that a test says is sealed.
 pub(super) const BINDING: [u8; 32] = [9; 32];
@@ -60,7 +59,7 @@ impl World {
     }
 }
 
-fn code_of(heard: &str) -> Option<&str> {
+pub(super) fn code_of(heard: &str) -> Option<&str> {
     let line = heard.lines().rev().find(|line| line.contains("ERR "))?;
     line.split("ERR ").nth(1)?.split(' ').nth(1)
 }
@@ -613,172 +612,4 @@ fn a_shutdown_is_announced_counted_down_and_can_be_called_off() {
     assert!(world.ask(&mut alice, "SHUTDOWN NOW").contains("ERR SHUTDOWN denied"));
     assert!(world.ask(&mut root, "SHUTDOWN NOW").ends_with("OK SHUTDOWN 0\n"));
     assert!(stopped.is_closed());
-}
-
-/// One world for each row of the table: what somebody of a role is answered who tries it.
-fn try_as(role: Role, action: Action) -> String {
-    let mut world = World::new();
-    let mut owner = world.keyed_member("owner");
-    let mut target = match action {
-        Action::Auth => world.member("target"),
-        _ => world.keyed_member("target"),
-    };
-    let mut guest = world.enter("victim");
-    for line in ["JOIN #room", "MSG #room of the owner", "ROLE #room target member"] {
-        world.say(&mut owner, line);
-    }
-    world.say(&mut guest, "JOIN #room");
-    world.say(&mut target, "JOIN #room");
-    let mut person = match role {
-        Role::Nobody => world.connect(Origin::Tcp([127, 0, 0, 1].into())),
-        Role::Guest => world.enter("tester"),
-        Role::Owner => owner,
-        Role::Operator => world.operator(),
-        Role::Bot | Role::Member | Role::Moderator => world.keyed_member("tester"),
-    };
-    if role == Role::Bot {
-        let mut root = world.connect(Origin::Unix(world.core.operator));
-        world.say(&mut root, "NICK other-root");
-        assert!(world.ask(&mut root, "ROLE * tester bot").contains("OK ROLE"));
-    }
-    if role == Role::Moderator {
-        let mut root = world.connect(Origin::Unix(world.core.operator));
-        world.say(&mut root, "NICK other-root");
-        assert!(world.ask(&mut root, "ROLE #room tester moderator").contains("OK ROLE"));
-    }
-    let own_name = match role {
-        Role::Owner => "owner",
-        Role::Operator => "root",
-        _ => "tester",
-    };
-    if role > Role::Nobody {
-        world.say(&mut person, "JOIN #room");
-        world.say(&mut person, "MSG #room of my own");
-        world.say(&mut person, "REACT #room 1 +1");
-    }
-    if role == Role::Operator
-        && matches!(
-            action,
-            Action::Password | Action::Unregister | Action::Key | Action::Token | Action::ChangeProfile
-        )
-    {
-        // An operator over the Unix socket has an account only if he makes one.
-        let key = encode_public_key(&ClientKey::from_seed(&[6; 32]).expect("a key").public_key());
-        world.say(&mut person, &format!("@key={key} REGISTER root"));
-    }
-    let heard = person.heard();
-    let own = heard.lines().find(|line| line.contains(" OK MSG #room"));
-    let own = own.and_then(|line| line.strip_prefix("@id=")?.split(';').next()).unwrap_or("1").to_owned();
-    let others = if role == Role::Owner {
-        // A message of somebody else.
-        world.say(&mut guest, "MSG #room of the victim");
-        let heard = guest.heard();
-        let line = heard.lines().find(|line| line.contains(" OK MSG #room")).expect("it was said").to_owned();
-        line.strip_prefix("@id=").and_then(|rest| rest.split(';').next()).expect("an id").to_owned()
-    } else {
-        // The owner's ROLE is an entry as well.
-        "1".to_owned()
-    };
-    let key = encode_public_key(&ClientKey::from_seed(&[5; 32]).expect("a key").public_key());
-    if matches!(action, Action::UnbanInRoom | Action::UnbanOnServer) {
-        let place = if action == Action::UnbanInRoom { "#room" } else { "*" };
-        let mut root = world.connect(Origin::Unix(world.core.operator));
-        world.say(&mut root, "NICK third-root");
-        assert!(world.ask(&mut root, &format!("BAN {place} victim")).contains("OK BAN"));
-    }
-    person.heard();
-    let _folder = world.keep_files();
-    let line = match action {
-        Action::File => "FILE LIST".to_owned(),
-        Action::Commands => "COMMANDS".to_owned(),
-        Action::Bot => "BOT LIST".to_owned(),
-        Action::CancelOthers => {
-            let sender = if role == Role::Owner { &mut guest } else { &mut target };
-            let id = world.send_file(sender, "#room", "theirs.txt", b"theirs");
-            format!("FILE CANCEL {id}")
-        }
-        Action::Hello => "PING hello-is-only-first".to_owned(),
-        Action::Nick => format!("NICK {own_name}"),
-        Action::Quit => "QUIT".to_owned(),
-        Action::Ping => "PING 1".to_owned(),
-        Action::Pong => "PONG".to_owned(),
-        Action::Help => "HELP".to_owned(),
-        Action::Info => "INFO".to_owned(),
-        Action::Msg => "MSG #room hi".to_owned(),
-        Action::Priv => "PRIV target hi".to_owned(),
-        Action::Typing => "TYPING #room on".to_owned(),
-        Action::Join => "JOIN #other".to_owned(),
-        Action::Leave => "LEAVE #room".to_owned(),
-        Action::Rooms => "ROOMS".to_owned(),
-        Action::Who => "WHO #room".to_owned(),
-        Action::Topic => "TOPIC #room things".to_owned(),
-        Action::ShowSettings => "SET #room".to_owned(),
-        Action::ChangeSettings => "SET #room slow 5s".to_owned(),
-        Action::Edit => format!("EDIT #room {own} hello"),
-        Action::Delete => format!("DELETE #room {own}"),
-        Action::DeleteOthers => format!("DELETE #room {others}"),
-        Action::React => "REACT #room 1 :tada:".to_owned(),
-        Action::Unreact => "UNREACT #room 1 +1".to_owned(),
-        Action::History => "HISTORY #room LATEST".to_owned(),
-        Action::Search => "SEARCH #room hello".to_owned(),
-        Action::Sync => "SYNC 0".to_owned(),
-        Action::Ack => "ACK 1".to_owned(),
-        Action::Read => "READ #room 1".to_owned(),
-        Action::Inbox => "INBOX".to_owned(),
-        Action::Register => format!("@key={key} REGISTER somebody"),
-        Action::Auth => format!("AUTH PASSWORD target {PASSWORD}"),
-        Action::Password => format!("PASSWORD {PASSWORD} two"),
-        Action::PasswordOfOthers => format!("@account=target PASSWORD {PASSWORD} two"),
-        Action::Unregister => format!("UNREGISTER {own_name}"),
-        Action::UnregisterOthers => "UNREGISTER target".to_owned(),
-        Action::Key => format!("KEY ADD {key} laptop"),
-        Action::Token => "TOKEN ADD script".to_owned(),
-        Action::InviteToServer => "INVITE".to_owned(),
-        Action::InviteToRoom => "INVITE #room target".to_owned(),
-        Action::Status => "STATUS busy".to_owned(),
-        Action::ShowProfile => "PROFILE target".to_owned(),
-        Action::ChangeProfile => format!("PROFILE {own_name} colour #123456"),
-        Action::CloseRoom => "CLOSE #room".to_owned(),
-        Action::CloseRoomsOfGuests => "CLOSE *".to_owned(),
-        Action::KickFromRoom => "KICK #room victim".to_owned(),
-        Action::KickFromServer => "KICK * victim".to_owned(),
-        Action::BanFromRoom => "BAN #room victim".to_owned(),
-        Action::BanFromServer => "BAN * victim".to_owned(),
-        Action::UnbanInRoom => "UNBAN #room victim".to_owned(),
-        Action::UnbanOnServer => "UNBAN * victim".to_owned(),
-        Action::MuteInRoom => "MUTE #room victim 5m".to_owned(),
-        Action::MuteOnServer => "MUTE * victim 5m".to_owned(),
-        Action::ShowRole => "ROLE #room".to_owned(),
-        Action::AdmitToRoom => "ROLE #room victim member".to_owned(),
-        Action::ChangeRoleInRoom => "ROLE #room victim moderator".to_owned(),
-        Action::ChangeRoleOnServer => "ROLE * target bot".to_owned(),
-        Action::Stats => "STATS".to_owned(),
-        Action::Sessions => "SESSIONS".to_owned(),
-        Action::Accounts => "ACCOUNTS".to_owned(),
-        Action::Announce => "ANNOUNCE hear, hear".to_owned(),
-        Action::Audit => "AUDIT LATEST".to_owned(),
-        Action::Reload => "RELOAD".to_owned(),
-        Action::Shutdown => "SHUTDOWN 1h".to_owned(),
-        Action::Backup => "BACKUP /nowhere/copy.db".to_owned(),
-    };
-    world.ask(&mut person, &line)
-}
-
-#[test]
-fn every_verb_as_every_role_is_as_the_table_says() {
-    for action in Action::ALL {
-        for role in Role::ALL {
-            let heard = try_as(role, *action);
-            let refused = code_of(&heard).filter(|code| {
-                matches!(*code, "denied" | "login-needed" | "nick-needed" | "no-such-room" | "out-of-scope")
-            });
-            let is_allowed = role >= action.least();
-            // A PONG has no answer; everything else is answered either way.
-            assert!(!heard.is_empty() || *action == Action::Pong, "{action:?} as {role} has no answer");
-            assert_eq!(refused.is_none(), is_allowed, "{action:?} as {role}: {heard}");
-            let is_answered = heard.contains("OK ") || !is_allowed || *action == Action::Pong;
-            let has_other_reason = matches!(code_of(&heard), Some("too-late" | "unavailable"));
-            assert!(is_answered || has_other_reason, "{action:?} as {role}: {heard}");
-        }
-    }
 }

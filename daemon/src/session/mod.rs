@@ -599,6 +599,8 @@ mod attacks;
 
 #[cfg(test)]
 mod authority_tests;
+#[cfg(test)]
+mod role_tests;
 
 #[cfg(test)]
 mod files_tests;

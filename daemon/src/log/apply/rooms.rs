@@ -1,14 +1,14 @@
 //! Rooms: the rules for making, joining, leaving and removing them, and for their settings.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Code, RoomName, Skeletons};
+use snug_protocol::{Code, EntryKind, RoomName, Skeletons};
 
 use super::{authority, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Ends, Meta, Outcome, Rank, Readers, RoomAccess, RoomQuotas, RoomSetting, RoomSettings,
-    StoredRoom, audit,
+    AuditNote, Author, Conversation, Ends, Meta, NewEntry, Outcome, Rank, Readers, RoomAccess, RoomQuotas,
+    RoomSetting, RoomSettings, StoredRoom, audit,
 };
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period, Role};
@@ -204,6 +204,14 @@ pub(super) fn close_room(
     }
     if RoomName::LOBBY.fold().as_str() == stored.name {
         return refuse(Code::Denied, "everybody comes into the lobby: it stays");
+    }
+    // Everybody in it sees the reason.
+    let says_something = NewEntry::new(EntryKind::Topic, Conversation::Room(number));
+    if reason.is_some()
+        && let Some(refusal) = authority::silence(tx, meta, Some(number), author, &says_something)?
+        && refusal.code == Code::Muted
+    {
+        return Ok(Outcome::Refused(refusal));
     }
     remove(tx, number)?;
     audit::record(
