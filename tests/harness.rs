@@ -156,10 +156,16 @@ impl Daemon {
     }
 
     /// Kills the daemon without warning and starts it again in the same folder, on the same port, with these settings.
-    pub(crate) fn kill_and_restart(mut self, settings: &str) -> Daemon {
+    pub(crate) fn kill_and_restart(self, settings: &str) -> Daemon {
+        self.kill_and_restart_after(settings, |_| {})
+    }
+
+    /// As [`Daemon::kill_and_restart`], and in between something happens to the folder.
+    pub(crate) fn kill_and_restart_after(mut self, settings: &str, meanwhile: impl FnOnce(&Path)) -> Daemon {
         let folder = self.folder.take().expect("it is there until the end");
         self.signal(Signal::KILL);
         self.child.0.wait().expect("it was started");
+        meanwhile(folder.path());
         write_config(folder.path(), &format!("[listen]\ntcp = [\"{}\"]\n{settings}", self.tcp));
         Daemon::start_in(folder).unwrap_or_else(|failed| panic!("snugd did not start again: {failed}"))
     }

@@ -12,6 +12,7 @@ mod documents;
 mod durable;
 mod embedding;
 mod files;
+mod fuzzer;
 mod guide;
 mod history;
 mod scripts;
