@@ -53,6 +53,7 @@ impl Shared {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "whoever runs the large form is to read it")]
 fn fuzzer_every_line_has_its_one_answer_and_nothing_acknowledged_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SNUG_SEED").unwrap_or(1);
