@@ -17,6 +17,9 @@ pub struct Poll {
 /// The most choices.
 const CHOICES: usize = 9;
 
+/// The most bytes of a question with its choices.
+const LONGEST: usize = 1_000;
+
 impl Default for Poll {
     fn default() -> Poll {
         let command = CommandSpec::parse(
@@ -105,6 +108,10 @@ impl Bot for Poll {
 }
 
 fn begin(room: &str, asked: &str, context: &mut Context<'_>) {
+    if asked.len() > LONGEST {
+        context.reply(format!("a question and its choices have at most {LONGEST} bytes"));
+        return;
+    }
     let mut parts = asked.split('|').map(|part| part.trim().replace('\n', " "));
     let question = parts.next().unwrap_or_default();
     let choices: Vec<String> = parts.filter(|choice| !choice.is_empty()).collect();
@@ -112,6 +119,10 @@ fn begin(room: &str, asked: &str, context: &mut Context<'_>) {
         context
             .reply(format!("a poll has a question and 2 to {CHOICES} choices: !poll Lunch? | pizza | sushi"));
         return;
+    }
+    // A room has one poll at a time, so that those that nobody ends do not fill what the bot keeps.
+    if context.state.get(&format!("in:{room}")).is_some() {
+        end(room, context);
     }
     let number = context.state.get("last").and_then(|last| last.parse::<u64>().ok()).unwrap_or(0) + 1;
     let stand = Stand { room: room.to_owned(), question, choices, votes: Vec::new() };

@@ -21,6 +21,10 @@ pub struct Remind {
     most: u64,
 }
 
+/// The most bytes of a reminder's text, and how far ahead it may be: what the bot keeps is bounded for all together.
+const LONGEST: usize = 500;
+const FURTHEST: Duration = Duration::days(366);
+
 const USAGE: &str = "!remind in 10m TEXT, at 14:00 TEXT, every day|weekday|monday 9:00 TEXT; !remind list; !remind cancel NUMBER";
 
 impl Remind {
@@ -220,6 +224,12 @@ impl Remind {
         let Some((then, repeat, time, text)) = parse(context.now, what) else {
             return context.reply(format!("usage: {USAGE}"));
         };
+        if text.len() > LONGEST {
+            return context.reply(format!("a reminder has at most {LONGEST} bytes of text"));
+        }
+        if then - context.now > FURTHEST {
+            return context.reply("that is more than a year ahead; the calendar keeps it better");
+        }
         if own(context).len() as u64 >= self.most {
             return context.reply(format!("you have {} reminders, which is the limit", self.most));
         }

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,7 +46,7 @@ impl Spool {
         let (part, path) =
             (self.folder.join(format!("{name}.part")), self.folder.join(format!("{name}.msg")));
         let write = || -> io::Result<()> {
-            let mut file = File::create_new(&part)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
             file.write_all(&line)?;
             file.sync_all()?;
             fs::rename(&part, &path)?;

@@ -700,8 +700,8 @@ pub const VERBS: &[Spec] = &[
         cost: 4,
         summary: "shows who is what, or changes it",
         detail: "In a room: `owner` (one; who gave it away is a moderator), `moderator`, `member` (on its list) or `none`. On the server (`*`), of \
-                 accounts: `operator`, `member` or `bot` (its messages have the tag `bot`). Rows are `ROLE room nick role`. Nobody raises \
-                 himself.",
+                 accounts: `operator`, `member` or `bot` (its messages have the tag `bot`). Rows are `ROLE room nick role`, with the tag `former` if \
+                 the name is somebody else's now. Nobody raises himself.",
         example: "> ROLE #ops bob moderator\n< @id=130;time=2026-11-21T10:15:30.019Z :alice ROLE #ops bob moderator\n\
                   < @id=130;time=2026-11-21T10:15:30.019Z OK ROLE #ops",
     },

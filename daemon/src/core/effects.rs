@@ -161,7 +161,7 @@ fn open_room(core: &Core, store: &dyn Store, stored: &StoredRoom, author: u64) {
     if stored.settings.access == RoomAccess::Hidden {
         room.admit(author);
     }
-    room.set_has_bans(view.bans(stored.number).map_or(true, |bans| !bans.is_empty()));
+    room.learn_bans(&view);
 }
 
 /// Tells everybody in a room that it has ended, and takes them out.
@@ -229,6 +229,9 @@ fn account(
         }
         (AccountAct::Unregister { fold }, _) => {
             learn_bans(core, &store.view());
+            for listed in core.registry.rooms().iter().filter(|listed| listed.room.has_bans()) {
+                listed.room.learn_bans(&store.view());
+            }
             return Afterwards::Unregistered(fold.clone());
         }
         (AccountAct::RemoveToken { .. }, Outcome::Revoked(Some(token))) => {
@@ -320,6 +323,7 @@ fn end_banned(core: &Core, banned: &Banned, notice: &str) {
 
 /// Removes a user from a room.
 fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
+    core.files.check_access_again();
     let departure = core.registry.put_out(number, room);
     for stay in departure.stays {
         let author = Author { number, ..Author::default() };
@@ -372,7 +376,7 @@ pub(crate) fn moderate(
         }
         Moderation::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
         Moderation::Ban { whom, .. } => {
-            room.set_has_bans(true);
+            room.learn_bans(view);
             if let Banned::Identity(whom) = whom {
                 put_out_unless_owner(room, *whom, put_out);
             }
@@ -390,7 +394,7 @@ pub(crate) fn moderate(
         }
         Moderation::Set { setting, members } => set_room(core, room, setting, members),
         Moderation::Mute { .. } => core.learn_mutes(view),
-        Moderation::Unban { .. } => {}
+        Moderation::Unban { .. } => room.learn_bans(view),
     }
 }
 

@@ -177,6 +177,14 @@ impl Files {
         }
     }
 
+    /// Lets the access to every file that is being fetched be checked again with its next piece: somebody may read less
+    /// than before.
+    pub(crate) fn check_access_again(&self) {
+        for fetch in lock(&self.fetches).iter().filter_map(Weak::upgrade) {
+            *lock(&fetch) = None;
+        }
+    }
+
     /// Returns an open upload.
     pub(crate) fn upload(&self, handle: u64) -> Option<Arc<Mutex<Upload>>> {
         self.uploads().get(&handle).map(Arc::clone)

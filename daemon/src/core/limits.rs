@@ -9,7 +9,7 @@ use crate::origin::Source;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 use crate::throttle::{Quota, Throttle};
-use snug_protocol::{Code, Nick, Role, Verb};
+use snug_protocol::{Code, Role, Verb};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -236,14 +236,7 @@ impl Core {
             ban.holds(now)
                 && match ban.network() {
                     Some(network) => address.is_some_and(|address| network.contains(&address)),
-                    None => {
-                        let folded = |nick| Nick::parse(nick).map(|nick| nick.fold());
-                        identity.is_some_and(|(number, nick)| match ban.kind.as_str() {
-                            "identity" => number.to_string() == ban.value,
-                            "name" => folded(nick).is_ok_and(|fold| fold.as_str() == ban.value),
-                            _ => false,
-                        })
-                    }
+                    None => identity.is_some_and(|(number, nick)| ban.is_of(number, nick)),
                 }
         };
         bans.iter().find(concerns).map(|ban| Refusal::new(Code::Banned, ban.notice("this server")))

@@ -45,9 +45,8 @@ pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogErro
         if let Ok(name) = RoomName::parse(&stored.name) {
             let listed = view.members(stored.number).map_err(|error| failed(&error))?;
             core.registry.open_room(&stored, &name, ends, &listed);
-            let bans = view.bans(stored.number).map_err(|error| failed(&error))?;
             if let Some(room) = core.registry.room(&name) {
-                room.set_has_bans(!bans.is_empty());
+                room.learn_bans(&view);
             }
         }
     }
@@ -71,7 +70,7 @@ pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
         match (known, RoomName::parse(&stored.name)) {
             (Some(room), _) => {
                 room.set_settings(stored.settings.clone());
-                room.set_has_bans(true);
+                room.learn_bans(view);
                 room.set_persists(stored.persists);
                 if let Ok(listed) = view.members(stored.number) {
                     room.set_roster(stored.owner, listed);
@@ -103,7 +102,7 @@ pub(crate) fn kept_room(core: &Core, view: &View<'_>, number: u64) {
     let ends = view.ends(number).unwrap_or_default();
     core.registry.open_room(&stored, &name, ends, &listed);
     if let Some(room) = core.registry.room_numbered(number) {
-        room.set_has_bans(view.bans(number).map_or(true, |bans| !bans.is_empty()));
+        room.learn_bans(view);
         room.set_kept();
     }
 }

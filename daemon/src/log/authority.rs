@@ -117,6 +117,15 @@ impl BanRow {
         self.until.is_none_or(|until| until > now)
     }
 
+    /// Returns whether it is a ban of an identity, or of the name that a deleted account had.
+    pub(crate) fn is_of(&self, identity: u64, nick: &str) -> bool {
+        match self.kind.as_str() {
+            "identity" => identity.to_string() == self.value,
+            "name" => Nick::parse(nick).is_ok_and(|nick| nick.fold().as_str() == self.value),
+            _ => false,
+        }
+    }
+
     /// Returns the address range that the ban applies to, if it is a ban of addresses.
     pub(crate) fn network(&self) -> Option<IpNet> {
         if self.kind == "address" { self.value.parse().ok() } else { None }

@@ -354,7 +354,9 @@ impl<S: Stream> Connection<S> {
             return Ok(if is_done { Progress::Made } else { Progress::Stuck });
         }
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let Poll::Ready(count) = Pin::new(&mut self.stream).poll_read(cx, buffer) else {
+            // What is read and cannot be taken yet is memory of this server.
+            let most = most_to_read(self.flow.allowance(), self.session.expects_bytes());
+            let Poll::Ready(count) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer[..most]) else {
                 return Ok(Progress::Stuck);
             };
             let count = count?;
@@ -621,6 +623,17 @@ fn put(stream: &mut (impl Stream + ?Sized), cx: &mut Context<'_>, bytes: &[u8]) 
     }
 }
 
+/// Returns how many bytes to read at once from a client that may say so many messages now.
+fn most_to_read(allowance: Option<f64>, expects_bytes: bool) -> usize {
+    const LEAST: f64 = 4_096.0;
+    /// Roughly the shortest message.
+    const MESSAGE: f64 = 16.0;
+    match allowance {
+        Some(messages) if !expects_bytes => (messages * MESSAGE).clamp(LEAST, READ_SIZE as f64) as usize,
+        _ => READ_SIZE,
+    }
+}
+
 /// Returns the last `left` bytes of `input`, in a buffer of that size.
 fn keep_end(input: Vec<u8>, left: usize) -> Vec<u8> {
     if left == input.len() { input } else { input[input.len() - left..].to_vec() }
@@ -714,6 +727,15 @@ mod tests {
             0
         };
         smol::block_on(futures_lite::FutureExt::or(talk, futures_lite::FutureExt::or(ended, overdue)))
+    }
+
+    #[test]
+    fn a_client_is_read_as_far_as_it_may_speak() {
+        assert_eq!(most_to_read(None, false), READ_SIZE);
+        assert_eq!(most_to_read(Some(2_000.0), false), 32_000);
+        assert_eq!(most_to_read(Some(-500.0), false), 4_096);
+        assert_eq!(most_to_read(Some(1e9), false), READ_SIZE);
+        assert_eq!(most_to_read(Some(1.0), true), READ_SIZE, "bytes of files are not messages");
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Flow {
         (tokens < 1.0).then(|| Duration::from_secs_f64((batch - tokens) / rate as f64))
     }
 
+    /// Returns how many messages may be taken now; `None` if there is no limit.
+    pub(crate) fn allowance(&self) -> Option<f64> {
+        self.tokens
+    }
+
     /// Returns whether a line may be taken.
     pub(crate) fn may_take(&self) -> bool {
         self.tokens.is_none_or(|tokens| tokens >= 1.0)

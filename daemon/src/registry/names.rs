@@ -39,7 +39,7 @@ pub(crate) struct Entered {
 }
 
 impl Registry {
-    /// Gives a session a name. Unless it is `quiet`, it joins the lobby.
+    /// Gives a session a name. Unless it is `quiet` or banned from there, it joins the lobby.
     ///
     /// # Errors
     /// The session has ended, or another identity holds the name or one that looks like it.
@@ -80,7 +80,11 @@ impl Registry {
         if !entrance.quiet {
             state.hear(number, entrance.peer);
             let lobby = RoomName::LOBBY.fold();
-            state.join(number, entrance.peer, &lobby, entrance.time, limits.announce_members);
+            let (nick, now) = (entrance.nick.as_str(), entrance.time);
+            // Whoever is banned from it does not come into it, and nobody sees that they were here.
+            if !state.rooms.get(&lobby).is_some_and(|lobby| lobby.room.is_banned(number, nick, now)) {
+                state.join(number, entrance.peer, &lobby, entrance.time, limits.announce_members);
+            }
         }
         Ok(entered)
     }

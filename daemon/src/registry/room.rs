@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use snug_protocol::{Folded, Role, RoomName};
+use snug_protocol::{Folded, Role, RoomName, Timestamp};
 
-use crate::log::{RoomAccess, RoomSettings, StoredRoom, Topic};
+use crate::log::{BanRow, RoomAccess, RoomSettings, StoredRoom, Topic, View};
 use crate::registry::peer::Audience;
 
 /// A room.
@@ -29,8 +29,8 @@ pub(crate) struct Room {
     /// Whether its access is public. It is outside the settings' lock because each message checks it.
     is_public: AtomicBool,
     roster: Mutex<Roster>,
-    /// Whether it may have bans.
-    has_bans: AtomicBool,
+    /// Its bans; `None` until the log has told them.
+    bans: Mutex<Option<Vec<BanRow>>>,
     /// Whether it stays when everybody has left.
     pub(super) persists: AtomicBool,
     /// Whether the log has said that it keeps the room, whoever owns it.
@@ -66,8 +66,7 @@ impl Room {
             is_public: AtomicBool::new(stored.settings.access == RoomAccess::Public),
             settings: Mutex::new(Arc::new(stored.settings.clone())),
             roster: Mutex::new(Roster { owner: stored.owner, listed: listed.iter().copied().collect() }),
-            // Unknown until the log is asked.
-            has_bans: AtomicBool::new(true),
+            bans: Mutex::new(None),
             persists: AtomicBool::new(stored.persists),
             topic: Mutex::new(stored.topic.clone()),
             is_kept: AtomicBool::new(false),
@@ -137,12 +136,26 @@ impl Room {
 
     /// Returns whether it may have bans, so that the log must decide each JOIN.
     pub(crate) fn has_bans(&self) -> bool {
-        self.has_bans.load(Relaxed)
+        self.bans().as_ref().is_none_or(|bans| !bans.is_empty())
     }
 
-    /// Notes whether it has bans.
-    pub(crate) fn set_has_bans(&self, has_bans: bool) {
-        self.has_bans.store(has_bans, Relaxed);
+    /// Returns whether somebody is banned from it, as far as that is known.
+    pub(crate) fn is_banned(&self, identity: u64, nick: &str, now: Timestamp) -> bool {
+        let bans = self.bans();
+        bans.iter().flatten().any(|ban| ban.holds(now) && ban.is_of(identity, nick))
+    }
+
+    /// Takes its bans over from the log. If they cannot be read, the log decides each JOIN.
+    pub(crate) fn learn_bans(&self, view: &View<'_>) {
+        let bans = view.bans(self.number);
+        if let Err(error) = &bans {
+            tracing::error!("the bans of {} cannot be read: {error}", self.name);
+        }
+        *self.bans() = bans.ok();
+    }
+
+    fn bans(&self) -> MutexGuard<'_, Option<Vec<BanRow>>> {
+        self.bans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether an identity may know that it exists.

@@ -1,5 +1,6 @@
 //! Handlers of the moderation verbs: INVITE to a room, KICK, BAN, UNBAN, MUTE, ROLE.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -167,6 +168,8 @@ impl Session {
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let mut rows: Vec<(String, &'static str)> = Vec::new();
+        // Whose name is somebody else's now.
+        let mut former = HashSet::new();
         match (place, nick) {
             (RoomOrServer::Server, Some(nick)) => {
                 let (whom, shown) = self.somebody(nick)?;
@@ -183,15 +186,22 @@ impl Session {
                     rows.push((shown, room.role_of(whom.number).map_or("none", Role::word)));
                 } else {
                     for (number, role) in room.roles() {
-                        let nick = self.core.registry.identity(number).map(|identity| identity.nick());
-                        rows.extend(nick.map(|nick| (nick, role.word())));
+                        let Some(identity) = self.core.registry.identity(number) else { continue };
+                        let shown = identity.nick();
+                        let holder =
+                            Nick::parse(&shown).ok().and_then(|nick| self.core.registry.person(&nick));
+                        if holder.is_some_and(|(holder, _)| holder.number != number) {
+                            former.insert(rows.len());
+                        }
+                        rows.push((shown, role.word()));
                     }
                 }
             }
         }
-        for (nick, role) in &rows {
-            let body = Body::Role { place: place.as_str(), nick, role };
-            answer.row(TagBuilder::default(), ServerLine::new(body));
+        for (number, (nick, role)) in rows.iter().enumerate() {
+            let mut tags = TagBuilder::default();
+            tags.flag("former", former.contains(&number));
+            answer.row(tags, ServerLine::new(Body::Role { place: place.as_str(), nick, role }));
         }
         Ok(Answered::Ok(Some(rows.len().to_string())))
     }
@@ -298,6 +308,13 @@ impl Session {
             moderation: Some(moderation),
             ..NewEntry::new(kind, Conversation::Room(room.number))
         };
+        let acts_against = matches!(
+            entry.moderation,
+            Some(Moderation::Kick { .. } | Moderation::Ban { .. } | Moderation::Mute { time: Some(_), .. })
+        );
+        if let Some(whom) = identity.filter(|_| acts_against) {
+            self.may_act_against(whom)?;
+        }
         let me = self.me()?;
         // The log must know the identity that it concerns, too.
         let concerned = identity.filter(|identity| identity.number != me.number);
@@ -308,10 +325,33 @@ impl Session {
         self.append(draft, answer, Recipients::Room(room))
     }
 
+    /// Refuses to put somebody out or to mute them who is oneself, or who is operator because the daemon runs as their
+    /// user. The log knows the roles of all others.
+    fn may_act_against(&self, whom: &Identity) -> Result<(), Refusal> {
+        if whom.number == self.me()?.number {
+            return Err(refusal(Code::Denied, "that is you; LEAVE takes you out of a room"));
+        }
+        let runs_daemon = self.core.registry.machine_user(whom.number) == Some(self.core.operator);
+        if runs_daemon && self.role_here() < Role::Operator {
+            return Err(refusal(Code::Denied, "they run this server"));
+        }
+        Ok(())
+    }
+
     /// Hands a moderation act on the whole server to the log.
     fn moderate_server(&mut self, rule: ServerModeration, answer: &mut Answer) -> Result<Answered, Refusal> {
         if self.role_here() < Role::Operator {
             return Err(refusal(Code::Denied, "this takes an operator"));
+        }
+        let against = match &rule {
+            ServerModeration::Ban { whom: Banned::Identity(number), .. }
+            | ServerModeration::Mute { whom: number, time: Some(_), .. } => {
+                self.core.registry.identity(*number)
+            }
+            _ => None,
+        };
+        if let Some(whom) = against {
+            self.may_act_against(&whom)?;
         }
         let shown = match &rule {
             ServerModeration::Kick { nick, .. }

@@ -367,6 +367,19 @@ fn a_ban_keeps_out_and_ends_by_itself_or_by_unban() {
     bob.heard();
     world.say(&mut root, "MSG #lobby for the others");
     assert!(!bob.heard().contains("for the others"));
+    // Nor does anybody there see them come.
+    let token = "bob-comes-again-and-again";
+    let mut carl = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut carl, &format!("@token={token} NICK carl"));
+    world.say(&mut root, "BAN #lobby carl");
+    world.leave(carl, Ending::Closed);
+    root.heard();
+    let mut carl = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut carl, &format!("@token={token} NICK carl")).contains("OK NICK carl"));
+    assert_eq!(root.heard(), "", "he is not in it");
+    assert!(!world.ask(&mut carl, "WHO #lobby").contains("USER carl"));
+    world.say(&mut root, "UNBAN #lobby carl");
+    assert!(world.ask(&mut carl, "JOIN #lobby").contains("OK JOIN"));
 }
 
 #[test]
@@ -612,4 +625,55 @@ fn a_shutdown_is_announced_counted_down_and_can_be_called_off() {
     assert!(world.ask(&mut alice, "SHUTDOWN NOW").contains("ERR SHUTDOWN denied"));
     assert!(world.ask(&mut root, "SHUTDOWN NOW").ends_with("OK SHUTDOWN 0\n"));
     assert!(stopped.is_closed());
+}
+
+#[test]
+fn nobody_acts_against_themselves_or_against_who_runs_the_server() {
+    let mut world = World::new();
+    let (mut owner, mut root) = (world.keyed_member("owner"), world.operator());
+    for person in [&mut owner, &mut root] {
+        world.say(person, "JOIN #ops");
+    }
+    for line in ["BAN #ops owner", "KICK #ops owner", "MUTE #ops owner 5m"] {
+        let heard = world.ask(&mut owner, line);
+        assert!(heard.contains("denied that is you"), "{line}: {heard}");
+    }
+    for line in ["BAN #ops root", "KICK #ops root", "MUTE #ops root 5m"] {
+        let heard = world.ask(&mut owner, line);
+        assert!(heard.contains("denied they run this server"), "{line}: {heard}");
+    }
+    assert!(world.ask(&mut root, "BAN * root").contains("denied that is you"));
+    assert!(world.ask(&mut root, "KICK #ops owner").contains("OK KICK"));
+}
+
+#[test]
+fn a_role_does_not_go_with_a_name() {
+    let mut world = World::new();
+    let (mut bob, mut alice) = (world.enter("bob"), world.enter("alice"));
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "MSG #ops mine");
+    assert!(
+        world.ask(&mut alice, "ROLE #ops").contains("\nROLE #ops bob owner\n") || {
+            world.ask(&mut alice, "ROLE #ops").starts_with("ROLE #ops bob owner\n")
+        }
+    );
+    world.leave(bob, Ending::Closed);
+    let mut other = world.enter("bob");
+    let listed = world.ask(&mut alice, "ROLE #ops");
+    assert!(listed.contains("@former ROLE #ops bob owner\n"), "{listed}");
+    assert!(world.ask(&mut other, "ROLE #ops bob").contains("ROLE #ops bob none\n"));
+}
+
+#[test]
+fn a_look_alike_gives_no_hidden_room_away() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "JOIN #scope");
+    world.say(&mut alice, "MSG #scope hello");
+    let public = world.ask(&mut bob, "JOIN #\u{455}\u{441}\u{43e}\u{440}\u{435}");
+    assert!(public.contains("looks-alike") && public.contains("#scope"), "{public}");
+    world.say(&mut alice, "SET #scope access hidden");
+    let hidden = world.ask(&mut bob, "JOIN #\u{455}\u{441}\u{43e}\u{440}\u{435}");
+    assert!(hidden.contains("looks-alike") && !hidden.contains("#scope"), "{hidden}");
 }

@@ -486,3 +486,20 @@ fn sizes_that_nobody_said_count_as_they_come() {
         "from oneself it does"
     );
 }
+
+#[test]
+fn whoever_is_put_out_fetches_no_further() {
+    let (mut world, _folder) = world("");
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut alice, "SET #ops access invite");
+    world.say(&mut alice, "INVITE #ops bob");
+    world.say(&mut bob, "JOIN #ops");
+    let id = world.send_file(&mut alice, "#ops", "a.txt", b"abcdef");
+    bob.heard();
+    assert!(world.ask(&mut bob, &format!("FILE GET {id} 0 3")).contains("abc"));
+    world.say(&mut alice, "KICK #ops bob");
+    bob.heard();
+    let next = world.ask(&mut bob, &format!("FILE GET {id} 3 3"));
+    assert!(next.contains("ERR FILE no-such-file"), "{next}");
+}

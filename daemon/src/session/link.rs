@@ -4,17 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
-use snug_protocol::{
-    Body, Code, Cursor, Entrance, Nick, Role, RoomName, ServerLine, TagBuilder, VERBS, Verb, limits,
-};
+use snug_protocol::{Body, Code, Cursor, Entrance, Nick, Role, ServerLine, TagBuilder, VERBS, Verb, limits};
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
-use crate::core::queue::Submission;
-use crate::core::reply::Reply;
 use crate::core::{Core, millis};
-use crate::log::{Act, AuditNote, Author, Draft, Outcome, RoomQuotas, Row, Rows, Storage, View};
+use crate::log::{Act, AuditNote, Author, Row, Rows, Storage, View};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::ending::Ending;
@@ -86,9 +82,6 @@ impl Session {
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();
         self.me = Some(Arc::clone(&entered.identity));
-        if !quiet {
-            self.leave_lobby_if_banned();
-        }
         let how = if quiet { "quiet" } else { "" };
         self.core.audit(self.author(&entered.identity), AuditNote::new("enter", "", how));
         if returns || has_hole {
@@ -173,12 +166,6 @@ impl Session {
                 Err(refused)
             }
         }
-    }
-
-    /// Removes the user from the lobby if the log says that they are banned from it, because NICK joins every user to
-    /// it.
-    fn leave_lobby_if_banned(&self) {
-        leave_lobby_if_banned(&self.core, self.stranger());
     }
 
     pub(super) fn ping(&self, label: Option<&str>) -> Answered {
@@ -281,21 +268,6 @@ pub(super) fn deliver_missed(
     if !accepted {
         session.settle(0, b"");
     }
-}
-
-/// Removes the author, who has just logged in, from the lobby if they are banned from it.
-pub(super) fn leave_lobby_if_banned(core: &Arc<Core>, author: Author) {
-    let Some(lobby) = core.registry.room(&RoomName::LOBBY).filter(|lobby| lobby.has_bans()) else { return };
-    let number = author.number;
-    let draft = Draft::new(author, Act::MakeRoom { name: RoomName::LOBBY, quotas: RoomQuotas::NONE });
-    let shared = Arc::clone(core);
-    let reply = Reply::Call(Box::new(move |_, _, outcome| {
-        if matches!(outcome, Outcome::Refused(Refusal { code: Code::Banned, .. })) {
-            shared.registry.put_out(number, &lobby);
-        }
-    }));
-    // If the daemon is stopping, nobody receives anything there any more.
-    let _ = core.queue.push(Submission { draft, size: 0, sender: None, reply });
 }
 
 /// Ends a session whose missed entries cannot be read, because it would take the later ones for all there were.

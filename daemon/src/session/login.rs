@@ -1,7 +1,7 @@
 //! Handler of AUTH: logging in to an account.
 
 use super::accounts::{LOGINS, half_hash, too_many_tries};
-use super::link::{deliver_missed, leave_lobby_if_banned};
+use super::link::deliver_missed;
 use super::{Answered, Session, must_be_no_address, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
@@ -287,15 +287,6 @@ impl Arrival {
             }
         };
         peer.set_quiet(quiet);
-        if !quiet {
-            let author = Author {
-                number: account.number,
-                nick: account.name.clone(),
-                address: peer.origin.address(),
-                ..Author::default()
-            };
-            leave_lobby_if_banned(core, author);
-        }
         let returns = entrance.since.is_none() && !quiet;
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);

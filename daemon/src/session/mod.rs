@@ -123,6 +123,11 @@ impl Session {
         }
     }
 
+    /// Returns whether bytes that a line has announced are still to come.
+    pub(crate) fn expects_bytes(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// Stores the channel binding of a sealed connection.
     pub(crate) fn set_binding(&mut self, binding: [u8; 32]) {
         self.binding = Some(Box::new(binding));

@@ -72,15 +72,19 @@ pub(super) fn make_room(
     }
     let looks = Skeletons::of(name.as_str());
     let [look, look_folded] = &looks.skeletons;
-    let alike: Option<String> = tx
+    let alike: Option<(String, String)> = tx
         .prepare_cached(
-            "SELECT name FROM room
+            "SELECT name, access FROM room
              WHERE (look IN (?1, ?2) OR look_folded IN (?1, ?2)) AND NOT (ascii AND ?3) LIMIT 1",
         )?
-        .query_row(params![look.as_str(), look_folded.as_str(), looks.ascii], |row| row.get(0))
+        .query_row(params![look.as_str(), look_folded.as_str(), looks.ascii], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    if let Some(alike) = alike {
-        return refuse(Code::LooksAlike, &format!("the name can be taken for {alike}, which exists"));
+    if let Some((alike, access)) = alike {
+        // The name of a room that is not listed is not given away.
+        let alike = if access == "public" { alike } else { "that of another room".to_owned() };
+        return refuse(Code::LooksAlike, &format!("the name can be taken for {alike}; take another name"));
     }
     if let Some(text) = too_many(tx, author, quotas)? {
         return refuse(Code::TooMany, &text);
