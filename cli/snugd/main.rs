@@ -192,6 +192,7 @@ fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {
 fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
     let signals = signals::take().context("cannot take signals")?;
     files::raise_open_files();
+    keep_memory_to_itself();
     if let Err(error) = cgroup::prepare() {
         tracing::warn!(
             "the control group cannot be divided, and programs of bots are counted instead: {error}"
@@ -239,6 +240,16 @@ fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyh
         stats["commits"]
     );
     Ok(())
+}
+
+/// What the daemon knows, keys and passwords among it, goes into no core dump, and other processes of its user do not read
+/// its memory (prctl(2), PR_SET_DUMPABLE).
+fn keep_memory_to_itself() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("other programs of this user can read the daemon's memory: {error}");
+    }
 }
 
 /// How external bots and commands are started: through `snugd guard`, with a few variables of this environment.
