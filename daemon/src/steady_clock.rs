@@ -18,6 +18,9 @@ const DOUBT: i64 = 3_600_000;
 /// mostly wrong by more.
 const DOUBT_AT_START: i64 = 30 * 86_400_000;
 
+/// 2024-01-01. Before this program was written, no date is right.
+const WRITTEN: i64 = 19_723 * 86_400_000;
+
 /// A clock whose dates go on as time passes.
 pub(crate) struct SteadyClock {
     inner: Arc<dyn Clock>,
@@ -29,8 +32,8 @@ struct State {
     /// A date that was right, and when that was.
     date: Timestamp,
     at: Duration,
-    /// Whether the date was behind the log's at the start, as that of a machine without a battery is. Then it has still to
-    /// be set.
+    /// Whether the date was behind the log's at the start, or behind this program's, as that of a machine without a battery
+    /// is. Then it has still to be set.
     is_unset: bool,
     /// The last date in the log at the start.
     last: Timestamp,
@@ -52,7 +55,7 @@ impl SteadyClock {
         let is_new = last.millis() == 0;
         let ahead = date.millis().saturating_sub(last.millis());
         let is_doubted = !is_new && ahead > DOUBT_AT_START;
-        let mut state = State { date, at, is_unset: is_new || ahead < 0, last, is_doubted };
+        let mut state = State { date, at, is_unset: ahead < 0 || date.millis() < WRITTEN, last, is_doubted };
         if is_doubted {
             complain(date, last);
             state.date = last;
@@ -182,6 +185,14 @@ mod tests {
         machine.jump(-91 * DAY);
         assert_eq!(millis(&clock), START + 16_000);
         assert!(!clock.is_doubted());
+    }
+
+    #[test]
+    fn it_is_doubted_also_while_the_log_is_new() {
+        let (machine, clock) = clock(START, 0);
+        machine.jump(91 * DAY);
+        machine.pass(1_000);
+        assert_eq!((millis(&clock), clock.is_doubted()), (START + 1_000, true));
     }
 
     #[test]
