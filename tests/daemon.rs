@@ -23,6 +23,29 @@ fn stopping_tells_every_session_and_exits_with_zero() {
 }
 
 #[test]
+fn signals_during_the_start_are_heeded_when_it_is_ready() {
+    for signal in [Signal::HUP, Signal::TERM] {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_config(folder.path(), "");
+        let mut snugd = program("snugd", folder.path());
+        snugd.arg("--config").arg(folder.path().join("config.toml"));
+        let mut child = Running::spawn(snugd.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let log = Lines::of(child.0.stderr.take().expect("a pipe"));
+        // Its first words: nothing has been opened yet.
+        log.wait_for("settings from");
+        let pid = rustix::process::Pid::from_child(&child.0);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+        log.wait_for("ready");
+        if signal == Signal::HUP {
+            log.wait_for("settings read again");
+            rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
+        }
+        log.wait_for("stopped after");
+        assert_eq!(child.0.wait().expect("it was started").code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
 fn who_does_not_read_cannot_keep_the_daemon() {
     let daemon = Daemon::with("[shutdown]\ngrace = \"100ms\"\n");
     let mut deaf = Raw::enter(&daemon, "deaf");

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use signal_hook::iterator::Signals;
 use snug_daemon::config::{Fallback, Level, LogFormat, LogTarget, Logging};
 use snug_daemon::{Config, Daemon, Finding, Programs, Report, StartError, keys};
 use tracing_subscriber::filter::LevelFilter;
@@ -104,6 +105,10 @@ fn main() -> ExitCode {
         Some(Sub::Psk(PskSub::New { file })) => return finish(new_psk(&file)),
         Some(Sub::Guard(_) | Sub::Confine(_)) | None => {}
     }
+    let signals = match signals::take().context("cannot take signals") {
+        Ok(signals) => signals,
+        Err(error) => return complain(EXIT_START, &error),
+    };
     let log_level = match start_log(&config.logging) {
         Ok(log_level) => log_level,
         Err(error) => return complain(EXIT_START, &error),
@@ -112,7 +117,7 @@ fn main() -> ExitCode {
         Some(file) => tracing::info!("settings from {}", file.display()),
         None => tracing::info!("no configuration file; all settings have their defaults"),
     }
-    finish(serve(config, file, log_level))
+    finish(serve(config, file, log_level, signals))
 }
 
 fn finish(done: anyhow::Result<()>) -> ExitCode {
@@ -189,8 +194,12 @@ fn new_psk(file: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serve(mut config: Config, file: Option<PathBuf>, log_level: LogLevel) -> anyhow::Result<()> {
-    let signals = signals::take().context("cannot take signals")?;
+fn serve(
+    mut config: Config,
+    file: Option<PathBuf>,
+    log_level: LogLevel,
+    signals: Signals,
+) -> anyhow::Result<()> {
     files::raise_open_files();
     keep_memory_to_itself();
     if let Err(error) = cgroup::prepare() {
