@@ -34,6 +34,9 @@ const ROUND: u64 = 4_000;
 /// What the sessions and the test share.
 #[derive(Default)]
 struct Shared {
+    /// How often the daemon was killed, or is about to be; and how often it was started again.
+    kills: AtomicU64,
+    restarts: AtomicU64,
     /// Lines that were answered, in all.
     answered: AtomicU64,
     /// The largest number of an entry that was acknowledged.
@@ -96,6 +99,7 @@ fn fuzzer_every_line_has_its_one_answer_and_nothing_acknowledged_is_lost() {
         if shared.is_over.load(SeqCst) || most.is_some_and(|most| begun.elapsed() > most) {
             break;
         }
+        shared.kills.fetch_add(1, SeqCst);
         daemon = daemon.kill_and_restart_after(settings, |folder| {
             let acknowledged = shared.acknowledged.load(SeqCst);
             let last = check(folder).unwrap_or_else(|what| {
@@ -106,6 +110,7 @@ fn fuzzer_every_line_has_its_one_answer_and_nothing_acknowledged_is_lost() {
                 shared.find(format!("{acknowledged} was acknowledged, and the log ends with {last}"));
             }
         });
+        shared.restarts.fetch_add(1, SeqCst);
         kills += 1;
     }
     shared.is_over.store(true, SeqCst);
@@ -191,14 +196,17 @@ enum Expected {
 }
 
 enum End {
-    /// The connection is over, and that may be.
+    /// The session is over, after its last word.
     Closed,
+    /// The connection is over, which may be if the daemon was killed.
+    Lost,
     Wrong(String),
 }
 
 impl Fuzzer {
     fn run(&mut self) {
         while !self.shared.is_over.load(SeqCst) {
+            let restarts = self.shared.restarts.load(SeqCst);
             let connected = self.connect();
             let Ok((mut writer, reader)) = connected else {
                 // The daemon is being started again.
@@ -206,8 +214,12 @@ impl Fuzzer {
                 continue;
             };
             let mut heard = BufReader::new(reader);
-            if let Err(End::Wrong(what)) = self.talk(&mut *writer, &mut heard) {
-                self.shared.find(format!("session {}: {what}", self.number));
+            match self.talk(&mut *writer, &mut heard) {
+                Err(End::Wrong(what)) => self.shared.find(format!("session {}: {what}", self.number)),
+                Err(End::Lost) if self.shared.kills.load(SeqCst) == restarts => {
+                    self.shared.find(format!("session {} ended without a word", self.number));
+                }
+                _ => {}
             }
         }
     }
@@ -265,21 +277,22 @@ impl Fuzzer {
         awaited: &mut VecDeque<Expected>,
         said: &str,
     ) -> Result<(), End> {
+        let mut is_ended = false;
         while !awaited.is_empty() {
             let mut line = Vec::new();
             match heard.read_until(b'\n', &mut line) {
-                Ok(0) => return Err(End::Closed),
+                Ok(0) => return Err(if is_ended { End::Closed } else { End::Lost }),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Err(End::Wrong(format!("{awaited:?} is not answered; said: {said}")));
                 }
-                Err(_) => return Err(End::Closed),
+                Err(_) => return Err(if is_ended { End::Closed } else { End::Lost }),
             }
             let Ok(line) = String::from_utf8(line) else {
                 return Err(End::Wrong("the daemon said what is not UTF-8".to_owned()));
             };
             if !line.ends_with('\n') {
-                return Err(End::Closed);
+                return Err(End::Lost);
             }
             let line = line.trim_end_matches('\n');
             let (tags, rest) = match line.strip_prefix('@') {
@@ -293,7 +306,7 @@ impl Fuzzer {
                 let mut bytes = Vec::new();
                 match heard.take(count + 1).read_to_end(&mut bytes) {
                     Ok(read) if read as u64 == count + 1 => {}
-                    _ => return Err(End::Closed),
+                    _ => return Err(End::Lost),
                 }
             }
             let id: Option<u64> = tag("id").and_then(|id| id.parse().ok());
@@ -313,6 +326,7 @@ impl Fuzzer {
             if rest.starts_with("ERR - ") && tag("ref").is_none() && awaited.front() != Some(&Expected::Fault)
             {
                 // The last word of a session that is ended.
+                is_ended = true;
                 continue;
             }
             if !(rest.starts_with("OK ") || rest.starts_with("ERR ")) {

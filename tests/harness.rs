@@ -241,6 +241,11 @@ impl Cage {
         None
     }
 
+    /// Whether its control group is of version 2, which nobody has handed over to the daemon, and its user has no limits.
+    pub(crate) fn is_of_root_alone(&self) -> bool {
+        matches!(self, Cage::Group(group) if !group.starts_with("/sys/fs/cgroup/pids"))
+    }
+
     fn limit(&self) -> std::io::Result<()> {
         match self {
             Cage::Group(group) => {

@@ -195,7 +195,8 @@ impl Server {
 
     /// A line of /proc/PID/`file` in KiB.
     pub(crate) fn memory(&self, file: &str, field: &str) -> anyhow::Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid))?;
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid))
+            .context("snugd lets nobody read its memory, so this has to be measured as root")?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)).context("a field")?;
         Ok(value.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
     }

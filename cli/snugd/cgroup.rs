@@ -94,9 +94,14 @@ fn is_delegated(group: &Path) -> bool {
 /// Removes the groups whose guard was killed: those that are empty.
 fn remove_empty(parent: &Path) {
     let groups = fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok);
-    for group in groups.filter(|group| group.file_name().to_string_lossy().starts_with(PREFIX)) {
-        // The kernel removes no group that something is in.
-        let _ = fs::remove_dir(group.path());
+    for group in groups {
+        let name = group.file_name().to_string_lossy().into_owned();
+        // Of a guard that has just made it, it may be empty still. The kernel removes no group that something is in.
+        if let Some(guard) = name.strip_prefix(PREFIX)
+            && !Path::new("/proc").join(guard).exists()
+        {
+            let _ = fs::remove_dir(group.path());
+        }
     }
 }
 

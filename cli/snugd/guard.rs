@@ -78,10 +78,17 @@ impl Guard {
                 return ExitCode::from(126);
             }
         };
-        // The files by which the program could leave the group are closed to it (confine.rs).
-        let group_limit = self.processes.saturating_mul(TASKS_EACH).saturating_add(1);
-        let _in_group = ControlGroup::enter(group_limit);
-        self.set_limits(command.user);
+        // Landlock closes the files by which the program could leave the group (confine.rs).
+        let tasks = self.processes.saturating_mul(TASKS_EACH);
+        let group = ControlGroup::enter(tasks.saturating_add(1));
+        self.set_limits();
+        // The kernel counts all processes and threads of the user: so many more. Root has no such limit.
+        let user = command.user.unwrap_or_else(|| getuid().as_raw());
+        match (&group, user) {
+            (Some(_), _) => {}
+            (None, 0) => complain("no control group can be had, so its processes are only counted"),
+            (None, user) => limit(Resource::Nproc, tasks_of(user).saturating_add(tasks).saturating_add(1)),
+        }
         let mut child = match command.command.spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -156,25 +163,25 @@ impl Guard {
     }
 
     /// What a program may use. It, and all that it starts, inherit it.
-    fn set_limits(&self, other_user: Option<u32>) {
-        let set = |resource, most: u64| {
-            if most == 0 {
-                return;
+    fn set_limits(&self) {
+        for (resource, most) in [
+            (Resource::As, self.memory),
+            (Resource::Nofile, self.files),
+            (Resource::Fsize, self.file),
+            (Resource::Cpu, self.cpu),
+        ] {
+            if most > 0 {
+                limit(resource, most);
             }
-            let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
-            let _ = setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) });
-        };
-        set(Resource::As, self.memory);
-        set(Resource::Nofile, self.files);
-        set(Resource::Fsize, self.file);
-        set(Resource::Cpu, self.cpu);
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        // The kernel counts all processes and threads of the user: so many more. Root has no such limit.
-        let user = other_user.unwrap_or_else(|| getuid().as_raw());
-        if user != 0 {
-            set(Resource::Nproc, processes_of(user) + self.processes.saturating_mul(TASKS_EACH));
         }
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
+}
+
+/// Sets a limit, or leaves a lower one.
+fn limit(resource: Resource, most: u64) {
+    let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+    let _ = setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) });
 }
 
 /// The command that becomes the program.
@@ -201,15 +208,18 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "guard: {text}");
 }
 
-/// Returns the number of processes of a user.
-fn processes_of(user: u32) -> u64 {
-    use std::os::unix::fs::MetadataExt;
+/// Returns the number of threads in all processes of a user, as the kernel counts them (proc(5)).
+fn tasks_of(user: u32) -> u64 {
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let is_own = |entry: &fs::DirEntry| {
-        entry.file_name().to_string_lossy().parse::<i32>().is_ok()
-            && entry.metadata().is_ok_and(|metadata| metadata.uid() == user)
+    let tasks = |entry: fs::DirEntry| -> Option<u64> {
+        entry.file_name().to_string_lossy().parse::<i32>().ok()?;
+        // The owner of the files is not the user if nobody is to read the process's memory.
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+        (field("Uid:")?.parse() == Ok(user)).then(|| field("Threads:")?.parse().ok()).flatten()
     };
-    entries.filter(is_own).count() as u64
+    entries.filter_map(tasks).sum()
 }
 
 /// Everything that this process, or what it has started, has started, and what of it has ended and was not asked for.

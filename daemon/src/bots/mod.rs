@@ -17,7 +17,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::FutureExt;
 use smol::Timer;
 use snug_bots::{CommandSpec, Manifest};
-use snug_protocol::{Body, Scope, ServerLine};
+use snug_protocol::{Body, Nick, Scope, ServerLine};
 
 use crate::Config;
 use crate::core::Core;
@@ -174,6 +174,7 @@ fn begin(runtime: &Arc<Runtime>, wanted: Wanted, arriving: &Sender<()>) {
     let since = core.environment.clock.now();
     entries.push(RosterEntry {
         name: name.clone(),
+        fold: Nick::parse(&nick).ok().map(|nick| nick.fold()),
         nick,
         kind,
         settings,

@@ -36,6 +36,7 @@ pub(crate) struct Files {
     /// time.
     written: AtomicU64,
     is_full: AtomicBool,
+    access: AtomicU64,
     /// The files that sessions are fetching.
     fetches: Mutex<Vec<WeakFetch>>,
     /// Contents that are about to be offered, with the number of uploads that do so. They must not be removed.
@@ -60,8 +61,9 @@ pub(crate) struct Fetching {
     pub(crate) entry: u64,
     pub(crate) size: u64,
     pub(crate) file: File,
-    /// When access must be checked again, in milliseconds of the daemon's clock.
+    /// When access must be checked again, in milliseconds of the daemon's clock; and [`Files::access`] before it was checked.
     pub(crate) until: u64,
+    pub(crate) access: u64,
     /// The number of pieces that wait for a thread.
     pub(crate) queued: AtomicUsize,
 }
@@ -106,7 +108,7 @@ impl Files {
     pub(crate) fn count(&self, view: &View<'_>) -> rusqlite::Result<()> {
         let Some(store) = self.store.get() else { return Ok(()) };
         let mut parts = lock(&self.parts);
-        parts.set_kept(view.bytes_kept(None)?);
+        parts.set_kept(view.bytes_kept(None)?, |_| None);
         for (handle, author) in view.open_uploads()? {
             let arrived = store.part_length(handle).unwrap_or(0);
             parts.set(handle, author, arrived, view.bytes_kept(Some(author))?);
@@ -163,9 +165,16 @@ impl Files {
         }
     }
 
-    /// Returns the bytes of the unfinished uploads of an author, and of all, without those of the upload `but`.
-    pub(crate) fn parts_beside(&self, author: u64, but: u64) -> (u64, u64) {
-        lock(&self.parts).beside(author, but)
+    /// Returns the bytes of the unfinished uploads of an author, and of all.
+    pub(crate) fn arrived_of_author(&self, author: u64) -> (u64, u64) {
+        lock(&self.parts).arrived(author)
+    }
+
+    /// Counts the files that are kept anew, for the quotas of uploads.
+    pub(crate) fn count_kept(&self, view: &View<'_>) {
+        if let Ok(all) = view.bytes_kept(None) {
+            lock(&self.parts).set_kept(all, |author| view.bytes_kept(Some(author)).ok());
+        }
     }
 
     /// Remembers a session's fetch, so that its file is closed when it is not continued.
@@ -180,9 +189,12 @@ impl Files {
     /// Lets the access to every file that is being fetched be checked again with its next piece: somebody may read less
     /// than before.
     pub(crate) fn check_access_again(&self) {
-        for fetch in lock(&self.fetches).iter().filter_map(Weak::upgrade) {
-            *lock(&fetch) = None;
-        }
+        self.access.fetch_add(1, Relaxed);
+    }
+
+    /// Returns the number of times that somebody may have lost access to a file.
+    pub(crate) fn access(&self) -> u64 {
+        self.access.load(Relaxed)
     }
 
     /// Returns an open upload.
@@ -345,9 +357,7 @@ impl Files {
     /// Removes some contents that nothing refers to any more, and returns those that need no further look.
     pub(crate) fn sweep(&self, view: &View<'_>) -> Vec<ContentHash> {
         const AT_ONCE: u64 = 64;
-        if let Ok(kept) = view.bytes_kept(None) {
-            lock(&self.parts).set_kept(kept);
-        }
+        self.count_kept(view);
         let mut unstored = view.unstored(AT_ONCE).unwrap_or_default();
         unstored.retain(|hash| !self.pinned().contains_key(hash));
         for hash in &unstored {

@@ -68,7 +68,7 @@ fn decided(core: &Core) -> Vec<String> {
     for listed in core.registry.rooms() {
         let room = &listed.room;
         lines.push(format!(
-            "room {} {}: {:?}, owner {}, {:?}, topic {:?}, ends {:?}, bans {}",
+            "room {} {}: {:?}, owner {}, {:?}, topic {:?}, ends {:?}, bans {:?}",
             room.number,
             room.name,
             room.settings(),
@@ -76,7 +76,7 @@ fn decided(core: &Core) -> Vec<String> {
             room.roles(),
             room.topic(),
             room.ends(),
-            room.has_bans()
+            room.known_bans()
         ));
     }
     let mut people = core.registry.recorded();

@@ -43,19 +43,24 @@ pub(crate) struct Room {
 }
 
 impl Parts {
-    /// Sets how many bytes of an upload have arrived, and how many bytes its author's files have.
+    /// Sets how many bytes of an upload have arrived. `kept` is how many bytes its author's files have, unless that is
+    /// known already.
     pub(super) fn set(&mut self, handle: u64, author: u64, arrived: u64, kept: u64) {
-        self.forget(handle);
-        self.uploads.insert(handle, (author, arrived));
-        let own = self.authors.entry(author).or_default();
+        let own = self.authors.entry(author).or_insert(Usage { arrived: 0, kept });
         own.arrived += arrived;
-        own.kept = kept;
         self.all.arrived += arrived;
+        if let Some((author, before)) = self.uploads.insert(handle, (author, arrived)) {
+            self.shrink(author, before);
+        }
     }
 
-    /// Sets how many bytes the files of all have.
-    pub(super) fn set_kept(&mut self, kept: u64) {
-        self.all.kept = kept;
+    /// Sets how many bytes the files of all have, and those of each author with uploads: what was taken back or has
+    /// expired makes room.
+    pub(super) fn set_kept(&mut self, all: u64, of: impl Fn(u64) -> Option<u64>) {
+        self.all.kept = all;
+        for (author, own) in &mut self.authors {
+            own.kept = of(*author).unwrap_or(own.kept);
+        }
     }
 
     /// Counts bytes that arrive for an upload that was set. Refuses them if there is no room for them.
@@ -95,9 +100,9 @@ impl Parts {
 
     /// Notes that the file of an upload is kept from now on, with this many bytes.
     pub(super) fn keep(&mut self, handle: u64, size: u64) {
-        if let Some((author, _)) = self.uploads.get(&handle)
-            && let Some(own) = self.authors.get_mut(author)
-        {
+        // It may have been counted before: two sessions can complete an upload.
+        let Some((author, _)) = self.uploads.get(&handle) else { return };
+        if let Some(own) = self.authors.get_mut(author) {
             own.kept += size;
         }
         self.all.kept += size;
@@ -120,11 +125,9 @@ impl Parts {
         self.all.arrived = self.all.arrived.saturating_sub(count);
     }
 
-    /// Returns the bytes of the unfinished uploads of an author, and of all, without those of the upload `but`.
-    pub(super) fn beside(&self, author: u64, but: u64) -> (u64, u64) {
-        let without = self.uploads.get(&but).map_or(0, |(_, arrived)| *arrived);
-        let own = self.authors.get(&author).map_or(0, |own| own.arrived);
-        (own.saturating_sub(without), self.all.arrived.saturating_sub(without))
+    /// Returns the bytes of the unfinished uploads of an author, and of all.
+    pub(super) fn arrived(&self, author: u64) -> (u64, u64) {
+        (self.authors.get(&author).map_or(0, |own| own.arrived), self.all.arrived)
     }
 }
 
@@ -139,7 +142,7 @@ mod tests {
         let room = Room { own: 100, all: 150 };
         parts.set(1, 7, 0, 40);
         parts.set(2, 7, 0, 40);
-        parts.set_kept(40);
+        parts.set_kept(40, |_| None);
         assert_eq!(parts.take(1, 30, room), Ok(()));
         assert_eq!(parts.take(2, 30, room), Ok(()));
         let full = parts.take(1, 1, room).expect_err("100 are there");
@@ -148,10 +151,15 @@ mod tests {
         assert_eq!(parts.take(3, 50, room), Ok(()));
         assert_eq!(parts.take(3, 1, room).expect_err("150 are there").code, Code::OverQuota);
         parts.keep(1, 30);
+        parts.keep(1, 30);
+        assert_eq!(parts.all.kept, 70, "once");
         assert_eq!(parts.take(2, 1, room).expect_err("it is kept").code, Code::OverQuota);
+        // Something is taken back.
+        parts.set_kept(0, |_| Some(0));
+        assert_eq!(parts.take(2, 1, room), Ok(()));
         parts.forget(3);
         parts.forget(2);
-        assert_eq!(parts.beside(7, 0), (0, 0));
+        assert_eq!(parts.arrived(7), (0, 0));
         assert_eq!(parts.take(2, 1, room).expect_err("it is gone").code, Code::NoSuchFile);
     }
 
@@ -160,6 +168,7 @@ mod tests {
         #[test]
         fn the_sums_are_right(steps in prop::collection::vec((0u8..5, 1u64..6, 0u64..50), 0..60)) {
             let mut parts = Parts::default();
+            let mut kept = 0;
             for (step, handle, count) in steps {
                 match step {
                     0 => parts.set(handle, handle % 3, count, 0),
@@ -167,13 +176,21 @@ mod tests {
                         let _ = parts.take(handle, count, Room { own: 90, all: 120 });
                     }
                     2 => parts.forget(handle),
-                    3 => parts.keep(handle, 0),
-                    _ => parts.give_back(handle, 0),
+                    3 => {
+                        kept += if parts.uploads.contains_key(&handle) { count } else { 0 };
+                        parts.keep(handle, count);
+                    }
+                    _ => {
+                        if parts.take(handle, count, Room { own: u64::MAX, all: u64::MAX }).is_ok() {
+                            parts.give_back(handle, count);
+                        }
+                    }
                 }
+                prop_assert_eq!(parts.all.kept, kept);
                 for author in 0..3 {
                     let of = parts.uploads.values().filter(|(other, _)| *other == author);
                     let sum: u64 = of.map(|(_, arrived)| arrived).sum();
-                    prop_assert_eq!(parts.beside(author, 0).0, sum);
+                    prop_assert_eq!(parts.arrived(author).0, sum);
                 }
                 prop_assert_eq!(parts.all.arrived, parts.uploads.values().map(|(_, arrived)| arrived).sum::<u64>());
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_channel::Sender;
 use snug_bots::CommandSpec;
-use snug_protocol::{Nick, RoomName, Timestamp};
+use snug_protocol::{Folded, Nick, RoomName, Timestamp};
 
 /// All bots and their states.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Roster {
 pub(crate) struct RosterEntry {
     pub(crate) name: String,
     pub(crate) nick: String,
+    /// The form of the nick that names are compared in.
+    pub(crate) fold: Option<Folded>,
     pub(crate) kind: &'static str,
     /// Its settings as text, to detect whether they have changed.
     pub(crate) settings: String,
@@ -111,8 +113,7 @@ impl Roster {
     /// Returns whether a nickname is that of a bot, whether it runs or not.
     pub(crate) fn has_nick(&self, nick: &Nick<'_>) -> bool {
         let fold = nick.fold();
-        let is_it = |entry: &RosterEntry| Nick::parse(&entry.nick).is_ok_and(|own| own.fold() == fold);
-        self.entries().iter().any(is_it)
+        self.entries().iter().any(|entry| entry.fold.as_ref() == Some(&fold))
     }
 
     /// Returns the log of a bot, or `None` if there is no such bot.

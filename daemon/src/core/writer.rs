@@ -90,15 +90,20 @@ impl Writer {
         if pack.iter().any(|submission| submission.draft.act != Act::Pass) {
             core.counters.commit.record(core.environment.clock.elapsed().saturating_sub(begun));
         }
-        let mut is_time_to_tidy = false;
+        let (mut is_time_to_tidy, mut pack_deletes) = (false, false);
         for Submission { draft, .. } in &pack {
             match &draft.act {
-                Act::Enter(entry) => self.has_deleted |= entry.kind == EntryKind::Delete,
+                Act::Enter(entry) => pack_deletes |= entry.kind == EntryKind::Delete,
                 Act::Purge { .. } => is_time_to_tidy = true,
                 _ => {}
             }
         }
+        self.has_deleted |= pack_deletes;
         outbox::hold_wakes(|| deliver::deliver_all(core, store, pack.into_iter().zip(outcomes)));
+        if pack_deletes {
+            // A file that was taken back makes room for an upload.
+            core.files.count_kept(&store.view());
+        }
         if is_time_to_tidy && self.has_deleted {
             self.has_deleted = !store.tidy();
         }

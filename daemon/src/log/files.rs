@@ -59,7 +59,7 @@ pub(crate) struct Quotas {
     pub(crate) room: u64,
     /// All files on the server.
     pub(crate) total: u64,
-    /// How many bytes of unfinished uploads there are beside this one: of its author, and in all.
+    /// How many bytes of unfinished uploads count in these quotas: of its author, and in all.
     pub(crate) arrived: (u64, u64),
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct PublicProfile {
     pub(crate) role: Role,
     /// Whether it has an account.
     pub(crate) is_account: bool,
+    /// The user of this machine whose account it is.
+    pub(crate) user: Option<u32>,
     pub(crate) display: Option<String>,
     pub(crate) colour: Option<String>,
     /// The media type of its avatar.
@@ -75,6 +77,7 @@ impl Identity {
         let mut profile = self.profile.lock().unwrap_or_else(PoisonError::into_inner);
         profile.role = account.role;
         profile.is_account = true;
+        profile.user = account.user;
         profile.display.clone_from(&account.display);
         profile.colour.clone_from(&account.colour);
         profile.avatar.clone_from(&account.avatar);

@@ -221,6 +221,17 @@ impl Registry {
         }
     }
 
+    /// Returns whether an identity is that of a user of this machine, with or without an account.
+    pub(crate) fn belongs_to(&self, number: u64, user: u32) -> bool {
+        match self.state().people.get(&number) {
+            Some(person) => match person.proof {
+                Proof::User(of, _) => of == user,
+                _ => person.identity.profile().user == Some(user),
+            },
+            None => false,
+        }
+    }
+
     /// Returns the identity that holds a name, and the name as displayed.
     pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         let state = self.state();

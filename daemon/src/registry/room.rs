@@ -145,6 +145,12 @@ impl Room {
         bans.iter().flatten().any(|ban| ban.holds(now) && ban.is_of(identity, nick))
     }
 
+    /// Returns its bans as far as they are known.
+    #[cfg(test)]
+    pub(crate) fn known_bans(&self) -> Vec<BanRow> {
+        self.bans().clone().unwrap_or_default()
+    }
+
     /// Takes its bans over from the log. If they cannot be read, the log decides each JOIN.
     pub(crate) fn learn_bans(&self, view: &View<'_>) {
         let bans = view.bans(self.number);

@@ -72,7 +72,7 @@ impl Session {
         {
             return Err(refusal(Code::NickTaken, &format!("{name} is somebody else; take another name")));
         }
-        if !self.is_operator() {
+        if matches!(self.origin, Origin::Tcp(_) | Origin::Unix(_)) && !self.is_operator() {
             let address = self.origin.source();
             let throttle = &self.core.throttles.registrations;
             throttle.take(address, REGISTRATIONS, self.core.environment.clock.elapsed()).map_err(|wait| {

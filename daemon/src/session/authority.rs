@@ -14,7 +14,9 @@ use crate::core::reply::Recipients;
 use crate::log::{
     Act, BanRow, Banned, Conversation, Draft, Moderation, NewEntry, ServerModeration, token_name,
 };
+use crate::origin::Origin;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
 use crate::registry::{Identity, Room};
 
 impl Session {
@@ -189,7 +191,7 @@ impl Session {
                         let Some(identity) = self.core.registry.identity(number) else { continue };
                         let shown = identity.nick();
                         let holder =
-                            Nick::parse(&shown).ok().and_then(|nick| self.core.registry.person(&nick));
+                            Nick::parse(&shown).ok().and_then(|nick| self.core.registry.addressee(&nick));
                         if holder.is_some_and(|(holder, _)| holder.number != number) {
                             former.insert(rows.len());
                         }
@@ -325,14 +327,20 @@ impl Session {
         self.append(draft, answer, Recipients::Room(room))
     }
 
-    /// Refuses to put somebody out or to mute them who is oneself, or who is operator because the daemon runs as their
-    /// user. The log knows the roles of all others.
+    /// Refuses to put somebody out or to mute them who is oneself, or who is operator by where they come from: the daemon
+    /// runs as their user, or the embedding program says so. The log knows the roles of accounts.
     fn may_act_against(&self, whom: &Identity) -> Result<(), Refusal> {
         if whom.number == self.me()?.number {
             return Err(refusal(Code::Denied, "that is you; LEAVE takes you out of a room"));
         }
-        let runs_daemon = self.core.registry.machine_user(whom.number) == Some(self.core.operator);
-        if runs_daemon && self.role_here() < Role::Operator {
+        if self.role_here() == Role::Operator {
+            return Ok(());
+        }
+        let registry = &self.core.registry;
+        let is_embedded = |peer: &Arc<Peer>| peer.origin == Origin::Embedder(Role::Operator);
+        if registry.belongs_to(whom.number, self.core.operator)
+            || registry.sessions_of(whom.number).iter().any(is_embedded)
+        {
             return Err(refusal(Code::Denied, "they run this server"));
         }
         Ok(())
@@ -345,6 +353,7 @@ impl Session {
         }
         let against = match &rule {
             ServerModeration::Ban { whom: Banned::Identity(number), .. }
+            | ServerModeration::Kick { whom: number, .. }
             | ServerModeration::Mute { whom: number, time: Some(_), .. } => {
                 self.core.registry.identity(*number)
             }

@@ -643,7 +643,15 @@ fn nobody_acts_against_themselves_or_against_who_runs_the_server() {
         assert!(heard.contains("denied they run this server"), "{line}: {heard}");
     }
     assert!(world.ask(&mut root, "BAN * root").contains("denied that is you"));
+    assert!(world.ask(&mut root, "KICK * root").contains("denied that is you"));
     assert!(world.ask(&mut root, "KICK #ops owner").contains("OK KICK"));
+    // With an account as well, and while they are away.
+    world.say(&mut owner, "JOIN #ops");
+    let key = encode_public_key(&ClientKey::from_seed(&[8; 32]).expect("a key").public_key());
+    assert!(world.ask(&mut root, &format!("@key={key} REGISTER root")).contains("OK REGISTER"));
+    assert!(world.ask(&mut owner, "KICK #ops root").contains("denied they run this server"));
+    world.leave(root, Ending::Closed);
+    assert!(world.ask(&mut owner, "BAN #ops root").contains("denied they run this server"));
 }
 
 #[test]
@@ -653,6 +661,7 @@ fn a_role_does_not_go_with_a_name() {
     world.say(&mut bob, "JOIN #ops");
     world.say(&mut alice, "JOIN #ops");
     world.say(&mut bob, "MSG #ops mine");
+    alice.heard();
     assert!(world.ask(&mut alice, "ROLE #ops").starts_with("ROLE #ops bob owner\n"));
     world.leave(bob, Ending::Closed);
     let mut other = world.enter("bob");

@@ -488,6 +488,19 @@ fn sizes_that_nobody_said_count_as_they_come() {
 }
 
 #[test]
+fn what_is_taken_back_makes_room_for_an_upload() {
+    let (mut world, _folder) = world("guest = \"100 B\"\n");
+    let mut alice = world.enter("alice");
+    let old = world.send_file(&mut alice, "#lobby", "old.txt", &[1; 60]);
+    world.ask(&mut alice, "FILE OFFER #lobby - - new.txt");
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 0", &[2; 40]).contains("OK FILE PUT u2 40"));
+    let full = world.ask_with(&mut alice, "FILE PUT u2 40", &[2; 10]);
+    assert!(full.contains("over-quota") && full.contains("of which 40 belong to uploads"), "{full}");
+    assert!(world.ask(&mut alice, &format!("FILE CANCEL {old}")).contains("OK FILE CANCEL"));
+    assert!(world.ask_with(&mut alice, "FILE PUT u2 40", &[2; 10]).contains("OK FILE PUT u2 50"));
+}
+
+#[test]
 fn whoever_is_put_out_fetches_no_further() {
     let (mut world, _folder) = world("");
     let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));

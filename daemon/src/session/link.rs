@@ -122,13 +122,7 @@ impl Session {
 
     /// Refuses the nickname of a bot of the settings to everybody else, also while the bot is away.
     pub(super) fn must_be_no_bot(&self, nick: &Nick<'_>) -> Result<(), Refusal> {
-        if self.origin != Origin::Bot && self.core.roster.has_nick(nick) {
-            return Err(refusal(
-                Code::NickTaken,
-                &format!("{nick} is a bot of this server; take another name"),
-            ));
-        }
-        Ok(())
+        if self.origin == Origin::Bot { Ok(()) } else { must_be_no_bot(&self.core, nick) }
     }
 
     /// Gives the session a name, as an existing identity that it can prove or as a new one. The session receives
@@ -268,6 +262,14 @@ pub(super) fn deliver_missed(
     if !accepted {
         session.settle(0, b"");
     }
+}
+
+/// The same for whoever is no bot of the daemon.
+pub(super) fn must_be_no_bot(core: &Core, nick: &Nick<'_>) -> Result<(), Refusal> {
+    if core.roster.has_nick(nick) {
+        return Err(refusal(Code::NickTaken, &format!("{nick} is a bot of this server; take another name")));
+    }
+    Ok(())
 }
 
 /// Ends a session whose missed entries cannot be read, because it would take the later ones for all there were.

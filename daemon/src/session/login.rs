@@ -1,7 +1,7 @@
 //! Handler of AUTH: logging in to an account.
 
 use super::accounts::{LOGINS, half_hash, too_many_tries};
-use super::link::deliver_missed;
+use super::link::{deliver_missed, must_be_no_bot};
 use super::{Answered, Session, must_be_no_address, refusal};
 use crate::answer::Answer;
 use crate::config::Registration;
@@ -134,7 +134,7 @@ impl Session {
                 None if core.registry.account(&name).is_some() => {
                     AccountAct::LogIn { by: Proven::Vouched { fold } }
                 }
-                None => match must_be_no_address(&name) {
+                None => match must_be_no_address(&name).and_then(|()| must_be_no_bot(core, &name)) {
                     Ok(()) => vouched_account(core, name),
                     Err(refusal) => return arrival.refuse(core, refusal),
                 },

@@ -164,6 +164,9 @@ pub(super) fn silence(
     // Muted users may still delete their messages and remove their reactions.
     let speaks = kind != EntryKind::Delete && kind != EntryKind::Unreact;
     let mut until = if speaks { muted(tx, meta.time, 0, author)? } else { None };
+    if until.is_some() && is_operator(tx, author)? {
+        until = None;
+    }
     let Some(room) = room else { return Ok(until.map(|until| muted_until(meta, until))) };
     if let Some(ban) = identity_ban(tx, meta.time, room, author)?
         && !is_operator(tx, author)?

@@ -90,13 +90,11 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
             "you have 100 uploads on their way; go on with one (FILE LIST), or give it up",
         );
     }
-    let most = match allowance(tx, author, room, new.kind.as_deref(), &new.quotas, 0)? {
-        Ok(most) => most,
+    let Allowances { now, ever } = match allowances(tx, author, room, new.kind.as_deref(), &new.quotas, 0)? {
+        Ok(allowances) => allowances,
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
-    if let Some(size) = new.size
-        && let Some(refusal) = most.refuses(size)
-    {
+    if let Some(refusal) = now.refuses(new.size) {
         return Ok(Outcome::Refused(refusal));
     }
     let peer = match new.to {
@@ -118,7 +116,7 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
                 new.size,
                 new.hash.map(HashColumn),
                 new.kind,
-                most.bytes,
+                ever.bytes,
                 new.key,
                 meta.time.millis()
             ],
@@ -145,27 +143,47 @@ fn by_key(tx: &Transaction<'_>, author: &Author, key: &str) -> rusqlite::Result<
 }
 
 /// The maximum size of a file in bytes, and the reason for that limit.
+#[derive(Clone)]
 struct Allowance {
     bytes: u64,
     because: Cow<'static, str>,
 }
 
 impl Allowance {
-    fn refuses(&self, size: u64) -> Option<Refusal> {
-        let text = || format!("the file has {size} bytes, and {} are left: {}", self.bytes, self.because);
-        (size > self.bytes).then(|| Refusal::new(Code::OverQuota, text()))
+    fn nothing() -> Allowance {
+        Allowance { bytes: 0, because: "no file may be sent".into() }
+    }
+
+    /// Returns the refusal if a file of this size is too large. One of unknown size has at least a byte.
+    fn refuses(&self, size: Option<u64>) -> Option<Refusal> {
+        let Allowance { bytes, because } = self;
+        let text = match size {
+            Some(size) if size > *bytes => {
+                format!("the file has {size} bytes, and {bytes} are left: {because}")
+            }
+            None if *bytes == 0 => format!("no bytes are left: {because}"),
+            _ => return None,
+        };
+        Some(Refusal::new(Code::OverQuota, text))
     }
 }
 
+/// How many bytes a file may have now; and however much its author and all others take back meanwhile, which is looked at
+/// again with each piece.
+struct Allowances {
+    now: Allowance,
+    ever: Allowance,
+}
+
 /// Returns how many bytes a file from `author` may have, in a room or in private. The upload `but` does not count.
-fn allowance(
+fn allowances(
     tx: &Transaction<'_>,
     author: &Author,
     room: Option<u64>,
     kind: Option<&str>,
     quotas: &Quotas,
     but: u64,
-) -> rusqlite::Result<Result<Allowance, Refusal>> {
+) -> rusqlite::Result<Result<Allowances, Refusal>> {
     // An unfinished upload counts with its announced size, but only for its sender: an announcement alone must not
     // use up the quota of others. For all it counts with what has arrived.
     let in_flight: u64 = tx
@@ -178,8 +196,8 @@ fn allowance(
     let all = bytes_kept(tx, "all", 0)? + all_arrived;
     let is_guest = authority::server_role(tx, author)? <= Role::Guest;
     let own_quota = quotas.own(is_guest);
-    let mut allowances = vec![
-        Allowance { bytes: quotas.file, because: "so large may one file be here".into() },
+    let mut fixed = vec![Allowance { bytes: quotas.file, because: "so large may one file be here".into() }];
+    let changing = [
         Allowance {
             bytes: own_quota.saturating_sub(own),
             because: format!("one may have {own_quota} bytes of files here, and you have {own}").into(),
@@ -194,7 +212,7 @@ fn allowance(
     ];
     if let Some(room) = room {
         let used = bytes_kept(tx, "conversation", room)?;
-        allowances.push(Allowance {
+        fixed.push(Allowance {
             bytes: quotas.room.saturating_sub(used),
             because: format!("a room may have {} bytes of files, and this one has {used}", quotas.room)
                 .into(),
@@ -210,7 +228,7 @@ fn allowance(
                 )));
             }
             Some(bytes) => {
-                allowances.push(Allowance { bytes, because: "so large may a file be in this room".into() })
+                fixed.push(Allowance { bytes, because: "so large may a file be in this room".into() })
             }
             None => {}
         }
@@ -220,8 +238,10 @@ fn allowance(
             return Ok(Err(Refusal::new(Code::Denied, text)));
         }
     }
-    let least = allowances.into_iter().min_by_key(|allowance| allowance.bytes);
-    Ok(least.ok_or_else(|| Refusal::new(Code::OverQuota, "no file may be sent")))
+    let least = |these: Vec<Allowance>| these.into_iter().min_by_key(|allowance| allowance.bytes);
+    let ever = least(fixed).unwrap_or_else(Allowance::nothing);
+    let now = least(changing.into_iter().chain([ever.clone()]).collect()).unwrap_or_else(Allowance::nothing);
+    Ok(Ok(Allowances { now, ever }))
 }
 
 /// Returns whether a media type is in a comma-separated list, which may contain patterns such as `image/*`.
@@ -260,8 +280,8 @@ pub(super) fn check_finished(
         Conversation::Room(room) => Some(room),
         Conversation::With(_) => None,
     };
-    Ok(match allowance(tx, author, room, upload.kind.as_deref(), &finished.quotas, finished.handle)? {
-        Ok(most) => most.refuses(finished.size).map(Outcome::Refused),
+    Ok(match allowances(tx, author, room, upload.kind.as_deref(), &finished.quotas, finished.handle)? {
+        Ok(most) => most.now.refuses(Some(finished.size)).map(Outcome::Refused),
         Err(refusal) => Some(Outcome::Refused(refusal)),
     })
 }

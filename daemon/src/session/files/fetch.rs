@@ -46,6 +46,7 @@ impl Session {
             return Ok(Answered::InFlight);
         }
         let fetch = Arc::clone(&self.fetch);
+        let access = self.core.files.access();
         Ok(self.with_file(entry, answer, move |core, responder, found| {
             let file = match found {
                 Ok(file) => file,
@@ -64,7 +65,8 @@ impl Session {
                     Err(refusal) => responder.give(Err(refusal)),
                     Ok(content) => {
                         let (until, queued) = (core.now() + TRUSTED, AtomicUsize::new(0));
-                        let fetching = Fetching { entry, size: file.size, file: content, until, queued };
+                        let size = file.size;
+                        let fetching = Fetching { entry, size, file: content, until, access, queued };
                         let fetching = Arc::new(fetching);
                         *lock(&fetch) = Some(Arc::clone(&fetching));
                         core.files.watch_fetch(&fetch);
@@ -80,7 +82,10 @@ impl Session {
     pub(super) fn fetching(&self, entry: u64) -> Option<Arc<Fetching>> {
         let now = self.core.now();
         let mut fetch = lock(&self.fetch);
-        let is_fresh = fetch.as_ref().is_some_and(|fetching| fetching.entry == entry && now < fetching.until);
+        let access = self.core.files.access();
+        let is_fresh = fetch.as_ref().is_some_and(|fetching| {
+            fetching.entry == entry && now < fetching.until && fetching.access == access
+        });
         if !is_fresh {
             *fetch = None;
         }

@@ -70,9 +70,11 @@ impl Session {
             kind: offer.kind.map(|kind| kind.into_owned()),
             key: offer.key.map(|key| key.into_owned()),
             quotas: match offer.size {
-                Some(_) => quotas(&self.core, me.number, 0),
+                Some(_) => {
+                    Quotas { arrived: self.core.files.arrived_of_author(me.number), ..quotas(&self.core) }
+                }
                 // Each piece of it is compared with what others have sent by then.
-                None => Quotas { arrived: (0, 0), ..quotas(&self.core, me.number, 0) },
+                None => quotas(&self.core),
             },
         };
         let draft = Draft { author: self.author(&me), records, act: Act::File(FileAct::Offer(new)) };
@@ -120,7 +122,7 @@ impl Session {
                 let mut upload = lock(&upload);
                 let reserve = core.config().files.reserve.bytes() as u64;
                 core.files.must_have_room(bytes.len() as u64, reserve)?;
-                let quotas = quotas(core, 0, 0);
+                let quotas = quotas(core);
                 let room = Room { own: quotas.own(is_guest), all: quotas.all(is_guest) };
                 let next = upload.put(&core.files, (offset, &bytes), room, core.now())?;
                 if core.files.syncs()
@@ -296,8 +298,7 @@ impl Entering {
         tags.display("size", Some(total));
         tags.display("sha256", Some(hash));
         tags.value("type", stored.kind.as_deref());
-        let finished =
-            Finished { handle: handle.0, size: total, hash, quotas: quotas(core, author.number, handle.0) };
+        let finished = Finished { handle: handle.0, size: total, hash, quotas: quotas(core) };
         let new = NewEntry {
             addressee_nick: stored.addressee_nick,
             text: Some(stored.name),
@@ -343,8 +344,8 @@ fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> 
     }
 }
 
-/// Returns the current quotas, and what counts in them beside an upload of `author`.
-fn quotas(core: &Core, author: u64, upload: u64) -> Quotas {
+/// Returns the current quotas. What has arrived of uploads was compared with them when it came.
+fn quotas(core: &Core) -> Quotas {
     let files = &core.config().files;
     Quotas {
         file: files.file.bytes() as u64,
@@ -352,7 +353,7 @@ fn quotas(core: &Core, author: u64, upload: u64) -> Quotas {
         guest: files.guest.bytes() as u64,
         room: files.room.bytes() as u64,
         total: files.total.bytes() as u64,
-        arrived: core.files.parts_beside(author, upload),
+        arrived: (0, 0),
     }
 }
 
