@@ -128,7 +128,11 @@ pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
             }
             None
         };
-        match is_due.or(arrives).await {
+        let next = match is_due.or(arrives).await {
+            // Nobody waits, and nobody has to.
+            Some(Ok((stream, address))) if waiting.is_empty() && wait.is_none() => {
+                Some((stream.into(), address))
+            }
             Some(Ok((stream, address))) => {
                 let address = network_of(address.ip().to_canonical());
                 let (all, own) = waiting.len(address);
@@ -138,27 +142,32 @@ pub(crate) async fn accept_tcp(runtime: Arc<Runtime>, listener: TcpListener) {
                         waiting.shed();
                     }
                 }
+                continue;
             }
-            Some(Err(error)) => back_off(core, &error).await,
-            None => {
-                if let Some((_, stream)) = waiting.pop() {
-                    begin(&runtime, stream).await;
-                }
-                let limit = core.config().limits.connections;
-                let quota = Quota::per_second(limit, (limit / 100).max(4));
-                let now = core.environment.clock.elapsed();
-                let pause = quota.map(|quota| core.throttles.connections.reserve((), quota, now));
-                wait = pause.filter(|pause| !pause.is_zero()).map(Timer::after);
+            Some(Err(error)) => {
+                back_off(core, &error).await;
+                continue;
             }
+            None => waiting.pop().and_then(|(_, stream)| {
+                // One that has hung up meanwhile costs nothing more.
+                let address = stream.get_ref().peer_addr().ok()?;
+                Some((stream, address))
+            }),
+        };
+        if let Some((stream, address)) = next {
+            begin(&runtime, stream, address).await;
         }
+        let limit = core.config().limits.connections;
+        let quota = Quota::per_second(limit, (limit / 100).max(4));
+        let now = core.environment.clock.elapsed();
+        let pause = quota.map(|quota| core.throttles.connections.reserve((), quota, now));
+        wait = pause.filter(|pause| !pause.is_zero()).map(Timer::after);
     }
 }
 
 /// Begins to serve a TCP connection.
-async fn begin(runtime: &Arc<Runtime>, stream: Arc<Async<std::net::TcpStream>>) {
+async fn begin(runtime: &Arc<Runtime>, stream: Arc<Async<std::net::TcpStream>>, address: SocketAddr) {
     let core = &runtime.core;
-    // One that has hung up meanwhile costs nothing more.
-    let Ok(address) = stream.get_ref().peer_addr() else { return };
     if is_short_of_files(stream.get_ref()) {
         let refusal = Refusal::new(Code::TooMany, "the daemon is full; try again later");
         turn_away(Arc::clone(core), Socket::new(stream), refusal).await;
