@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use caseless::Caseless;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -155,9 +156,9 @@ impl fmt::Display for Target<'_> {
     }
 }
 
-/// A name's NFKC_Casefold form (Unicode 3.13, D147): equal forms are the same name.
+/// A name's NFKC_Casefold form (Unicode 3.13, D147): equal forms are the same name. Copies share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Folded(Box<str>);
+pub struct Folded(Arc<str>);
 
 impl Folded {
     /// The folded form of a name, which need not be a valid one; a folded form is its own.
@@ -175,7 +176,9 @@ impl Folded {
             return Folded(name.to_ascii_lowercase().into());
         }
         // Default-ignorable characters, which D147 also removes, are not let into names at all.
-        Folded(name.chars().nfd().default_case_fold().nfkd().default_case_fold().nfkc().collect())
+        let folded: String =
+            name.chars().nfd().default_case_fold().nfkd().default_case_fold().nfkc().collect();
+        Folded(folded.into())
     }
 
     /// The folded characters.

@@ -139,8 +139,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let clock = Arc::clone(&self.core.environment.clock);
-        let mut turn = Turn::begin(&*clock);
+        let mut turn = Turn::default();
         if std::mem::take(&mut self.is_new) {
             // A client that does not wait for the greeting gets it in one write with the answer to its HELLO.
             let outbox = self.session.peer().turn(cx, &mut self.taken, false);
@@ -193,7 +192,7 @@ impl<S: Stream> Connection<S> {
             if self.stage != Stage::Talking && self.overdue(cx) == Progress::Made {
                 return self.over(Ending::Lost);
             }
-            if turn.is_over() {
+            if turn.is_over(&*self.core.environment.clock) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -327,7 +326,7 @@ impl<S: Stream> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &OutboxState,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
     ) -> io::Result<Progress> {
         let is_clogged = outbox.crowded || outbox.in_flight.is_full();
         let is_waiting = self.held.is_some() && !outbox.in_flight.is_empty();
@@ -367,7 +366,7 @@ impl<S: Stream> Connection<S> {
             }
             Counters::add(&self.core.counters.bytes_in, count);
             // Input without a complete line counts as one, so that it gets no more than its turn.
-            turn.took_line();
+            turn.took_line(&*self.core.environment.clock);
             self.session.peer().heard_at(self.core.now());
             self.refill();
             let left = self.take_lines(&buffer[..count], turn);
@@ -380,7 +379,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Hands lines to the session until one has to wait, and returns the rest of the input.
-    fn take_lines<'i>(&mut self, mut input: &'i [u8], turn: &mut Turn<'_>) -> &'i [u8] {
+    fn take_lines<'i>(&mut self, mut input: &'i [u8], turn: &mut Turn) -> &'i [u8] {
         if !self.is_first_byte_judged
             && let Some(&first) = input.first()
             && Opening::of_byte(first) == Some(Opening::NotChat)
@@ -403,10 +402,10 @@ impl<S: Stream> Connection<S> {
                 }
             }
         }
-        while !turn.is_over() && self.flow.may_take() {
+        while !turn.is_over(&*self.core.environment.clock) && self.flow.may_take() {
             let Some(in_flight) = self.session.peer().may_go_on() else { return input };
             let Some(item) = self.codec.next(&mut input) else { return &[] };
-            turn.took_line();
+            turn.took_line(&*self.core.environment.clock);
             let step = match item {
                 Item::Bytes { piece, last } => {
                     self.session.bytes(piece, last);
@@ -555,8 +554,8 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Reads input and discards it. Returns `None` when the peer has closed.
-    fn drain(&mut self, cx: &mut Context<'_>, turn: &mut Turn<'_>) -> Option<Progress> {
-        turn.took_line();
+    fn drain(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Option<Progress> {
+        turn.took_line(&*self.core.environment.clock);
         READ_BUFFER.with_borrow_mut(|buffer| match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Pending => Some(Progress::Stuck),
             Poll::Ready(Ok(1..)) => Some(Progress::Made),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_net::TcpListener;
@@ -223,9 +223,12 @@ const RESERVED_FILES: u64 = 64;
 
 /// Returns whether so few files are left to open that a connection over TCP is not taken.
 fn is_short_of_files(stream: &impl std::os::fd::AsRawFd) -> bool {
+    // Asked once, because each connection needs it.
+    static MOST: OnceLock<u64> = OnceLock::new();
+    let limit = || rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = *MOST.get_or_init(limit);
     // The system gives out the lowest number that is free.
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
-    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     number.saturating_add(RESERVED_FILES.min(most / 8)) >= most
 }
 

@@ -11,29 +11,28 @@ const LINES: u32 = 128;
 const TIME: Duration = Duration::from_millis(1);
 
 /// What is left of a turn. It ends with its lines or with its time, whichever comes first: some lines are a thousand
-/// times as much work as others.
-pub(crate) struct Turn<'c> {
-    clock: &'c dyn Clock,
-    until: Duration,
+/// times as much work as others. One that only writes does not ask for the time.
+#[derive(Default)]
+pub(crate) struct Turn {
     lines: u32,
+    /// When it is over; `None` before the first line.
+    until: Option<Duration>,
 }
 
-impl<'c> Turn<'c> {
-    pub(crate) fn begin(clock: &'c dyn Clock) -> Turn<'c> {
-        Turn { clock, until: clock.elapsed() + TIME, lines: LINES }
-    }
-
-    /// Counts a line, or a read without a complete one.
-    pub(crate) fn took_line(&mut self) {
-        self.lines = self.lines.saturating_sub(1);
+impl Turn {
+    /// Counts a line, or a read without a complete one, before it is dealt with.
+    pub(crate) fn took_line(&mut self, clock: &dyn Clock) {
+        self.lines += 1;
+        self.until.get_or_insert_with(|| clock.elapsed() + TIME);
     }
 
     /// Looks at the clock, and returns whether the turn is over.
-    pub(crate) fn is_over(&mut self) -> bool {
-        if self.lines > 0 && self.clock.elapsed() >= self.until {
-            self.lines = 0;
+    pub(crate) fn is_over(&mut self, clock: &dyn Clock) -> bool {
+        let Some(until) = self.until else { return false };
+        if self.lines < LINES && clock.elapsed() >= until {
+            self.lines = LINES;
         }
-        self.lines == 0
+        self.lines >= LINES
     }
 }
 
@@ -61,14 +60,14 @@ mod tests {
     /// Takes lines of `micros` each until the turn is over, and returns how many it took.
     fn lines_of(micros: u64) -> usize {
         let clock = Micros::default();
-        let mut turn = Turn::begin(&clock);
+        let mut turn = Turn::default();
         let mut count = 0;
-        while !turn.is_over() {
-            turn.took_line();
+        while !turn.is_over(&clock) {
+            turn.took_line(&clock);
             clock.0.fetch_add(micros, Relaxed);
             count += 1;
         }
-        assert!(turn.is_over(), "and it stays over");
+        assert!(turn.is_over(&clock), "and it stays over");
         count
     }
 

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
 use snug_protocol::Folded;
 
 /// The numbers of identities by their folded nicknames, online or offline, the latest last.
 #[derive(Default)]
-pub(super) struct Namesakes(HashMap<Folded, Vec<u64>>);
+pub(super) struct Namesakes(HashMap<Folded, SmallVec<[u64; 2]>>);
 
 /// Maximum number of identities of one name that are found by it. Guests take the same name again and again.
 const MOST: usize = 16;
@@ -33,7 +34,7 @@ impl Namesakes {
 
     /// Returns the identities of a name; at most 16.
     pub(super) fn of(&self, fold: &Folded) -> &[u64] {
-        self.0.get(fold).map_or(&[], Vec::as_slice)
+        self.0.get(fold).map_or(&[], SmallVec::as_slice)
     }
 }
 
