@@ -150,6 +150,39 @@ fn an_operator_invites_a_friend_makes_a_private_room_and_a_token_bans_and_shuts_
 }
 
 #[test]
+fn rooms_follow_an_account_over_a_restart() {
+    let daemon = Daemon::start();
+    let mut alice = Raw::connect(&daemon);
+    alice.say("REGISTER alice Pa55word of a test");
+    alice.wait_for("OK REGISTER");
+    for line in ["JOIN #ops", "MSG #ops mine", "JOIN #left", "LEAVE #left"] {
+        alice.say(line);
+        alice.wait_for("OK ");
+    }
+    // What was acknowledged holds, whatever becomes of the daemon.
+    let daemon = daemon.kill_and_restart("");
+    let mut bob = Raw::enter(&daemon, "bob");
+    bob.say("MSG #ops hello");
+    bob.wait_for("OK MSG");
+    let mut alice = Raw::connect(&daemon);
+    alice.say("AUTH PASSWORD alice Pa55word of a test");
+    alice.wait_for("OK AUTH alice");
+    alice.say("INBOX");
+    let mut rooms = Vec::new();
+    loop {
+        let line = alice.hear();
+        if line.contains("OK INBOX") {
+            break;
+        }
+        rooms.extend(line.split("CONVERSATION ").nth(1).map(|row| row[..row.len() - 2].to_owned()));
+    }
+    assert_eq!(rooms, ["#lobby 0 0", "#ops 2 1"]);
+    bob.say("MSG #ops once more");
+    alice.wait_for(":bob MSG #ops once more");
+    daemon.stop();
+}
+
+#[test]
 fn one_account_on_two_machines() {
     let daemon = Daemon::start();
     let (desk, laptop) = (Somebody::far(&daemon, "desk"), Somebody::far(&daemon, "laptop"));

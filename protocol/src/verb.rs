@@ -233,7 +233,8 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "enters a room; makes it if it does not exist",
-        detail: "A new room is its maker's; one of an account stays when everybody has left. All sessions of the identity are in the room then. The others see `:alice JOIN #room`, unless \
+        detail: "A new room is its maker's; one of an account stays when everybody has left. All sessions of the identity are in the room then. \
+                 An account stays in it until it leaves or is put out, also while it is away (see *Rooms and roles*). The others see `:alice JOIN #room`, unless \
                  the room has more members than the daemon announces. A guest's room in which nobody ever wrote goes \
                  with its last member. Joining twice is no error. The OK has `first` and `last`, the ids of the \
                  oldest and the newest entry that is kept, if there are any, and `history` and `keep` (see SET) \
@@ -248,7 +249,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "leaves a room",
-        detail: "The others see `:alice LEAVE #room text`.",
+        detail: "The others see `:alice LEAVE #room text`. An account does not come back into the room with its next login.",
         example: "> LEAVE #ops\n< OK LEAVE #ops",
     },
     Spec {
@@ -522,7 +523,8 @@ pub const VERBS: &[Spec] = &[
         before_name: true,
         cost: 8,
         summary: "comes in as an account, instead of NICK",
-        detail: "Takes NICK's tags and is answered as NICK is. `KEY` exists on sealed connections: the key is an Ed25519 \
+        detail: "Takes NICK's tags and is answered as NICK is. Without `quiet` the account comes into all its rooms; INBOX lists \
+                 them with what is unread, and what came into them meanwhile is for SYNC or HISTORY. `KEY` exists on sealed connections: the key is an Ed25519 \
                  public key in base64, the signature is over the channel (see *Identities*). Who comes by a token may do what \
                  its scope says and is always `quiet`. Whatever is wrong, the answer is `bad-login`, and too many wrong tries \
                  are `slow-down` with `retry`, for that account from that address. If an operator has set the account's \

@@ -181,7 +181,7 @@ fn close_room(core: &Core, room: u64, by: &str, reason: Option<&str>) {
     core.has_closed_rooms.store(true, Relaxed);
 }
 
-fn set_room(core: &Arc<Core>, room: &Arc<Room>, setting: &RoomSetting, members: &[u64]) {
+fn set_room(core: &Arc<Core>, view: &View<'_>, room: &Arc<Room>, setting: &RoomSetting, members: &[u64]) {
     // The room may have left the registry and come back since the session found it.
     let now = core.registry.room_numbered(room.number);
     let room = now.as_ref().unwrap_or(room);
@@ -189,6 +189,10 @@ fn set_room(core: &Arc<Core>, room: &Arc<Room>, setting: &RoomSetting, members: 
     settings.set(setting);
     if settings.access != room.settings().access && settings.access != RoomAccess::Public {
         members.iter().for_each(|member| room.admit(*member));
+        // Accounts that are away, too.
+        if let Ok(listed) = view.members(room.number) {
+            room.set_roster(room.owner(), listed);
+        }
     }
     room.set_settings(settings);
     put_out_who_may_not_stay(core, room);
@@ -203,12 +207,12 @@ fn account(
     sender: Option<&Arc<Peer>>,
 ) -> Afterwards {
     match (act, outcome) {
-        (AccountAct::Register { .. } | AccountAct::LogIn { .. }, Outcome::Account(account, _)) => {
+        (AccountAct::Register(_) | AccountAct::LogIn { .. }, Outcome::Account(account, _)) => {
             for peer in set_account(core, account) {
                 let text = "the name was registered by somebody else; take another one";
                 peer.end(Ending::Dismissed(Code::Kicked, text.to_owned()));
             }
-            if matches!(act, AccountAct::Register { .. }) {
+            if matches!(act, AccountAct::Register(_)) {
                 core.registry.keep_rooms_of(account.number);
             }
             if let Some(address) = draft.author.address {
@@ -392,7 +396,7 @@ pub(crate) fn moderate(
             }
             put_out_who_may_not_stay(core, room);
         }
-        Moderation::Set { setting, members } => set_room(core, room, setting, members),
+        Moderation::Set { setting, members } => set_room(core, view, room, setting, members),
         Moderation::Mute { .. } => core.learn_mutes(view),
         Moderation::Unban { .. } => room.learn_bans(view),
     }

@@ -13,21 +13,11 @@ pub(crate) type TokenHash = [u8; 16];
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum AccountAct {
     /// Makes an account. It gets the number of `guest`, the identity that registers, or `number` if there is none.
-    Register {
-        name: Nick<'static>,
-        /// A PHC string.
-        password: Option<String>,
-        key: Option<([u8; 32], String)>,
-        invite: Option<TokenHash>,
-        policy: Registration,
-        user: Option<u32>,
-        guest: Option<u64>,
-        number: u64,
-        most: u64,
-    },
-    /// Logs in to an account.
+    Register(Box<NewAccount>),
+    /// Logs in to an account, which comes into its rooms if it `joins`.
     LogIn {
         by: Proven,
+        joins: bool,
     },
     /// Sets a password. `old` is the stored one that was verified. `fold` is the account if it is not the author's
     /// own.
@@ -79,7 +69,7 @@ impl AccountAct {
     /// Returns the word for the action in the audit log.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            AccountAct::Register { .. } => "register",
+            AccountAct::Register(_) => "register",
             AccountAct::LogIn { .. } => "login",
             AccountAct::SetPassword { .. } => "password",
             AccountAct::Unregister { .. } => "unregister",
@@ -119,6 +109,25 @@ pub(crate) enum Proven {
     },
 }
 
+/// What somebody registers.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct NewAccount {
+    pub(crate) name: Nick<'static>,
+    /// A PHC string.
+    pub(crate) password: Option<String>,
+    pub(crate) key: Option<([u8; 32], String)>,
+    pub(crate) invite: Option<TokenHash>,
+    pub(crate) policy: Registration,
+    pub(crate) user: Option<u32>,
+    pub(crate) guest: Option<u64>,
+    pub(crate) number: u64,
+    pub(crate) most: u64,
+    /// The rooms that the guest is in, which become those of the account.
+    pub(crate) rooms: Vec<u64>,
+    /// Whether one who is no guest yet comes into the lobby.
+    pub(crate) joins: bool,
+}
+
 /// An account as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredAccount {
@@ -135,6 +144,8 @@ pub(crate) struct StoredAccount {
     pub(crate) delivered: u64,
     /// The operator who has set its password since it last set one itself.
     pub(crate) password_by: Option<String>,
+    /// The rooms that it comes into with a login; otherwise none.
+    pub(crate) rooms: Vec<u64>,
 }
 
 /// The label, scope and expiry of a token.
@@ -185,6 +196,7 @@ fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
         avatar: row.get(6)?,
         delivered: row.get::<_, Option<u64>>(7)?.unwrap_or(0),
         password_by: row.get(8)?,
+        rooms: Vec::new(),
     })
 }
 

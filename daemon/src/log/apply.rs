@@ -15,6 +15,7 @@ mod authority;
 mod files;
 pub(crate) use files::NO_SUCH_FILE;
 mod keep;
+mod memberships;
 pub(super) use keep::{forget_keys, forget_oldest};
 mod people;
 mod rooms;
@@ -46,10 +47,7 @@ pub(super) fn apply(
             rooms::close_room(tx, meta, author, *room, reason.as_deref(), ends)?
         }
         Act::EndStay { room } => {
-            tx.prepare_cached(
-                "UPDATE stay SET last = ?3 WHERE room = ?1 AND identity = ?2 AND last IS NULL",
-            )?
-            .execute([*room, author.number, ends.last_id])?;
+            memberships::end_stay(tx, *room, author.number, ends.last_id)?;
             Outcome::Done
         }
         Act::Read { of, nick, id, receipt } => {
@@ -63,7 +61,7 @@ pub(super) fn apply(
         }
         Act::Rename(identity) => people::rename(tx, identity)?,
         Act::Forget => people::forget(tx, author.number)?,
-        Act::Leave { room } => rooms::leave(tx, *room, author.number)?,
+        Act::Leave { room } => rooms::leave(tx, *room, author.number, ends.last_id)?,
         Act::Account(act) => accounts::decide(tx, meta, ends, author, act)?,
         Act::Bot(step) => {
             people::step(tx, step)?;

@@ -63,7 +63,7 @@ mod view;
 pub(crate) use view::{Inbox, Part, Remembered, Row, Rows, UNREAD, View};
 
 mod accounts;
-pub(crate) use accounts::{AccountAct, Grant, Proven, StoredAccount, TokenHash};
+pub(crate) use accounts::{AccountAct, Grant, NewAccount, Proven, StoredAccount, TokenHash};
 
 mod authority;
 pub(crate) use authority::{BanRow, Banned, Moderation, Mutes, ServerModeration};

@@ -348,14 +348,18 @@ fn connect(place: &Storage) -> Result<(Connection, bool), LogError> {
     Ok((database, tables == 0))
 }
 
-/// Names a new log, and renames a backup or a log that has lost entries. Ends all stays in rooms, because nobody is
-/// in a room after a restart.
+/// Names a new log, and renames a backup or a log that has lost entries. Ends the stays in rooms of those who
+/// are no members of them, because nobody is there after a restart.
 fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Result<()> {
     let tx = database.transaction()?;
     let signed = name.0.cast_signed();
     tx.execute("INSERT OR IGNORE INTO state (one, name) VALUES (1, ?1)", [signed])?;
     tx.execute("UPDATE state SET name = ?1, is_copy = 0 WHERE is_copy OR ?2", (signed, loss))?;
-    tx.execute("UPDATE stay SET last = (SELECT last_id FROM state) WHERE last IS NULL", [])?;
+    tx.execute(
+        "UPDATE stay SET last = (SELECT last_id FROM state) WHERE last IS NULL AND NOT EXISTS
+             (SELECT 1 FROM membership WHERE membership.identity = stay.identity AND membership.room = stay.room)",
+        [],
+    )?;
     tx.commit()
 }
 

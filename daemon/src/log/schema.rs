@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// The migrations. Each takes a log from one version to the next. The version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -429,6 +429,19 @@ const VERSION_5: &str = "
         until INTEGER NOT NULL,
         PRIMARY KEY (room, fold)
     ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_6: &str = "
+    -- The rooms that an account is in, whether it is there or not.
+    CREATE TABLE membership (
+        identity INTEGER NOT NULL,
+        room     INTEGER NOT NULL,
+        PRIMARY KEY (identity, room)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX membership_room ON membership (room);
+
+    -- Whether the account has come into the lobby once.
+    ALTER TABLE account ADD COLUMN has_come INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// The reason why a log cannot be migrated.

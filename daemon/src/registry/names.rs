@@ -23,6 +23,8 @@ pub(crate) struct NewSession<'a> {
     pub(crate) proof: Proof,
     /// The number of a new identity.
     pub(crate) number: u64,
+    /// The rooms that an account comes into, by number; `None` if it is no account, and comes into the lobby.
+    pub(crate) rooms: Option<&'a [u64]>,
     /// The role of a new identity on the server.
     pub(crate) role: Role,
     pub(crate) time: Timestamp,
@@ -79,6 +81,10 @@ impl Registry {
         state.away_count -= u64::from(was_fading);
         if !entrance.quiet {
             state.hear(number, entrance.peer);
+            if let Some(rooms) = entrance.rooms {
+                state.come_into(number, entrance, rooms, limits);
+                return Ok(entered);
+            }
             let lobby = RoomName::LOBBY.fold();
             let (nick, now) = (entrance.nick.as_str(), entrance.time);
             // Whoever is banned from it does not come into it, and nobody sees that they were here.
@@ -252,6 +258,20 @@ impl State {
     /// Returns the identities that have a name or had it last, online or offline.
     fn called(&self, fold: &Folded) -> impl Iterator<Item = &Person> {
         self.namesakes.of(fold).iter().filter_map(|number| self.people.get(number))
+    }
+
+    /// Lets an account into its rooms.
+    fn come_into(&mut self, number: u64, entrance: &NewSession<'_>, rooms: &[u64], limits: &Limits) {
+        for room in rooms {
+            let Some(fold) = self.room_numbers.get(room).cloned() else { continue };
+            let is_full = self.people[&number].rooms.len() as u64 >= limits.rooms_per_identity;
+            let is_banned = self.rooms.get(&fold).is_some_and(|inhabited| {
+                inhabited.room.is_banned(number, entrance.nick.as_str(), entrance.time)
+            });
+            if !is_full && !is_banned {
+                self.join(number, entrance.peer, &fold, entrance.time, limits.announce_members);
+            }
+        }
     }
 
     /// Creates an identity that holds its name.

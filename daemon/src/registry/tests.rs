@@ -61,6 +61,7 @@ impl World {
             proof: token(self.identities),
             number: self.identities,
             role: Role::Guest,
+            rooms: None,
             time: Timestamp::default(),
         };
         self.registry.enter(&entrance, &self.limits)
@@ -123,6 +124,7 @@ fn account(number: u64, name: &str) -> StoredAccount {
         avatar: None,
         delivered: 0,
         password_by: None,
+        rooms: Vec::new(),
     }
 }
 
@@ -269,6 +271,7 @@ fn who_returned_before_the_log_had_decided_keeps_the_identity_of_then() {
             proof: token(number),
             number: number + 50,
             role: Role::Guest,
+            rooms: None,
             time: Timestamp::default(),
         },
         &world.limits,

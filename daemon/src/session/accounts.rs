@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::config::Registration;
 use crate::core::Core;
 use crate::core::passwords::{LONGEST, SHORTEST};
-use crate::log::{AccountAct, Act, AuditNote, Author, Draft, TokenHash};
+use crate::log::{AccountAct, Act, AuditNote, Author, Draft, NewAccount, TokenHash};
 use crate::origin::Origin;
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
@@ -83,7 +83,8 @@ impl Session {
             Origin::Unix(user) => Some(user),
             _ => None,
         };
-        let act = AccountAct::Register {
+        let rooms = self.core.registry.rooms_of_peer(&self.peer);
+        let mut new = NewAccount {
             name: name.clone().into_owned(),
             password: None,
             key,
@@ -93,11 +94,13 @@ impl Session {
             guest: self.me.as_ref().map(|me| me.number),
             number: self.core.environment.number(),
             most: config.accounts.most,
+            rooms: rooms.iter().map(|room| room.number).collect(),
+            joins: !entrance.quiet,
         };
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let Some(password) = password else {
-            arrival.submit(&self.core, author, act);
+            arrival.submit(&self.core, author, AccountAct::Register(Box::new(new)));
             return Ok(Answered::InFlight);
         };
         let password = Zeroizing::new(password.to_owned());
@@ -105,14 +108,8 @@ impl Session {
         let core = Arc::clone(&self.core);
         let work = move || match core.passwords.hash(&password, &salt) {
             Some(hash) => {
-                let AccountAct::Register { name, key, invite, policy, user, guest, number, most, .. } = act
-                else {
-                    return;
-                };
-                let password = Some(hash);
-                let act =
-                    AccountAct::Register { name, password, key, invite, policy, user, guest, number, most };
-                arrival.submit(&core, author, act);
+                new.password = Some(hash);
+                arrival.submit(&core, author, AccountAct::Register(Box::new(new)));
             }
             None => arrival.refuse(&core, no_memory()),
         };

@@ -148,8 +148,18 @@ impl Session {
         let bot = self.origin == Origin::Bot;
         let role = self.origin_role().min(Role::Member);
         let time = core.environment.clock.now();
-        let entrance =
-            registry::NewSession { peer: &self.peer, nick, quiet, bot, shows, proof, number, role, time };
+        let entrance = registry::NewSession {
+            peer: &self.peer,
+            nick,
+            quiet,
+            bot,
+            shows,
+            proof,
+            number,
+            rooms: None,
+            role,
+            time,
+        };
         // A session that must catch up first receives nothing before that.
         self.peer.set_live(false);
         let last = core.delivered.load(SeqCst);

@@ -8,7 +8,9 @@ use crate::config::Registration;
 use crate::core::Core;
 use crate::core::queue::Submission;
 use crate::core::reply::Reply;
-use crate::log::{self, AccountAct, Act, AuditNote, Author, Draft, Grant, Outcome, Proven, StoredAccount};
+use crate::log::{
+    self, AccountAct, Act, AuditNote, Author, Draft, Grant, NewAccount, Outcome, Proven, StoredAccount,
+};
 use crate::origin::Source;
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
@@ -69,12 +71,15 @@ impl Session {
                     return Err(refusal(Code::BadLogin, log::BAD_LOGIN));
                 };
                 let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
-                let act = AccountAct::LogIn { by: Proven::Key { fold, key: *key.as_bytes() } };
+                let act = AccountAct::LogIn {
+                    by: Proven::Key { fold, key: *key.as_bytes() },
+                    joins: !entrance.quiet,
+                };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::InFlight)
             }
             Credential::Token(token) => {
-                let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)) };
+                let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)), joins: false };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::InFlight)
             }
@@ -105,6 +110,7 @@ impl Session {
             throttles.strangers.take(fold.clone(), STRANGERS, now).map_err(too_many_tries)?;
         }
         throttles.login_addresses.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
+        let joins = !entrance.quiet;
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
@@ -130,12 +136,12 @@ impl Session {
                 core.throttles.strangers.give_back(&fold, STRANGERS);
             }
             let act = match stored {
-                Some(with) => AccountAct::LogIn { by: Proven::Password { fold, with } },
+                Some(with) => AccountAct::LogIn { by: Proven::Password { fold, with }, joins },
                 None if core.registry.account(&name).is_some() => {
-                    AccountAct::LogIn { by: Proven::Vouched { fold } }
+                    AccountAct::LogIn { by: Proven::Vouched { fold }, joins }
                 }
                 None => match must_be_no_address(&name).and_then(|()| must_be_no_bot(core, &name)) {
-                    Ok(()) => vouched_account(core, name),
+                    Ok(()) => vouched_account(core, name, joins),
                     Err(refusal) => return arrival.refuse(core, refusal),
                 },
             };
@@ -182,7 +188,8 @@ impl Session {
             .and_then(|name| Nick::parse(name).ok())
             .is_some_and(|name| name.fold().as_str() == fold);
         let by = Proven::User { fold, user, by_settings };
-        self.arrival(entrance, answer).submit(&self.core, self.stranger(), AccountAct::LogIn { by });
+        let act = AccountAct::LogIn { by, joins: !entrance.quiet };
+        self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
         Answered::InFlight
     }
 
@@ -230,7 +237,7 @@ impl Arrival {
             Outcome::Account(account, grant) => (account, grant),
             Outcome::Refused(mut refusal) => {
                 if let Act::Account(act) = &draft.act
-                    && let AccountAct::LogIn { by: Proven::User { fold, .. } } = &**act
+                    && let AccountAct::LogIn { by: Proven::User { fold, .. }, .. } = &**act
                     && refusal.code == Code::BadLogin
                 {
                     let text = format!(
@@ -273,6 +280,7 @@ impl Arrival {
                 bot: account.role == snug_protocol::Role::Bot,
                 shows: vec![proof.clone()],
                 proof,
+                rooms: Some(&account.rooms),
                 number: account.number,
                 role: account.role,
                 time: core.environment.clock.now(),
@@ -312,8 +320,8 @@ fn log_tags(core: &Core) -> TagBuilder {
 }
 
 /// Returns the act that makes an account for a name that the embedding program vouches for.
-fn vouched_account(core: &Core, name: Nick<'static>) -> AccountAct {
-    AccountAct::Register {
+fn vouched_account(core: &Core, name: Nick<'static>, joins: bool) -> AccountAct {
+    AccountAct::Register(Box::new(NewAccount {
         name,
         password: None,
         key: None,
@@ -323,7 +331,9 @@ fn vouched_account(core: &Core, name: Nick<'static>) -> AccountAct {
         guest: None,
         number: core.environment.number(),
         most: core.config().accounts.most,
-    }
+        rooms: Vec::new(),
+        joins,
+    }))
 }
 
 /// Work on the PHC string of a password; `None` if there is no such account or password.

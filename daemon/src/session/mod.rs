@@ -379,7 +379,7 @@ impl Session {
             Command::Priv { nick, text, tags } => self.private(&nick, text, tags, &mut answer),
             Command::Typing { target, switch } => self.typing(&target, switch),
             Command::Join { room } => self.join(room, &mut answer),
-            Command::Leave { room, text } => self.leave(&room, text.as_deref()),
+            Command::Leave { room, text } => self.leave(&room, text.as_deref(), &mut answer),
             Command::Rooms => Ok(self.rooms(&mut answer)),
             Command::Who { of } => self.who(of, &mut answer),
             Command::Topic { room, change, key } => self.topic(&room, change, key, &mut answer),
@@ -606,6 +606,9 @@ mod attacks;
 mod authority_tests;
 #[cfg(test)]
 mod role_tests;
+
+#[cfg(test)]
+mod membership_tests;
 
 #[cfg(test)]
 mod files_tests;

@@ -32,6 +32,8 @@ impl Session {
         self.check_moves()?;
         let was_in =
             self.core.registry.room(&room).is_some_and(|room| self.core.registry.is_in(&self.peer, &room));
+        // That an account is in a room is for the log to keep.
+        let is_ordered = is_ordered || !was_in && self.me()?.is_account();
         if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
             answer.set_ok_tags(room_tags(&room, config.log.keep));
             if !was_in {
@@ -62,7 +64,12 @@ impl Session {
         }))
     }
 
-    pub(super) fn leave(&mut self, room: &RoomName<'_>, text: Option<&str>) -> Result<Answered, Refusal> {
+    pub(super) fn leave(
+        &mut self,
+        room: &RoomName<'_>,
+        text: Option<&str>,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
         let left = self.find_room(room)?;
         self.check_moves()?;
         let text = text.filter(|_| self.may_speak_in(&left));
@@ -70,16 +77,20 @@ impl Session {
         let time = self.core.environment.clock.now();
         let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
         self.depart(departure);
-        let author = self.stranger();
-        if let Some(left) = self.core.registry.room(room)
-            && left.settings().access == RoomAccess::Hidden
-        {
-            if left.role_of(author.number) == Some(Role::Member) {
-                left.set_role(author.number, None);
-            }
-            self.core.note(author.clone(), Act::Leave { room: left.number });
+        let me = Arc::clone(self.me()?);
+        let author = self.author(&me);
+        if left.settings().access == RoomAccess::Hidden && left.role_of(me.number) == Some(Role::Member) {
+            left.set_role(me.number, None);
         }
-        self.core.audit(author, AuditNote::new("leave", &name, ""));
+        self.core.audit(author.clone(), AuditNote::new("leave", &name, ""));
+        let draft = Draft::new(author, Act::Leave { room: left.number });
+        if me.is_account() {
+            // What is acknowledged holds after a restart.
+            return Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(name))));
+        }
+        if left.settings().access == RoomAccess::Hidden {
+            self.core.note(draft.author, draft.act);
+        }
         Ok(Answered::Ok(Some(name)))
     }
 

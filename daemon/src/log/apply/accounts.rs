@@ -3,11 +3,13 @@
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Nick, Period, Role, Scope, Skeletons};
 
-use super::{Ends, authority, refuse};
+use super::{Ends, authority, memberships, refuse};
 use crate::config::Registration;
 use crate::log::accounts::{GRANT, account, grant_of};
 use crate::log::transaction::Transaction;
-use crate::log::{AccountAct, AuditNote, Author, Grant, Meta, Outcome, Proven, StoredAccount, TokenHash};
+use crate::log::{
+    AccountAct, AuditNote, Author, Grant, Meta, NewAccount, Outcome, Proven, StoredAccount, TokenHash,
+};
 use crate::refusal::Refusal;
 
 /// Maximum number of keys, and of tokens, of an account.
@@ -25,8 +27,8 @@ pub(super) fn decide(
     act: &AccountAct,
 ) -> rusqlite::Result<Outcome> {
     match act {
-        AccountAct::Register { .. } => register(tx, meta, ends, author, act),
-        AccountAct::LogIn { by } => log_in(tx, meta, ends, author, by),
+        AccountAct::Register(_) => register(tx, meta, ends, author, act),
+        AccountAct::LogIn { by, joins } => log_in(tx, meta, ends, author, (by, *joins)),
         own => {
             let (outcome, note) = match change(tx, meta, author, own)? {
                 Ok(changed) => changed,
@@ -45,9 +47,8 @@ fn register(
     author: &Author,
     act: &AccountAct,
 ) -> rusqlite::Result<Outcome> {
-    let AccountAct::Register { name, password, key, invite, policy, user, guest, number, most } = act else {
-        return Ok(Outcome::Done);
-    };
+    let AccountAct::Register(new) = act else { return Ok(Outcome::Done) };
+    let NewAccount { name, password, key, invite, policy, user, guest, number, most, rooms, joins } = &**new;
     let is_operator = author.by_origin == Role::Operator;
     if let Some(guest) = guest
         && account(tx, *guest)?.is_some()
@@ -130,8 +131,12 @@ fn register(
     }
     let author = Author { number, nick: name.as_str().to_owned(), ..author.clone() };
     super::audit::record(tx, meta.time, ends, &author, &AuditNote::new("register", name.as_str(), detail))?;
-    let made = account(tx, number)?.map(Box::new);
-    Ok(made.map_or(Outcome::Done, |made| Outcome::Account(made, None)))
+    memberships::register(tx, number, rooms)?;
+    let Some(mut made) = account(tx, number)? else { return Ok(Outcome::Done) };
+    if *joins && guest.is_none() {
+        made.rooms = memberships::come_in(tx, meta, ends, &author)?;
+    }
+    Ok(Outcome::Account(Box::new(made), None))
 }
 
 /// Returns the refusal if a name belongs to an account, or looks like the name of one.
@@ -164,10 +169,10 @@ fn log_in(
     meta: &Meta,
     ends: &mut Ends,
     author: &Author,
-    by: &Proven,
+    (by, joins): (&Proven, bool),
 ) -> rusqlite::Result<Outcome> {
     let (found, how, grant) = proven(tx, meta, by)?;
-    let Some(found) = found else {
+    let Some(mut found) = found else {
         let named = match by {
             Proven::Password { fold, .. }
             | Proven::Key { fold, .. }
@@ -185,6 +190,9 @@ fn log_in(
         return refuse(Code::Banned, &ban.notice("this server"));
     }
     super::audit::record(tx, meta.time, ends, &who, &AuditNote::new("login", &found.name, how))?;
+    if joins && grant.is_none() {
+        found.rooms = memberships::come_in(tx, meta, ends, &who)?;
+    }
     Ok(Outcome::Account(Box::new(found), grant.map(Box::new)))
 }
 
@@ -288,7 +296,7 @@ fn change(tx: &Transaction<'_>, meta: &Meta, author: &Author, act: &AccountAct) 
         AccountAct::SetProfile { name, value, avatar } => {
             set_profile(tx, &own, name, value.as_deref(), avatar.as_deref())?
         }
-        AccountAct::Register { .. }
+        AccountAct::Register(_)
         | AccountAct::LogIn { .. }
         | AccountAct::MakeInvite { .. }
         | AccountAct::Unregister { .. } => Ok((Outcome::Done, String::new())),
@@ -524,6 +532,7 @@ fn unregister(
         "DELETE FROM token WHERE account = ?1",
         "DELETE FROM invite WHERE author = ?1",
         "DELETE FROM member WHERE identity = ?1",
+        "DELETE FROM membership WHERE identity = ?1",
         "DELETE FROM account WHERE number = ?1",
         "UPDATE room SET owner = 0 WHERE owner = ?1",
     ] {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Action, Code, EntryKind, Nick, Role, Timestamp};
 
-use super::{Ends, refuse};
+use super::{Ends, memberships, refuse};
 use crate::log::authority::{ban, bans};
 use crate::log::transaction::Transaction;
 use crate::log::{
@@ -397,7 +397,7 @@ fn invite(tx: &Transaction<'_>, room: u64, author: &Author, whom: u64) -> rusqli
 
 fn off_the_list(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM member WHERE room = ?1 AND identity = ?2")?.execute([room, identity])?;
-    Ok(())
+    memberships::leave(tx, room, identity)
 }
 
 fn set_role(

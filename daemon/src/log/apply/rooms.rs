@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, EntryKind, RoomName, Skeletons};
 
-use super::{authority, new_conversation, refuse};
+use super::{authority, memberships, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use snug_protocol::{Action, Period, Role};
 
 /// Returns why a user may not enter a room, or `None` if they may.
-fn refuse_entrance(
+pub(super) fn refuse_entrance(
     tx: &Transaction<'_>,
     meta: &Meta,
     room: &StoredRoom,
@@ -68,6 +68,7 @@ pub(super) fn make_room(
             )?
             .execute([there.number, author.number])?;
         }
+        memberships::join(tx, there.number, author.number)?;
         return Ok(Outcome::Room(there));
     }
     let looks = Skeletons::of(name.as_str());
@@ -102,6 +103,7 @@ pub(super) fn make_room(
         looks.ascii,
         author.number
     ])?;
+    memberships::join(tx, number, author.number)?;
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
 }
 
@@ -127,8 +129,11 @@ fn too_many(tx: &Transaction<'_>, author: &Author, quotas: &RoomQuotas) -> rusql
     }))
 }
 
-/// Removes a user who has left a hidden room from its member list. They know its name and can join again.
-pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<Outcome> {
+/// Ends an account's membership of a room that it has left, and takes whoever has left a hidden room off its list. They
+/// know its name and can join again.
+pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlite::Result<Outcome> {
+    memberships::leave(tx, room, identity)?;
+    memberships::end_stay(tx, room, identity, last)?;
     tx.prepare_cached(
         "DELETE FROM member WHERE room = ?1 AND identity = ?2 AND role = 'member'
              AND EXISTS (SELECT 1 FROM room WHERE number = ?1 AND access = 'hidden')",
@@ -138,7 +143,7 @@ pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite:
 }
 
 /// Starts a stay of an identity in a room at the entry `first`, unless it has one already.
-fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
+pub(super) fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
     let is_there: bool = tx
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM stay WHERE room = ?1 AND identity = ?2 AND last IS NULL)",
@@ -161,6 +166,7 @@ pub(super) fn retire_room(
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM entry WHERE conversation = ?1 AND id > ?2)
                  OR EXISTS (SELECT 1 FROM conversation WHERE number = ?1 AND purged > ?2)
+                 OR EXISTS (SELECT 1 FROM membership WHERE room = ?1)
                  OR EXISTS (SELECT 1 FROM room JOIN account ON account.number = room.owner WHERE room.number = ?1)",
         )?
         .query_row([room, upto], |row| row.get(0))?;
@@ -232,6 +238,7 @@ pub(super) fn close_room(
 fn remove(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
+        "DELETE FROM membership WHERE room = ?1",
         "DELETE FROM span WHERE room = ?1",
         "DELETE FROM closed_span WHERE room = ?1",
         "DELETE FROM member WHERE room = ?1",
@@ -297,13 +304,18 @@ pub(super) fn set_room(
             change_readers(tx, number, (settings.history, *to), members, ends.last_id)?;
         }
         RoomSetting::Access(to) if *to != RoomAccess::Public && settings.access == RoomAccess::Public => {
-            // The users in the room become members, so that they can stay.
+            // Whoever is in the room becomes a member, so that they can stay; accounts also while they are away.
             for member in members.iter().filter(|member| **member != stored.owner) {
                 tx.prepare_cached(
                     "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
                 )?
                 .execute([number, *member])?;
             }
+            tx.prepare_cached(
+                "INSERT OR IGNORE INTO member (room, identity, role)
+                     SELECT room, identity, 'member' FROM membership WHERE room = ?1 AND identity != ?2",
+            )?
+            .execute([number, stored.owner])?;
         }
         _ => {}
     }
@@ -374,7 +386,11 @@ fn change_readers(
         Readers::None => {}
     }
     if to == Readers::Joined {
-        for member in members {
+        let away: Vec<u64> = tx
+            .prepare_cached("SELECT identity FROM membership WHERE room = ?1")?
+            .query_map([room], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for member in members.iter().chain(&away) {
             begin_stay(tx, room, *member, last_id + 1)?;
         }
     }

@@ -1,0 +1,151 @@
+//! Rooms follow an account: what it is in, it is in after it has been away, and from another machine.
+
+use super::authority_tests::PASSWORD;
+use super::tests::{Person, World};
+use super::*;
+
+impl World {
+    /// Logs in to an account from a fresh connection, and forgets what it is told with that.
+    fn log_in(&mut self, name: &str) -> Person {
+        let mut person = self.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        let heard = self.ask(&mut person, &format!("AUTH PASSWORD {name} {PASSWORD}"));
+        assert!(heard.contains(&format!("OK AUTH {name}")), "{heard}");
+        person
+    }
+
+    /// The rooms that INBOX lists.
+    fn rooms_in_inbox(&mut self, person: &mut Person) -> Vec<String> {
+        let heard = self.ask(person, "INBOX");
+        let rows = heard.lines().filter_map(|line| line.split("CONVERSATION ").nth(1));
+        let mut rooms: Vec<String> = rows
+            .filter(|row| row.starts_with('#'))
+            .map(|row| row.split(' ').next().unwrap_or_default().to_owned())
+            .collect();
+        rooms.sort();
+        rooms
+    }
+}
+
+#[test]
+fn an_account_is_in_its_rooms_again_and_sees_what_is_unread() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for person in [&mut alice, &mut bob] {
+        world.say(person, "JOIN #ops");
+    }
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "MSG #ops are you there?");
+    world.say(&mut bob, "MSG #lobby hello");
+    bob.heard();
+    let mut alice = world.log_in("alice");
+    let heard = bob.heard();
+    assert!(heard.contains(":alice JOIN #lobby\n") && heard.contains(":alice JOIN #ops\n"), "{heard}");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby", "#ops"]);
+    let inbox = world.ask(&mut alice, "INBOX");
+    assert!(inbox.contains("CONVERSATION #ops 1 1 0"), "{inbox}");
+    // She hears what is said there, in each of her sessions.
+    let mut phone = world.log_in("alice");
+    world.say(&mut bob, "MSG #ops welcome back");
+    assert!(
+        alice.heard().contains("MSG #ops welcome back") && phone.heard().contains("MSG #ops welcome back")
+    );
+    // A script's session is in nothing.
+    let mut script = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut script, &format!("@quiet AUTH PASSWORD alice {PASSWORD}"));
+    world.say(&mut bob, "MSG #ops for people");
+    assert!(!script.heard().contains("for people"));
+}
+
+#[test]
+fn leave_kick_ban_and_close_take_an_account_out_also_while_it_is_away() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.member("bob"));
+    for room in ["#left", "#kicked", "#banned", "#closed", "#private", "#stays"] {
+        world.say(&mut bob, &format!("JOIN {room}"));
+        world.say(&mut bob, &format!("MSG {room} hello"));
+        world.say(&mut alice, &format!("JOIN {room}"));
+    }
+    assert!(world.ask(&mut alice, "LEAVE #left").contains("OK LEAVE #left"));
+    assert!(world.ask(&mut alice, "LEAVE #lobby").contains("OK LEAVE #lobby"));
+    world.leave(alice, Ending::Closed);
+    for line in ["KICK #kicked alice", "BAN #banned alice", "CLOSE #closed", "SET #private access invite"] {
+        assert!(world.ask(&mut bob, line).contains("OK "), "{line}");
+    }
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#private", "#stays"], "who was in it is a member of it");
+    assert!(
+        !world.ask(&mut alice, "WHO #lobby").contains("USER alice"),
+        "the lobby is joined only the first time"
+    );
+    // What is taken back while she is away is not hers any more.
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "ROLE #private alice none");
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#stays"]);
+    assert!(world.ask(&mut alice, "HISTORY #private LATEST").contains("no-such-room"));
+}
+
+#[test]
+fn the_rooms_of_a_guest_become_those_of_the_account() {
+    let mut world = World::new();
+    let mut carl = world.enter("carl");
+    world.say(&mut carl, "JOIN #ops");
+    world.say(&mut carl, "MSG #ops mine");
+    assert!(world.ask(&mut carl, &format!("REGISTER carl {PASSWORD}")).contains("OK REGISTER carl"));
+    world.leave(carl, Ending::Closed);
+    let mut carl = world.log_in("carl");
+    assert_eq!(world.rooms_in_inbox(&mut carl), ["#lobby", "#ops"]);
+    // A guest without an account begins anew.
+    let mut dora = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut dora, "@token=dora-comes-again-and-again NICK dora");
+    world.say(&mut dora, "JOIN #ops");
+    world.leave(dora, Ending::Closed);
+    let mut dora = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut dora, "@token=dora-comes-again-and-again NICK dora");
+    assert_eq!(world.rooms_in_inbox(&mut dora), ["#lobby"]);
+}
+
+#[test]
+fn in_a_room_for_who_was_there_a_member_was_there_while_away() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut guest) = (world.member("alice"), world.member("bob"), world.enter("guest"));
+    for person in [&mut bob, &mut alice, &mut guest] {
+        world.say(person, "JOIN #ops");
+    }
+    assert!(world.ask(&mut bob, "SET #ops history joined").contains("OK SET"));
+    world.leave(alice, Ending::Closed);
+    world.leave(guest, Ending::Closed);
+    world.say(&mut bob, "MSG #ops while you were away");
+    let mut alice = world.log_in("alice");
+    assert!(world.ask(&mut alice, "HISTORY #ops LATEST").contains("while you were away"));
+    assert!(world.ask(&mut alice, "SEARCH #ops away").contains("while you were away"));
+    // One who has left was not there.
+    world.say(&mut alice, "LEAVE #ops");
+    world.say(&mut bob, "MSG #ops without you");
+    assert!(!world.ask(&mut alice, "HISTORY #ops LATEST").contains("without you"));
+    world.say(&mut alice, "JOIN #ops");
+    assert!(!world.ask(&mut alice, "HISTORY #ops LATEST").contains("without you"));
+    let mut other = world.enter("guest");
+    world.say(&mut other, "JOIN #ops");
+    assert!(!world.ask(&mut other, "HISTORY #ops LATEST").contains("while you were away"), "a guest was not");
+    // It begins for who is away, too.
+    world.say(&mut bob, "SET #ops history all");
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "SET #ops history joined");
+    world.say(&mut bob, "MSG #ops once more");
+    let mut alice = world.log_in("alice");
+    assert!(world.ask(&mut alice, "HISTORY #ops LATEST").contains("once more"));
+}
+
+#[test]
+fn a_room_stays_while_an_account_is_in_it() {
+    let mut world = World::new();
+    let (mut guest, mut alice) = (world.enter("guest"), world.member("alice"));
+    world.say(&mut guest, "JOIN #new");
+    world.say(&mut alice, "JOIN #new");
+    world.leave(guest, Ending::Closed);
+    world.leave(alice, Ending::Closed);
+    world.work();
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby", "#new"]);
+}
