@@ -514,7 +514,7 @@ fn history_none_keeps_nothing_on_disk() {
     alice.say("HISTORY #lobby AFTER 0");
     let page: Vec<String> = (0..5).map(|_| alice.hear()).collect();
     assert_eq!(page[0], "GAP #lobby 1 2");
-    assert!(page[1].ends_with("MSG #lobby 3") && page[4] == "OK HISTORY #lobby end", "{page:?}");
+    assert!(page[1].ends_with("MSG #lobby 3") && page[4].ends_with("OK HISTORY #lobby end"), "{page:?}");
     alice.say("SEARCH * 4");
     assert!(alice.hear().ends_with("MSG #lobby 4"));
     assert!(!daemon.folder().join("data/log.db").exists());

@@ -98,6 +98,13 @@ pub enum Command<'a> {
         id: Cursor,
         reaction: &'a str,
     },
+    /// `REACT <target> <id>`: who has reacted to an entry, and how.
+    Reactions {
+        /// Where it is.
+        target: Target<'a>,
+        /// The entry.
+        id: Cursor,
+    },
     Unreact {
         target: Target<'a>,
         id: Cursor,
@@ -561,7 +568,11 @@ impl<'a> Reader<'a> {
             },
             Verb::Delete => Command::Delete { target: self.target()?, id: self.cursor()? },
             Verb::React => {
-                Command::React { target: self.target()?, id: self.cursor()?, reaction: self.reaction()? }
+                let (target, id) = (self.target()?, self.cursor()?);
+                match self.params.is_empty() {
+                    true => Command::Reactions { target, id },
+                    false => Command::React { target, id, reaction: self.reaction()? },
+                }
             }
             Verb::Unreact => {
                 Command::Unreact { target: self.target()?, id: self.cursor()?, reaction: self.reaction()? }
@@ -1115,7 +1126,7 @@ impl Command<'_> {
             Command::Set { .. } => Verb::Set,
             Command::Edit { .. } => Verb::Edit,
             Command::Delete { .. } => Verb::Delete,
-            Command::React { .. } => Verb::React,
+            Command::React { .. } | Command::Reactions { .. } => Verb::React,
             Command::Unreact { .. } => Verb::Unreact,
             Command::History { .. } => Verb::History,
             Command::Search { .. } => Verb::Search,
@@ -1321,7 +1332,7 @@ impl Command<'_> {
                 words.push(escape_text(text));
                 words
             }
-            Command::Delete { target, id } => about(target, id),
+            Command::Delete { target, id } | Command::Reactions { target, id } => about(target, id),
             Command::React { target, id, reaction } | Command::Unreact { target, id, reaction } => {
                 let mut words = about(target, id);
                 words.push((*reaction).into());

@@ -207,6 +207,17 @@ pub enum Body<'a> {
         /// What.
         role: &'a str,
     },
+    /// A row of REACT without a reaction.
+    Reaction {
+        /// The entry.
+        id: &'a str,
+        /// How.
+        reaction: &'a str,
+        /// Who.
+        nick: &'a str,
+        /// When.
+        time: &'a str,
+    },
     /// A row of STATS.
     Stat {
         /// `name=value`.
@@ -577,6 +588,12 @@ impl<'a> Body<'a> {
                 return Some(Body::Ban { place, whom, until, reason: params.rest().map(unescape_text) });
             }
             "ROLE" => Body::Role { place: params.word()?, nick: params.word()?, role: params.word()? },
+            "REACTION" => Body::Reaction {
+                id: params.word()?,
+                reaction: params.word()?,
+                nick: params.word()?,
+                time: params.word()?,
+            },
             "STAT" => return Some(Body::Stat { item: params.rest()? }),
             "SESSION" => Body::Session {
                 number: params.word()?,
@@ -663,6 +680,9 @@ impl<'a> Body<'a> {
                 words(out, &["BAN", place, whom, until], reason.as_deref());
             }
             Body::Role { place, nick, role } => words(out, &["ROLE", place, nick, role], None),
+            Body::Reaction { id, reaction, nick, time } => {
+                words(out, &["REACTION", id, reaction, nick, time], None);
+            }
             Body::Stat { item } => words(out, &["STAT"], Some(*item)),
             Body::Session { number, nick, from, since } => {
                 words(out, &["SESSION", number, nick, from, since], None);
@@ -795,6 +815,12 @@ mod tests {
             Just(Body::Key { label: "laptop", fingerprint: "SHA256:x", added: "t" }),
             Just(Body::Token { label: "deploy", added: "t" }),
             Just(Body::Role { place: "#ops", nick: "bob", role: "moderator" }),
+            Just(Body::Reaction {
+                id: "118",
+                reaction: "\u{1f44d}",
+                nick: "bob",
+                time: "2026-11-21T10:15:16.005Z"
+            }),
             Just(Body::Stat { item: "uptime=1" }),
             Just(Body::Session { number: "7", nick: "*", from: "unix:1000", since: "t" }),
             Just(Body::Account { nick: "bob", role: "bot", since: "t" }),

@@ -348,13 +348,14 @@ pub const VERBS: &[Spec] = &[
     Spec {
         verb: Verb::React,
         word: "REACT",
-        params: "<room or nick> <id> <reaction>",
+        params: "<room or nick> <id> [reaction]",
         tags: "",
         before_name: false,
         cost: 4,
-        summary: "reacts to an entry with an emoji or a short word",
+        summary: "reacts to an entry with an emoji or a short word, or tells who has",
         detail: "A shortcode becomes its emoji. The same reaction again is the first one (`dup`). Where the entry is \
-                 shown later, it has the tag `reactions`: a comma list of `reaction=count`.",
+                 shown later, it has the tag `reactions`: a comma list of `reaction=count`, and `mine`: one's own. Without a reaction \
+                 the answer is a row `REACTION id reaction nick time` for each, the oldest first.",
         example: "> REACT #lobby 118 :+1:\n\
                   < @id=123;time=2026-11-21T10:15:16.005Z :alice REACT #lobby 118 👍\n\
                   < @id=123;time=2026-11-21T10:15:16.005Z OK REACT #lobby",
@@ -383,12 +384,12 @@ pub const VERBS: &[Spec] = &[
         detail: "Rows are entries as they were delivered, the oldest first, with their present text. A time is \
                  `2026-11-21` or `2026-11-21T10:15:07Z`. A page has 50 rows, or `limit` up to 1,000, or fewer if they \
                  are long; a limit that was reduced is in the OK's tag `limit`. The OK ends with `more` or `end`: \
-                 whether there are more entries on the side where one goes on. `GAP` rows tell of what is not kept \
+                 whether there are more entries on the side where one goes on. The tag `at` of the OK is the newest entry of the log that the answer knows of: what comes later is not in it. `GAP` rows tell of what is not kept \
                  any more. One need not be in a public room to read it; with a nick it is one's private messages \
                  with that person.",
         example: "> HISTORY #lobby BEFORE 119 1\n\
                   < @id=118;time=2026-11-21T10:14:41.733Z;reactions=👍=1 :bob MSG #lobby morning\n\
-                  < OK HISTORY #lobby more",
+                  < @at=119 OK HISTORY #lobby more",
     },
     Spec {
         verb: Verb::Search,
@@ -406,7 +407,7 @@ pub const VERBS: &[Spec] = &[
                  different words and phrases, and a phrase 8 words (`bad-query`).",
         example: "> @limit=1 SEARCH * \"disk full\" from:cron after:2026-11-01\n\
                   < @id=97;time=2026-11-20T03:00:02.480Z :cron MSG #ops disk full on db-2\n\
-                  < @next=97 OK SEARCH more",
+                  < @next=97;at=118 OK SEARCH more",
     },
     Spec {
         verb: Verb::Sync,
@@ -464,7 +465,7 @@ pub const VERBS: &[Spec] = &[
                  `read`, one's marker; with a person `delivered` and `seen`, up to where one's own messages have \
                  arrived and, if that person tells, were read.",
         example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\
-                  < OK INBOX 2",
+                  < @at=118 OK INBOX 2",
     },
     Spec {
         verb: Verb::File,

@@ -123,9 +123,16 @@ pub(crate) struct Scan {
     bytes: usize,
     accesses: HashMap<u64, Access>,
     took: Duration,
+    /// The newest entry that the index has.
+    at: u64,
 }
 
 impl Scan {
+    /// Returns the number of the newest entry that was searched.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Returns what was found, the newest first, and how long that took.
     pub(crate) fn finish(self) -> (Rows, Duration) {
         (self.rows, self.took)
@@ -379,6 +386,16 @@ impl<'c> Index<'c> {
         Ok(is_done)
     }
 
+    /// Returns the number of the newest entry that is in the index.
+    fn upto(&self) -> rusqlite::Result<u64> {
+        let upto = self
+            .database
+            .prepare_cached("SELECT upto FROM search.state")?
+            .query_row([], |row| row.get(0))
+            .optional()?;
+        Ok(upto.unwrap_or(0))
+    }
+
     /// Begins a search for the newest messages before an entry that match a query and that `me` may see. `within` is the
     /// number of the conversation to search.
     pub(crate) fn begin(
@@ -428,6 +445,7 @@ impl<'c> Index<'c> {
             bytes: 0,
             accesses,
             took: Duration::ZERO,
+            at: self.upto()?,
         })
     }
 

@@ -27,11 +27,12 @@ pub(crate) struct Rows {
 /// A row of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Row {
-    /// An entry, the name of its room, and its key if the reader wrote it.
+    /// An entry, the name of its room, its key if the reader wrote it, and the reader's own reactions to it.
     Entry {
         entry: Box<Entry<'static>>,
         room: Arc<str>,
         key: Option<String>,
+        mine: Option<String>,
     },
     Gap(Gap),
 }
@@ -386,9 +387,46 @@ impl<'c> View<'c> {
             }
             Some(Stored::Sound(entry)) => {
                 let key = if entry.author.number == me { self.key(id)? } else { None };
-                Some(Row::Entry { entry, room: Arc::clone(target), key })
+                let mine = if entry.reactions.is_empty() { None } else { self.own_reactions(me, id)? };
+                Some(Row::Entry { entry, room: Arc::clone(target), key, mine })
             }
         })
+    }
+
+    /// Returns the reactions of an identity to an entry, as a comma list.
+    fn own_reactions(&self, me: u64, id: u64) -> rusqlite::Result<Option<String>> {
+        self.database
+            .prepare_cached(
+                "SELECT group_concat(reaction, ',') FROM
+                     (SELECT reaction FROM reaction WHERE entry = ?1 AND author = ?2 ORDER BY id)",
+            )?
+            .query_row([id, me], |row| row.get(0))
+    }
+
+    /// Returns who has reacted to an entry of a conversation that `me` may see: reaction, nick and time, the oldest
+    /// first. `None` if there is no such entry for them.
+    pub(crate) fn reactions(
+        &self,
+        me: u64,
+        conversation: u64,
+        id: u64,
+    ) -> rusqlite::Result<Option<Vec<(String, String, Timestamp)>>> {
+        let is_there: bool = self
+            .database
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE id = ?1 AND conversation = ?2)")?
+            .query_row([id, conversation], |row| row.get(0))?;
+        if !is_there || !Access::of(self.database, me, conversation)?.covers(id) {
+            return Ok(None);
+        }
+        let mut statement = self.database.prepare_cached(
+            "SELECT reaction.reaction, coalesce(identity.nick, entry.nick, '-'), coalesce(entry.time, 0)
+             FROM reaction LEFT JOIN entry ON entry.id = reaction.id
+                 LEFT JOIN identity ON identity.number = reaction.author
+             WHERE reaction.entry = ?1 ORDER BY reaction.id",
+        )?;
+        let rows = statement
+            .query_map([id], |row| Ok((row.get(0)?, row.get(1)?, Timestamp::from_millis(row.get(2)?))))?;
+        rows.collect::<rusqlite::Result<_>>().map(Some)
     }
 
     /// Returns the ids of the damaged entries after `from`. `progress` is called with the number of entries read.

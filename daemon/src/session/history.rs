@@ -57,8 +57,36 @@ impl Session {
             };
             let rows = view.history(me, (conversation, &name), part, limit)?;
             write_rows(&rows, answer);
-            answer.set_ok_tags(reduced_tag(reduced));
+            let mut tags = reduced_tag(reduced);
+            tags.display("at", Some(view.last_id()?));
+            answer.set_ok_tags(tags);
             Ok(format!("{name} {}", more(rows.more, "end")))
+        })
+    }
+
+    /// Handles REACT without a reaction: lists who has reacted to an entry.
+    pub(super) fn reactions(
+        &mut self,
+        target: &Target<'_>,
+        id: Cursor,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let place = self.place(target)?;
+        let id = self.own_id(id)?;
+        let me = self.me()?.number;
+        self.read_log(answer, move |view, answer| {
+            let (conversation, name) = place.find(view, me)?;
+            let Some(reactions) = view.reactions(me, conversation, id)? else {
+                return Err(refusal(Code::NoSuchEntry, "there is no such entry here"));
+            };
+            answer.cost = answer.cost.plus(Cost::rows(reactions.len() as u64));
+            let entry = id.to_string();
+            for (reaction, nick, time) in &reactions {
+                let time = time.to_string();
+                let body = Body::Reaction { id: &entry, reaction, nick, time: &time };
+                answer.row(TagBuilder::default(), ServerLine::new(body));
+            }
+            Ok(format!("{name} {}", reactions.len()))
         })
     }
 
@@ -132,12 +160,13 @@ impl Session {
                     return Progress::GoesOn;
                 }
                 Ok((scan, true)) => {
-                    let (rows, took) = scan.finish();
+                    let (at, (rows, took)) = (scan.at(), scan.finish());
                     let answer = responder.answer();
                     write_rows(&rows, answer);
                     answer.cost = answer.cost.plus(Cost::time(took));
                     let mut tags = reduced_tag(reduced);
                     tags.display("next", rows.more.then_some(rows.cursor));
+                    tags.display("at", Some(at));
                     answer.set_ok_tags(tags);
                     responder.give(Ok(Some(more(rows.more, "end").to_owned())));
                 }
@@ -245,6 +274,7 @@ impl Session {
             answer.cost = answer.cost.plus(Cost::rows(looked_up)).plus(Cost::bytes(bytes));
             let mut tags = TagBuilder::default();
             tags.display("most", Some(most).filter(|most| *most < UNREAD));
+            tags.display("at", Some(view.last_id()?));
             answer.set_ok_tags(tags);
             Ok(conversations.len().to_string())
         })
@@ -423,8 +453,9 @@ pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
             let body = Body::Gap { target: &gap.target, from: &from, to: &to };
             ServerLine::new(body).with_tags(tags.tags()).write(out);
         }
-        Row::Entry { entry, room, key } => {
+        Row::Entry { entry, room, key, mine } => {
             let mut tags = entry.tags(key.as_deref());
+            tags.value("mine", mine.as_deref());
             tags.value("ref", label);
             entry.line(room, &tags).write(out);
         }

@@ -389,6 +389,7 @@ impl Session {
             }
             Command::Edit { target, id, text, key } => self.edit((&target, id), text, key, &mut answer),
             Command::Delete { target, id } => self.delete((&target, id), &mut answer),
+            Command::Reactions { target, id } => self.reactions(&target, id, &mut answer),
             Command::React { target, id, reaction } => {
                 self.react(EntryKind::React, (&target, id), reaction, &mut answer)
             }

@@ -755,19 +755,26 @@ fn history_is_paged_and_only_one_s_own() {
         person.heard();
     }
     let of = |world: &mut World, person: &mut Person, line: &str| plain(&world.ask(person, line));
-    let private = ["@id=2;key=k :alice PRIV bob psst", "@id=3 :bob PRIV alice what?", "OK HISTORY bob end"];
+    let private =
+        ["@id=2;key=k :alice PRIV bob psst", "@id=3 :bob PRIV alice what?", "@at=3 OK HISTORY bob end"];
     assert_eq!(of(&mut world, &mut alice, "HISTORY BOB LATEST"), private);
-    let newest = ["@id=3 :bob PRIV alice what?", "OK HISTORY alice more"];
+    let newest = ["@id=3 :bob PRIV alice what?", "@at=3 OK HISTORY alice more"];
     assert_eq!(of(&mut world, &mut bob, "HISTORY alice LATEST 1"), newest);
     assert!(world.ask(&mut carol, "HISTORY bob LATEST").starts_with("ERR HISTORY no-such-nick"));
     assert!(world.ask(&mut carol, "HISTORY #nowhere LATEST").starts_with("ERR HISTORY no-such-room"));
-    let all = ["@id=1 :alice MSG #lobby one", "@limit=1000 OK HISTORY #lobby end"];
+    let all = ["@id=1 :alice MSG #lobby one", "@limit=1000;at=3 OK HISTORY #lobby end"];
     assert_eq!(of(&mut world, &mut carol, "HISTORY #lobby LATEST 99999"), all);
-    assert_eq!(of(&mut world, &mut carol, "HISTORY #lobby SINCE 2026-01-01"), ["OK HISTORY #lobby end"]);
+    assert_eq!(
+        of(&mut world, &mut carol, "HISTORY #lobby SINCE 2026-01-01"),
+        ["@at=3 OK HISTORY #lobby end"]
+    );
     // Search asks the same question.
-    assert_eq!(of(&mut world, &mut carol, "SEARCH * psst"), ["OK SEARCH end"]);
-    assert_eq!(of(&mut world, &mut bob, "SEARCH * psst"), ["@id=2 :alice PRIV bob psst", "OK SEARCH end"]);
-    assert_eq!(of(&mut world, &mut bob, "SEARCH alice psst from:bob"), ["OK SEARCH end"]);
+    assert_eq!(of(&mut world, &mut carol, "SEARCH * psst"), ["@at=3 OK SEARCH end"]);
+    assert_eq!(
+        of(&mut world, &mut bob, "SEARCH * psst"),
+        ["@id=2 :alice PRIV bob psst", "@at=3 OK SEARCH end"]
+    );
+    assert_eq!(of(&mut world, &mut bob, "SEARCH alice psst from:bob"), ["@at=3 OK SEARCH end"]);
     assert!(world.ask(&mut bob, "SEARCH * \"open").starts_with("ERR SEARCH bad-query a phrase"));
     assert!(
         world.ask(&mut bob, "SEARCH #lobby x in:#ops").starts_with("ERR SEARCH bad-query in: names another")
@@ -818,7 +825,7 @@ fn where_one_stands_is_kept_and_told_to_who_may_know() {
     for person in [&mut first, &mut second, &mut bob] {
         person.heard();
     }
-    let inbox = ["CONVERSATION #lobby 2 2 1", "CONVERSATION bob 4 2 0", "OK INBOX 2"];
+    let inbox = ["CONVERSATION #lobby 2 2 1", "CONVERSATION bob 4 2 0", "@at=4 OK INBOX 2"];
     assert_eq!(plain(&world.ask(&mut first, "INBOX")), inbox);
     assert_eq!(world.ask(&mut first, "READ #lobby 2"), "OK READ #lobby 2\n");
     assert_eq!(second.heard(), ":alice READ #lobby 2\n");
@@ -1021,7 +1028,7 @@ fn a_room_s_settings_are_for_who_made_it() {
     carol.heard();
     assert_eq!(
         plain(&world.ask(&mut carol, "HISTORY #team LATEST")),
-        ["OK HISTORY #team end"],
+        ["@at=5 OK HISTORY #team end"],
         "another carol"
     );
 }
@@ -1094,4 +1101,40 @@ proptest! {
         prop_assert_eq!((sessions, names), (0, 0));
         prop_assert!(world.core.registry.who(None).expect("everybody").is_empty());
     }
+}
+
+#[test]
+fn who_has_reacted_is_told_to_who_may_see_the_entry() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (world.enter("alice"), world.enter("bob"), world.enter("carol"));
+    world.say(&mut alice, "MSG #lobby lunch?");
+    world.say(&mut bob, "REACT #lobby 1 :+1:");
+    world.say(&mut carol, "REACT #lobby 1 :pizza:");
+    world.say(&mut bob, "REACT #lobby 1 :pizza:");
+    bob.heard();
+    alice.heard();
+    let listed = world.ask(&mut alice, "REACT #lobby 1");
+    let rows: Vec<_> =
+        listed.lines().map(|row| row.split(' ').take(4).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        rows,
+        [
+            "REACTION 1 \u{1f44d} bob",
+            "REACTION 1 \u{1f355} carol",
+            "REACTION 1 \u{1f355} bob",
+            "OK REACT #lobby 3"
+        ]
+    );
+    // A page says which of them are one's own.
+    let page = world.ask(&mut bob, "HISTORY #lobby BEFORE 2");
+    assert!(page.contains("reactions=\u{1f44d}=1,\u{1f355}=2;mine=\u{1f44d},\u{1f355} :alice MSG"), "{page}");
+    assert!(page.ends_with("@at=4 OK HISTORY #lobby end\n"), "{page}");
+    assert!(!world.ask(&mut alice, "HISTORY #lobby BEFORE 2").contains("mine="));
+    world.say(&mut alice, "PRIV bob psst");
+    assert!(world.ask(&mut carol, "REACT bob 5").contains("ERR REACT no-such-"), "it is not hers");
+    assert!(world.ask(&mut carol, "REACT #lobby 5").contains("ERR REACT no-such-entry"));
+    assert!(world.ask(&mut carol, "REACT #lobby 99").contains("ERR REACT no-such-entry"));
+    world.say(&mut alice, "MSG #lobby dessert");
+    carol.heard();
+    assert_eq!(world.ask(&mut carol, "REACT #lobby 6"), "OK REACT #lobby 0\n");
 }

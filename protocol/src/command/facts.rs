@@ -48,6 +48,7 @@ impl Command<'_> {
             | Command::Edit { target, .. }
             | Command::Delete { target, .. }
             | Command::React { target, .. }
+            | Command::Reactions { target, .. }
             | Command::Unreact { target, .. }
             | Command::History { target, .. }
             | Command::Read { target, .. }

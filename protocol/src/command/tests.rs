@@ -48,7 +48,7 @@ fn each_misuse_has_its_code() {
         ("EDIT #lobby 7", Code::NoText),
         ("EDIT #lobby hi there", Code::BadParameter),
         ("REACT #lobby 7 a,b", Code::BadParameter),
-        ("REACT #lobby 7", Code::MissingParameter),
+        ("UNREACT #lobby 7", Code::MissingParameter),
         ("SET #lobby keep", Code::MissingParameter),
         ("REGISTER alice", Code::MissingParameter),
         ("REGISTER #alice secret", Code::BadNick),
@@ -176,6 +176,7 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             key
         }),
         (target.clone(), cursor()).prop_map(|(target, id)| Command::Delete { target, id }),
+        (target.clone(), cursor()).prop_map(|(target, id)| Command::Reactions { target, id }),
         (target.clone(), cursor()).prop_map(|(target, id)| Command::React {
             target,
             id,
