@@ -459,7 +459,8 @@ fn private_messages_come_once_over_restarts_and_a_room_keeps_its_owner() {
     let daemon = daemon.restart("");
     let mut alice = enter(&daemon, "alice");
     alice.say("JOIN #own");
-    assert!(alice.hear().contains("OK JOIN #own"), "nothing that was there before comes again");
+    assert!(alice.hear().contains(":alice JOIN #own"), "nothing that was there before comes again");
+    assert!(alice.hear().contains("OK JOIN #own"));
     alice.say("SET #own keep 5d");
     alice.wait_for("OK SET #own");
     // A room in which nobody wrote went with its last member.

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::digest;
 use snug_client::{Client, Hasher, Name, Options};
 use snug_protocol::{ContentHash, FileName, FileOffer, RoomName, Target};
 
-use crate::harness::{Daemon, Raw, program};
+use crate::harness::{Daemon, PATIENCE, Raw, program};
 
 /// The disks of machines that run tests may be nearly full.
 const SETTINGS: &str = "[files]\nreserve = \"0\"\n[limits]\nrate = 0\n";
@@ -215,7 +215,14 @@ fn carry(options: Options, seed: u64, middle: &mpsc::Sender<()>) {
     let bytes = content(seed, 200_000 + usize::try_from(seed).expect("small") * 31_337);
     let expected = hash(&bytes);
     smol::block_on(async {
-        let (client, events, driver) = Client::connect(options).await.expect("a daemon");
+        // The daemon may be killed while it says hello.
+        let begun = Instant::now();
+        let (client, events, driver) = loop {
+            match Client::connect(options.clone()).await {
+                Ok(connected) => break connected,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "a daemon: {error:?}"),
+            }
+        };
         drop(events);
         let driving = smol::spawn(driver.run());
         let name = format!("file-{seed}.bin");

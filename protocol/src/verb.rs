@@ -239,7 +239,7 @@ pub const VERBS: &[Spec] = &[
                  with its last member. Joining twice is no error. The OK has `first` and `last`, the ids of the \
                  oldest and the newest entry that is kept, if there are any, and `history` and `keep` (see SET) \
                  where they are not `all` and `forever`. Nothing is sent of what was said before: HISTORY tells.",
-        example: "> JOIN #ops\n< @first=17;last=118 OK JOIN #ops",
+        example: "> JOIN #ops\n< @time=2026-11-21T10:15:11.207Z :alice JOIN #ops\n< @first=17;last=118 OK JOIN #ops",
     },
     Spec {
         verb: Verb::Leave,
@@ -250,7 +250,7 @@ pub const VERBS: &[Spec] = &[
         cost: 4,
         summary: "leaves a room",
         detail: "The others see `:alice LEAVE #room text`. An account does not come back into the room with its next login.",
-        example: "> LEAVE #ops\n< OK LEAVE #ops",
+        example: "> LEAVE #ops\n< @time=2026-11-21T10:15:19.418Z :alice LEAVE #ops\n< OK LEAVE #ops",
     },
     Spec {
         verb: Verb::Rooms,
@@ -610,7 +610,7 @@ pub const VERBS: &[Spec] = &[
         summary: "tells how one is here",
         detail: "Holds for all sessions until the last one ends. The others in one's rooms see `:alice STATUS away text`; WHO shows it. \
                  A text has at most 256 bytes.",
-        example: "> STATUS away lunch\n< OK STATUS away",
+        example: "> STATUS away lunch\n< @time=2026-11-21T12:00:01.009Z :alice STATUS away lunch\n< OK STATUS away",
     },
     Spec {
         verb: Verb::Profile,
@@ -624,7 +624,7 @@ pub const VERBS: &[Spec] = &[
                  type of a picture). `clear` with a name takes it away. An avatar is set with its bytes behind the line, at most 65,535: \
                  `@bytes=… PROFILE alice avatar image/png` (or `image/jpeg`, `image/webp`, `image/gif`); `PROFILE alice avatar` is answered by a row with \
                  its bytes. The others in one's rooms see a change as `:alice PROFILE alice name=value`.",
-        example: "> PROFILE alice colour #3584e4\n< OK PROFILE alice\n> PROFILE alice\n< PROFILE alice colour=#3584e4\n< OK PROFILE alice",
+        example: "> PROFILE alice colour #3584e4\n< @time=2026-11-21T10:15:21.330Z :alice PROFILE alice colour=#3584e4\n< OK PROFILE alice\n> PROFILE alice\n< PROFILE alice colour=#3584e4\n< OK PROFILE alice",
     },
     Spec {
         verb: Verb::Close,

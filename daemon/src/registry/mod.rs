@@ -246,21 +246,21 @@ impl Registry {
         self.state().people.get(&number).map(|person| Arc::clone(&person.identity))
     }
 
-    /// Sends an event about an identity to each session that shares a room with it, and to its own sessions except
-    /// `except`.
+    /// Sends an event about an identity to each session that shares a room with it, and to its own sessions, above all
+    /// to `by`, which has caused it.
     pub(crate) fn tell_about(
         &self,
         number: u64,
         body: Body<'_>,
         time: Timestamp,
-        except: Option<&Arc<Peer>>,
+        by: Option<&Arc<Peer>>,
         announce: u64,
     ) {
         let state = self.state();
         let Some(person) = state.people.get(&number) else { return };
         let line = presence(body, &person.nick, time);
-        let cost = state.tell_observers(number, &line, except, announce);
-        if let Some(by) = except {
+        let cost = state.tell_observers(number, &line, by, announce);
+        if let Some(by) = by {
             by.spent.add(cost);
         }
     }
@@ -277,8 +277,9 @@ impl Registry {
         let state = self.state();
         let Some(person) = state.people.get(&number) else { return };
         let [spoken, plain] = [spoken, plain].map(|body| presence(body, &person.nick, time));
-        let mut told = HashSet::from([by.id]);
+        let mut told = HashSet::new();
         let mut told_now = 0;
+        tell_once(by, &spoken, &mut told);
         person.identity.audience.for_each(|peer| tell_once(peer, &spoken, &mut told));
         for is_silent in [false, true] {
             let line = if is_silent { &plain } else { &spoken };
@@ -335,14 +336,15 @@ impl State {
         }
     }
 
-    /// Sends a line once to each session that shares a room with an identity, and to its own sessions. Skips rooms
-    /// with more than `announce` members. Returns what that cost.
-    fn tell_observers(&self, number: u64, line: &[u8], except: Option<&Arc<Peer>>, announce: u64) -> Cost {
+    /// Sends a line once to each session that shares a room with an identity, and to its own sessions, `by` among them.
+    /// Skips rooms with more than `announce` members. Returns what that cost.
+    fn tell_observers(&self, number: u64, line: &[u8], by: Option<&Arc<Peer>>, announce: u64) -> Cost {
         let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else {
             return Cost::default();
         };
-        let mut told: HashSet<u64> = except.map(|peer| peer.id).into_iter().collect();
+        let mut told = HashSet::new();
         let mut looked_at = person.rooms.len();
+        by.into_iter().for_each(|by| tell_once(by, line, &mut told));
         let mut tell = |peer: &Arc<Peer>| {
             looked_at += 1;
             tell_once(peer, line, &mut told);
@@ -366,16 +368,13 @@ fn tell_once(peer: &Arc<Peer>, line: &[u8], told: &mut HashSet<u64>) {
 }
 
 impl Inhabited {
-    /// Sends a line about a join or leave to the sessions in the room, if it has at most `most` members.
-    fn announce(&self, line: &[u8], except: Option<&Arc<Peer>>, most: u64) {
-        if self.members.len() as u64 > most {
-            return;
+    /// Sends a line about a join or leave to the identity's `own` sessions, and to the others in the room if it has at
+    /// most `most` members.
+    fn announce(&self, line: &[u8], own: &[Arc<Peer>], mut told: HashSet<u64>, most: u64) {
+        own.iter().for_each(|peer| tell_once(peer, line, &mut told));
+        if self.members.len() as u64 <= most {
+            self.room.audience.for_each(|peer| tell_once(peer, line, &mut told));
         }
-        self.room.audience.for_each(|peer| {
-            if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
-                peer.push_if_quiet(line);
-            }
-        });
     }
 }
 

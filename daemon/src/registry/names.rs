@@ -5,6 +5,7 @@ use crate::config::Limits;
 use crate::log::IdentityRecord;
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
+use crate::registry::rooms::Joins;
 use snug_protocol::{Body, Code, Folded, Nick, Presence, Role, RoomName, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -89,7 +90,13 @@ impl Registry {
             let (nick, now) = (entrance.nick.as_str(), entrance.time);
             // Whoever is banned from it does not come into it, and nobody sees that they were here.
             if !state.rooms.get(&lobby).is_some_and(|lobby| lobby.room.is_banned(number, nick, now)) {
-                state.join(number, entrance.peer, &lobby, entrance.time, limits.announce_members);
+                state.join(
+                    number,
+                    Joins::WithLogin(entrance.peer),
+                    &lobby,
+                    entrance.time,
+                    limits.announce_members,
+                );
             }
         }
         Ok(entered)
@@ -109,7 +116,6 @@ impl Registry {
         let mut state = self.state();
         let number = peer.identity();
         let line = state.take_name(number, nick, time)?;
-        // The session that asked gets an answer, and needs no event.
         peer.spent.add(state.tell_observers(number, &line, Some(peer), limits.announce_members));
         Ok(nick.as_str().to_owned())
     }
@@ -269,7 +275,13 @@ impl State {
                 inhabited.room.is_banned(number, entrance.nick.as_str(), entrance.time)
             });
             if !is_full && !is_banned {
-                self.join(number, entrance.peer, &fold, entrance.time, limits.announce_members);
+                self.join(
+                    number,
+                    Joins::WithLogin(entrance.peer),
+                    &fold,
+                    entrance.time,
+                    limits.announce_members,
+                );
             }
         }
     }

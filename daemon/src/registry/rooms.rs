@@ -11,6 +11,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// How a session brings its identity into a room.
+#[derive(Clone, Copy)]
+pub(super) enum Joins<'a> {
+    /// It has said JOIN, and hears of it as the others do.
+    ByCommand(&'a Arc<Peer>),
+    /// It has come in, which brings it into its rooms.
+    WithLogin(&'a Arc<Peer>),
+}
+
 impl Registry {
     /// Adds a room that the log has created or found. If it is new to the registry, `ends` are the ids of its oldest
     /// and newest entry, and `listed` are the identities on its list.
@@ -173,7 +182,7 @@ impl Registry {
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
             state.hear(number, peer);
         }
-        state.join(number, peer, &fold, time, limits.announce_members);
+        state.join(number, Joins::ByCommand(peer), &fold, time, limits.announce_members);
         Ok(Some(room))
     }
 
@@ -201,7 +210,9 @@ impl Registry {
         }
         let body = Body::Leave { room: &name, text: text.map(Into::into) };
         let line = presence(body, &state.people[&number].nick, time);
-        inhabited.announce(&line, Some(peer), limits.announce_members);
+        let mut own = state.people[&number].hearing.clone();
+        own.push(Arc::clone(peer));
+        inhabited.announce(&line, &own, HashSet::new(), limits.announce_members);
         let departure = state.take_out(number, std::slice::from_ref(&fold));
         if let Some(person) = state.people.get_mut(&number) {
             person.rooms.retain(|other| *other != fold);
@@ -252,14 +263,7 @@ impl State {
     }
 
     /// Adds an identity to an existing room and tells the others, unless it is in the room already.
-    pub(super) fn join(
-        &mut self,
-        number: u64,
-        by: &Arc<Peer>,
-        fold: &Folded,
-        time: Timestamp,
-        announce: u64,
-    ) {
+    pub(super) fn join(&mut self, number: u64, by: Joins<'_>, fold: &Folded, time: Timestamp, announce: u64) {
         let (Some(person), Some(inhabited)) = (self.people.get_mut(&number), self.rooms.get_mut(fold)) else {
             return;
         };
@@ -271,7 +275,16 @@ impl State {
             inhabited.room.audience.add(peer);
         }
         let line = presence(Body::Join { room: &inhabited.room.name }, &person.nick, time);
-        inhabited.announce(&line, Some(by), announce);
+        // Its other sessions are told however large the room is. What comes with a login is in the answer's order.
+        let told = match by {
+            Joins::ByCommand(_) => HashSet::new(),
+            Joins::WithLogin(peer) => HashSet::from([peer.id]),
+        };
+        let own: Vec<Arc<Peer>> = match by {
+            Joins::ByCommand(peer) => person.hearing.iter().chain([peer]).cloned().collect(),
+            Joins::WithLogin(_) => person.hearing.clone(),
+        };
+        inhabited.announce(&line, &own, told, announce);
     }
 
     pub(super) fn rooms_of(&self, person: &Person, peer: &Peer) -> Vec<(u64, Arc<str>)> {
