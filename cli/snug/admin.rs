@@ -465,7 +465,7 @@ impl Log {
     async fn follow(
         self,
         client: &Client,
-        events: async_channel::Receiver<Event>,
+        events: snug_client::Events,
         common: &Common,
     ) -> Result<(), Failure> {
         // Events are taken from the connection at once, however long it takes to print what was before.

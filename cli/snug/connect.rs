@@ -4,9 +4,10 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_channel::Receiver;
 use futures_lite::FutureExt;
-use snug_client::{Address, Client, ConnectError, Event, KnownServers, Link, Login, OneLogin, Options};
+use snug_client::{
+    Address, Client, ConnectError, Event, Events, KnownServers, Link, Login, OneLogin, Options,
+};
 use snug_protocol::{Code, Command, Cursor, MessageTags, RoomName, Target};
 
 use crate::environment;
@@ -34,7 +35,7 @@ const BREAK: Duration = Duration::from_secs(30);
 const LONG_BREAK: Duration = Duration::from_secs(600);
 
 /// Connects as the flags and the environment say. The driver runs by itself.
-pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
+pub(crate) async fn connect(common: &Common, part: Part) -> Result<(Client, Events), Failure> {
     let mut options = Options::new(environment::addresses(common)?, environment::name(common)?);
     options.accounts = environment::logins(common)?;
     begin(options, common, part).await
@@ -45,17 +46,13 @@ pub(crate) async fn connect_as(
     common: &Common,
     address: &Address,
     login: Login,
-) -> Result<(Client, Receiver<Event>), Failure> {
+) -> Result<(Client, Events), Failure> {
     let mut options = Options::new([address.clone()], environment::name(common)?);
     options.accounts = Arc::new(OneLogin(login));
     begin(options, common, Part::Asker).await
 }
 
-async fn begin(
-    mut options: Options,
-    common: &Common,
-    part: Part,
-) -> Result<(Client, Receiver<Event>), Failure> {
+async fn begin(mut options: Options, common: &Common, part: Part) -> Result<(Client, Events), Failure> {
     options.tokens = environment::tokens();
     options.trust = environment::trust(common)?;
     // Most commands look at no messages.
@@ -119,7 +116,7 @@ pub(crate) async fn say_goodbye() {
 }
 
 /// The newest entry of the daemon's log when the connection was made.
-pub(crate) async fn newest(events: &Receiver<Event>) -> Cursor {
+pub(crate) async fn newest(events: &Events) -> Cursor {
     while let Ok(event) = events.recv().await {
         if let Event::Connected { cursor, .. } = event {
             return cursor;
@@ -149,7 +146,7 @@ pub(crate) async fn link(common: &Common) -> Result<Link, Failure> {
 }
 
 /// The name that one has, as soon as there is a connection.
-pub(crate) async fn own_nick(events: &Receiver<Event>) -> Option<String> {
+pub(crate) async fn own_nick(events: &Events) -> Option<String> {
     while let Ok(event) = events.recv().await {
         if let Event::Connected { nick, .. } = event {
             return Some(nick);
@@ -174,7 +171,7 @@ pub(crate) async fn asking<T, F: Future<Output = Result<T, ConnectError>>>(
 }
 
 /// Says on stderr when the connection is lost and made again, for commands that look at no other events.
-pub(crate) fn tell_breaks(events: Receiver<Event>) {
+pub(crate) fn tell_breaks(events: Events) {
     let tell = async move {
         let mut is_broken = false;
         while let Ok(event) = events.recv().await {

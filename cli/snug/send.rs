@@ -5,11 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use async_channel::Receiver;
 use clap::Args;
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, FutureExt};
-use snug_client::{Client, Event, Pending};
+use snug_client::{Client, Events, Pending};
 use snug_protocol::{Command, Cursor, MessageTags, Period, TagBuilder, Target};
 
 use crate::connect::{self, Part};
@@ -144,7 +143,7 @@ impl Send {
     }
 
     /// Connects, for as long as was asked for.
-    async fn connect(&self, common: &Common, part: Part) -> Result<(Client, Receiver<Event>), Failure> {
+    async fn connect(&self, common: &Common, part: Part) -> Result<(Client, Events), Failure> {
         let begun = Instant::now();
         let patience = self.retry.map_or(Duration::ZERO, |retry| Duration::from_millis(retry.millis()));
         loop {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use async_channel::{Receiver, Sender};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use async_channel::{Sender, TrySendError};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::Command;
 
 use crate::driver::Driver;
-use crate::error::{ConnectError, RequestError};
-use crate::event::{Answer, Event};
+use crate::error::{ConnectError, RequestError, TellError};
+use crate::event::Answer;
+use crate::events::{self, Events};
 use crate::options::Options;
-use crate::request::{Job, Pending, Reply};
+use crate::request::{Job, Pending, Reply, Ticket};
 
 /// A handle on a connection. Clones share the same connection.
 ///
@@ -36,6 +39,8 @@ use crate::request::{Job, Pending, Reply};
 #[derive(Clone)]
 pub struct Client {
     jobs: Sender<Job<Reply>>,
+    /// The number of the last ticket.
+    tickets: Arc<AtomicU64>,
     random: SystemRandom,
 }
 
@@ -43,13 +48,10 @@ impl Client {
     /// Maximum number of commands that wait for the driver. While there are so many, [`Client::begin`] waits.
     const JOBS: usize = 256;
 
-    /// Maximum number of events that wait to be received. While there are so many, the driver reads nothing.
-    const EVENTS: usize = 1_024;
-
     /// Connects, takes the nickname and joins the rooms of the options. After that, nothing is sent or received
     /// unless [`Driver::run`] runs.
     ///
-    /// Receive the events, or drop their receiver. While 1,024 events wait, nothing is read from the connection.
+    /// Receive the events, or drop them ([`Events`]).
     ///
     /// ```no_run
     /// use snug_client::{Client, Event, Name, Options};
@@ -71,11 +73,12 @@ impl Client {
     ///
     /// # Errors
     /// Returns a [`ConnectError`] if no connection can be made. A later loss is an event instead.
-    pub async fn connect(options: Options) -> Result<(Client, Receiver<Event>, Driver), ConnectError> {
+    pub async fn connect(options: Options) -> Result<(Client, Events, Driver), ConnectError> {
         let (jobs, waiting) = async_channel::bounded(Client::JOBS);
-        let (events, receiver) = async_channel::bounded(Client::EVENTS);
+        let (events, receiver) = events::channel();
         let driver = Driver::connect(options, waiting, events).await?;
-        Ok((Client { jobs, random: SystemRandom::new() }, receiver, driver))
+        let client = Client { jobs, tickets: Arc::default(), random: SystemRandom::new() };
+        Ok((client, receiver, driver))
     }
 
     /// Sends a command and waits for its answer.
@@ -161,7 +164,62 @@ impl Client {
         self.begin_with(command, Some(Arc::new(bytes))).await.answer().await
     }
 
-    pub(crate) async fn begin_with(&self, mut command: Command<'_>, bytes: Option<Arc<Vec<u8>>>) -> Pending {
+    /// Hands a command to the driver without waiting for anything. Its answer is an
+    /// [`Event::Answered`](crate::Event::Answered) with the ticket, at its place among the events: what came over the wire
+    /// before it is an event before it.
+    ///
+    /// As with [`Client::begin`], a message or edit without a `key` gets a random one.
+    ///
+    /// ```no_run
+    /// # use snug_client::{Client, Name, Options};
+    /// use snug_client::Event;
+    /// use snug_protocol::Command;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// # let (client, events, driver) = Client::connect(options).await?;
+    /// # smol::spawn(driver.run()).detach();
+    /// let asked = client.tell(Command::Inbox)?;
+    /// while let Ok(event) = events.recv().await {
+    ///     match event {
+    ///         Event::Answered { ticket, answer } if ticket == asked => println!("{} rows", answer?.rows.len()),
+    ///         event => println!("{event:?}"),
+    ///     }
+    /// }
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns a [`TellError`] if 256 commands wait already, if the driver has stopped, or if the command makes no line.
+    pub fn tell(&self, command: Command<'_>) -> Result<Ticket, TellError> {
+        let ticket = Ticket(self.tickets.fetch_add(1, Relaxed) + 1);
+        let job = self.job(command, None, Reply::Event(ticket)).map_err(|_| TellError::Malformed)?;
+        match self.jobs.try_send(job) {
+            Ok(()) => Ok(ticket),
+            Err(TrySendError::Full(_)) => Err(TellError::Full),
+            Err(TrySendError::Closed(_)) => Err(TellError::Closed),
+        }
+    }
+
+    pub(crate) async fn begin_with(&self, command: Command<'_>, bytes: Option<Arc<Vec<u8>>>) -> Pending {
+        let (reply, pending) = Pending::new();
+        match self.job(command, bytes, reply) {
+            // If the driver has stopped, the job is dropped with its reply, and `pending` reports the loss.
+            Ok(job) => drop(self.jobs.send(job).await),
+            Err(reply) => drop(reply.give(Err(RequestError::Malformed))),
+        }
+        pending
+    }
+
+    /// Makes a job of a command, or returns the reply if the command makes no line.
+    fn job(
+        &self,
+        mut command: Command<'_>,
+        bytes: Option<Arc<Vec<u8>>>,
+        reply: Reply,
+    ) -> Result<Job<Reply>, Reply> {
         if let Command::Msg { tags, .. } | Command::Priv { tags, .. } = &mut command
             && tags.key.is_none()
         {
@@ -170,13 +228,11 @@ impl Client {
         if let Command::Edit { key: key @ None, .. } = &mut command {
             *key = Some(self.random_key().into());
         }
-        let (reply, pending) = Pending::new();
         // Words are written unescaped, so a command is sent only if it reads back unchanged. The words of messages
         // are checked by their types already.
         let is_message = matches!(command, Command::Msg { .. } | Command::Priv { .. });
         if !is_message && !reads_back(&command) {
-            reply.give(Err(RequestError::Malformed));
-            return pending;
+            return Err(reply);
         }
         let request = match &bytes {
             None => write(&command),
@@ -188,10 +244,8 @@ impl Client {
                 request
             }
         };
-        let job = Job { request, bytes, is_repeatable: command.is_repeatable(), reply };
-        // If the driver has stopped, the job is dropped with its reply, and `pending` reports the loss.
-        let _ = self.jobs.send(job).await;
-        pending
+        let is_awaited = matches!(reply, Reply::Awaited { .. });
+        Ok(Job { request, bytes, is_repeatable: command.is_repeatable(), is_awaited, reply })
     }
 
     /// Takes no more commands, of this handle and all its clones. The driver stops when the last command is answered.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Receiver;
 use futures_lite::FutureExt;
 use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
@@ -14,8 +14,8 @@ use snug_protocol::Nick;
 use crate::Link;
 use crate::entrance::enter_in_time;
 use crate::error::ConnectError;
-use crate::event::Event;
-use crate::exchange::{Exchange, Output, Settings, is_passing};
+use crate::events::EventSink;
+use crate::exchange::{Exchange, News, Output, Settings, is_passing};
 use crate::options::Options;
 use crate::request::{Job, Reply};
 
@@ -38,7 +38,7 @@ use crate::request::{Job, Reply};
 pub struct Driver {
     options: Options,
     jobs: Receiver<Job<Reply>>,
-    events: Sender<Event>,
+    events: EventSink,
     link: Link,
     nick: Nick<'static>,
     /// The token with which the next connection gets the same identity.
@@ -53,6 +53,8 @@ enum Input {
     Moved(io::Result<bool>),
     Job(Result<Job<Reply>, async_channel::RecvError>),
     Silence,
+    /// Events were received, so that more can be read.
+    Room,
 }
 
 /// Why a connection ended.
@@ -72,7 +74,7 @@ impl Driver {
     pub(crate) async fn connect(
         options: Options,
         jobs: Receiver<Job<Reply>>,
-        events: Sender<Event>,
+        events: EventSink,
     ) -> Result<Driver, ConnectError> {
         let since = options.since;
         let entered = enter_in_time(&options, None, since).await?;
@@ -100,36 +102,37 @@ impl Driver {
             };
             self.link.give_up();
             self.exchange.lost(&reason);
-            self.hand_over().await;
+            self.hand_over();
             let back = if self.options.reconnect.is_zero() { Err(None) } else { self.come_back().await };
             if let Err(error) = back {
                 self.exchange.gave_up(error, &reason);
-                self.hand_over().await;
+                self.hand_over();
                 return;
             }
         }
     }
 
     /// Hands over the output of the exchange: bytes to the link, answers to their callers, and events to their
-    /// receiver. Waits while too many events wait to be received.
-    async fn hand_over(&mut self) {
+    /// receiver, in the order of the wire.
+    fn hand_over(&mut self) {
         while let Some(output) = self.exchange.take_output() {
             match output {
                 Output::Line(line) => self.link.queue(&line),
                 Output::Bytes(bytes) => self.link.queue_bytes(&bytes),
             }
         }
-        while let Some((reply, answer)) = self.exchange.take_answer() {
-            reply.give(answer);
-        }
-        while let Some(event) = self.exchange.take_event() {
-            let _ = self.events.send(event).await;
+        while let Some(news) = self.exchange.take_news() {
+            let event = match news {
+                News::Event(event) => Some(event),
+                News::Answer(reply, answer) => reply.give(answer),
+            };
+            event.into_iter().for_each(|event| self.events.send(event));
         }
     }
 
     /// Carries commands and lines until the connection ends or is lost.
     async fn talk(&mut self) -> End {
-        self.hand_over().await;
+        self.hand_over();
         loop {
             loop {
                 match self.link.take_line() {
@@ -137,7 +140,7 @@ impl Driver {
                         self.heard = Instant::now();
                         let bytes = self.link.take_bytes();
                         self.exchange.line(line, bytes);
-                        self.hand_over().await;
+                        self.hand_over();
                     }
                     Ok(None) => break,
                     Err(error) => return End::Lost(error.to_string()),
@@ -147,20 +150,22 @@ impl Driver {
                 return End::Lost(reason);
             }
             self.exchange.acknowledge();
-            self.hand_over().await;
+            self.hand_over();
             if self.is_done() {
                 self.say_goodbye().await;
                 return End::Finished;
             }
             match self.next().await {
                 Input::Moved(Ok(true)) => {}
+                // Nothing was read meanwhile, so that silence means nothing.
+                Input::Room => self.heard = Instant::now(),
                 Input::Moved(Ok(false)) => {
                     return End::Lost("the server closed the connection".to_owned());
                 }
                 Input::Moved(Err(error)) => return End::Lost(error.to_string()),
                 Input::Job(Ok(job)) => {
                     self.exchange.say(job);
-                    self.hand_over().await;
+                    self.hand_over();
                 }
                 // No more commands will come. Those in flight are still answered.
                 Input::Job(Err(_)) => {}
@@ -185,12 +190,26 @@ impl Driver {
             Input::Job(jobs.recv().await)
         };
         let ping = self.options.ping;
+        // A program that reads no events is noticed by the server, unless it waits for an answer, which stands behind them.
+        let may_read = self.events.has_room() || self.exchange.is_awaited();
         let silence = async move {
+            if !may_read {
+                // Nothing is heard because nothing is read.
+                return futures_lite::future::pending().await;
+            }
             Timer::after(ping).await;
             Input::Silence
         };
-        let link = &mut self.link;
-        let moved = async move { Input::Moved(link.advance().await) };
+        let (link, room) = (&mut self.link, &self.events.room);
+        let moved = async move {
+            match may_read {
+                true => Input::Moved(link.advance().await),
+                false => {
+                    let _ = room.recv().await;
+                    Input::Room
+                }
+            }
+        };
         moved.or(job).or(silence).await
     }
 

@@ -151,3 +151,18 @@ pub enum RequestError {
         limit: usize,
     },
 }
+
+/// Why [`Client::tell`](crate::Client::tell) did not take a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TellError {
+    /// 256 commands wait to be sent. Take events, and try again.
+    #[error("too many commands wait to be sent; try again when some are answered")]
+    Full,
+    /// The driver has stopped.
+    #[error("the connection is closed")]
+    Closed,
+    /// The command does not make a line: one of its words is empty or contains a space or a newline.
+    #[error("a word of it holds a space, a newline or nothing at all")]
+    Malformed,
+}

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use snug_protocol::{Cursor, LogName, ServerLine, Timestamp};
 
 use crate::Address;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, RequestError};
+use crate::request::Ticket;
 
 /// An event of a connection. Events come in the order in which they happen.
 ///
@@ -61,6 +62,13 @@ pub enum Event {
     GaveUp {
         /// Why the last attempt failed.
         error: Arc<ConnectError>,
+    },
+    /// The answer to a command of [`Client::tell`](crate::Client::tell), at its place among the other events.
+    Answered {
+        /// The command.
+        ticket: Ticket,
+        /// Its answer.
+        answer: Result<Answer, RequestError>,
     },
     /// The server sent a line that answers no command: an entry, presence, or a notice that it ends the connection.
     Line(Received),

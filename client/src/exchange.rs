@@ -37,8 +37,15 @@ pub(crate) struct Exchange<R> {
     /// Why the connection cannot be used any more.
     failed: Option<String>,
     output: VecDeque<Output>,
-    events: VecDeque<Event>,
-    answers: VecDeque<(R, Result<Answer, RequestError>)>,
+    /// Answers and events, in the order of their lines.
+    news: VecDeque<News<R>>,
+}
+
+/// Something for the program that uses the connection.
+pub(crate) enum News<R> {
+    Event(Event),
+    /// An answer, and where it goes.
+    Answer(R, Result<Answer, RequestError>),
 }
 
 /// The options that matter to an [`Exchange`].
@@ -101,8 +108,7 @@ impl<R> Exchange<R> {
             dismissed: None,
             failed: None,
             output: VecDeque::new(),
-            events: VecDeque::new(),
-            answers: VecDeque::new(),
+            news: VecDeque::new(),
         };
         if since.is_some() {
             exchange.sync();
@@ -110,7 +116,7 @@ impl<R> Exchange<R> {
             exchange.tell(heard);
         } else {
             exchange.tell(heard);
-            exchange.events.push_back(Event::Live { cursor });
+            exchange.news.push_back(News::Event(Event::Live { cursor }));
         }
         exchange
     }
@@ -136,8 +142,8 @@ impl<R> Exchange<R> {
             self.seen = cursor.id;
             self.tell(heard);
             let (from, to) = (from.to_string(), cursor.to_string());
-            self.events.push_back(Event::Gap { target: "*".to_owned(), from, to });
-            self.events.push_back(Event::Live { cursor });
+            self.news.push_back(News::Event(Event::Gap { target: "*".to_owned(), from, to }));
+            self.news.push_back(News::Event(Event::Live { cursor }));
         }
         for in_flight in jobs {
             if let InFlight::Job(job, _) = in_flight {
@@ -151,14 +157,29 @@ impl<R> Exchange<R> {
         self.output.pop_front()
     }
 
-    /// Takes the next event. Events come in the order of their lines.
-    pub(crate) fn take_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    /// Takes the next answer or event. They come in the order of their lines.
+    pub(crate) fn take_news(&mut self) -> Option<News<R>> {
+        self.news.pop_front()
     }
 
-    /// Takes the next answer, and where it goes.
+    /// Takes the next event, before any answers.
+    #[cfg(test)]
+    pub(crate) fn take_event(&mut self) -> Option<Event> {
+        let at = self.news.iter().position(|news| matches!(news, News::Event(_)))?;
+        match self.news.remove(at) {
+            Some(News::Event(event)) => Some(event),
+            _ => None,
+        }
+    }
+
+    /// Takes the next answer, before any events.
+    #[cfg(test)]
     pub(crate) fn take_answer(&mut self) -> Option<(R, Result<Answer, RequestError>)> {
-        self.answers.pop_front()
+        let at = self.news.iter().position(|news| matches!(news, News::Answer(..)))?;
+        match self.news.remove(at) {
+            Some(News::Answer(reply, answer)) => Some((reply, answer)),
+            _ => None,
+        }
     }
 
     /// Takes the reason why the connection cannot be used any more, if there is one.
@@ -171,9 +192,14 @@ impl<R> Exchange<R> {
         self.in_flight.len() < Self::WINDOW
     }
 
-    /// Returns whether a caller waits for an answer.
+    /// Returns whether the answer to a command is still to come.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Job(..)))
+    }
+
+    /// Returns whether a caller stands still until an answer comes.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.in_flight.iter().any(|in_flight| matches!(in_flight, InFlight::Job(job, _) if job.is_awaited))
     }
 
     /// Sends a command, unless it is too long for a line: then its answer is an error.
@@ -181,7 +207,7 @@ impl<R> Exchange<R> {
         let length = job.request.len() - 1;
         let limit = snug_protocol::limits::LINE - 32;
         if length > limit {
-            self.answers.push_back((job.reply, Err(RequestError::TooLong { length, limit })));
+            self.news.push_back(News::Answer(job.reply, Err(RequestError::TooLong { length, limit })));
             return;
         }
         self.output.push_back(Output::Line(labelled(self.next_label(), &job.request)));
@@ -278,7 +304,7 @@ impl<R> Exchange<R> {
                     }),
                     _ => Ok(Answer { rows, ok: received }),
                 };
-                self.answers.push_back((job.reply, answer));
+                self.news.push_back(News::Answer(job.reply, answer));
             }
         }
     }
@@ -305,7 +331,9 @@ impl<R> Exchange<R> {
         if goes_on == "more" {
             self.sync();
         } else {
-            self.events.push_back(Event::Live { cursor: Cursor { log: Some(self.log), id: self.seen } });
+            self.news.push_back(News::Event(Event::Live {
+                cursor: Cursor { log: Some(self.log), id: self.seen },
+            }));
         }
     }
 
@@ -314,7 +342,7 @@ impl<R> Exchange<R> {
         for event in heard {
             match event {
                 Event::Line(received) => self.event(Received { log: self.log, ..received }),
-                event => self.events.push_back(event),
+                event => self.news.push_back(News::Event(event)),
             }
         }
     }
@@ -337,7 +365,7 @@ impl<R> Exchange<R> {
                 self.seen = cursor.id;
             }
             let [target, from, to] = [target, from, to].map(str::to_owned);
-            self.events.push_back(Event::Gap { target, from, to });
+            self.news.push_back(News::Event(Event::Gap { target, from, to }));
             return;
         }
         if let (Some(id), Body::Entry { kind, .. }) = (line.id(), &line.body) {
@@ -350,7 +378,7 @@ impl<R> Exchange<R> {
                 self.unacknowledged = Some(id);
             }
         }
-        self.events.push_back(Event::Line(received));
+        self.news.push_back(News::Event(Event::Line(received)));
     }
 
     /// Takes the loss of the connection. Commands that were sent may have taken effect or not: those that must not be
@@ -367,10 +395,10 @@ impl<R> Exchange<R> {
                     Some((code, text)) => RequestError::Refused { code, text, retry: None, offset: None },
                     None => RequestError::Lost { reason: reason.to_owned() },
                 };
-                self.answers.push_back((job.reply, Err(error)));
+                self.news.push_back(News::Answer(job.reply, Err(error)));
             }
         }
-        self.events.push_back(Event::Disconnected { reason: reason.to_owned() });
+        self.news.push_back(News::Event(Event::Disconnected { reason: reason.to_owned() }));
     }
 
     /// Takes the end of all attempts to reconnect: the commands that are not answered fail. `error` is the last
@@ -388,9 +416,9 @@ impl<R> Exchange<R> {
                 },
                 (None, None) => RequestError::Lost { reason: reason.to_owned() },
             };
-            self.answers.push_back((job.reply, Err(answer)));
+            self.news.push_back(News::Answer(job.reply, Err(answer)));
         }
-        self.events.extend(error.map(|error| Event::GaveUp { error }));
+        self.news.extend(error.map(|error| News::Event(Event::GaveUp { error })));
     }
 }
 

@@ -44,7 +44,10 @@ mod link;
 pub use link::Link;
 
 mod error;
-pub use error::{ConnectError, RequestError};
+pub use error::{ConnectError, RequestError, TellError};
+
+mod events;
+pub use events::Events;
 
 mod event;
 pub use event::{Answer, Event, Received};
@@ -56,7 +59,7 @@ mod options;
 pub use options::Options;
 
 mod request;
-pub use request::Pending;
+pub use request::{Pending, Ticket};
 
 mod entrance;
 pub use entrance::register;

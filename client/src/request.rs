@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_channel::{Receiver, Sender};
 
 use crate::error::RequestError;
-use crate::event::Answer;
+use crate::event::{Answer, Event};
 
 /// A command to send.
 pub(crate) struct Job<R> {
@@ -16,21 +16,39 @@ pub(crate) struct Job<R> {
     pub(crate) bytes: Option<Arc<Vec<u8>>>,
     /// Whether the command may be sent again if its answer is lost.
     pub(crate) is_repeatable: bool,
+    /// Whether somebody waits for the answer itself, and not for the event that has it.
+    pub(crate) is_awaited: bool,
     /// Where the answer goes.
     pub(crate) reply: R,
 }
 
-/// The sending half of an answer's channel.
-pub(crate) struct Reply {
-    answer: Sender<Result<Answer, RequestError>>,
-    /// Dropped when the answer is given, which wakes [`Pending::ready`].
-    _unanswered: Sender<Infallible>,
+/// A command that [`Client::tell`](crate::Client::tell) has handed over. Its answer is an
+/// [`Event::Answered`](crate::Event::Answered) with the same ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+/// Where an answer goes.
+pub(crate) enum Reply {
+    /// To a [`Pending`].
+    Awaited {
+        answer: Sender<Result<Answer, RequestError>>,
+        /// Dropped when the answer is given, which wakes [`Pending::ready`].
+        _unanswered: Sender<Infallible>,
+    },
+    /// Among the events.
+    Event(Ticket),
 }
 
 impl Reply {
-    /// Gives the answer. The caller may have dropped the [`Pending`].
-    pub(crate) fn give(self, answer: Result<Answer, RequestError>) {
-        let _ = self.answer.try_send(answer);
+    /// Gives the answer, or returns the event that it is. The caller may have dropped the [`Pending`].
+    pub(crate) fn give(self, answer: Result<Answer, RequestError>) -> Option<Event> {
+        match self {
+            Reply::Awaited { answer: sender, .. } => {
+                let _ = sender.try_send(answer);
+                None
+            }
+            Reply::Event(ticket) => Some(Event::Answered { ticket, answer }),
+        }
     }
 }
 
@@ -67,7 +85,7 @@ impl Pending {
     pub(crate) fn new() -> (Reply, Pending) {
         let (sender, answer) = async_channel::bounded(1);
         let (unanswered, answered) = async_channel::bounded(1);
-        (Reply { answer: sender, _unanswered: unanswered }, Pending { answer, answered })
+        (Reply::Awaited { answer: sender, _unanswered: unanswered }, Pending { answer, answered })
     }
 
     /// Returns a `Pending` that never gets an answer, because no command was sent.

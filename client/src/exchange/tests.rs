@@ -116,7 +116,7 @@ impl World {
         self.said += 1;
         let tags = tags.replace("{n}", &self.said.to_string());
         let request = format!("{tags}{verb}\n").replace("{n}", &self.said.to_string()).into_bytes();
-        self.exchange.say(Job { request, bytes: None, is_repeatable, reply: self.said });
+        self.exchange.say(Job { request, bytes: None, is_repeatable, is_awaited: true, reply: self.said });
         self.take();
     }
 
@@ -332,7 +332,13 @@ fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
     let settings = Settings { acknowledges: false, comes_back: false };
     let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
     let mut exchange: Exchange<()> = Exchange::begin(settings, "me", (None, cursor), Vec::new());
-    exchange.say(Job { request: b"ROOMS\n".to_vec(), bytes: None, is_repeatable: true, reply: () });
+    exchange.say(Job {
+        request: b"ROOMS\n".to_vec(),
+        bytes: None,
+        is_repeatable: true,
+        is_awaited: true,
+        reply: (),
+    });
     let row = format!("@ref=0 ROOM #a 1 {}", "x".repeat(1_000));
     let taken = (0..2_000).take_while(|_| {
         exchange.line(row.clone(), None);
