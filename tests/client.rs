@@ -85,3 +85,128 @@ fn answers_stand_among_the_events_where_they_came() {
         driving.await;
     });
 }
+
+/// Waits for an event.
+async fn wait_for(events: &snug_client::Events, mut is_it: impl FnMut(&Event) -> bool) -> Event {
+    loop {
+        let event = events.recv().await.expect("it comes");
+        if is_it(&event) {
+            return event;
+        }
+    }
+}
+
+/// Whether somebody is in a room.
+fn is_in(asker: &mut Raw, room: &str, nick: &str) -> bool {
+    asker.say(&format!("WHO {room}"));
+    let mut is_there = false;
+    loop {
+        let line = asker.hear();
+        is_there |= line.contains(&format!("USER {nick} "));
+        if line.contains("OK WHO") || line.contains("ERR WHO") {
+            return is_there;
+        }
+    }
+}
+
+fn join(room: &str) -> Command<'_> {
+    Command::Join { room: RoomName::parse(room).expect("a room") }
+}
+
+#[test]
+fn after_a_restart_a_client_is_who_and_where_it_was() {
+    let daemon = Daemon::with(UNLIMITED);
+    let (client, events, driver) = in_time(Client::connect(options(&daemon, "alice"))).expect("a daemon");
+    let driving = smol::spawn(driver.run());
+    in_time(async {
+        client.ask(join("#ops")).await.expect("a room");
+        client.ask(join("#gone")).await.expect("a room");
+        client
+            .ask(Command::Leave { room: RoomName::parse("#gone").expect("a room"), text: None })
+            .await
+            .expect("left");
+        client.ask(Command::Leave { room: RoomName::LOBBY, text: None }).await.expect("left");
+        let nick = snug_protocol::Nick::parse("alicia").expect("a nick");
+        client.ask(Command::Nick { nick, quiet: false, token: None, since: None }).await.expect("a name");
+        let away = Command::Status { presence: snug_protocol::Presence::Away, text: Some("lunch".into()) };
+        client.ask(away).await.expect("a status");
+        client.ask(say("before")).await.expect("said");
+    });
+    let daemon = daemon.kill_and_restart(UNLIMITED);
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Disconnected { .. })).await;
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+        client.ask(Command::Ping { label: None }).await.expect("an answer");
+    });
+    let mut bob = Raw::enter(&daemon, "bob");
+    bob.say("WHO #ops");
+    let row = bob.wait_for("USER ");
+    assert!(row.contains("text=lunch") && row.contains("USER alicia away"), "{row}");
+    assert!(!is_in(&mut bob, "#lobby", "alicia") && !is_in(&mut bob, "#gone", "alicia"));
+    client.finish();
+    smol::block_on(driving);
+}
+
+#[test]
+fn a_room_that_refuses_is_an_event_and_who_is_put_out_stays_out() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut root = Raw::enter(&daemon, "owner");
+    for room in ["#one", "#two", "#three"] {
+        root.say(&format!("JOIN {room}"));
+        root.wait_for("OK JOIN");
+        root.say(&format!("MSG {room} mine"));
+        root.wait_for("OK MSG");
+    }
+    let mut options = options(&daemon, "alice");
+    options.rooms = ["#one", "#two", "#three"].map(|room| RoomName::parse(room).expect("a room")).to_vec();
+    let (client, events, driver) = in_time(Client::connect(options.clone())).expect("a daemon");
+    let driving = smol::spawn(driver.run());
+    in_time(client.ask(say("here"))).expect("said");
+    // While she is away; a guest's ban holds for whoever shows the token.
+    let daemon = daemon.restart_after(UNLIMITED, |_| {});
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Disconnected { .. })).await;
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+    });
+    let mut operator = daemon.snug();
+    operator.env("SNUG_SERVER", format!("unix:{}", daemon.socket.display()));
+    operator.args(["room", "ban", "#two", "alice"]);
+    assert!(operator.output().expect("snug runs").status.success());
+    in_time(wait_for(
+        &events,
+        |event| matches!(event, Event::Line(line) if line.as_str().contains("BAN #two alice")),
+    ));
+    let daemon = daemon.restart(UNLIMITED);
+    in_time(wait_for(&events, |event| matches!(event, Event::Live { .. })));
+    let mut bob = Raw::enter(&daemon, "bob");
+    for (room, there) in [("#one", true), ("#two", false), ("#three", true)] {
+        assert_eq!(is_in(&mut bob, room, "alice"), there, "{room}");
+    }
+    // One of the first rooms that refuses is an event, if the program wants that.
+    let mut more = options.clone();
+    more.name = Name::exactly("carol").expect("a nick");
+    more.rooms = vec![RoomName::parse("#closed").expect("a room"), RoomName::parse("#one").expect("a room")];
+    bob.say("JOIN #closed");
+    bob.wait_for("OK JOIN");
+    bob.say("SET #closed access invite");
+    bob.wait_for("OK SET");
+    assert!(in_time(Client::connect(more.clone())).is_err());
+    more.needs_rooms = false;
+    let (carol, heard, other) = in_time(Client::connect(more)).expect("a daemon");
+    let other = smol::spawn(other.run());
+    in_time(wait_for(
+        &heard,
+        |event| matches!(event, Event::RoomRefused { room, code, .. } if room == "#closed" && code == "denied"),
+    ));
+    carol.finish();
+    smol::block_on(other);
+    // Who is kicked does not come back by itself.
+    let mut operator = daemon.snug();
+    operator.env("SNUG_SERVER", format!("unix:{}", daemon.socket.display()));
+    operator.args(["admin", "kick", "alice"]);
+    let kicked = operator.output().expect("snug runs");
+    assert!(kicked.status.success(), "{}", String::from_utf8_lossy(&kicked.stderr));
+    in_time(wait_for(&events, |event| matches!(event, Event::GaveUp { .. })));
+    smol::block_on(driving);
+    drop(client);
+}

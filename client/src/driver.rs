@@ -12,12 +12,14 @@ use smol::Timer;
 use snug_protocol::Nick;
 
 use crate::Link;
-use crate::entrance::enter_in_time;
+use crate::entrance::{Back, enter_in_time};
 use crate::error::ConnectError;
+use crate::event::Event;
 use crate::events::EventSink;
 use crate::exchange::{Exchange, News, Output, Settings, is_passing};
 use crate::options::Options;
 use crate::request::{Job, Reply};
+use crate::whereabouts::Whereabouts;
 
 /// The task that runs a connection, made by [`Client::connect`](crate::Client::connect).
 ///
@@ -81,7 +83,8 @@ impl Driver {
         let settings =
             Settings { acknowledges: options.acknowledge, comes_back: !options.reconnect.is_zero() };
         let nick = entered.nick;
-        let exchange = Exchange::begin(settings, nick.as_str(), (since, entered.cursor), entered.events);
+        let place = Whereabouts::new(nick.as_str(), &options.rooms);
+        let exchange = Exchange::begin(settings, place, (since, entered.cursor), entered.events);
         let (link, token, heard) = (entered.link, entered.token, Instant::now());
         Ok(Driver { options, jobs, events, link, nick, token, exchange, heard })
     }
@@ -103,7 +106,11 @@ impl Driver {
             self.link.give_up();
             self.exchange.lost(&reason);
             self.hand_over();
-            let back = if self.options.reconnect.is_zero() { Err(None) } else { self.come_back().await };
+            let back = match self.exchange.banishment() {
+                _ if self.options.reconnect.is_zero() => Err(None),
+                Some((code, text)) => Err(Some(Arc::new(ConnectError::Refused { code, text }))),
+                None => self.come_back().await,
+            };
             if let Err(error) = back {
                 self.exchange.gave_up(error, &reason);
                 self.hand_over();
@@ -236,13 +243,23 @@ impl Driver {
                 return Err(None);
             }
             let since = self.exchange.since();
-            let held = Some((&self.nick, self.token.as_deref()));
-            match enter_in_time(&self.options, held, since).await {
+            let place = self.exchange.place();
+            if let Ok(nick) = Nick::parse(place.nick()) {
+                self.nick = nick.into_owned();
+            }
+            let rooms = place.rooms().to_vec();
+            let back = Back { nick: self.nick.clone(), token: self.token.as_deref(), rooms: &rooms };
+            match enter_in_time(&self.options, Some(&back), since).await {
                 Ok(entered) => {
                     self.link = entered.link;
                     self.nick = entered.nick;
                     self.token = entered.token;
                     self.heard = Instant::now();
+                    for event in &entered.events {
+                        if let Event::RoomRefused { room, .. } = event {
+                            self.exchange.place().leave(room);
+                        }
+                    }
                     self.exchange.entered(self.nick.as_str(), entered.cursor, entered.events);
                     return Ok(());
                 }

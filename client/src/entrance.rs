@@ -7,12 +7,20 @@ use futures_lite::FutureExt;
 use ring::rand::{SecureRandom, SystemRandom};
 use smol::Timer;
 use snug_protocol::envelope::{ClientKey, encode_public_key, encode_signature};
-use snug_protocol::{Body, Code, Command, Credential, Cursor, Entrance, LogName, Nick, Request};
+use snug_protocol::{Body, Code, Command, Credential, Cursor, Entrance, LogName, Nick, Request, RoomName};
 
 use crate::error::ConnectError;
 use crate::event::{Event, Received};
 use crate::options::Options;
 use crate::{Address, Link, Login, Trust};
+
+/// Who and where a lost connection was.
+pub(crate) struct Back<'b> {
+    pub(crate) nick: Nick<'static>,
+    /// A guest's token.
+    pub(crate) token: Option<&'b str>,
+    pub(crate) rooms: &'b [RoomName<'static>],
+}
 
 /// A connection that holds a nickname.
 pub(crate) struct Entered {
@@ -28,7 +36,7 @@ pub(crate) struct Entered {
 /// As [`enter`], but times out after [`Options::patience`].
 pub(crate) async fn enter_in_time(
     options: &Options,
-    held: Option<(&Nick<'static>, Option<&str>)>,
+    back: Option<&Back<'_>>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     let overdue = async {
@@ -36,29 +44,28 @@ pub(crate) async fn enter_in_time(
         let address = options.addresses.last().cloned().unwrap_or(Address::Unix("".into()));
         Err(ConnectError::Lost { address, error: io::ErrorKind::TimedOut.into() })
     };
-    enter(options, held, since).or(overdue).await
+    enter(options, back, since).or(overdue).await
 }
 
 /// Connects to the first address that accepts a connection, takes a nickname and joins the rooms. On a reconnect,
-/// `held` is the guest's nickname with its token. Then no other nickname is tried: the guest gets the same identity
-/// or none.
+/// `back` is who and where the lost one was. Then no other nickname is tried: the guest gets the same identity or none.
 async fn enter(
     options: &Options,
-    held: Option<(&Nick<'static>, Option<&str>)>,
+    back: Option<&Back<'_>>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     if let Some(connector) = &options.connector {
         let address = Address::Unix("".into());
         let link = Link::over(connector()).await?;
-        return enter_over(options, &address, link, held, since).await;
+        return enter_over(options, &address, link, back, since).await;
     }
     let find = |address: &Address| options.accounts.find(address, &options.name);
     let seals = |address: &Address| matches!(find(address), Ok(Some(Login::Key { .. })));
     let (address, link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
     if let Some(login) = find(address).map_err(|error| ConnectError::Key { error })? {
-        return log_in(options, address.clone(), link, &login, since).await;
+        return log_in(options, address.clone(), link, &login, (back, since)).await;
     }
-    enter_over(options, address, link, held, since).await
+    enter_over(options, address, link, back, since).await
 }
 
 /// Takes a nickname as a guest, over an open link, and joins the rooms.
@@ -66,20 +73,20 @@ async fn enter_over(
     options: &Options,
     address: &Address,
     mut link: Link,
-    held: Option<(&Nick<'static>, Option<&str>)>,
+    back: Option<&Back<'_>>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let mut refused = None;
     let mut needs_login = false;
     let mut heard = Vec::new();
-    let candidates: Vec<Nick<'static>> = match held {
-        Some((nick, _)) => vec![nick.clone()],
+    let candidates: Vec<Nick<'static>> = match back {
+        Some(back) => vec![back.nick.clone()],
         None => options.name.candidates().collect(),
     };
     for nick in candidates {
-        let held_token = held.and_then(|(_, token)| token).map(str::to_owned);
-        let kept = held_token.or_else(|| options.tokens.find(address, &nick));
+        let held = back.and_then(|back| back.token).map(str::to_owned);
+        let kept = held.or_else(|| options.tokens.find(address, &nick));
         // The client makes the token, to have it even if the answer to NICK is lost. Then it gets the same identity
         // again, and can repeat its messages.
         let token = kept.clone().or_else(new_token);
@@ -107,8 +114,9 @@ async fn enter_over(
                 let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
                 let last = ok.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
                 let cursor = Cursor { log: Some(log), id: last };
-                return settle_in(options, address, Entered { link, nick, token, cursor, events: heard })
-                    .await;
+                let entered = Entered { link, nick, token, cursor, events: heard };
+                let rooms = back.map_or(&options.rooms[..], |back| back.rooms);
+                return settle_in(options, address, entered, (rooms, back.is_some())).await;
             }
         }
     }
@@ -121,7 +129,7 @@ async fn log_in(
     address: Address,
     mut link: Link,
     login: &Login,
-    since: Option<Cursor>,
+    (back, since): (Option<&Back<'_>>, Option<Cursor>),
 ) -> Result<Entered, ConnectError> {
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let entrance = Entrance { quiet: options.quiet, since };
@@ -157,7 +165,14 @@ async fn log_in(
     let log = line.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
     let last = line.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
     let cursor = Cursor { log: Some(log), id: last };
-    settle_in(options, &address, Entered { link, nick, token: None, cursor, events: heard }).await
+    let entered = Entered { link, nick, token: None, cursor, events: heard };
+    let rooms = match back {
+        None => &options.rooms[..],
+        Some(back) if options.quiet => back.rooms,
+        // The server knows the rooms of the account, and another machine may have left some of them.
+        Some(_) => &[],
+    };
+    settle_in(options, &address, entered, (rooms, back.is_some())).await
 }
 
 /// Adds the event for the connection, and joins the rooms.
@@ -165,14 +180,19 @@ async fn settle_in(
     options: &Options,
     address: &Address,
     mut entered: Entered,
+    (rooms, is_back): (&[RoomName<'static>], bool),
 ) -> Result<Entered, ConnectError> {
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let (nick, cursor) = (entered.nick.as_str().to_owned(), entered.cursor);
     entered.events.insert(0, Event::Connected { address: address.clone(), nick, cursor });
-    for room in &options.rooms {
+    for room in rooms {
         let joined = ask(&mut entered.link, Command::Join { room: room.clone() }, &mut entered.events).await;
         if let Err((code, text)) = joined.map_err(lost)? {
-            return Err(ConnectError::Refused { code, text });
+            if options.needs_rooms && !is_back {
+                return Err(ConnectError::Refused { code, text });
+            }
+            let room = room.as_str().to_owned();
+            entered.events.push(Event::RoomRefused { room, code, text });
         }
     }
     Ok(entered)

@@ -53,12 +53,23 @@ pub enum Event {
         /// The last missing id. If the target is `*`, it is the cursor after which events continue.
         to: String,
     },
+    /// The server does not let the client into a room that it was to join, or was in before the connection was lost. It is
+    /// not joined again.
+    RoomRefused {
+        /// The room.
+        room: String,
+        /// The word of the code. Parse it as a [`Code`](snug_protocol::Code) to match on it.
+        code: String,
+        /// Why, and what to do.
+        text: String,
+    },
     /// The connection is lost. If the options say so, the client reconnects.
     Disconnected {
         /// Why the connection was lost.
         reason: String,
     },
-    /// The client has given up reconnecting: another attempt cannot succeed, or the time for it is over.
+    /// The client has given up reconnecting: another attempt cannot succeed, the time for it is over, or the server has put
+    /// the client out (`kicked`, `banned`): then somebody has to decide to come back.
     GaveUp {
         /// Why the last attempt failed.
         error: Arc<ConnectError>,

@@ -7,17 +7,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use snug_protocol::{Body, Code, Command, Cursor, EntryKind, LogName, Request};
+use snug_protocol::{Body, Code, Command, Cursor, EntryKind, LogName, Request, RoomName};
 
 use crate::error::{ConnectError, RequestError};
 use crate::event::{Answer, Event, Received};
 use crate::request::Job;
+use crate::whereabouts::Whereabouts;
 
 /// The commands, answers and events of one connection and of those that follow it. `R` is where an answer goes.
 pub(crate) struct Exchange<R> {
     settings: Settings,
-    /// The nickname that the connection holds. Messages from it are the client's own.
-    nick: String,
+    /// Who and where the connection is. Messages from its nick are the client's own.
+    place: Whereabouts,
     /// Commands that were sent and not yet answered, in order.
     in_flight: VecDeque<InFlight<R>>,
     /// The label (the tag `ref`) of the first of them.
@@ -74,6 +75,8 @@ enum InFlight<R> {
     Sync,
     /// An ACK by the client itself, to acknowledge private messages.
     Ack,
+    /// A command by the client itself, to be again who and where a lost connection was.
+    Own,
 }
 
 impl<R> Exchange<R> {
@@ -90,14 +93,14 @@ impl<R> Exchange<R> {
     /// `cursor` is the newest entry of the server's log, `heard` are the events from while the connection was made.
     pub(crate) fn begin(
         settings: Settings,
-        nick: &str,
+        place: Whereabouts,
         (since, cursor): (Option<Cursor>, Cursor),
         heard: Vec<Event>,
     ) -> Exchange<R> {
         let began = since.unwrap_or(cursor);
         let mut exchange = Exchange {
             settings,
-            nick: nick.to_owned(),
+            place,
             in_flight: VecDeque::new(),
             first_label: 0,
             answer_size: 0,
@@ -129,7 +132,8 @@ impl<R> Exchange<R> {
     /// Goes on with a new connection after [`Exchange::lost`]: requests the missed entries, then repeats the commands
     /// that were not answered.
     pub(crate) fn entered(&mut self, nick: &str, cursor: Cursor, heard: Vec<Event>) {
-        nick.clone_into(&mut self.nick);
+        self.place.set_nick(nick);
+        self.dismissed = None;
         let jobs = std::mem::take(&mut self.in_flight);
         if self.may_sync {
             // The cursor names the log of the old connection: only the server knows whether it is still the same log.
@@ -145,11 +149,43 @@ impl<R> Exchange<R> {
             self.news.push_back(News::Event(Event::Gap { target: "*".to_owned(), from, to }));
             self.news.push_back(News::Event(Event::Live { cursor }));
         }
+        let mut status = Vec::new();
+        if let Some(command) = self.place.status() {
+            Request { label: None, command }.write(&mut status);
+        }
+        if !status.is_empty() {
+            self.say_line(InFlight::Own, &status);
+        }
+        if self.place.left_lobby() {
+            self.say_own(InFlight::Own, Command::Leave { room: RoomName::LOBBY, text: None });
+        }
         for in_flight in jobs {
             if let InFlight::Job(job, _) = in_flight {
                 self.say(job);
             }
         }
+    }
+
+    /// Who and where the connection is.
+    pub(crate) fn place(&mut self) -> &mut Whereabouts {
+        &mut self.place
+    }
+
+    /// Returns the code and text with which the server ended the connection, if nobody should come back by themselves after
+    /// that.
+    pub(crate) fn banishment(&self) -> Option<(String, String)> {
+        let is_final = |code: &str| {
+            matches!(
+                code.parse(),
+                Ok(Code::Kicked
+                    | Code::Banned
+                    | Code::BadLogin
+                    | Code::OutOfScope
+                    | Code::Plaintext
+                    | Code::NotChat)
+            )
+        };
+        self.dismissed.clone().filter(|(code, _)| is_final(code))
     }
 
     /// Takes the next data to write.
@@ -228,7 +264,11 @@ impl<R> Exchange<R> {
     fn say_own(&mut self, what: InFlight<R>, command: Command<'_>) {
         let mut line = Vec::new();
         Request { label: None, command }.write(&mut line);
-        self.output.push_back(Output::Line(labelled(self.next_label(), &line)));
+        self.say_line(what, &line);
+    }
+
+    fn say_line(&mut self, what: InFlight<R>, line: &[u8]) {
+        self.output.push_back(Output::Line(labelled(self.next_label(), line)));
         self.in_flight.push_back(what);
     }
 
@@ -282,7 +322,7 @@ impl<R> Exchange<R> {
                     rows.push(received);
                 }
                 Some(InFlight::Sync) => self.event(received),
-                Some(InFlight::Ack) | None => {}
+                Some(InFlight::Ack | InFlight::Own) | None => {}
             }
             return;
         }
@@ -290,10 +330,11 @@ impl<R> Exchange<R> {
         let Some(answered) = self.in_flight.pop_front() else { return };
         self.first_label += 1;
         match answered {
-            InFlight::Ack => {}
+            InFlight::Ack | InFlight::Own => {}
             InFlight::Sync => self.synced(&received),
             InFlight::Job(job, rows) => {
                 let line = received.line();
+                self.place.answered(&line);
                 let number = |name| line.tags.get(name).and_then(|value| value.parse().ok());
                 let answer = match line.body {
                     Body::Err { code, text, .. } => Err(RequestError::Refused {
@@ -373,11 +414,12 @@ impl<R> Exchange<R> {
                 return;
             }
             self.seen = id;
-            let is_own = line.from == Some(self.nick.as_str());
+            let is_own = line.from == Some(self.place.nick());
             if self.settings.acknowledges && *kind == EntryKind::Priv && !is_own {
                 self.unacknowledged = Some(id);
             }
         }
+        self.place.heard(&line);
         self.news.push_back(News::Event(Event::Line(received)));
     }
 

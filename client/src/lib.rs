@@ -64,6 +64,8 @@ pub use request::{Pending, Ticket};
 mod entrance;
 pub use entrance::register;
 
+mod whereabouts;
+
 mod exchange;
 
 mod driver;

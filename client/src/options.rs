@@ -20,8 +20,11 @@ pub struct Options {
     pub name: Name,
     /// Whether to join nothing and not be announced.
     pub quiet: bool,
-    /// Rooms to join, now and after each reconnect.
+    /// Rooms to join. After a reconnect the client is in the rooms that it was in.
     pub rooms: Vec<RoomName<'static>>,
+    /// Whether the first connection fails if one of the rooms refuses. Otherwise, and after a reconnect, that is an
+    /// [`Event::RoomRefused`](crate::Event::RoomRefused).
+    pub needs_rooms: bool,
     /// The entry after which events begin; `None` for what comes from now on. After a reconnect they go on where they
     /// broke off, whatever this says.
     pub since: Option<Cursor>,
@@ -69,6 +72,7 @@ impl Options {
             name,
             quiet: false,
             rooms: Vec::new(),
+            needs_rooms: true,
             since: None,
             acknowledge: true,
             accounts: Arc::new(NoAccounts),

@@ -103,7 +103,7 @@ impl World {
         let cursor = Cursor { log: Some(LOG), id: 0 };
         World {
             server: Server { is_live: true, ..Server::default() },
-            exchange: Exchange::begin(settings, "alice", (None, cursor), Vec::new()),
+            exchange: Exchange::begin(settings, Whereabouts::new("alice", &[]), (None, cursor), Vec::new()),
             sent: VecDeque::new(),
             said: 0,
             once: HashSet::new(),
@@ -308,7 +308,8 @@ fn private_messages_of_others_are_acknowledged_one_at_a_time() {
 fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
     let settings = Settings { acknowledges: false, comes_back: true };
     let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
-    let mut exchange: Exchange<()> = Exchange::begin(settings, "me", (None, cursor), Vec::new());
+    let mut exchange: Exchange<()> =
+        Exchange::begin(settings, Whereabouts::new("me", &[]), (None, cursor), Vec::new());
     exchange.line("@id=8 :bob MSG #a one".to_owned(), None);
     exchange.line("BEHIND 000000000000000a.8".to_owned(), None);
     let asked = exchange.take_output();
@@ -331,7 +332,8 @@ fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
 fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
     let settings = Settings { acknowledges: false, comes_back: false };
     let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
-    let mut exchange: Exchange<()> = Exchange::begin(settings, "me", (None, cursor), Vec::new());
+    let mut exchange: Exchange<()> =
+        Exchange::begin(settings, Whereabouts::new("me", &[]), (None, cursor), Vec::new());
     exchange.say(Job {
         request: b"ROOMS\n".to_vec(),
         bytes: None,
