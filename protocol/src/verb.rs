@@ -184,8 +184,10 @@ pub const VERBS: &[Spec] = &[
         detail: "Rows are `INFO name=value`: `version`, `log`, `line`, `text`, `tags` and `bytes` (limits, in \
                  bytes), `idle` (seconds of silence after which a connection that answers PING is closed), \
                  `history` (`disk` or `none`), `keep` and `keep-private` (how long entries are kept, see SET), and \
-                 `features` (a comma list), and with `files` among them `file` (the largest, in bytes). Names that a client does not know are to be passed over.",
-        example: "> INFO\n< INFO version=0.1.0\n< INFO log=9f2c51d07a6be834\n< INFO line=16384\n…\n< OK INFO 11",
+                 `features` (a comma list), and with `files` among them `file` (the largest, in bytes). For clients that show a chat there are `announce-members` (in \
+                 rooms with more, presence is not told), `key-window` (seconds for which a `key` is remembered), `avatar` (the largest, in bytes), \
+                 `reactions` (different ones to an entry) and `protocol` (the newest version). Names that a client does not know are to be passed over.",
+        example: "> INFO\n< INFO version=0.1.0\n< INFO log=9f2c51d07a6be834\n< INFO line=16384\n…\n< OK INFO 19",
     },
     Spec {
         verb: Verb::Msg,
@@ -221,7 +223,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 1,
         summary: "tells that one is writing, or no more",
-        detail: "Never logged, and the first to be dropped under load. The others see `:alice TYPING #lobby on`. \
+        detail: "Holds for 6 seconds, so that whoever goes on writing says it every 3, and ends with the session. Never logged, and the first to be dropped under load. The others see `:alice TYPING #lobby on`. \
                  One must be in the room.",
         example: "> TYPING #lobby on\n< OK TYPING #lobby",
     },

@@ -29,7 +29,7 @@ use super::{
 use crate::refusal::Refusal;
 
 /// Maximum number of different reactions to an entry.
-const REACTIONS: usize = 50;
+pub(crate) const REACTIONS: usize = 50;
 
 /// Decides one draft. `ends` advances with each entry and each row of the audit log, so that ids are dense.
 pub(super) fn apply(

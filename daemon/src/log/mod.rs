@@ -9,7 +9,7 @@ use access::Access;
 pub(crate) use access::Party;
 
 mod apply;
-pub(crate) use apply::{BAD_LOGIN, NO_SUCH_FILE, token_name};
+pub(crate) use apply::{BAD_LOGIN, NO_SUCH_FILE, REACTIONS, token_name};
 
 mod audit;
 pub(crate) use audit::{AuditFilter, AuditNote, AuditPart, Whole};

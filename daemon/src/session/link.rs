@@ -198,6 +198,11 @@ impl Session {
             format!("keep-private={}", config.log.keep_private),
             format!("registration={}", registration_word(config.accounts.registration)),
             format!("guests={}", if config.accounts.guests { "yes" } else { "no" }),
+            format!("announce-members={}", config.limits.announce_members),
+            format!("key-window={}", millis(config.log.key_window.duration()) / 1_000),
+            format!("avatar={}", limits::BYTES),
+            format!("reactions={}", crate::log::REACTIONS),
+            "protocol=1".to_owned(),
             format!("features={FEATURES}{}", if core.files.store().is_ok() { ",files" } else { "" }),
         ];
         if core.files.store().is_ok() {

@@ -79,6 +79,8 @@ pub(crate) struct Session {
     has_asked_stats: bool,
     /// The upload that announced bytes belong to.
     incoming: Option<Box<Incoming>>,
+    /// Where the user is typing, and until when that holds.
+    typing_in: Vec<(String, u64)>,
     /// The file that it is fetching.
     fetch: crate::core::files::Fetch,
     /// The kind of the commands that it has under way, if any.
@@ -118,6 +120,7 @@ impl Session {
             binding: None,
             has_asked_stats: false,
             incoming: None,
+            typing_in: Vec::new(),
             fetch: crate::core::files::Fetch::default(),
             pipeline: Pipeline::default(),
         }
@@ -302,6 +305,7 @@ impl Session {
     /// Removes the session from the daemon. Tells the others if its identity goes offline with it.
     pub(crate) fn finish(&mut self, ending: &Ending) {
         self.find_myself();
+        self.end_typing();
         let config = self.core.config();
         let time = self.core.environment.clock.now();
         let now = self.core.now();

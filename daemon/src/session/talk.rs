@@ -16,6 +16,12 @@ use crate::log::{Act, AuditNote, Author, Conversation, Draft, NewEntry};
 use crate::refusal::Refusal;
 use crate::registry::{Identity, Room};
 
+/// How long a TYPING holds that nobody repeats, in milliseconds. PROTOCOL.md says so, too.
+const TYPING: u64 = 6_000;
+
+/// Maximum number of places where a session's typing is remembered.
+const TYPING_IN: usize = 16;
+
 impl Session {
     pub(super) fn msg(
         &mut self,
@@ -130,6 +136,33 @@ impl Session {
     }
 
     pub(super) fn typing(&mut self, target: &Target<'_>, switch: Switch) -> Result<Answered, Refusal> {
+        let answered = self.tell_typing(target, switch)?;
+        self.note_typing(target, switch);
+        Ok(answered)
+    }
+
+    /// Remembers where the user is typing, to say that they are not when the session ends.
+    fn note_typing(&mut self, target: &Target<'_>, switch: Switch) {
+        let (now, shown) = (self.core.now(), target.to_string());
+        self.typing_in.retain(|(other, until)| *other != shown && *until > now);
+        if switch == Switch::On && self.typing_in.len() < TYPING_IN {
+            self.typing_in.push((shown, now + TYPING));
+        }
+    }
+
+    /// Says that the user is not typing any more where they were.
+    pub(super) fn end_typing(&mut self) {
+        let now = self.core.now();
+        for (target, until) in std::mem::take(&mut self.typing_in) {
+            if until > now
+                && let Ok(target) = Target::parse(&target)
+            {
+                let _ = self.tell_typing(&target, Switch::Off);
+            }
+        }
+    }
+
+    fn tell_typing(&mut self, target: &Target<'_>, switch: Switch) -> Result<Answered, Refusal> {
         match target {
             Target::Room(room) => {
                 let room = self.find_room(room)?;

@@ -1141,3 +1141,24 @@ fn who_has_reacted_is_told_to_who_may_see_the_entry() {
     carol.heard();
     assert_eq!(world.ask(&mut carol, "REACT #lobby 6"), "OK REACT #lobby 0\n");
 }
+
+#[test]
+fn typing_ends_with_the_session() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.enter("alice"), world.enter("bob"));
+    world.say(&mut alice, "TYPING #lobby on");
+    world.say(&mut alice, "TYPING bob on");
+    bob.heard();
+    world.leave(alice, Ending::Closed);
+    let heard = bob.heard();
+    assert!(heard.starts_with(":alice TYPING #lobby off\n:alice TYPING bob off\n"), "{heard}");
+    // Not what was ended, or has ended by itself.
+    let mut carol = world.enter("carol");
+    world.say(&mut carol, "TYPING #lobby on");
+    world.say(&mut carol, "TYPING #lobby off");
+    world.say(&mut carol, "TYPING bob on");
+    world.pass(6_000);
+    bob.heard();
+    world.leave(carol, Ending::Closed);
+    assert!(!bob.heard().contains("TYPING"));
+}
