@@ -275,7 +275,7 @@ pub const VERBS: &[Spec] = &[
         cost: 1,
         summary: "lists who is here, or in a room",
         detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `bot`, `account`, \
-                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (see PROFILE); in a room `role`. Who came in with `quiet` and \
+                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`. Who came in with `quiet` and \
                  joined nothing is not listed. The OK counts the rows.",
         example: "> WHO #lobby\n< USER alice online 2026-11-21T10:15:02.113Z\n\
                   < @bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
@@ -623,7 +623,8 @@ pub const VERBS: &[Spec] = &[
         cost: 1,
         summary: "shows an account's profile, or changes one's own",
         detail: "Rows are `PROFILE nick name=value`: `display` (a name to show, at most 64 bytes), `colour` (`#rrggbb`) and `avatar` (the media \
-                 type of a picture). `clear` with a name takes it away. An avatar is set with its bytes behind the line, at most 65,535: \
+                 type of a picture). WHO, JOIN, and the rows and events about an avatar have its hash in the tag `avatar`: the first 16 hexadecimal \
+                 digits of its SHA-256, so that a client fetches each once. `clear` with a name takes it away. An avatar is set with its bytes behind the line, at most 65,535: \
                  `@bytes=… PROFILE alice avatar image/png` (or `image/jpeg`, `image/webp`, `image/gif`); `PROFILE alice avatar` is answered by a row with \
                  its bytes. The others in one's rooms see a change as `:alice PROFILE alice name=value`.",
         example: "> PROFILE alice colour #3584e4\n< @time=2026-11-21T10:15:21.330Z :alice PROFILE alice colour=#3584e4\n< OK PROFILE alice\n> PROFILE alice\n< PROFILE alice colour=#3584e4\n< OK PROFILE alice",

@@ -140,6 +140,8 @@ pub(crate) struct StoredAccount {
     pub(crate) colour: Option<String>,
     /// The media type of its avatar.
     pub(crate) avatar: Option<String>,
+    /// The beginning of the avatar's SHA-256, by which clients know whether they have it.
+    pub(crate) avatar_hash: Option<String>,
     /// The newest private message that was delivered to one of its sessions.
     pub(crate) delivered: u64,
     /// The operator who has set its password since it last set one itself.
@@ -182,7 +184,7 @@ pub(crate) struct AccountRow {
 }
 
 const ACCOUNT: &str = "account.number, account.name, account.role, account.user, account.display, account.colour, \
-     account.avatar_type, (SELECT delivered FROM identity WHERE identity.number = account.number), account.password_by";
+     account.avatar_type, (SELECT delivered FROM identity WHERE identity.number = account.number), account.password_by, account.avatar_hash";
 
 fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
     let role: String = row.get(2)?;
@@ -196,6 +198,7 @@ fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredAccount> {
         avatar: row.get(6)?,
         delivered: row.get::<_, Option<u64>>(7)?.unwrap_or(0),
         password_by: row.get(8)?,
+        avatar_hash: row.get(9)?,
         rooms: Vec::new(),
     })
 }
@@ -290,4 +293,25 @@ impl View<'_> {
             .optional()?;
         Ok(found.and_then(|(kind, picture)| kind.zip(picture)))
     }
+}
+
+/// Returns the hash by which clients know an avatar: the first 16 hexadecimal digits of its SHA-256.
+pub(super) fn avatar_hash(avatar: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, avatar);
+    digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds the hashes of avatars from before there were any.
+pub(super) fn hash_avatars(database: &Connection) -> rusqlite::Result<()> {
+    let mut statement = database
+        .prepare("SELECT number, avatar FROM account WHERE avatar IS NOT NULL AND avatar_hash IS NULL")?;
+    let found: Vec<(u64, Vec<u8>)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (number, avatar) in found {
+        database.execute(
+            "UPDATE account SET avatar_hash = ?2 WHERE number = ?1",
+            rusqlite::params![number, avatar_hash(&avatar)],
+        )?;
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::process::{Resource, getrlimit};
 use snug_protocol::{LogName, Timestamp};
 
+use super::accounts::hash_avatars;
 use super::schema::{self, MigrationError};
 use super::{Ends, Log, LogLimits, search, view::View, wal};
 use crate::config::Durability;
@@ -355,6 +356,7 @@ fn begin(database: &mut Connection, name: LogName, loss: bool) -> rusqlite::Resu
     let signed = name.0.cast_signed();
     tx.execute("INSERT OR IGNORE INTO state (one, name) VALUES (1, ?1)", [signed])?;
     tx.execute("UPDATE state SET name = ?1, is_copy = 0 WHERE is_copy OR ?2", (signed, loss))?;
+    hash_avatars(&tx)?;
     tx.execute(
         "UPDATE stay SET last = (SELECT last_id FROM state) WHERE last IS NULL AND NOT EXISTS
              (SELECT 1 FROM membership WHERE membership.identity = stay.identity AND membership.room = stay.room)",

@@ -442,6 +442,9 @@ const VERSION_6: &str = "
 
     -- Whether the account has come into the lobby once.
     ALTER TABLE account ADD COLUMN has_come INTEGER NOT NULL DEFAULT 0;
+
+    -- The first 16 hexadecimal digits of the SHA-256 of the avatar.
+    ALTER TABLE account ADD COLUMN avatar_hash TEXT;
 ";
 
 /// The reason why a log cannot be migrated.

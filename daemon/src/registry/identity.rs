@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use snug_protocol::{Folded, Presence, Role};
+use snug_protocol::{Folded, Presence, Role, TagBuilder};
 
 use crate::log::StoredAccount;
 use crate::registry::peer::Audience;
@@ -39,8 +39,21 @@ pub(crate) struct PublicProfile {
     pub(crate) colour: Option<String>,
     /// The media type of its avatar.
     pub(crate) avatar: Option<String>,
+    pub(crate) avatar_hash: Option<String>,
     pub(crate) presence: Presence,
     pub(crate) presence_text: Option<String>,
+}
+
+impl PublicProfile {
+    /// Adds what WHO and JOIN tell of somebody.
+    pub(crate) fn describe(&self, bot: bool, tags: &mut TagBuilder) {
+        tags.flag("bot", bot);
+        tags.flag("account", self.is_account);
+        tags.flag("operator", self.role == Role::Operator);
+        tags.value("display", self.display.as_deref());
+        tags.value("colour", self.colour.as_deref());
+        tags.value("avatar", self.avatar_hash.as_deref());
+    }
 }
 
 impl Identity {
@@ -81,6 +94,7 @@ impl Identity {
         profile.display.clone_from(&account.display);
         profile.colour.clone_from(&account.colour);
         profile.avatar.clone_from(&account.avatar);
+        profile.avatar_hash.clone_from(&account.avatar_hash);
     }
 
     /// Resets the profile, except the presence, because the account is gone.

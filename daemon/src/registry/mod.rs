@@ -258,7 +258,15 @@ impl Registry {
     ) {
         let state = self.state();
         let Some(person) = state.people.get(&number) else { return };
-        let line = presence(body, &person.nick, time);
+        let mut tags = TagBuilder::default();
+        tags.display("time", Some(time));
+        if let Body::Profile { item, .. } = &body
+            && item.starts_with("avatar=")
+        {
+            tags.value("avatar", person.identity.profile().avatar_hash.as_deref());
+        }
+        let mut line = Vec::new();
+        ServerLine::new(body).with_tags(tags.tags()).with_from(&person.nick).write(&mut line);
         let cost = state.tell_observers(number, &line, by, announce);
         if let Some(by) = by {
             by.spent.add(cost);

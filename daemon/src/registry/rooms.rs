@@ -6,7 +6,7 @@ use crate::log::{Rank, Readers, StoredRoom};
 use crate::refusal::Refusal;
 use crate::registry::peer::Peer;
 use crate::retention::Retention;
-use snug_protocol::{Body, Code, Folded, Role, RoomName, Timestamp};
+use snug_protocol::{Body, Code, Folded, Role, RoomName, ServerLine, TagBuilder, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -274,7 +274,12 @@ impl State {
         for peer in person.hearing.iter().filter(|peer| peer.may_hear(&inhabited.room.name)) {
             inhabited.room.audience.add(peer);
         }
-        let line = presence(Body::Join { room: &inhabited.room.name }, &person.nick, time);
+        let mut tags = TagBuilder::default();
+        tags.display("time", Some(time));
+        person.identity.profile().describe(person.bot, &mut tags);
+        let mut line = Vec::new();
+        let body = Body::Join { room: &inhabited.room.name };
+        ServerLine::new(body).with_tags(tags.tags()).with_from(&person.nick).write(&mut line);
         // Its other sessions are told however large the room is. What comes with a login is in the answer's order.
         let told = match by {
             Joins::ByCommand(_) => HashSet::new(),

@@ -122,6 +122,7 @@ fn account(number: u64, name: &str) -> StoredAccount {
         display: None,
         colour: None,
         avatar: None,
+        avatar_hash: None,
         delivered: 0,
         password_by: None,
         rooms: Vec::new(),

@@ -538,7 +538,7 @@ fn a_profile_and_a_status_are_shown_and_told() {
     assert!(world.ask(&mut alice, "PROFILE alice display Alice B.").contains("OK PROFILE alice\n"));
     bob.heard();
     let heard = world.ask(&mut bob, "WHO alice");
-    let shown = "@account;text=lunch;display=Alice\\sB.;colour=#3584e4 USER alice away";
+    let shown = "@account;display=Alice\\sB.;colour=#3584e4;text=lunch USER alice away";
     assert!(heard.starts_with(shown), "{heard}");
     assert!(world.ask(&mut bob, "PROFILE bob colour #000000").contains("ERR PROFILE login-needed"));
     for line in ["colour red", "display \u{202e}evil", "shoe 44"] {
@@ -553,7 +553,7 @@ fn a_profile_and_a_status_are_shown_and_told() {
     bob.heard();
     let heard = world.ask(&mut bob, "PROFILE alice avatar");
     assert_eq!(
-        heard, "@bytes=5 PROFILE alice avatar=image/png\npixel\nOK PROFILE alice\n",
+        heard, "@avatar=3f8d7379e2f0f7d0;bytes=5 PROFILE alice avatar=image/png\npixel\nOK PROFILE alice\n",
         "as in a plain stream"
     );
     assert!(world.ask(&mut alice, "@bytes=5 PROFILE alice avatar image/svg+xml").contains("bad-parameter"));
@@ -683,4 +683,38 @@ fn a_look_alike_gives_no_hidden_room_away() {
     world.say(&mut alice, "SET #scope access hidden");
     let hidden = world.ask(&mut bob, "JOIN #\u{455}\u{441}\u{43e}\u{440}\u{435}");
     assert!(hidden.contains("looks-alike") && !hidden.contains("#scope"), "{hidden}");
+}
+
+#[test]
+fn whoever_joins_is_described_and_an_avatar_has_a_hash() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.keyed_member("alice"), world.enter("bob"));
+    world.say(&mut alice, "PROFILE alice display Alice B.");
+    world.say(&mut alice, "@bytes=3 PROFILE alice avatar image/png");
+    alice.session.bytes(b"abc"[..].into(), true);
+    world.work();
+    // The beginning of the SHA-256 of abc.
+    let hash = "ba7816bf8f01cfea";
+    let heard = bob.heard();
+    assert!(heard.contains(&format!("avatar={hash} :alice PROFILE alice avatar=image/png\n")), "{heard}");
+    world.say(&mut bob, "JOIN #ops");
+    bob.heard();
+    world.say(&mut alice, "JOIN #ops");
+    let heard = bob.heard();
+    let described = format!("account;display=Alice\\sB.;avatar={hash} :alice JOIN #ops\n");
+    assert!(heard.ends_with(&described), "{heard}");
+    assert!(world.ask(&mut bob, "WHO alice").contains(&format!("avatar={hash} USER alice online")));
+    assert!(
+        world
+            .ask(&mut bob, "PROFILE alice")
+            .contains(&format!("@avatar={hash} PROFILE alice avatar=image/png"))
+    );
+    // Another picture has another one, and none has none.
+    world.say(&mut alice, "@bytes=3 PROFILE alice avatar image/png");
+    alice.session.bytes(b"abd"[..].into(), true);
+    world.work();
+    assert!(!world.ask(&mut bob, "WHO alice").contains(hash));
+    world.say(&mut alice, "@clear PROFILE alice avatar");
+    bob.heard();
+    assert!(!world.ask(&mut bob, "WHO alice").contains("avatar"));
 }

@@ -172,7 +172,7 @@ impl Session {
         match part {
             None => {}
             Some("avatar") if profile.avatar.is_some() => {
-                return Ok(self.show_avatar(whom.number, shown, answer));
+                return Ok(self.show_avatar((whom.number, profile.avatar_hash), shown, answer));
             }
             Some("display" | "colour" | "avatar") => {}
             Some(_) => {
@@ -186,15 +186,21 @@ impl Session {
         for (name, value) in parts {
             if let Some(value) = value.filter(|_| part.is_none_or(|part| part == name)) {
                 let item = format!("{name}={value}");
-                answer
-                    .row(TagBuilder::default(), ServerLine::new(Body::Profile { nick: &shown, item: &item }));
+                let mut tags = TagBuilder::default();
+                tags.value("avatar", profile.avatar_hash.as_deref().filter(|_| name == "avatar"));
+                answer.row(tags, ServerLine::new(Body::Profile { nick: &shown, item: &item }));
             }
         }
         Ok(Answered::Ok(Some(shown)))
     }
 
     /// Answers with a row that the bytes of an avatar follow.
-    fn show_avatar(&mut self, number: u64, shown: String, answer: &mut Answer) -> Answered {
+    fn show_avatar(
+        &mut self,
+        (number, hash): (u64, Option<String>),
+        shown: String,
+        answer: &mut Answer,
+    ) -> Answered {
         let mut responder = self.responder(answer);
         let _ = self.core.read(
             self.peer.payer(),
@@ -204,6 +210,7 @@ impl Session {
                     Some(Ok(Some((kind, picture)))) => {
                         let item = format!("avatar={kind}");
                         let mut tags = TagBuilder::default();
+                        tags.value("avatar", hash.as_deref());
                         tags.display("bytes", Some(picture.len()));
                         responder
                             .answer()

@@ -255,14 +255,9 @@ impl Session {
         for Present { nick, bot, since, profile, role } in &present {
             let since = since.to_string();
             let mut tags = TagBuilder::default();
-            tags.flag("bot", *bot);
-            tags.flag("account", profile.is_account);
-            tags.flag("operator", profile.role == Role::Operator);
+            profile.describe(*bot, &mut tags);
             tags.value("role", role.map(Role::word));
             tags.value("text", profile.presence_text.as_deref());
-            tags.value("display", profile.display.as_deref());
-            tags.value("colour", profile.colour.as_deref());
-            tags.flag("avatar", profile.avatar.is_some());
             let body = Body::User { nick, status: profile.presence.word(), since: &since };
             answer.row(tags, ServerLine::new(body));
         }

@@ -5,7 +5,7 @@ use snug_protocol::{Code, Nick, Period, Role, Scope, Skeletons};
 
 use super::{Ends, authority, memberships, refuse};
 use crate::config::Registration;
-use crate::log::accounts::{GRANT, account, grant_of};
+use crate::log::accounts::{GRANT, account, avatar_hash, grant_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
     AccountAct, AuditNote, Author, Grant, Meta, NewAccount, Outcome, Proven, StoredAccount, TokenHash,
@@ -423,8 +423,8 @@ fn set_profile(
         "display" => "UPDATE account SET display = ?2 WHERE number = ?1",
         "colour" => "UPDATE account SET colour = ?2 WHERE number = ?1",
         _ => {
-            tx.prepare_cached("UPDATE account SET avatar = ?2 WHERE number = ?1")?
-                .execute(params![own.number, avatar])?;
+            tx.prepare_cached("UPDATE account SET avatar = ?2, avatar_hash = ?3 WHERE number = ?1")?
+                .execute(params![own.number, avatar, avatar.map(avatar_hash)])?;
             "UPDATE account SET avatar_type = ?2 WHERE number = ?1"
         }
     };
