@@ -144,7 +144,7 @@ fn after_a_restart_a_client_is_who_and_where_it_was() {
     assert!(row.contains("text=lunch") && row.contains("USER alicia away"), "{row}");
     assert!(!is_in(&mut bob, "#lobby", "alicia") && !is_in(&mut bob, "#gone", "alicia"));
     client.finish();
-    smol::block_on(driving);
+    in_time(driving);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_room_that_refuses_is_an_event_and_who_is_put_out_stays_out() {
         |event| matches!(event, Event::RoomRefused { room, code, .. } if room == "#closed" && code == "denied"),
     ));
     carol.finish();
-    smol::block_on(other);
+    in_time(other);
     // Who is kicked does not come back by itself.
     let mut operator = daemon.snug();
     operator.env("SNUG_SERVER", format!("unix:{}", daemon.socket.display()));
@@ -207,6 +207,6 @@ fn a_room_that_refuses_is_an_event_and_who_is_put_out_stays_out() {
     let kicked = operator.output().expect("snug runs");
     assert!(kicked.status.success(), "{}", String::from_utf8_lossy(&kicked.stderr));
     in_time(wait_for(&events, |event| matches!(event, Event::GaveUp { .. })));
-    smol::block_on(driving);
+    in_time(driving);
     drop(client);
 }

@@ -14,7 +14,7 @@ use crate::registry::ending::Ending;
 
 /// Loads the log's state into the registry. Creates the lobby, which always exists.
 pub(crate) fn at_start(core: &Core, store: &mut dyn Store) -> Result<(), LogError> {
-    let lobby = Act::MakeRoom { name: RoomName::LOBBY, quotas: RoomQuotas::NONE };
+    let lobby = Act::MakeRoom { name: RoomName::LOBBY, quotas: RoomQuotas::NONE, stays: false };
     let draft = Draft::new(Author::default(), lobby);
     let failed = |error: &dyn std::fmt::Display| LogError::at(&core.place, error);
     match store.commit(core.environment.clock.now(), &[&draft]).as_deref() {

@@ -41,7 +41,9 @@ pub(super) fn apply(
     let author = &draft.author;
     let outcome = match &draft.act {
         Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None }.enter(entry)?,
-        Act::MakeRoom { name, quotas } => rooms::make_room(tx, meta, name, quotas, author, ends)?,
+        Act::MakeRoom { name, quotas, stays } => {
+            rooms::make_room(tx, meta, name, (quotas, *stays), author, ends)?
+        }
         Act::RetireRoom { room, generation, upto } => rooms::retire_room(tx, *room, *generation, *upto)?,
         Act::CloseRoom { room, reason } => {
             rooms::close_room(tx, meta, author, *room, reason.as_deref(), ends)?

@@ -70,7 +70,8 @@ pub(crate) enum Act {
     Enter(NewEntry),
     /// Makes a room, or finds the one of that name. Making one is refused beyond the quotas. If the room's history is for
     /// those who were present, a stay of the author begins.
-    MakeRoom { name: RoomName<'static>, quotas: RoomQuotas },
+    /// An account stays a member if it `stays`.
+    MakeRoom { name: RoomName<'static>, quotas: RoomQuotas, stays: bool },
     /// Removes a room in which nothing was written after the entry `upto`. What was written before has to be a guest's
     /// room and guests' words. The room stays if it was found again since `generation`, the one that the submitter saw.
     RetireRoom { room: u64, generation: u64, upto: u64 },

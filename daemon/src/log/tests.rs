@@ -59,7 +59,7 @@ fn applied(id: u64, millis: i64) -> Outcome {
 }
 
 fn make(name: &'static str) -> Draft {
-    by(1, Act::MakeRoom { name: RoomName::parse(name).expect("a room"), quotas: QUOTAS })
+    by(1, Act::MakeRoom { name: RoomName::parse(name).expect("a room"), quotas: QUOTAS, stays: true })
 }
 
 fn entry(to: Conversation, text: &str) -> NewEntry {
@@ -339,7 +339,10 @@ fn who_may_read_a_room_is_its_setting() {
     world.one(set(1, Readers::Joined, &[1]));
     world.one(tell("before 2 came"));
     let join = |author| {
-        by(author, Act::MakeRoom { name: RoomName::parse("#team").expect("a room"), quotas: QUOTAS })
+        by(
+            author,
+            Act::MakeRoom { name: RoomName::parse("#team").expect("a room"), quotas: QUOTAS, stays: true },
+        )
     };
     world.one(join(2));
     world.one(join(2));

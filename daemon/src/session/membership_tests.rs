@@ -138,6 +138,22 @@ fn in_a_room_for_who_was_there_a_member_was_there_while_away() {
 }
 
 #[test]
+fn what_a_quiet_session_joins_is_not_remembered() {
+    let mut world = World::new();
+    let (alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "JOIN #ops");
+    let mut script = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut script, &format!("@quiet AUTH PASSWORD alice {PASSWORD}"));
+    assert!(world.ask(&mut script, "JOIN #ops").contains("OK JOIN #ops"));
+    world.say(&mut bob, "MSG #ops hello");
+    assert!(script.heard().contains("MSG #ops hello"));
+    world.leave(script, Ending::Closed);
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby"]);
+}
+
+#[test]
 fn a_room_stays_while_an_account_is_in_it() {
     let mut world = World::new();
     let (mut guest, mut alice) = (world.enter("guest"), world.member("alice"));

@@ -22,8 +22,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Code, Command, Cursor, EntryKind, Fault, FileCommand, Line, LineError, Nick, ProfileChange, Request,
-    Role, RoomName, Verb, announced_bytes, limits,
+    Code, Command, Credential, Cursor, EntryKind, Fault, FileCommand, Line, LineError, Nick, ProfileChange,
+    Request, Role, RoomName, Verb, announced_bytes, limits,
 };
 
 use crate::answer::Answer;
@@ -79,6 +79,8 @@ pub(crate) struct Session {
     has_asked_stats: bool,
     /// The upload that announced bytes belong to.
     incoming: Option<Box<Incoming>>,
+    /// Whether it came in `quiet`, so that the rooms that it joins are not remembered for its account.
+    came_quietly: bool,
     /// Where the user is typing, and until when that holds.
     typing_in: Vec<(String, u64)>,
     /// The file that it is fetching.
@@ -120,6 +122,7 @@ impl Session {
             binding: None,
             has_asked_stats: false,
             incoming: None,
+            came_quietly: false,
             typing_in: Vec::new(),
             fetch: crate::core::files::Fetch::default(),
             pipeline: Pipeline::default(),
@@ -368,6 +371,14 @@ impl Session {
             }
             self.refuse(verb, answer.label().map(str::to_owned), &refused);
             return DONE;
+        }
+        if self.me.is_none() {
+            self.came_quietly = match &command {
+                Command::Nick { quiet, .. } => *quiet,
+                Command::Auth { credential: Credential::Token(_), .. } => true,
+                Command::Auth { entrance, .. } | Command::Register { entrance, .. } => entrance.quiet,
+                _ => self.came_quietly,
+            };
         }
         let answered = match command {
             Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),

@@ -33,7 +33,8 @@ impl Session {
         let was_in =
             self.core.registry.room(&room).is_some_and(|room| self.core.registry.is_in(&self.peer, &room));
         // That an account is in a room is for the log to keep.
-        let is_ordered = is_ordered || !was_in && self.me()?.is_account();
+        let stays = !self.came_quietly;
+        let is_ordered = is_ordered || stays && !was_in && self.me()?.is_account();
         if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
             answer.set_ok_tags(room_tags(&room, config.log.keep));
             if !was_in {
@@ -52,7 +53,7 @@ impl Session {
             account: config.limits.rooms_per_account,
             guest: config.limits.rooms_per_guest,
         };
-        let act = Act::MakeRoom { name: room.into_owned(), quotas };
+        let act = Act::MakeRoom { name: room.into_owned(), quotas, stays };
         // The room belongs to its creator after a restart, too, so the log must know them.
         let records = self.core.registry.record(me).into_iter().collect();
         let draft = Draft { author: self.author(me), records, act };

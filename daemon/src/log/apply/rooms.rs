@@ -43,7 +43,7 @@ pub(super) fn make_room(
     tx: &Transaction<'_>,
     meta: &Meta,
     name: &RoomName<'_>,
-    quotas: &RoomQuotas,
+    (quotas, stays): (&RoomQuotas, bool),
     author: &Author,
     ends: &Ends,
 ) -> rusqlite::Result<Outcome> {
@@ -68,7 +68,9 @@ pub(super) fn make_room(
             )?
             .execute([there.number, author.number])?;
         }
-        memberships::join(tx, there.number, author.number)?;
+        if stays {
+            memberships::join(tx, there.number, author.number)?;
+        }
         return Ok(Outcome::Room(there));
     }
     let looks = Skeletons::of(name.as_str());
@@ -103,7 +105,9 @@ pub(super) fn make_room(
         looks.ascii,
         author.number
     ])?;
-    memberships::join(tx, number, author.number)?;
+    if stays {
+        memberships::join(tx, number, author.number)?;
+    }
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
 }
 
