@@ -10,10 +10,10 @@ use snug_protocol::Command;
 
 use crate::driver::Driver;
 use crate::error::{ConnectError, RequestError, TellError};
-use crate::event::Answer;
+use crate::event::{Answer, Ticket};
 use crate::events::{self, Events};
 use crate::options::Options;
-use crate::request::{Job, Pending, Reply, Ticket};
+use crate::request::{Job, Pending, Reply};
 
 /// A handle on a connection. Clones share the same connection.
 ///

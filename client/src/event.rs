@@ -6,7 +6,6 @@ use snug_protocol::{Cursor, LogName, ServerLine, Timestamp};
 
 use crate::Address;
 use crate::error::{ConnectError, RequestError};
-use crate::request::Ticket;
 
 /// An event of a connection. Events come in the order in which they happen.
 ///
@@ -84,6 +83,11 @@ pub enum Event {
     /// The server sent a line that answers no command: an entry, presence, or a notice that it ends the connection.
     Line(Received),
 }
+
+/// A command that [`Client::tell`](crate::Client::tell) has handed over. Its answer is an
+/// [`Event::Answered`](crate::Event::Answered) with the same ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
 
 /// A line from the server, with the bytes behind it. You get it from [`Event::Line`] and in an [`Answer`].
 ///

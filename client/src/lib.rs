@@ -50,7 +50,7 @@ mod events;
 pub use events::Events;
 
 mod event;
-pub use event::{Answer, Event, Received};
+pub use event::{Answer, Event, Received, Ticket};
 
 mod name;
 pub use name::Name;
@@ -59,7 +59,7 @@ mod options;
 pub use options::Options;
 
 mod request;
-pub use request::{Pending, Ticket};
+pub use request::Pending;
 
 mod entrance;
 pub use entrance::register;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_channel::{Receiver, Sender};
 
 use crate::error::RequestError;
-use crate::event::{Answer, Event};
+use crate::event::{Answer, Event, Ticket};
 
 /// A command to send.
 pub(crate) struct Job<R> {
@@ -21,11 +21,6 @@ pub(crate) struct Job<R> {
     /// Where the answer goes.
     pub(crate) reply: R,
 }
-
-/// A command that [`Client::tell`](crate::Client::tell) has handed over. Its answer is an
-/// [`Event::Answered`](crate::Event::Answered) with the same ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(crate) u64);
 
 /// Where an answer goes.
 pub(crate) enum Reply {

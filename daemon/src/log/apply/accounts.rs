@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use snug_protocol::{Code, Nick, Period, Role, Scope, Skeletons};
 
-use super::{Ends, authority, memberships, refuse};
+use super::{Ends, authority, memberships, refuse, rooms};
 use crate::config::Registration;
 use crate::log::accounts::{GRANT, account, avatar_hash, grant_of};
 use crate::log::transaction::Transaction;
@@ -134,7 +134,7 @@ fn register(
     memberships::register(tx, number, rooms)?;
     let Some(mut made) = account(tx, number)? else { return Ok(Outcome::Done) };
     if *joins && guest.is_none() {
-        made.rooms = memberships::come_in(tx, meta, ends, &author)?;
+        made.rooms = rooms::come_in(tx, meta, ends, &author)?;
     }
     Ok(Outcome::Account(Box::new(made), None))
 }
@@ -191,7 +191,7 @@ fn log_in(
     }
     super::audit::record(tx, meta.time, ends, &who, &AuditNote::new("login", &found.name, how))?;
     if joins && grant.is_none() {
-        found.rooms = memberships::come_in(tx, meta, ends, &who)?;
+        found.rooms = rooms::come_in(tx, meta, ends, &who)?;
     }
     Ok(Outcome::Account(Box::new(found), grant.map(Box::new)))
 }

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use snug_protocol::{Action, Period, Role};
 
 /// Returns why a user may not enter a room, or `None` if they may.
-pub(super) fn refuse_entrance(
+fn refuse_entrance(
     tx: &Transaction<'_>,
     meta: &Meta,
     room: &StoredRoom,
@@ -60,7 +60,7 @@ pub(super) fn make_room(
             .execute([there.number])?;
         there.generation += 1;
         if there.settings.history == Readers::Joined {
-            begin_stay(tx, there.number, author.number, ends.last_id + 1)?;
+            memberships::begin_stay(tx, there.number, author.number, ends.last_id + 1)?;
         }
         if there.settings.access == RoomAccess::Hidden && author.number != 0 && there.owner != author.number {
             tx.prepare_cached(
@@ -111,6 +111,46 @@ pub(super) fn make_room(
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
 }
 
+/// Returns the numbers of the rooms that an account comes into when it logs in: those it is in, and the lobby when it
+/// comes for the first time. It loses the rooms that it could not JOIN now.
+pub(super) fn come_in(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    ends: &Ends,
+    who: &Author,
+) -> rusqlite::Result<Vec<u64>> {
+    let is_first = tx
+        .prepare_cached("UPDATE account SET has_come = 1 WHERE number = ?1 AND has_come = 0")?
+        .execute([who.number])?
+        > 0;
+    if is_first {
+        tx.prepare_cached(
+            "INSERT OR IGNORE INTO membership (identity, room) SELECT ?1, number FROM room WHERE fold = ?2",
+        )?
+        .execute(params![who.number, RoomName::LOBBY.fold().as_str()])?;
+    }
+    let rooms: Vec<StoredRoom> = tx
+        .prepare_cached(&format!(
+            "SELECT {ROOM} FROM room WHERE number IN (SELECT room FROM membership WHERE identity = ?1)
+             ORDER BY number"
+        ))?
+        .query_map([who.number], room_of)?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut numbers = Vec::with_capacity(rooms.len());
+    for room in rooms {
+        if refuse_entrance(tx, meta, &room, who)?.is_some() {
+            memberships::leave(tx, room.number, who.number)?;
+            memberships::end_stay(tx, room.number, who.number, ends.last_id)?;
+            continue;
+        }
+        if room.settings.history == Readers::Joined {
+            memberships::begin_stay(tx, room.number, who.number, ends.last_id + 1)?;
+        }
+        numbers.push(room.number);
+    }
+    Ok(numbers)
+}
+
 /// Returns why a user may make no more rooms, or `None` if they may. Operators, and the daemon itself, always may.
 fn too_many(tx: &Transaction<'_>, author: &Author, quotas: &RoomQuotas) -> rusqlite::Result<Option<String>> {
     let role = authority::server_role(tx, author)?;
@@ -144,20 +184,6 @@ pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -
     )?
     .execute([room, identity])?;
     Ok(Outcome::Done)
-}
-
-/// Starts a stay of an identity in a room at the entry `first`, unless it has one already.
-pub(super) fn begin_stay(tx: &Transaction<'_>, room: u64, identity: u64, first: u64) -> rusqlite::Result<()> {
-    let is_there: bool = tx
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM stay WHERE room = ?1 AND identity = ?2 AND last IS NULL)",
-        )?
-        .query_row([room, identity], |row| row.get(0))?;
-    if !is_there {
-        tx.prepare_cached("INSERT INTO stay (room, identity, first) VALUES (?1, ?2, ?3)")?
-            .execute([room, identity, first])?;
-    }
-    Ok(())
 }
 
 pub(super) fn retire_room(
@@ -395,7 +421,7 @@ fn change_readers(
             .query_map([room], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
         for member in members.iter().chain(&away) {
-            begin_stay(tx, room, *member, last_id + 1)?;
+            memberships::begin_stay(tx, room, *member, last_id + 1)?;
         }
     }
     tx.prepare_cached("UPDATE room SET since = ?2 WHERE number = ?1")?.execute([room, last_id + 1])?;
