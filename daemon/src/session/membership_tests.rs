@@ -138,6 +138,48 @@ fn in_a_room_for_who_was_there_a_member_was_there_while_away() {
 }
 
 #[test]
+fn who_is_put_out_while_away_was_not_there_after_that() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.member("bob"));
+    for person in [&mut bob, &mut alice] {
+        world.say(person, "JOIN #ops");
+    }
+    world.say(&mut bob, "SET #ops history joined");
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "MSG #ops with her");
+    assert!(world.ask(&mut bob, "KICK #ops alice").contains("OK KICK"));
+    world.say(&mut bob, "MSG #ops without her");
+    let mut alice = world.log_in("alice");
+    let page = world.ask(&mut alice, "HISTORY #ops LATEST");
+    assert!(page.contains("with her") && !page.contains("without her"), "{page}");
+    assert!(!world.ask(&mut alice, "SEARCH * without").contains("without her"));
+    // The same in a private room, from whose list she is taken.
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "SET #ops access invite");
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "ROLE #ops alice none");
+    world.say(&mut bob, "MSG #ops among us");
+    world.say(&mut bob, "ROLE #ops alice member");
+    let mut alice = world.log_in("alice");
+    assert!(!world.ask(&mut alice, "HISTORY #ops LATEST").contains("among us"));
+}
+
+#[test]
+fn a_role_that_is_given_or_taken_changes_nothing_about_being_there() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.member("bob"));
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut bob, "MSG #ops mine");
+    world.say(&mut alice, "JOIN #ops");
+    for line in ["ROLE #ops alice moderator", "ROLE #ops alice none", "ROLE #ops alice owner"] {
+        assert!(world.ask(&mut bob, line).contains("OK ROLE"), "{line}");
+    }
+    world.leave(alice, Ending::Closed);
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby", "#ops"]);
+}
+
+#[test]
 fn what_a_quiet_session_joins_is_not_remembered() {
     let mut world = World::new();
     let (alice, mut bob) = (world.member("alice"), world.enter("bob"));

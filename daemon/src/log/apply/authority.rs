@@ -304,7 +304,7 @@ pub(super) fn moderate(
         Moderation::Kick { whom } => {
             let refused = authorize(tx, room, author, Action::KickFromRoom, Some(*whom))?;
             if refused.is_none() {
-                off_the_list(tx, room, *whom)?;
+                put_out(tx, room, *whom, ends.last_id)?;
             }
             refused
         }
@@ -319,7 +319,7 @@ pub(super) fn moderate(
                     (whom, shown, reason.as_deref(), time.map(|time| time.millis())),
                 )?;
                 if let Some(number) = identity_of(whom) {
-                    off_the_list(tx, room, number)?;
+                    put_out(tx, room, number, ends.last_id)?;
                 }
             }
             refused
@@ -341,7 +341,7 @@ pub(super) fn moderate(
             }
             refused
         }
-        Moderation::Role { whom, role } => set_role(tx, room, author, *whom, *role)?,
+        Moderation::Role { whom, role } => set_role(tx, room, author, (*whom, *role), ends.last_id)?,
         // The rules for rooms have decided it.
         Moderation::Set { .. } => None,
     };
@@ -395,17 +395,26 @@ fn invite(tx: &Transaction<'_>, room: u64, author: &Author, whom: u64) -> rusqli
     Ok(None)
 }
 
+/// Takes somebody off a room's list.
 fn off_the_list(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM member WHERE room = ?1 AND identity = ?2")?.execute([room, identity])?;
-    memberships::leave(tx, room, identity)
+    Ok(())
+}
+
+/// Takes somebody off a room's list, and out of the room: an account also while it is away, when no session's end ends its
+/// stay.
+fn put_out(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlite::Result<()> {
+    off_the_list(tx, room, identity)?;
+    memberships::leave(tx, room, identity)?;
+    memberships::end_stay(tx, room, identity, last)
 }
 
 fn set_role(
     tx: &Transaction<'_>,
     room: u64,
     author: &Author,
-    whom: u64,
-    role: Option<Role>,
+    (whom, role): (u64, Option<Role>),
+    last: u64,
 ) -> rusqlite::Result<Option<Refusal>> {
     let before = room_role(tx, room, whom)?;
     let is_own = whom == author.number;
@@ -421,7 +430,16 @@ fn set_role(
         return Ok(Some(refused));
     }
     match role {
-        None => off_the_list(tx, room, whom)?,
+        None => {
+            // Of a private room, they are out with that.
+            let is_private: bool = tx
+                .prepare_cached("SELECT access != 'public' FROM room WHERE number = ?1")?
+                .query_row([room], |row| row.get(0))?;
+            match is_private {
+                true => put_out(tx, room, whom, last)?,
+                false => off_the_list(tx, room, whom)?,
+            }
+        }
         Some(Role::Owner) => {
             let owner: u64 = tx
                 .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
