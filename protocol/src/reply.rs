@@ -110,6 +110,15 @@ pub enum Body<'a> {
         id: &'a str,
     },
     /// A row of INBOX.
+    Invitation {
+        /// The room.
+        room: &'a str,
+        /// Who invites.
+        nick: &'a str,
+        /// When.
+        time: &'a str,
+    },
+    /// A row of INBOX: a conversation.
     Conversation {
         /// The room or nick.
         target: &'a str,
@@ -553,6 +562,9 @@ impl<'a> Body<'a> {
             "DELIVERED" if is_event => Body::Delivered { target: params.word()?, id: id(&mut params)? },
             "BEHIND" => Body::Behind { cursor: id(&mut params)? },
             "GAP" => Body::Gap { target: params.word()?, from: id(&mut params)?, to: id(&mut params)? },
+            "INVITATION" => {
+                Body::Invitation { room: params.word()?, nick: params.word()?, time: params.word()? }
+            }
             "CONVERSATION" => Body::Conversation {
                 target: params.word()?,
                 last: id(&mut params)?,
@@ -647,6 +659,7 @@ impl<'a> Body<'a> {
             Body::Gap { target, from, to } => words(out, &["GAP", target, from, to], None),
             Body::Read { target, id } => words(out, &["READ", target, id], None),
             Body::Delivered { target, id } => words(out, &["DELIVERED", target, id], None),
+            Body::Invitation { room, nick, time } => words(out, &["INVITATION", room, nick, time], None),
             Body::Conversation { target, last, unread, mentions } => {
                 words(out, &["CONVERSATION", target, last, unread, mentions], None);
             }
@@ -794,6 +807,7 @@ mod tests {
             Just(Body::Gap { target: "#ops", from: "3", to: "9" }),
             Just(Body::Read { target: "#ops", id: "3" }),
             Just(Body::Delivered { target: "alice", id: "3" }),
+            Just(Body::Invitation { room: "#ops", nick: "bob", time: "2026-11-21T10:15:16.005Z" }),
             Just(Body::Conversation { target: "#ops", last: "9", unread: "1", mentions: "0" }),
             Just(Body::Set { room: "#ops", item: "keep=30d" }),
             Just(Body::Join { room: "#ops" }),

@@ -461,7 +461,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "lists one's conversations and what is unread in them",
-        detail: "Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
+        detail: "Invitations to private rooms that one has not followed yet are rows `INVITATION room nick time`. Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
                  private messages with; the newest entry's id (0 if there is none); messages of others after one's \
                  read marker, counted up to 1,000, or up to `most`, a tag of the OK, if there are many conversations; and how many of those name one or answer one's own. Tags: \
                  `read`, one's marker; with a person `delivered` and `seen`, up to where one's own messages have \

@@ -440,6 +440,15 @@ const VERSION_6: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX membership_room ON membership (room);
 
+    -- Invitations to rooms that nobody has followed yet: from whom, and when.
+    CREATE TABLE invitation (
+        identity INTEGER NOT NULL,
+        room     INTEGER NOT NULL,
+        nick     TEXT NOT NULL,
+        time     INTEGER NOT NULL,
+        PRIMARY KEY (identity, room)
+    ) STRICT, WITHOUT ROWID;
+
     -- Whether the account has come into the lobby once.
     ALTER TABLE account ADD COLUMN has_come INTEGER NOT NULL DEFAULT 0;
 

@@ -313,6 +313,19 @@ impl<'c> View<'c> {
         Ok(inbox)
     }
 
+    /// Returns the invitations that an identity has not followed: the room, from whom, and when, the oldest first.
+    pub(crate) fn invitations(&self, me: u64) -> rusqlite::Result<Vec<(u64, String, String, Timestamp)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT room.number, room.name, invitation.nick, invitation.time
+             FROM invitation JOIN room ON room.number = invitation.room
+             WHERE invitation.identity = ?1 ORDER BY invitation.time, room.number",
+        )?;
+        let rows = statement.query_map([me], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, Timestamp::from_millis(row.get(3)?)))
+        })?;
+        rows.collect()
+    }
+
     fn conversed(
         &self,
         me: u64,

@@ -254,9 +254,9 @@ impl Session {
     pub(super) fn inbox(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
         let me = Arc::clone(self.me()?);
         let rooms = self.core.registry.joined_rooms(&self.peer);
-        let name = me.nick();
+        let (name, peer) = (me.nick(), Arc::clone(&self.peer));
         self.read_log(answer, move |view, answer| {
-            let Inbox { conversations, most, rows, bytes } =
+            let Inbox { conversations, most, rows: looked_at, bytes } =
                 view.inbox(me.number, |text| names(text, &name), &rooms)?;
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
@@ -270,13 +270,22 @@ impl Session {
                 let body = Body::Conversation { target, last: &last, unread: &unread, mentions: &mentions };
                 answer.row(tags, ServerLine::new(body));
             }
-            let looked_up = rows + 4 * conversations.len() as u64;
+            let mut invitations = view.invitations(me.number)?;
+            invitations.retain(|(number, room, ..)| {
+                peer.is_in_scope(Some(room)) && !rooms.iter().any(|(joined, _)| joined == number)
+            });
+            for (_, room, nick, time) in &invitations {
+                let time = time.to_string();
+                let body = Body::Invitation { room, nick, time: &time };
+                answer.row(TagBuilder::default(), ServerLine::new(body));
+            }
+            let looked_up = looked_at + 4 * conversations.len() as u64 + invitations.len() as u64;
             answer.cost = answer.cost.plus(Cost::rows(looked_up)).plus(Cost::bytes(bytes));
             let mut tags = TagBuilder::default();
             tags.display("most", Some(most).filter(|most| *most < UNREAD));
             tags.display("at", Some(view.last_id()?));
             answer.set_ok_tags(tags);
-            Ok(conversations.len().to_string())
+            Ok((conversations.len() + invitations.len()).to_string())
         })
     }
 

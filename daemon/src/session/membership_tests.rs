@@ -180,6 +180,30 @@ fn a_role_that_is_given_or_taken_changes_nothing_about_being_there() {
 }
 
 #[test]
+fn an_invitation_waits_for_who_was_away() {
+    let mut world = World::new();
+    let (alice, mut bob) = (world.member("alice"), world.member("bob"));
+    world.leave(alice, Ending::Closed);
+    for room in ["#plan", "#gone", "#taken"] {
+        world.say(&mut bob, &format!("JOIN {room}"));
+        world.say(&mut bob, &format!("SET {room} access invite"));
+        assert!(world.ask(&mut bob, &format!("INVITE {room} alice")).contains("OK INVITE"));
+    }
+    world.say(&mut bob, "CLOSE #gone");
+    world.say(&mut bob, "KICK #taken alice");
+    let mut alice = world.log_in("alice");
+    let inbox = world.ask(&mut alice, "INBOX");
+    assert!(inbox.contains("INVITATION #plan bob 1970-01-01T00:16:40.000Z\n"), "{inbox}");
+    assert!(!inbox.contains("#gone") && !inbox.contains("#taken"), "{inbox}");
+    assert!(inbox.ends_with(" OK INBOX 2\n"), "{inbox}");
+    assert!(!world.ask(&mut bob, "INBOX").contains("INVITATION"), "it is hers");
+    world.say(&mut alice, "JOIN #plan");
+    assert!(!world.ask(&mut alice, "INBOX").contains("INVITATION"), "it was followed");
+    world.say(&mut alice, "LEAVE #plan");
+    assert!(!world.ask(&mut alice, "INBOX").contains("INVITATION"));
+}
+
+#[test]
 fn what_a_quiet_session_joins_is_not_remembered() {
     let mut world = World::new();
     let (alice, mut bob) = (world.member("alice"), world.enter("bob"));

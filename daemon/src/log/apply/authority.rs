@@ -300,7 +300,17 @@ pub(super) fn moderate(
         Banned::Address(_) | Banned::Token(_) => None,
     };
     let refused = match moderation {
-        Moderation::Invite { whom } => invite(tx, room, author, *whom)?,
+        Moderation::Invite { whom } => {
+            let refused = invite(tx, room, author, *whom)?;
+            // Into a public room one goes without being asked by the log.
+            let is_private: bool = tx
+                .prepare_cached("SELECT access != 'public' FROM room WHERE number = ?1")?
+                .query_row([room], |row| row.get(0))?;
+            if refused.is_none() && is_private {
+                memberships::invite(tx, room, *whom, (&author.nick, meta.time))?;
+            }
+            refused
+        }
         Moderation::Kick { whom } => {
             let refused = authorize(tx, room, author, Action::KickFromRoom, Some(*whom))?;
             if refused.is_none() {
@@ -406,6 +416,7 @@ fn off_the_list(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Res
 fn put_out(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlite::Result<()> {
     off_the_list(tx, room, identity)?;
     memberships::leave(tx, room, identity)?;
+    memberships::take_invitation(tx, room, identity)?;
     memberships::end_stay(tx, room, identity, last)
 }
 

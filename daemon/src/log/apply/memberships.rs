@@ -1,6 +1,9 @@
 //! Memberships: the rooms that an account is in, also while none of its sessions is there and after a restart. Guests, and
 //! users of the machine without an account, are in rooms as long as they are here.
 
+use rusqlite::params;
+use snug_protocol::Timestamp;
+
 use crate::log::transaction::Transaction;
 
 /// Notes that an account is in a room. Others are not noted.
@@ -17,6 +20,26 @@ pub(super) fn join(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::
 pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM membership WHERE identity = ?1 AND room = ?2")?
         .execute([identity, room])?;
+    Ok(())
+}
+
+/// Notes that somebody was invited to a room, until they come or are put out.
+pub(super) fn invite(
+    tx: &Transaction<'_>,
+    room: u64,
+    whom: u64,
+    (author, time): (&str, Timestamp),
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO invitation (identity, room, nick, time) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![whom, room, author, time.millis()])?;
+    Ok(())
+}
+
+/// Notes that an invitation was followed, or holds no more.
+pub(super) fn take_invitation(tx: &Transaction<'_>, room: u64, whom: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM invitation WHERE identity = ?1 AND room = ?2")?.execute([whom, room])?;
     Ok(())
 }
 

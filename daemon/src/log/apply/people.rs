@@ -111,6 +111,7 @@ pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outc
     for sql in [
         "DELETE FROM marker WHERE identity = ?1",
         "DELETE FROM member WHERE identity = ?1",
+        "DELETE FROM invitation WHERE identity = ?1",
         "DELETE FROM mute WHERE identity = ?1",
         "DELETE FROM spoken WHERE identity = ?1",
     ] {

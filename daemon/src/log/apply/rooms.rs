@@ -68,6 +68,7 @@ pub(super) fn make_room(
             )?
             .execute([there.number, author.number])?;
         }
+        memberships::take_invitation(tx, there.number, author.number)?;
         if stays {
             memberships::join(tx, there.number, author.number)?;
         }
@@ -177,6 +178,7 @@ fn too_many(tx: &Transaction<'_>, author: &Author, quotas: &RoomQuotas) -> rusql
 /// know its name and can join again.
 pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlite::Result<Outcome> {
     memberships::leave(tx, room, identity)?;
+    memberships::take_invitation(tx, room, identity)?;
     memberships::end_stay(tx, room, identity, last)?;
     tx.prepare_cached(
         "DELETE FROM member WHERE room = ?1 AND identity = ?2 AND role = 'member'
@@ -269,6 +271,7 @@ fn remove(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM stay WHERE room = ?1",
         "DELETE FROM membership WHERE room = ?1",
+        "DELETE FROM invitation WHERE room = ?1",
         "DELETE FROM span WHERE room = ?1",
         "DELETE FROM closed_span WHERE room = ?1",
         "DELETE FROM member WHERE room = ?1",
