@@ -231,15 +231,16 @@ fn serve(
     };
     let asked = Arc::clone(&reread);
     handle.on_reload(move || asked());
+    if let Err(error) = orphans::watch() {
+        tracing::warn!("programs of bots whose guard is killed will stay: {error}");
+    }
+    announce(&handle);
+    // What has come since the start is heeded now, in its order.
     signals::watch(signals, handle.clone(), move || {
         // It has been logged.
         let _ = reread();
     })
     .context("cannot watch for signals")?;
-    if let Err(error) = orphans::watch() {
-        tracing::warn!("programs of bots whose guard is killed will stay: {error}");
-    }
-    announce(&handle);
     smol::block_on(daemon.run());
     let stats: BTreeMap<String, u64> = smol::block_on(handle.stats()).into_iter().collect();
     tracing::info!(
