@@ -204,6 +204,23 @@ fn an_invitation_waits_for_who_was_away() {
 }
 
 #[test]
+fn a_room_that_one_could_not_come_into_is_not_one_s_own() {
+    let mut world = World::with("[limits]\nrooms_per_identity = 2\n");
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for room in ["#one", "#two"] {
+        world.say(&mut bob, "LEAVE #lobby");
+        world.say(&mut bob, &format!("JOIN {room}"));
+        world.say(&mut bob, &format!("MSG {room} hello"));
+    }
+    assert!(world.ask(&mut alice, "JOIN #one").contains("OK JOIN"));
+    assert!(world.ask(&mut alice, "JOIN #two").contains("ERR JOIN too-many"));
+    world.say(&mut alice, "LEAVE #lobby");
+    world.leave(alice, Ending::Closed);
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#one"]);
+}
+
+#[test]
 fn what_a_quiet_session_joins_is_not_remembered() {
     let mut world = World::new();
     let (alice, mut bob) = (world.member("alice"), world.enter("bob"));

@@ -282,7 +282,8 @@ fn come_into_room(
         answer.set_ok_tags(room_tags(&room, core.config().log.keep));
         return Ok(Some(room.name.clone()));
     }
-    core.note(author, Act::EndStay { room: stored.number });
+    // The log has let them in, and they are not there.
+    core.note(author, Act::Leave { room: stored.number });
     if let Some(room) = core.registry.abandon_room(&name) {
         core.retire(room);
     }
