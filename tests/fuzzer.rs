@@ -81,6 +81,7 @@ fn fuzzer_every_line_has_its_one_answer_and_nothing_acknowledged_is_lost() {
                 entries: VecDeque::new(),
                 about: None,
                 uploads: VecDeque::new(),
+                is_ended: false,
             };
             thread::spawn(move || fuzzer.run())
         })
@@ -184,6 +185,8 @@ struct Fuzzer {
     about: Option<u64>,
     /// Its uploads.
     uploads: VecDeque<String>,
+    /// Whether the daemon has said its last word on the connection.
+    is_ended: bool,
 }
 
 /// What a line is answered with.
@@ -254,6 +257,7 @@ impl Fuzzer {
         self.add(&mut lines, &mut awaited, &mut label, &entrance, &[]);
         self.add(&mut lines, &mut awaited, &mut label, &format!("NICK f{}-{}", self.number, self.names), &[]);
         self.uploads.clear();
+        self.is_ended = false;
         while !self.shared.is_over.load(SeqCst) {
             let count = 1 + self.random.below(LINES);
             while awaited.len() < count && lines.len() < BYTES {
@@ -277,16 +281,15 @@ impl Fuzzer {
         awaited: &mut VecDeque<Expected>,
         said: &str,
     ) -> Result<(), End> {
-        let mut is_ended = false;
         while !awaited.is_empty() {
             let mut line = Vec::new();
             match heard.read_until(b'\n', &mut line) {
-                Ok(0) => return Err(if is_ended { End::Closed } else { End::Lost }),
+                Ok(0) => return Err(if self.is_ended { End::Closed } else { End::Lost }),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Err(End::Wrong(format!("{awaited:?} is not answered; said: {said}")));
                 }
-                Err(_) => return Err(if is_ended { End::Closed } else { End::Lost }),
+                Err(_) => return Err(if self.is_ended { End::Closed } else { End::Lost }),
             }
             let Ok(line) = String::from_utf8(line) else {
                 return Err(End::Wrong("the daemon said what is not UTF-8".to_owned()));
@@ -326,7 +329,7 @@ impl Fuzzer {
             if rest.starts_with("ERR - ") && tag("ref").is_none() && awaited.front() != Some(&Expected::Fault)
             {
                 // The last word of a session that is ended.
-                is_ended = true;
+                self.is_ended = true;
                 continue;
             }
             if !(rest.starts_with("OK ") || rest.starts_with("ERR ")) {
