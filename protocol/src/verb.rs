@@ -222,9 +222,10 @@ pub const VERBS: &[Spec] = &[
         tags: "",
         before_name: false,
         cost: 1,
-        summary: "tells that one is writing, or no more",
-        detail: "Holds for 6 seconds, so that whoever goes on writing says it every 3, and ends with the session. Never logged, and the first to be dropped under load. The others see `:alice TYPING #lobby on`. \
-                 One must be in the room.",
+        summary: "tells others that you are typing, or have stopped",
+        detail: "Ends by itself after 6 seconds, so clients repeat it every 3 while the user types; it also ends with the \
+                 session. Never logged, and the first to be dropped under load. The others see \
+                 `:alice TYPING #lobby on`. You must be in the room.",
         example: "> TYPING #lobby on\n< OK TYPING #lobby",
     },
     Spec {
@@ -275,8 +276,8 @@ pub const VERBS: &[Spec] = &[
         cost: 1,
         summary: "lists who is here, or in a room",
         detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `bot`, `account`, \
-                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`. Who came in with `quiet` and \
-                 joined nothing is not listed. The OK counts the rows.",
+                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`. Sessions that \
+                 came in with `quiet` and joined nothing are not listed. The OK counts the rows.",
         example: "> WHO #lobby\n< USER alice online 2026-11-21T10:15:02.113Z\n\
                   < @bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
     },

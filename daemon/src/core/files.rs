@@ -16,7 +16,7 @@ use ring::digest;
 use snug_protocol::{Code, ContentHash};
 
 use crate::content_store::{self, ContentStore, read_all};
-use crate::core::parts::{Parts, Room};
+use crate::core::parts::{FileQuota, Parts};
 use crate::log::{Finished, StoredUpload, View};
 use crate::refusal::Refusal;
 use crate::workers::{Job, Workers};
@@ -36,6 +36,7 @@ pub(crate) struct Files {
     /// time.
     written: AtomicU64,
     is_full: AtomicBool,
+    /// The number of times that somebody may have lost access to a file.
     access: AtomicU64,
     /// The files that sessions are fetching.
     fetches: Mutex<Vec<WeakFetch>>,
@@ -399,7 +400,7 @@ impl Upload {
         &mut self,
         files: &Files,
         (offset, bytes): (u64, &[u8]),
-        room: Room,
+        quota: FileQuota,
         now: u64,
     ) -> Result<u64, Refusal> {
         if self.is_kept {
@@ -420,7 +421,7 @@ impl Upload {
             return Err(Refusal::new(Code::OverQuota, text));
         }
         let count = bytes.len() as u64;
-        lock(&files.parts).take(self.stored.handle, count, room)?;
+        lock(&files.parts).take(self.stored.handle, count, quota)?;
         if let Err(error) = self.file.write_all_at(bytes, self.offset) {
             lock(&files.parts).give_back(self.stored.handle, count);
             // A part of the bytes may be in the file. They are not counted, and are overwritten later.

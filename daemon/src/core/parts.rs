@@ -20,11 +20,11 @@ pub(super) struct Parts {
 
 /// How many bytes there are on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
+struct Usage {
     /// Those of unfinished uploads.
-    pub(crate) arrived: u64,
+    arrived: u64,
     /// Those of files that are kept.
-    pub(crate) kept: u64,
+    kept: u64,
 }
 
 impl Usage {
@@ -35,7 +35,7 @@ impl Usage {
 
 /// The quotas of one author: in bytes, unfinished uploads included.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub(crate) struct FileQuota {
     /// What the author may have.
     pub(crate) own: u64,
     /// What all may have together, if this author is one of them.
@@ -64,23 +64,24 @@ impl Parts {
     }
 
     /// Counts bytes that arrive for an upload that was set. Refuses them if there is no room for them.
-    pub(super) fn take(&mut self, handle: u64, count: u64, room: Room) -> Result<(), Refusal> {
+    pub(super) fn take(&mut self, handle: u64, count: u64, quota: FileQuota) -> Result<(), Refusal> {
         let Some((author, arrived)) = self.uploads.get_mut(&handle) else {
             return Err(Refusal::new(Code::NoSuchFile, "the upload was given up"));
         };
         let own = self.authors.entry(*author).or_default();
-        if own.bytes() + count > room.own {
+        if own.bytes() + count > quota.own {
             let text = format!(
                 "one may have {} bytes of files here, and you have {}, of which {} belong to uploads that are not \
                  complete; FILE LIST shows them, and FILE CANCEL gives one up",
-                room.own,
+                quota.own,
                 own.bytes(),
                 own.arrived
             );
             return Err(Refusal::new(Code::OverQuota, text));
         }
-        if self.all.bytes() + count > room.all {
-            let text = "files and uploads fill what the daemon keeps; what has come stays, go on later";
+        if self.all.bytes() + count > quota.all {
+            let text =
+                "files and uploads fill what the daemon keeps; what has arrived is kept, so go on later";
             return Err(Refusal::new(Code::OverQuota, text));
         }
         *arrived += count;
@@ -139,28 +140,28 @@ mod tests {
     #[test]
     fn an_author_and_all_have_so_much() {
         let mut parts = Parts::default();
-        let room = Room { own: 100, all: 150 };
+        let quota = FileQuota { own: 100, all: 150 };
         parts.set(1, 7, 0, 40);
         parts.set(2, 7, 0, 40);
         parts.set_kept(40, |_| None);
-        assert_eq!(parts.take(1, 30, room), Ok(()));
-        assert_eq!(parts.take(2, 30, room), Ok(()));
-        let full = parts.take(1, 1, room).expect_err("100 are there");
+        assert_eq!(parts.take(1, 30, quota), Ok(()));
+        assert_eq!(parts.take(2, 30, quota), Ok(()));
+        let full = parts.take(1, 1, quota).expect_err("100 are there");
         assert!(full.text.contains("you have 100, of which 60"), "{}", full.text);
         parts.set(3, 8, 0, 0);
-        assert_eq!(parts.take(3, 50, room), Ok(()));
-        assert_eq!(parts.take(3, 1, room).expect_err("150 are there").code, Code::OverQuota);
+        assert_eq!(parts.take(3, 50, quota), Ok(()));
+        assert_eq!(parts.take(3, 1, quota).expect_err("150 are there").code, Code::OverQuota);
         parts.keep(1, 30);
         parts.keep(1, 30);
         assert_eq!(parts.all.kept, 70, "once");
-        assert_eq!(parts.take(2, 1, room).expect_err("it is kept").code, Code::OverQuota);
+        assert_eq!(parts.take(2, 1, quota).expect_err("it is kept").code, Code::OverQuota);
         // Something is taken back.
         parts.set_kept(0, |_| Some(0));
-        assert_eq!(parts.take(2, 1, room), Ok(()));
+        assert_eq!(parts.take(2, 1, quota), Ok(()));
         parts.forget(3);
         parts.forget(2);
         assert_eq!(parts.arrived(7), (0, 0));
-        assert_eq!(parts.take(2, 1, room).expect_err("it is gone").code, Code::NoSuchFile);
+        assert_eq!(parts.take(2, 1, quota).expect_err("it is gone").code, Code::NoSuchFile);
     }
 
     proptest! {
@@ -173,7 +174,7 @@ mod tests {
                 match step {
                     0 => parts.set(handle, handle % 3, count, 0),
                     1 => {
-                        let _ = parts.take(handle, count, Room { own: 90, all: 120 });
+                        let _ = parts.take(handle, count, FileQuota { own: 90, all: 120 });
                     }
                     2 => parts.forget(handle),
                     3 => {
@@ -181,7 +182,7 @@ mod tests {
                         parts.keep(handle, count);
                     }
                     _ => {
-                        if parts.take(handle, count, Room { own: u64::MAX, all: u64::MAX }).is_ok() {
+                        if parts.take(handle, count, FileQuota { own: u64::MAX, all: u64::MAX }).is_ok() {
                             parts.give_back(handle, count);
                         }
                     }

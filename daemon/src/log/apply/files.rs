@@ -150,8 +150,9 @@ struct Allowance {
 }
 
 impl Allowance {
-    fn nothing() -> Allowance {
-        Allowance { bytes: 0, because: "no file may be sent".into() }
+    /// Returns the smaller of both.
+    fn or_less(self, other: Allowance) -> Allowance {
+        if other.bytes < self.bytes { other } else { self }
     }
 
     /// Returns the refusal if a file of this size is too large. One of unknown size has at least a byte.
@@ -196,23 +197,21 @@ fn allowances(
     let all = bytes_kept(tx, "all", 0)? + all_arrived;
     let is_guest = authority::server_role(tx, author)? <= Role::Guest;
     let own_quota = quotas.own(is_guest);
-    let mut fixed = vec![Allowance { bytes: quotas.file, because: "so large may one file be here".into() }];
-    let changing = [
-        Allowance {
-            bytes: own_quota.saturating_sub(own),
-            because: format!("one may have {own_quota} bytes of files here, and you have {own}").into(),
+    let mut ever = Allowance { bytes: quotas.file, because: "the daemon takes no larger files".into() };
+    let own_left = Allowance {
+        bytes: own_quota.saturating_sub(own),
+        because: format!("one may have {own_quota} bytes of files here, and you have {own}").into(),
+    };
+    let all_left = Allowance {
+        bytes: quotas.all(is_guest).saturating_sub(all),
+        because: match is_guest {
+            true => "the daemon keeps no more files of guests; its operator can change that".into(),
+            false => "the daemon keeps no more files; its operator can change that".into(),
         },
-        Allowance {
-            bytes: quotas.all(is_guest).saturating_sub(all),
-            because: match is_guest {
-                true => "the daemon keeps no more files of guests; its operator can change that".into(),
-                false => "the daemon keeps no more files; its operator can change that".into(),
-            },
-        },
-    ];
+    };
     if let Some(room) = room {
         let used = bytes_kept(tx, "conversation", room)?;
-        fixed.push(Allowance {
+        ever = ever.or_less(Allowance {
             bytes: quotas.room.saturating_sub(used),
             because: format!("a room may have {} bytes of files, and this one has {used}", quotas.room)
                 .into(),
@@ -228,7 +227,7 @@ fn allowances(
                 )));
             }
             Some(bytes) => {
-                fixed.push(Allowance { bytes, because: "so large may a file be in this room".into() })
+                ever = ever.or_less(Allowance { bytes, because: "this room takes no larger files".into() })
             }
             None => {}
         }
@@ -238,9 +237,7 @@ fn allowances(
             return Ok(Err(Refusal::new(Code::Denied, text)));
         }
     }
-    let least = |these: Vec<Allowance>| these.into_iter().min_by_key(|allowance| allowance.bytes);
-    let ever = least(fixed).unwrap_or_else(Allowance::nothing);
-    let now = least(changing.into_iter().chain([ever.clone()]).collect()).unwrap_or_else(Allowance::nothing);
+    let now = own_left.or_less(all_left).or_less(ever.clone());
     Ok(Ok(Allowances { now, ever }))
 }
 

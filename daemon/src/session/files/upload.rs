@@ -8,7 +8,7 @@ use super::{append, room_of};
 use crate::answer::Answer;
 use crate::core::Core;
 use crate::core::files::{Upload, lock};
-use crate::core::parts::Room;
+use crate::core::parts::FileQuota;
 use crate::core::reply::{AnswerTo, Recipients};
 use crate::log::{
     Act, Author, Conversation, Draft, FileAct, Finished, NewEntry, NewUpload, Outcome, Quotas, StoredUpload,
@@ -123,8 +123,8 @@ impl Session {
                 let reserve = core.config().files.reserve.bytes() as u64;
                 core.files.must_have_room(bytes.len() as u64, reserve)?;
                 let quotas = quotas(core);
-                let room = Room { own: quotas.own(is_guest), all: quotas.all(is_guest) };
-                let next = upload.put(&core.files, (offset, &bytes), room, core.now())?;
+                let quota = FileQuota { own: quotas.own(is_guest), all: quotas.all(is_guest) };
+                let next = upload.put(&core.files, (offset, &bytes), quota, core.now())?;
                 if core.files.syncs()
                     && let Some(file) = upload.to_sync(bytes.len())
                 {
