@@ -55,7 +55,7 @@ impl Ask {
         }
         let rooms = match &target {
             Target::Room(room) => vec![room.clone()],
-            Target::Nick(_) => Vec::new(),
+            Target::Nick(_) | Target::Person { .. } => Vec::new(),
         };
         let part = Part::Listener { rooms, since: None, follows: true };
         let (client, events) = connect::connect(common, part).await?;
@@ -108,7 +108,7 @@ impl Ask {
         let from = line.from?;
         let is = |name: &str, other: &str| matches!((Nick::parse(name), Nick::parse(other)), (Ok(a), Ok(b)) if a.fold() == b.fold());
         let may_answer = match target {
-            Target::Nick(nick) => is(nick.as_str(), from),
+            Target::Nick(nick) | Target::Person { nick, .. } => is(nick.as_str(), from),
             Target::Room(_) => self.from.is_empty() || self.from.iter().any(|nick| is(nick, from)),
         };
         if !may_answer || line.tags.get("+auto").is_some() || line.id() <= Some(id) {
@@ -120,7 +120,7 @@ impl Ask {
             (EntryKind::Msg, Target::Room(room)) => {
                 matches!(Target::parse(place), Ok(Target::Room(there)) if there.fold() == room.fold())
             }
-            (EntryKind::Priv, Target::Nick(_)) => true,
+            (EntryKind::Priv, Target::Nick(_) | Target::Person { .. }) => true,
             (EntryKind::React, _) => *about == Some(id),
             _ => false,
         };

@@ -133,10 +133,7 @@ pub(crate) fn target(word: &str) -> Result<Target<'_>, Failure> {
 
 /// What says a text to a target.
 pub(crate) fn message<'t>(target: &Target<'_>, text: String, tags: MessageTags<'t>) -> Command<'t> {
-    match target.clone().into_owned() {
-        Target::Room(room) => Command::Msg { room, text: text.into(), tags },
-        Target::Nick(nick) => Command::Priv { nick, text: text.into(), tags },
-    }
+    Command::say(target.clone().into_owned(), text, tags)
 }
 
 /// A connection that carries lines and nothing else.

@@ -237,7 +237,10 @@ async fn finish(
             let from = line.from.unwrap_or_default();
             let command = match (kind, RoomName::parse(target), Nick::parse(from)) {
                 (EntryKind::Msg, Ok(room), _) => Said::Msg { room, text: answer.into(), tags },
-                (_, _, Ok(nick)) => Said::Priv { nick, text: answer.into(), tags },
+                (_, _, Ok(nick)) => {
+                    let who = line.tags.get("who").and_then(|who| who.parse().ok());
+                    Said::Priv { nick, who, text: answer.into(), tags }
+                }
                 _ => return Ok(()),
             };
             client.ask(command).await?;

@@ -104,10 +104,12 @@ impl Since {
 async fn conversations(client: &Client) -> Result<Vec<Target<'static>>, Failure> {
     let mut targets = vec![Target::Room(snug_protocol::RoomName::LOBBY)];
     for row in client.ask(Command::Inbox).await?.rows {
-        if let Body::Conversation { target, .. } = row.line().body
+        let line = row.line();
+        if let Body::Conversation { target, .. } = line.body
             && let Ok(target @ Target::Nick(_)) = Target::parse(target)
         {
-            targets.push(target.into_owned());
+            let who = line.tags.get("who").and_then(|who| who.parse().ok());
+            targets.push(target.into_owned().with_who(who));
         }
     }
     Ok(targets)

@@ -62,7 +62,7 @@ impl Tail {
                     names.push(room.fold());
                     rooms.push(room.clone().into_owned());
                 }
-                Target::Nick(nick) => names.push(nick.fold()),
+                Target::Nick(nick) | Target::Person { nick, .. } => names.push(nick.fold()),
             }
             targets.push(target.into_owned());
         }
@@ -171,7 +171,7 @@ impl Wanted {
         }
         let is_named = |name: &str| match Target::parse(name) {
             Ok(Target::Room(room)) => self.names.contains(&room.fold()),
-            Ok(Target::Nick(nick)) => self.names.contains(&nick.fold()),
+            Ok(Target::Nick(nick) | Target::Person { nick, .. }) => self.names.contains(&nick.fold()),
             Err(_) => false,
         };
         match &line.body {

@@ -245,7 +245,8 @@ impl Client {
             }
         };
         let is_awaited = matches!(reply, Reply::Awaited { .. });
-        Ok(Job { request, bytes, is_repeatable: command.is_repeatable(), is_awaited, reply })
+        let (is_repeatable, causes_event) = (command.is_repeatable(), command.is_event());
+        Ok(Job { request, bytes, is_repeatable, causes_event, is_awaited, reply })
     }
 
     /// Takes no more commands, of this handle and all its clones. The driver stops when the last command is answered.

@@ -311,6 +311,9 @@ impl<R> Exchange<R> {
         }
         if !matches!(parsed.body, Body::Ok { .. } | Body::Err { .. }) {
             match self.in_flight.front_mut() {
+                Some(InFlight::Job(job, _)) if job.causes_event && parsed.from.is_some() => {
+                    self.event(received);
+                }
                 Some(InFlight::Job(_, rows)) => {
                     self.answer_size +=
                         received.text.len() + received.bytes.as_ref().map_or(0, Vec::len) + 64;

@@ -16,6 +16,8 @@ pub(crate) struct Job<R> {
     pub(crate) bytes: Option<Arc<Vec<u8>>>,
     /// Whether the command may be sent again if its answer is lost.
     pub(crate) is_repeatable: bool,
+    /// Whether lines with its label and a source are events that it causes, and no rows.
+    pub(crate) causes_event: bool,
     /// Whether somebody waits for the answer itself, and not for the event that has it.
     pub(crate) is_awaited: bool,
     /// Where the answer goes.

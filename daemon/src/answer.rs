@@ -1,9 +1,21 @@
 //! The answer to a command.
 
+use std::borrow::Cow;
+
 use snug_protocol::{Code, ServerLine, TagBuilder};
 
 use crate::cost::Cost;
 use crate::refusal::Refusal;
+
+/// Returns a line that has tags, with the label of the command that caused it.
+pub(crate) fn labelled<'l>(line: &'l [u8], label: Option<&str>) -> Cow<'l, [u8]> {
+    let end = line.iter().position(|byte| *byte == b' ').filter(|_| line.starts_with(b"@"));
+    let Some((label, end)) = label.zip(end) else { return Cow::Borrowed(line) };
+    let mut tags = TagBuilder::default();
+    tags.value("ref", Some(label));
+    let (before, behind) = line.split_at(end);
+    Cow::Owned([before, b";", tags.into_string().as_bytes(), behind].concat())
+}
 
 /// The lines that answer one command: its rows and then its OK or ERR, all with its `ref`.
 pub(crate) struct Answer {

@@ -9,8 +9,8 @@ pub use file::{FileCommand, FileOffer, FileRef, is_media_type};
 use std::borrow::Cow;
 
 use crate::{
-    Code, Cursor, Line, NameError, Nick, Params, Period, Role, RoomName, Scope, TagBuilder, Tags, Target,
-    Timestamp, Verb, escape_text, limits, unescape_text,
+    Code, Cursor, Line, NameError, Nick, Params, Period, PersonId, Role, RoomName, Scope, TagBuilder, Tags,
+    Target, Timestamp, Verb, escape_text, limits, unescape_text,
 };
 
 /// A command with the tags that any command may carry.
@@ -56,6 +56,7 @@ pub enum Command<'a> {
     },
     Priv {
         nick: Nick<'a>,
+        who: Option<PersonId>,
         text: Cow<'a, str>,
         tags: MessageTags<'a>,
     },
@@ -540,7 +541,8 @@ impl<'a> Reader<'a> {
             Verb::Info => Command::Info,
             Verb::Msg => Command::Msg { room: self.room()?, text: self.text()?, tags: self.message_tags()? },
             Verb::Priv => {
-                Command::Priv { nick: self.nick()?, text: self.text()?, tags: self.message_tags()? }
+                let (nick, who) = (self.nick()?, self.who()?);
+                Command::Priv { nick, who, text: self.text()?, tags: self.message_tags()? }
             }
             Verb::Typing => Command::Typing { target: self.target()?, switch: self.switch()? },
             Verb::Join => Command::Join { room: self.room()? },
@@ -895,10 +897,17 @@ impl<'a> Reader<'a> {
 
     fn target(&mut self) -> Parsed<Target<'a>> {
         let word = self.word()?;
-        Target::parse(word).map_err(|error| match word.starts_with('#') {
+        let target = Target::parse(word).map_err(|error| match word.starts_with('#') {
             true => bad_name(Code::BadRoom, "room's name", error),
             false => bad_name(Code::BadNick, "nick", error),
-        })
+        })?;
+        Ok(target.with_who(self.who()?))
+    }
+
+    /// The tag that says who is meant, whatever the name.
+    fn who(&self) -> Parsed<Option<PersonId>> {
+        let Some(value) = self.tags.get("who") else { return Ok(None) };
+        value.parse().map(Some).map_err(|error| (Code::BadTag, format!("who: {error}")))
     }
 
     /// A room or nick, or `*` for everything.
@@ -1184,6 +1193,7 @@ impl Command<'_> {
             vec![Cow::Owned(target.as_str().to_owned()), Cow::Owned(id.to_string())]
         };
         let number = |limit: &Option<u64>| limit.map(|limit| Cow::Owned(limit.to_string()));
+        tags.display("who", self.target().and_then(Target::who));
         match self {
             Command::Hello
             | Command::Info
@@ -1310,7 +1320,8 @@ impl Command<'_> {
                 message.write(tags);
                 words(&[room.as_str()], Some(text))
             }
-            Command::Priv { nick, text, tags: message } => {
+            Command::Priv { nick, who, text, tags: message } => {
+                tags.display("who", *who);
                 message.write(tags);
                 words(&[nick.as_str()], Some(text))
             }

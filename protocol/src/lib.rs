@@ -33,6 +33,9 @@ pub use line::{Line, LineError, Params, TagBuilder, Tags};
 mod name;
 pub use name::{Folded, NameError, Nick, RoomName, Skeletons, Target, is_deceptive};
 
+mod person;
+pub use person::{PersonId, PersonIdError};
+
 mod time;
 pub use time::Timestamp;
 

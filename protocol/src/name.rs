@@ -12,7 +12,7 @@ use caseless::Caseless;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-use crate::limits;
+use crate::{PersonId, limits};
 
 /// The name of a person, a program or a bot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +27,15 @@ pub struct RoomName<'a>(Cow<'a, str>);
 pub enum Target<'a> {
     /// Everybody in a room.
     Room(RoomName<'a>),
-    /// One person.
+    /// Who has this name now, or had it last.
     Nick(Nick<'a>),
+    /// One person, whatever they are called now.
+    Person {
+        /// What the person was called when last heard of: for people who read the line.
+        nick: Nick<'a>,
+        /// Who it is.
+        who: PersonId,
+    },
 }
 
 /// Why a word is no name.
@@ -125,7 +132,24 @@ impl<'a> Target<'a> {
     pub fn as_str(&self) -> &str {
         match self {
             Target::Room(room) => room.as_str(),
-            Target::Nick(nick) => nick.as_str(),
+            Target::Nick(nick) | Target::Person { nick, .. } => nick.as_str(),
+        }
+    }
+
+    /// Who a line is addressed to, if it says so by more than a name.
+    pub fn who(&self) -> Option<PersonId> {
+        match self {
+            Target::Person { who, .. } => Some(*who),
+            Target::Room(_) | Target::Nick(_) => None,
+        }
+    }
+
+    /// The person with this id, by the name of the target. A room, or anything without an id, stays what it is.
+    #[must_use]
+    pub fn with_who(self, who: Option<PersonId>) -> Target<'a> {
+        match (self, who) {
+            (Target::Nick(nick), Some(who)) => Target::Person { nick, who },
+            (same, _) => same,
         }
     }
 
@@ -134,6 +158,7 @@ impl<'a> Target<'a> {
         match self {
             Target::Room(room) => Target::Room(room.into_owned()),
             Target::Nick(nick) => Target::Nick(nick.into_owned()),
+            Target::Person { nick, who } => Target::Person { nick: nick.into_owned(), who },
         }
     }
 }

@@ -162,7 +162,7 @@ impl Scope {
     pub fn has_target(&self, target: &Target<'_>) -> bool {
         match target {
             Target::Room(room) => self.has_room(room),
-            Target::Nick(_) => self.rooms.is_empty(),
+            Target::Nick(_) | Target::Person { .. } => self.rooms.is_empty(),
         }
     }
 }

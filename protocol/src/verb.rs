@@ -124,7 +124,7 @@ pub const VERBS: &[Spec] = &[
                  id in `last`. With `since=<cursor>` the session hears no entries until SYNC has brought it up to \
                  date; without it, private messages that came while none of the identity's sessions was there \
                  follow the OK.",
-        example: "> NICK alice\n< @token=Zk3v…;log=9f2c51d07a6be834;last=118 OK NICK alice",
+        example: "> NICK alice\n< @token=Zk3v…;who=00184c02b9a1d07e;log=9f2c51d07a6be834;last=118 OK NICK alice",
     },
     Spec {
         verb: Verb::Quit,
@@ -207,7 +207,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Priv,
         word: "PRIV",
         params: "<nick> <text>",
-        tags: "as MSG",
+        tags: "as MSG, and `who`",
         before_name: false,
         cost: 4,
         summary: "says something to one person",
@@ -219,7 +219,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Typing,
         word: "TYPING",
         params: "<room or nick> <on|off>",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 1,
         summary: "tells others that you are typing, or have stopped",
@@ -271,15 +271,15 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Who,
         word: "WHO",
         params: "[room or nick]",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 1,
         summary: "lists who is here, or in a room",
-        detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `bot`, `account`, \
+        detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `who` (see *Names*), `bot`, `account`, \
                  `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`. Sessions that \
                  came in with `quiet` and joined nothing are not listed. The OK counts the rows.",
-        example: "> WHO #lobby\n< USER alice online 2026-11-21T10:15:02.113Z\n\
-                  < @bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
+        example: "> WHO #lobby\n< @who=00184c02b9a1d07e USER alice online 2026-11-21T10:15:02.113Z\n\
+                  < @who=0009ff3a62c85b10;bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
     },
     Spec {
         verb: Verb::Topic,
@@ -323,7 +323,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Edit,
         word: "EDIT",
         params: "<room or nick> <id> <text>",
-        tags: "`key`",
+        tags: "`key`, `who`",
         before_name: false,
         cost: 4,
         summary: "gives a message of one's own another text",
@@ -338,7 +338,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Delete,
         word: "DELETE",
         params: "<room or nick> <id>",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 4,
         summary: "takes a message of one's own away",
@@ -352,7 +352,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::React,
         word: "REACT",
         params: "<room or nick> <id> [reaction]",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 4,
         summary: "reacts to an entry with an emoji or a short word, or tells who has",
@@ -367,7 +367,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Unreact,
         word: "UNREACT",
         params: "<room or nick> <id> <reaction>",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 4,
         summary: "takes a reaction of one's own back",
@@ -380,7 +380,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::History,
         word: "HISTORY",
         params: "<room or nick> <LATEST|BEFORE id|AFTER id|AROUND id|SINCE time> [limit]",
-        tags: "",
+        tags: "`who`",
         before_name: false,
         cost: 8,
         summary: "shows a page of what was said",
@@ -398,7 +398,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Search,
         word: "SEARCH",
         params: "<room, nick or *> <query>",
-        tags: "`before`, `limit`",
+        tags: "`before`, `limit`, `who`",
         before_name: false,
         cost: 40,
         summary: "finds messages by their words",
@@ -445,7 +445,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Read,
         word: "READ",
         params: "<room or nick> <id>",
-        tags: "`receipt`",
+        tags: "`receipt`, `who`",
         before_name: false,
         cost: 4,
         summary: "notes up to where one has read",
@@ -465,16 +465,16 @@ pub const VERBS: &[Spec] = &[
         detail: "Invitations to private rooms that one has not followed yet are rows `INVITATION room nick time`. Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
                  private messages with; the newest entry's id (0 if there is none); messages of others after one's \
                  read marker, counted up to 1,000, or up to `most`, a tag of the OK, if there are many conversations; and how many of those name one or answer one's own. Tags: \
-                 `read`, one's marker; with a person `delivered` and `seen`, up to where one's own messages have \
+                 `read`, one's marker; with a person `who` (see *Names*), `delivered` and `seen`, up to where one's own messages have \
                  arrived and, if that person tells, were read.",
-        example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @delivered=96 CONVERSATION bob 96 0 0\n\
+        example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @who=001b6d0c44e7a2f3;delivered=96 CONVERSATION bob 96 0 0\n\
                   < @at=118 OK INBOX 2",
     },
     Spec {
         verb: Verb::File,
         word: "FILE",
         params: "<OFFER|PUT|DONE|ACCEPT|DECLINE|CANCEL|GET|LIST|STATE> …",
-        tags: "`key`, `type` with OFFER; `bytes` with PUT; `before`, `limit` with LIST",
+        tags: "`key`, `type`, `who` with OFFER; `bytes` with PUT; `before`, `limit`, `who` with LIST",
         before_name: false,
         cost: 4,
         summary: "sends files, and fetches them",

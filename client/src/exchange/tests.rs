@@ -116,7 +116,14 @@ impl World {
         self.said += 1;
         let tags = tags.replace("{n}", &self.said.to_string());
         let request = format!("{tags}{verb}\n").replace("{n}", &self.said.to_string()).into_bytes();
-        self.exchange.say(Job { request, bytes: None, is_repeatable, is_awaited: true, reply: self.said });
+        self.exchange.say(Job {
+            request,
+            bytes: None,
+            is_repeatable,
+            causes_event: verb.starts_with("MSG"),
+            is_awaited: true,
+            reply: self.said,
+        });
         self.take();
     }
 
@@ -338,6 +345,7 @@ fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
         request: b"ROOMS\n".to_vec(),
         bytes: None,
         is_repeatable: true,
+        causes_event: false,
         is_awaited: true,
         reply: (),
     });

@@ -108,7 +108,10 @@ fn call_of<'c>(
     let Body::Entry { kind, target, text: Some(text), .. } = &line.body else { return None };
     let (place, is_private) = match kind {
         EntryKind::Msg => (Target::Room(RoomName::parse(target).ok()?.into_owned()), false),
-        EntryKind::Priv => (Target::Nick(Nick::parse(from).ok()?.into_owned()), true),
+        EntryKind::Priv => {
+            let who = line.tags.get("who").and_then(|who| who.parse().ok());
+            (Target::Nick(Nick::parse(from).ok()?.into_owned()).with_who(who), true)
+        }
         _ => return None,
     };
     let (word, rest) = called(text, is_private)?;
@@ -270,12 +273,7 @@ async fn collect(process: &mut Process, text: &str) -> std::io::Result<(Option<i
 /// Answers where the command was sent.
 fn answer(lines: &Sender<Vec<u8>>, call: &Call, text: &str) {
     let tags = MessageTags { re: Some(Cursor::at(call.id)), verbatim: true, ..MessageTags::default() };
-    let text = sayable(text).into();
-    let command = match call.place.clone() {
-        Target::Room(room) => Command::Msg { room, text, tags },
-        Target::Nick(nick) => Command::Priv { nick, text, tags },
-    };
-    put(lines, command);
+    put(lines, Command::say(call.place.clone(), sayable(text), tags));
 }
 
 fn typing(lines: &Sender<Vec<u8>>, call: &Call, switch: Switch) {

@@ -386,11 +386,7 @@ impl Host<'_> {
                 }
                 Command::Msg { room: room.into_owned(), text: text.into(), tags }
             }
-            Ok(Target::Nick(nick)) => Command::Priv {
-                nick: nick.into_owned(),
-                text: text.into(),
-                tags: MessageTags { replace: None, ..tags },
-            },
+            Ok(to) => Command::say(to.into_owned(), text, MessageTags { replace: None, ..tags }),
             Err(error) => return self.task.tell(&format!("{to:?} is nobody it could speak to: {error}")),
         };
         self.request(command, post);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use snug_protocol::{Cursor, EntryKind, TagBuilder};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, labelled};
 use crate::core::effects;
 use crate::core::queue::Submission;
 use crate::core::reply::{AnswerTo, Recipients, Reply};
@@ -52,13 +52,13 @@ pub(crate) fn deliver_all(
             continue;
         };
         let sender = sender.map(|sender| {
-            let answer = answer_to_entry(new, of, label, to.name(), &outcome);
-            Sender { sender, size, answer }
+            let answer = answer_to_entry(new, of, label.clone(), to.name(), &outcome);
+            Sender { sender, size, answer, label }
         });
         let moderation = match (&new.moderation, &to) {
             (Some(moderation), Recipients::Room(room)) => {
                 let mut line = Vec::new();
-                entry.line(&room.name, &entry.tags(None)).write(&mut line);
+                entry.line(&room.name, &entry.tags(0, None)).write(&mut line);
                 Some((moderation, Arc::clone(room), line))
             }
             _ => None,
@@ -150,7 +150,7 @@ fn answer_to_entry(
 #[derive(Default)]
 struct Batch {
     to: Option<Recipients>,
-    /// The lines of the entries, without their keys.
+    /// The lines of the entries for those who are not their authors.
     lines: Vec<u8>,
     items: Vec<Item>,
 }
@@ -161,7 +161,7 @@ struct Item {
     author: u64,
     /// The offset in the batch's lines at which its line ends.
     end: usize,
-    /// The line with its key, for its author's own sessions.
+    /// The line for its author's own sessions, if it is another: with its key, or the other one of the two.
     own: Option<Vec<u8>>,
     sender: Option<Sender>,
     /// Whether the sender's session received it as part of the conversation's audience.
@@ -173,6 +173,8 @@ struct Sender {
     sender: Arc<Peer>,
     size: usize,
     answer: Vec<u8>,
+    /// The label of its command, which stands on the entry's line for this session alone.
+    label: Option<String>,
 }
 
 impl Batch {
@@ -195,10 +197,11 @@ impl Batch {
         if !goes_along || self.lines.len() >= Batch::BYTES {
             self.deliver(core);
         }
-        entry.line(to.name(), &entry.tags(None)).write(&mut self.lines);
-        let own = key.map(|key| {
+        let addressee = entry.addressee.as_ref().map_or(0, |(number, _)| *number);
+        entry.line(to.name(), &entry.tags(addressee, None)).write(&mut self.lines);
+        let own = (key.is_some() || addressee != 0).then(|| {
             let mut line = Vec::new();
-            entry.line(to.name(), &entry.tags(Some(key))).write(&mut line);
+            entry.line(to.name(), &entry.tags(entry.author.number, key)).write(&mut line);
             line
         });
         let (id, author, end) = (entry.id, entry.author.number, self.lines.len());
@@ -206,7 +209,7 @@ impl Batch {
             room.set_topic(entry.text.as_deref().map(|text| Topic {
                 text: text.to_owned(),
                 from: entry.author.nick.clone(),
-                tags: entry.tags(None).into_string(),
+                tags: entry.tags(0, None).into_string(),
             }));
         }
         self.to = Some(to);
@@ -247,7 +250,7 @@ impl Batch {
             for item in &mut items {
                 item.is_heard |= item.sender.as_ref().is_some_and(|sender| Arc::ptr_eq(peer, &sender.sender));
             }
-            let is_taken = match own_lines(lines.bytes(), &items, me) {
+            let is_taken = match own_lines(lines.bytes(), &items, peer) {
                 Some(own) => peer.push_entries(&own),
                 None => peer.push_shared(&lines),
             };
@@ -269,10 +272,11 @@ impl Batch {
         let cost = Cost::hearers(hearers);
         let mut begin = 0;
         for Item { id, end, own, sender, is_heard, .. } in items {
-            if let Some(Sender { sender, size, answer }) = sender {
+            if let Some(Sender { sender, size, answer, label }) = sender {
                 if !is_heard {
                     deliveries += 1;
-                    let is_taken = sender.push_entries(own.as_deref().unwrap_or(&lines.bytes()[begin..end]));
+                    let line = own.as_deref().unwrap_or(&lines.bytes()[begin..end]);
+                    let is_taken = sender.push_entries(&labelled(line, label.as_deref()));
                     sender.keep_up(is_taken, || before(id));
                 }
                 sender.spent.add(cost);
@@ -284,19 +288,26 @@ impl Batch {
     }
 }
 
-/// Returns the lines of a batch for the sessions of the author `me`; `None` if they are the same as for everybody.
-fn own_lines(lines: &[u8], items: &[Item], me: u64) -> Option<Vec<u8>> {
-    let is_own = |item: &Item| item.author == me && item.own.is_some();
-    if !items.iter().any(is_own) {
+impl Item {
+    /// Returns the label of the entry's command, if this session has said it.
+    fn label_for(&self, peer: &Arc<Peer>) -> Option<&str> {
+        self.sender.as_ref().filter(|sender| Arc::ptr_eq(&sender.sender, peer))?.label.as_deref()
+    }
+}
+
+/// Returns the lines of a batch for a session of one of its authors; `None` if they are the same as for everybody.
+fn own_lines(lines: &[u8], items: &[Item], peer: &Arc<Peer>) -> Option<Vec<u8>> {
+    let me = peer.identity();
+    let is_other = |item: &Item| item.author == me && (item.own.is_some() || item.label_for(peer).is_some());
+    if !items.iter().any(is_other) {
         return None;
     }
     let mut own_lines = Vec::with_capacity(lines.len() + 64 * items.len());
     let mut begin = 0;
     for item in items {
-        match item.own.as_ref().filter(|_| is_own(item)) {
-            Some(own) => own_lines.extend_from_slice(own),
-            None => own_lines.extend_from_slice(&lines[begin..item.end]),
-        }
+        let own = item.own.as_deref().filter(|_| item.author == me);
+        let line = own.unwrap_or(&lines[begin..item.end]);
+        own_lines.extend_from_slice(&labelled(line, item.label_for(peer)));
         begin = item.end;
     }
     Some(own_lines)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, FileState, Folded, Role, RoomName, ServerLine, TagBuilder};
+use snug_protocol::{Body, Code, FileState, Folded, PersonId, Role, RoomName, ServerLine, TagBuilder};
 
 use crate::core::Core;
 use crate::log::{
@@ -78,8 +78,8 @@ pub(crate) fn take(
         }
         Act::Moderate(rule) => moderate_server(core, store, rule, outcome),
         Act::Read { nick: target, .. } => {
-            if let Outcome::Read { id, moved, told } = outcome {
-                read(core, &draft.author, target, (*id, *moved, *told), sender);
+            if let Outcome::Read { id, moved, told, other } = outcome {
+                read(core, &draft.author, (target, *other), (*id, *moved, *told), sender);
             }
         }
         Act::Acknowledge { .. } => {
@@ -88,7 +88,7 @@ pub(crate) fn take(
                     me.delivered.fetch_max(*upto, Relaxed);
                 }
                 for (author, nick, id) in arrived {
-                    tell_delivered(core, *author, nick, *id);
+                    tell_delivered(core, *author, (nick, draft.author.number), *id);
                 }
             }
         }
@@ -287,15 +287,15 @@ fn learn_bans(core: &Core, view: &View<'_>) -> Vec<BanRow> {
 fn read(
     core: &Core,
     author: &Author,
-    target: &str,
+    (target, other): (&str, Option<u64>),
     (id, moved, told): (u64, bool, Option<u64>),
     sender: Option<&Arc<Peer>>,
 ) {
     if let Some(me) = core.registry.identity(author.number).filter(|_| moved) {
-        tell_read(&author.nick, target, id, &me.audience, sender);
+        tell_read(&author.nick, (target, other), id, &me.audience, sender);
     }
     if let Some(other) = told.and_then(|other| core.registry.identity(other)) {
-        tell_read(&author.nick, &other.nick(), id, &other.audience, None);
+        tell_read(&author.nick, (&other.nick(), Some(author.number)), id, &other.audience, None);
     }
 }
 
@@ -425,11 +425,20 @@ fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
     });
 }
 
-/// Sends the position of a read marker to all sessions of an audience but `except`.
-fn tell_read(from: &str, target: &str, id: u64, audience: &Audience, except: Option<&Arc<Peer>>) {
+/// Sends the position of a read marker to all sessions of an audience but `except`. `who` is the other one of a private
+/// conversation.
+fn tell_read(
+    from: &str,
+    (target, who): (&str, Option<u64>),
+    id: u64,
+    audience: &Audience,
+    except: Option<&Arc<Peer>>,
+) {
     let id = id.to_string();
     let mut line = Vec::new();
-    ServerLine::new(Body::Read { target, id: &id }).with_from(from).write(&mut line);
+    let mut tags = TagBuilder::default();
+    tags.display("who", who.map(PersonId));
+    ServerLine::new(Body::Read { target, id: &id }).with_tags(tags.tags()).with_from(from).write(&mut line);
     audience.for_each(|peer| {
         if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {
             peer.push(&line);
@@ -438,11 +447,14 @@ fn tell_read(from: &str, target: &str, id: u64, audience: &Audience, except: Opt
 }
 
 /// Tells the author of private messages that they have arrived, up to the entry `id`.
-fn tell_delivered(core: &Core, author: u64, nick: &str, id: u64) {
+fn tell_delivered(core: &Core, author: u64, (nick, who): (&str, u64), id: u64) {
     let Some(author) = core.registry.identity(author) else { return };
     let (target, id) = (author.nick(), id.to_string());
     let mut line = Vec::new();
-    ServerLine::new(Body::Delivered { target: &target, id: &id }).with_from(nick).write(&mut line);
+    let mut tags = TagBuilder::default();
+    tags.display("who", Some(PersonId(who)));
+    let body = Body::Delivered { target: &target, id: &id };
+    ServerLine::new(body).with_tags(tags.tags()).with_from(nick).write(&mut line);
     author.audience.for_each(|peer| {
         peer.push(&line);
     });

@@ -129,7 +129,7 @@ impl Turn<'_> {
         let Some((conversation, addressee, is_guarded)) = self.conversation(new)? else {
             return match new.to {
                 Conversation::Room(_) => refuse(Code::NoSuchRoom, "the room is gone; JOIN makes it again"),
-                Conversation::With(_) => refuse(Code::NoSuchEntry, "you have no private messages with them"),
+                _ => refuse(Code::NoSuchEntry, "you have no private messages with them"),
             };
         };
         self.addressee = addressee;
@@ -188,7 +188,7 @@ impl Turn<'_> {
 
     /// Returns the refusal if the author may not send a private message, before a conversation is made for it.
     fn silenced_in_private(&self, new: &NewEntry) -> rusqlite::Result<Option<Outcome>> {
-        let Conversation::With(other) = new.to else { return Ok(None) };
+        let Some(other) = new.to.other() else { return Ok(None) };
         let is_guarded: bool =
             self.tx.prepare_cached("SELECT guard FROM state")?.query_row([], |row| row.get(0))?;
         if !is_guarded {
@@ -221,10 +221,10 @@ impl Turn<'_> {
                     .query_row([room], |row| Ok((row.get(0)?, None, row.get(1)?)))
                     .optional();
             }
-            Conversation::With(other) => other,
+            Conversation::With(other) | Conversation::Pair(other) => other,
         };
         if !matches!(new.kind, EntryKind::Priv | EntryKind::File) {
-            let party = party(self.tx, self.author.number, other, &new.addressee_nick)?;
+            let party = party(self.tx, self.author.number, new.to, &new.addressee_nick)?;
             return Ok(party.map(|party| (party.conversation, Some(party.number), false)));
         }
         if let Some(party) = Party::between(self.tx, self.author.number, other)? {
@@ -296,7 +296,7 @@ impl Turn<'_> {
             .optional()?;
         if let Some(Stored::Sound(mut edit)) = stored {
             edit.text = None;
-            edit.tags = "".into();
+            edit.tags = edit.kept_tags().into();
             edit.update(self.tx)?;
         }
         Ok(())
@@ -343,7 +343,7 @@ impl Turn<'_> {
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about,
-            tags: Cow::Borrowed(&new.tags),
+            tags: new.tags_by(self.author),
             edited: None,
             deleted: None,
             reactions: Cow::Borrowed(""),
@@ -352,7 +352,7 @@ impl Turn<'_> {
         if kind == EntryKind::Topic {
             let topic = entry.text.as_deref();
             let from = topic.map(|_| self.author.nick.as_str());
-            let tags = topic.map(|_| entry.tags(None).into_string());
+            let tags = topic.map(|_| entry.tags(0, None).into_string());
             self.tx
                 .prepare_cached(
                     "UPDATE room SET topic = ?2, topic_from = ?3, topic_tags = ?4 WHERE number = ?1",
@@ -428,7 +428,7 @@ impl Turn<'_> {
             self.forget_text(earlier)?;
         }
         if new.kind != EntryKind::Edit {
-            message.tags = Cow::Owned(new.tags.clone());
+            message.tags = Cow::Owned(new.tags_by(self.author).into_owned());
         }
         message.text = new.text.clone().map(Cow::Owned);
         message.edited = Some(self.ends.last_id);
@@ -573,15 +573,21 @@ fn said(new: &NewEntry) -> Vec<u8> {
 }
 
 /// Finds the private conversation with another identity: by number, or else by a remembered nick.
-fn party(tx: &Transaction<'_>, me: u64, other: u64, nick: &str) -> rusqlite::Result<Option<Party>> {
-    let fold = Nick::parse(nick).map(|nick| nick.fold());
-    Party::find(tx, me, Some(other), fold.as_ref().map_or("", |fold| fold.as_str()))
+fn party(tx: &Transaction<'_>, me: u64, with: Conversation, nick: &str) -> rusqlite::Result<Option<Party>> {
+    match with {
+        Conversation::Room(_) => Ok(None),
+        Conversation::Pair(other) => Party::between(tx, me, other),
+        Conversation::With(other) => {
+            let fold = Nick::parse(nick).map(|nick| nick.fold());
+            Party::find(tx, me, Some(other), fold.as_ref().map_or("", |fold| fold.as_str()))
+        }
+    }
 }
 
 /// Removes the content of an entry: text, tags, reactions and file.
 fn scrub(tx: &Transaction<'_>, mut entry: Entry<'static>) -> rusqlite::Result<()> {
     entry.text = None;
-    entry.tags = "".into();
+    entry.tags = entry.kept_tags().into();
     entry.reactions = "".into();
     entry.update(tx)?;
     tx.prepare_cached("DELETE FROM reaction WHERE entry = ?1")?.execute([entry.id])?;

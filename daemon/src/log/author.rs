@@ -13,6 +13,8 @@ pub(crate) struct Author {
     pub(crate) nick: String,
     /// Whether the identity is a bot.
     pub(crate) bot: bool,
+    /// Whether it has an account; not known of an author of a stored entry, whose tags say it.
+    pub(crate) account: bool,
     /// The role that its connection gives it, whatever its account's role is.
     pub(crate) by_origin: Role,
     /// The address it connected from, if over a network.
@@ -36,6 +38,27 @@ pub(crate) struct IdentityRecord {
 pub(crate) enum Conversation {
     /// A room, by its number.
     Room(u64),
-    /// The author and one other identity, by the other's number.
+    /// The author and one other identity, by the other's number. Where they have no private messages, it may be
+    /// one who had the same name.
     With(u64),
+    /// The author and exactly this other identity.
+    Pair(u64),
+}
+
+impl Conversation {
+    /// Returns the number of the room, if it is one.
+    pub(crate) fn room(self) -> Option<u64> {
+        match self {
+            Conversation::Room(room) => Some(room),
+            Conversation::With(_) | Conversation::Pair(_) => None,
+        }
+    }
+
+    /// Returns the number of the other identity, if it is private.
+    pub(crate) fn other(self) -> Option<u64> {
+        match self {
+            Conversation::Room(_) => None,
+            Conversation::With(other) | Conversation::Pair(other) => Some(other),
+        }
+    }
 }

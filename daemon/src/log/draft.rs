@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use snug_protocol::{EntryKind, RoomName, Timestamp};
 
+use super::entry::ACCOUNT;
 use super::{
     AccountAct, AuditNote, Author, Conversation, Entry, FileAct, Finished, Grant, IdentityRecord, Moderation,
     RoomQuotas, ServerModeration, StoredAccount, StoredFile, StoredRoom, StoredUpload, TokenHash,
@@ -45,7 +46,7 @@ impl Draft {
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about: edits.or(new.about),
-            tags: Cow::Borrowed(&new.tags),
+            tags: new.tags_by(&self.author),
             edited: None,
             deleted: None,
             reactions: Cow::Borrowed(""),
@@ -150,6 +151,15 @@ impl NewEntry {
         )
     }
 
+    /// Returns the tags that are stored with it.
+    pub(crate) fn tags_by(&self, author: &Author) -> Cow<'_, str> {
+        match (author.account, self.tags.is_empty()) {
+            (false, _) => Cow::Borrowed(&self.tags),
+            (true, true) => Cow::Borrowed(ACCOUNT),
+            (true, false) => Cow::Owned(format!("{ACCOUNT};{}", self.tags)),
+        }
+    }
+
     /// Returns whether it has words of its author's. An emoji as a reaction is none.
     pub(crate) fn has_words(&self) -> bool {
         let text = self.text.as_deref().unwrap_or_default();
@@ -200,7 +210,8 @@ pub(crate) enum Outcome {
     /// These uploads have expired and were removed.
     Expired { uploads: Vec<u64> },
     /// The marker is at `id` now. It may have `moved`. `told` is the identity to tell besides the author.
-    Read { id: u64, moved: bool, told: Option<u64> },
+    /// `other` is the other one of a private conversation.
+    Read { id: u64, moved: bool, told: Option<u64>, other: Option<u64> },
     /// Everything up to `upto` has arrived. `arrived` has for each sender: its number, the nick it wrote to, and its
     /// newest entry that arrived.
     Acknowledged { upto: u64, arrived: Vec<(u64, String, u64)> },

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use ring::digest;
 use rusqlite::{Row, ToSql, params};
-use snug_protocol::{Body, EntryKind, ServerLine, TagBuilder, Timestamp};
+use snug_protocol::{Body, EntryKind, PersonId, ServerLine, TagBuilder, Tags, Timestamp};
 
 use super::Author;
 use super::transaction::Transaction;
@@ -23,13 +23,16 @@ pub(crate) struct Entry<'a> {
     pub(crate) text: Option<Cow<'a, str>>,
     pub(crate) re: Option<u64>,
     pub(crate) about: Option<u64>,
-    /// The tags that are relayed, as written on the line.
+    /// The tags that are relayed, as written on the line, and `account` if its author had one.
     pub(crate) tags: Cow<'a, str>,
     pub(crate) edited: Option<u64>,
     pub(crate) deleted: Option<u64>,
     /// `reaction=count,…`
     pub(crate) reactions: Cow<'a, str>,
 }
+
+/// The tag of an entry whose author has an account.
+pub(crate) const ACCOUNT: &str = "account";
 
 /// A row of the table: an entry, if its checksum is right.
 pub(crate) enum Stored {
@@ -162,12 +165,24 @@ impl Entry<'_> {
         i64::from_le_bytes(first)
     }
 
-    /// Returns the tags of the entry's line. `key` is only for the author's own sessions.
-    pub(crate) fn tags(&self, key: Option<&str>) -> TagBuilder {
+    /// Returns the other identity of a private conversation, for one of the two.
+    pub(crate) fn other(&self, reader: u64) -> Option<u64> {
+        let (addressee, _) = self.addressee.as_ref()?;
+        Some(if self.author.number == reader { *addressee } else { self.author.number })
+    }
+
+    /// Returns the tags that stay when the content is deleted.
+    pub(crate) fn kept_tags(&self) -> &'static str {
+        if Tags::trusted(&self.tags).has(ACCOUNT) { ACCOUNT } else { "" }
+    }
+
+    /// Returns the tags of the entry's line for the sessions of an identity. `key` is only for the author's own.
+    pub(crate) fn tags(&self, reader: u64, key: Option<&str>) -> TagBuilder {
         let mut tags = TagBuilder::default();
         tags.display("id", Some(self.id));
         tags.display("time", Some(self.time));
         tags.flag("bot", self.author.bot);
+        tags.display("who", self.other(reader).map(PersonId));
         tags.display("re", self.re);
         tags.display("edited", self.edited);
         tags.display("deleted", self.deleted);

@@ -144,6 +144,8 @@ impl Scan {
 pub(crate) enum SearchTarget {
     Room(Folded),
     Person(Folded),
+    /// Exactly one identity, by its number.
+    Identity(u64),
 }
 
 impl SearchTarget {
@@ -151,6 +153,7 @@ impl SearchTarget {
         match target {
             Target::Room(room) => SearchTarget::Room(room.fold()),
             Target::Nick(nick) => SearchTarget::Person(nick.fold()),
+            Target::Person { who, .. } => SearchTarget::Identity(who.0),
         }
     }
 }
@@ -559,6 +562,10 @@ impl<'c> Index<'c> {
                 .optional(),
             SearchTarget::Person(fold) => {
                 let party = Party::find(self.database, me, online, fold.as_str())?;
+                Ok(party.map(|party| party.conversation))
+            }
+            SearchTarget::Identity(number) => {
+                let party = Party::between(self.database, me, *number)?;
                 Ok(party.map(|party| party.conversation))
             }
         }

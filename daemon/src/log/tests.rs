@@ -460,9 +460,12 @@ fn markers_only_go_forward_and_receipts_are_told_once() {
     }
     let of = Conversation::With(1);
     let read = |id, receipt| by(2, Act::Read { of, nick: "n1".to_owned(), id, receipt });
-    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, moved: true, told: None });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: Some(1) });
-    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: None });
+    assert_eq!(world.one(read(2, false)), Outcome::Read { id: 2, moved: true, told: None, other: Some(1) });
+    assert_eq!(
+        world.one(read(1, true)),
+        Outcome::Read { id: 2, moved: false, told: Some(1), other: Some(1) }
+    );
+    assert_eq!(world.one(read(1, true)), Outcome::Read { id: 2, moved: false, told: None, other: Some(1) });
     assert_eq!(code(world.one(read(9, true))), Code::NoSuchEntry);
     let acknowledge = |id| by(2, Act::Acknowledge { id });
     let arrived = |upto, newest: Option<u64>| {

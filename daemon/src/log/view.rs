@@ -33,6 +33,8 @@ pub(crate) enum Row {
         room: Arc<str>,
         key: Option<String>,
         mine: Option<String>,
+        /// Who reads it.
+        reader: u64,
     },
     Gap(Gap),
 }
@@ -59,6 +61,8 @@ pub(crate) struct Gap {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conversed {
     pub(crate) target: Arc<str>,
+    /// The other identity, if it is private.
+    pub(crate) who: Option<u64>,
     pub(crate) last: u64,
     pub(crate) unread: u64,
     pub(crate) mentions: u64,
@@ -158,6 +162,11 @@ impl<'c> View<'c> {
     /// Finds the private conversation of `me` with another identity: by number, or else by a remembered folded nick.
     pub(crate) fn party(&self, me: u64, other: Option<u64>, fold: &str) -> rusqlite::Result<Option<Party>> {
         Party::find(self.database, me, other, fold)
+    }
+
+    /// Finds the private conversation of `me` with exactly this other identity.
+    pub(crate) fn pair(&self, me: u64, other: u64) -> rusqlite::Result<Option<Party>> {
+        Party::between(self.database, me, other)
     }
 
     /// Returns the id of the newest entry that was committed.
@@ -371,7 +380,17 @@ impl<'c> View<'c> {
         let last = self.ids(conversation, &access, (0, u64::MAX >> 1), 1, Order::NewestFirst)?;
         let last = last.first().copied().unwrap_or(0);
         let target = Arc::clone(target);
-        inbox.conversations.push(Conversed { target, last, unread, mentions: named, read, delivered, seen });
+        let who = other;
+        inbox.conversations.push(Conversed {
+            target,
+            who,
+            last,
+            unread,
+            mentions: named,
+            read,
+            delivered,
+            seen,
+        });
         Ok(())
     }
 
@@ -401,7 +420,7 @@ impl<'c> View<'c> {
             Some(Stored::Sound(entry)) => {
                 let key = if entry.author.number == me { self.key(id)? } else { None };
                 let mine = if entry.reactions.is_empty() { None } else { self.own_reactions(me, id)? };
-                Some(Row::Entry { entry, room: Arc::clone(target), key, mine })
+                Some(Row::Entry { entry, room: Arc::clone(target), key, mine, reader: me })
             }
         })
     }

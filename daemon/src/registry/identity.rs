@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use snug_protocol::{Folded, Presence, Role, TagBuilder};
+use snug_protocol::{Folded, PersonId, Presence, Role, TagBuilder};
 
 use crate::log::StoredAccount;
 use crate::registry::peer::Audience;
@@ -45,8 +45,9 @@ pub(crate) struct PublicProfile {
 }
 
 impl PublicProfile {
-    /// Adds what WHO and JOIN tell of somebody.
-    pub(crate) fn describe(&self, bot: bool, tags: &mut TagBuilder) {
+    /// Adds what WHO and JOIN tell of the identity with this number.
+    pub(crate) fn describe(&self, number: u64, bot: bool, tags: &mut TagBuilder) {
+        tags.display("who", Some(PersonId(number)));
         tags.flag("bot", bot);
         tags.flag("account", self.is_account);
         tags.flag("operator", self.role == Role::Operator);

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// A row of WHO.
 pub(crate) struct Present {
+    /// The identity's number.
+    pub(crate) number: u64,
     pub(crate) nick: String,
     pub(crate) bot: bool,
     pub(crate) since: Timestamp,
@@ -84,6 +86,13 @@ impl Registry {
         (!person.hearing.is_empty()).then(|| person.present(None))
     }
 
+    /// Returns the user with a number, if online and not `quiet`.
+    pub(crate) fn who_has_id(&self, number: u64) -> Option<Present> {
+        let state = self.state();
+        let person = state.people.get(&number)?;
+        (!person.hearing.is_empty()).then(|| person.present(None))
+    }
+
     /// Returns the rooms, sorted by name.
     pub(crate) fn rooms(&self) -> Vec<Listed> {
         let state = self.state();
@@ -128,6 +137,7 @@ impl Person {
     /// Returns its row of WHO; `room` is the room that was asked about.
     fn present(&self, room: Option<&Room>) -> Present {
         Present {
+            number: self.identity.number,
             nick: self.nick.clone(),
             bot: self.bot,
             since: self.since,

@@ -214,6 +214,23 @@ impl Registry {
         }
     }
 
+    /// Returns the identity with that number, if a private message reaches it now or at its next login, and the name as
+    /// displayed.
+    pub(crate) fn addressee_by_id(&self, number: u64) -> Option<(Arc<Identity>, String)> {
+        let state = self.state();
+        let person = state.people.get(&number)?;
+        let comes_again = person.identity.is_recorded() && !matches!(person.proof, Proof::Gone(_));
+        let is_reached = !person.sessions.is_empty() || comes_again;
+        is_reached.then(|| (Arc::clone(&person.identity), person.nick.clone()))
+    }
+
+    /// Returns the identity with that number, if it is here, and the name as displayed.
+    pub(crate) fn person_by_id(&self, number: u64) -> Option<(Arc<Identity>, String)> {
+        let state = self.state();
+        let person = state.people.get(&number).filter(|person| !person.sessions.is_empty())?;
+        Some((Arc::clone(&person.identity), person.nick.clone()))
+    }
+
     /// Returns the identity with that name, online or offline, and the name as displayed.
     pub(crate) fn known(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         if let Some(addressee) = self.addressee(nick) {

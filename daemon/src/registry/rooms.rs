@@ -276,7 +276,7 @@ impl State {
         }
         let mut tags = TagBuilder::default();
         tags.display("time", Some(time));
-        person.identity.profile().describe(person.bot, &mut tags);
+        person.identity.profile().describe(number, person.bot, &mut tags);
         let mut line = Vec::new();
         let body = Body::Join { room: &inhabited.room.name };
         ServerLine::new(body).with_tags(tags.tags()).with_from(&person.nick).write(&mut line);

@@ -139,7 +139,7 @@ fn a_name_has_one_holder_whatever_its_case_until_the_last_session_ends() {
     let mut world = World::new();
     let alice = world.guest("Alice");
     let bob = world.guest("bob");
-    assert_eq!(text(&alice), "@time=1970-01-01T00:00:00.000Z :bob JOIN #lobby\n");
+    assert_eq!(text(&alice), "@time=1970-01-01T00:00:00.000Z;who=0000000000000066 :bob JOIN #lobby\n");
     assert_eq!(world.refused("aLICE"), Code::NickTaken);
     assert_eq!(world.rename(&bob, "alice").expect_err("it is taken").code, Code::NickTaken);
     assert_eq!(world.registry.who_is(&nick("bob")).expect("he keeps his name").nick, "bob");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, Cursor, Nick, Page, RoomName, ServerLine, TagBuilder, Target, limits};
+use snug_protocol::{
+    Body, Code, Cursor, Nick, Page, PersonId, RoomName, ServerLine, TagBuilder, Target, limits,
+};
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
@@ -27,6 +29,11 @@ pub(super) enum ConversationRef {
         fold: String,
         shown: Arc<str>,
         number: Option<u64>,
+    },
+    /// Exactly one identity, by its number.
+    Identity {
+        number: u64,
+        shown: Arc<str>,
     },
 }
 
@@ -238,6 +245,7 @@ impl Session {
                 let number = identity.as_ref().map_or(0, |identity| identity.number);
                 (Conversation::With(number), nick)
             }
+            Target::Person { nick, who } => (Conversation::Pair(who.0), self.by_id(nick, *who).1),
         };
         let records = self.core.registry.record(&me).into_iter().collect();
         let draft = Draft {
@@ -261,6 +269,7 @@ impl Session {
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
                 let known = |id: u64| Some(id).filter(|id| *id > 0);
+                tags.display("who", conversation.who.map(PersonId));
                 tags.display("read", known(conversation.read));
                 tags.display("delivered", known(conversation.delivered));
                 tags.display("seen", known(conversation.seen));
@@ -329,6 +338,10 @@ impl Session {
                     number: known.as_ref().map(|(identity, _)| identity.number),
                 })
             }
+            Target::Person { nick, who } => {
+                let (_, shown) = self.by_id(nick, *who);
+                Ok(ConversationRef::Identity { number: who.0, shown: Arc::from(shown) })
+            }
         }
     }
 }
@@ -343,6 +356,10 @@ impl ConversationRef {
             ConversationRef::Room { number, name } => Ok((*number, Arc::clone(name))),
             ConversationRef::Person { fold, shown, number } => {
                 let party = view.party(me, *number, fold)?.ok_or_else(nothing_there)?;
+                Ok((party.conversation, Arc::clone(shown)))
+            }
+            ConversationRef::Identity { number, shown } => {
+                let party = view.pair(me, *number)?.ok_or_else(nothing_there)?;
                 Ok((party.conversation, Arc::clone(shown)))
             }
         }
@@ -462,8 +479,8 @@ pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
             let body = Body::Gap { target: &gap.target, from: &from, to: &to };
             ServerLine::new(body).with_tags(tags.tags()).write(out);
         }
-        Row::Entry { entry, room, key, mine } => {
-            let mut tags = entry.tags(key.as_deref());
+        Row::Entry { entry, room, key, mine, reader } => {
+            let mut tags = entry.tags(*reader, key.as_deref());
             tags.value("mine", mine.as_deref());
             tags.value("ref", label);
             entry.line(room, &tags).write(out);
@@ -488,7 +505,7 @@ fn nowhere(place: &SearchTarget) -> Refusal {
         SearchTarget::Room(room) => {
             refusal(Code::NoSuchRoom, &format!("there is no room {}; ROOMS lists them", room.as_str()))
         }
-        SearchTarget::Person(_) => nothing_there(),
+        SearchTarget::Person(_) | SearchTarget::Identity(_) => nothing_there(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
-use snug_protocol::{Body, Code, Cursor, Entrance, Nick, Role, ServerLine, TagBuilder, VERBS, Verb, limits};
+use snug_protocol::{
+    Body, Code, Cursor, Entrance, Nick, PersonId, Role, ServerLine, TagBuilder, VERBS, Verb, limits,
+};
 
 use super::{Answered, Session, refusal};
 use crate::answer::Answer;
@@ -77,6 +79,7 @@ impl Session {
                 Some(Proof::User(..) | Proof::Bot(_) | Proof::Account(_) | Proof::Gone(_)) => None,
             },
         );
+        tags.display("who", Some(PersonId(entered.identity.number)));
         tags.display("log", Some(core.log_name));
         tags.display("last", Some(last));
         answer.set_ok_tags(tags);

@@ -17,7 +17,7 @@ use crate::registry::responder::Responder;
 use crate::registry::{self, Proof};
 use crate::throttle::Quota;
 use snug_protocol::envelope::{decode_public_key, decode_signature};
-use snug_protocol::{Code, Credential, Entrance, Nick, TagBuilder};
+use snug_protocol::{Code, Credential, Entrance, Nick, PersonId, TagBuilder};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -256,7 +256,7 @@ impl Arrival {
         };
         if peer.identity() != 0 {
             // A guest who has registered is online already.
-            self.responder.answer().set_ok_tags(log_tags(core));
+            self.responder.answer().set_ok_tags(log_tags(core, account.number));
             return self.responder.give(Ok(Some(account.name)));
         }
         self.enter(core, &account, grant);
@@ -298,7 +298,7 @@ impl Arrival {
         let returns = entrance.since.is_none() && !quiet;
         peer.set_live(entrance.since.is_none() && !returns);
         let last = core.delivered.load(Relaxed);
-        let mut tags = log_tags(core);
+        let mut tags = log_tags(core, account.number);
         tags.value("password-by", account.password_by.as_deref());
         responder.answer().set_ok_tags(tags);
         // Missed entries follow the OK, and the session's next command follows them.
@@ -312,8 +312,9 @@ impl Arrival {
 }
 
 /// Returns the tags that every OK to a login has.
-fn log_tags(core: &Core) -> TagBuilder {
+fn log_tags(core: &Core, me: u64) -> TagBuilder {
     let mut tags = TagBuilder::default();
+    tags.display("who", Some(PersonId(me)));
     tags.display("log", Some(core.log_name));
     tags.display("last", Some(core.delivered.load(Relaxed)));
     tags

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use snug_protocol::{
     Code, Command, Credential, Cursor, EntryKind, Fault, FileCommand, Line, LineError, Nick, ProfileChange,
-    Request, Role, RoomName, Verb, announced_bytes, limits,
+    Request, Role, RoomName, Target, Verb, announced_bytes, limits,
 };
 
 use crate::answer::Answer;
@@ -82,7 +82,7 @@ pub(crate) struct Session {
     /// Whether it came in `quiet`, so that the rooms that it joins are not remembered for its account.
     came_quietly: bool,
     /// Where the user is typing, and until when that holds.
-    typing_in: Vec<(String, u64)>,
+    typing_in: Vec<(Target<'static>, u64)>,
     /// The file that it is fetching.
     fetch: crate::core::files::Fetch,
     /// The kind of the commands that it has under way, if any.
@@ -391,7 +391,7 @@ impl Session {
             Command::Help { verb } => Ok(link::help(verb, &mut answer)),
             Command::Info => Ok(self.info(&mut answer)),
             Command::Msg { room, text, tags } => self.msg(&room, text, tags, &mut answer),
-            Command::Priv { nick, text, tags } => self.private(&nick, text, tags, &mut answer),
+            Command::Priv { nick, who, text, tags } => self.private((&nick, who), text, tags, &mut answer),
             Command::Typing { target, switch } => self.typing(&target, switch),
             Command::Join { room } => self.join(room, &mut answer),
             Command::Leave { room, text } => self.leave(&room, text.as_deref(), &mut answer),
@@ -513,6 +513,7 @@ impl Session {
             number: me.number,
             nick: me.nick(),
             bot: is_bot,
+            account: me.is_account(),
             by_origin: self.origin_role(),
             address: self.origin.address(),
         }
@@ -625,6 +626,8 @@ mod role_tests;
 
 #[cfg(test)]
 mod membership_tests;
+#[cfg(test)]
+mod person_tests;
 
 #[cfg(test)]
 mod files_tests;

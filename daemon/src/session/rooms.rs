@@ -243,20 +243,22 @@ impl Session {
             None => registry.who(None),
             Some(Target::Room(room)) => registry.who(Some(room)),
             Some(Target::Nick(nick)) => registry.who_is(nick).map(|present| vec![present]),
+            Some(Target::Person { who, .. }) => registry.who_has_id(who.0).map(|present| vec![present]),
         };
         let Some(present) = present else {
             return Err(match of {
                 Some(Target::Nick(nick)) => {
                     refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
                 }
+                Some(Target::Person { .. }) => super::talk::nobody_with_id(),
                 _ => refusal(Code::NoSuchRoom, "there is no such room; ROOMS lists them"),
             });
         };
         self.peer.spent.add(Cost::listed(present.len()));
-        for Present { nick, bot, since, profile, role } in &present {
+        for Present { number, nick, bot, since, profile, role } in &present {
             let since = since.to_string();
             let mut tags = TagBuilder::default();
-            profile.describe(*bot, &mut tags);
+            profile.describe(*number, *bot, &mut tags);
             tags.value("role", role.map(Role::word));
             tags.value("text", profile.presence_text.as_deref());
             let body = Body::User { nick, status: profile.presence.word(), since: &since };

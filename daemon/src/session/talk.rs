@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use snug_protocol::{
-    Body, Code, Cursor, EntryKind, MessageTags, Nick, RoomName, ServerLine, Switch, TagBuilder, Tags, Target,
-    TopicChange, escaped_text_len, limits,
+    Body, Code, Cursor, EntryKind, MessageTags, Nick, PersonId, RoomName, ServerLine, Switch, TagBuilder,
+    Tags, Target, TopicChange, escaped_text_len, limits,
 };
 
 use super::{Answered, Session, refusal};
@@ -37,13 +37,12 @@ impl Session {
 
     pub(super) fn private(
         &mut self,
-        nick: &Nick<'_>,
+        (nick, who): (&Nick<'_>, Option<PersonId>),
         text: Cow<'_, str>,
         tags: MessageTags<'_>,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let found = self.core.registry.addressee(nick);
-        let (identity, nick) = found.ok_or_else(|| nobody_called(nick))?;
+        let (identity, nick) = self.addressee(nick, who)?;
         let entry = self.message(EntryKind::Priv, Conversation::With(identity.number), text, tags)?;
         let author = Arc::clone(self.me()?);
         self.enter(entry, answer, Recipients::Person { identity: Some(identity), nick, author })
@@ -103,6 +102,10 @@ impl Session {
                 let number = identity.as_ref().map_or(0, |identity| identity.number);
                 (Conversation::With(number), Recipients::Person { identity, nick, author })
             }
+            Target::Person { nick, who } => {
+                let (identity, nick) = self.by_id(nick, *who);
+                (Conversation::Pair(who.0), Recipients::Person { identity, nick, author })
+            }
         };
         Ok((NewEntry { about, ..NewEntry::new(kind, to) }, recipients))
     }
@@ -143,10 +146,10 @@ impl Session {
 
     /// Remembers where the user is typing, to say that they are not when the session ends.
     fn note_typing(&mut self, target: &Target<'_>, switch: Switch) {
-        let (now, shown) = (self.core.now(), target.to_string());
-        self.typing_in.retain(|(other, until)| *other != shown && *until > now);
+        let now = self.core.now();
+        self.typing_in.retain(|(other, until)| other != target && *until > now);
         if switch == Switch::On && self.typing_in.len() < TYPING_IN {
-            self.typing_in.push((shown, now + TYPING));
+            self.typing_in.push((target.clone().into_owned(), now + TYPING));
         }
     }
 
@@ -154,9 +157,7 @@ impl Session {
     pub(super) fn end_typing(&mut self) {
         let now = self.core.now();
         for (target, until) in std::mem::take(&mut self.typing_in) {
-            if until > now
-                && let Ok(target) = Target::parse(&target)
-            {
+            if until > now {
                 let _ = self.tell_typing(&target, Switch::Off);
             }
         }
@@ -182,8 +183,8 @@ impl Session {
                 }
                 Ok(Answered::Ok(Some(room.name.clone())))
             }
-            Target::Nick(nick) => {
-                let (identity, nick) = self.find_person(nick)?;
+            Target::Nick(nick) | Target::Person { nick, .. } => {
+                let (identity, nick) = self.find_person(nick, target.who())?;
                 let line = self.typing_line(&nick, switch)?;
                 identity.audience.for_each(|peer| peer.push_if_quiet(&line));
                 Ok(Answered::Ok(Some(nick)))
@@ -264,8 +265,36 @@ impl Session {
         self.append(draft, answer, to)
     }
 
-    fn find_person(&self, nick: &Nick<'_>) -> Result<(Arc<Identity>, String), Refusal> {
-        self.core.registry.person(nick).ok_or_else(|| nobody_called(nick))
+    fn find_person(
+        &self,
+        nick: &Nick<'_>,
+        who: Option<PersonId>,
+    ) -> Result<(Arc<Identity>, String), Refusal> {
+        let registry = &self.core.registry;
+        match who {
+            None => registry.person(nick).ok_or_else(|| nobody_called(nick)),
+            Some(who) => registry.person_by_id(who.0).ok_or_else(nobody_with_id),
+        }
+    }
+
+    /// Returns who is to get a private message or file, and the nickname as displayed.
+    pub(super) fn addressee(
+        &self,
+        nick: &Nick<'_>,
+        who: Option<PersonId>,
+    ) -> Result<(Arc<Identity>, String), Refusal> {
+        let registry = &self.core.registry;
+        match who {
+            None => registry.addressee(nick).ok_or_else(|| nobody_called(nick)),
+            Some(who) => registry.addressee_by_id(who.0).ok_or_else(nobody_with_id),
+        }
+    }
+
+    /// Returns the identity with an id, unless only the log remembers it, and the nickname as displayed.
+    pub(super) fn by_id(&self, nick: &Nick<'_>, who: PersonId) -> (Option<Arc<Identity>>, String) {
+        let identity = self.core.registry.identity(who.0);
+        let shown = identity.as_ref().map_or_else(|| nick.as_str().to_owned(), |identity| identity.nick());
+        (identity, shown)
     }
 
     /// Returns the identity with a nickname, online or offline, and the nickname as displayed. There is no identity
@@ -293,6 +322,10 @@ impl Session {
 
 pub(super) fn nobody_called(nick: &Nick<'_>) -> Refusal {
     refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
+}
+
+pub(super) fn nobody_with_id() -> Refusal {
+    refusal(Code::NoSuchNick, "nobody with this id can be reached; WHO and INBOX tell ids, in the tag who")
 }
 
 fn show_topic(room: &Room, may_read: bool, answer: &mut Answer) -> Answered {

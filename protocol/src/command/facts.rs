@@ -1,8 +1,10 @@
 //! What is true of a command by itself, whoever says it and wherever it is heard.
 
+use std::borrow::Cow;
+
 use crate::{
-    BotOrder, Command, FileCommand, FileOffer, KeyChange, RoomName, RoomOrServer, Target, TokenChange,
-    TopicChange,
+    BotOrder, Command, FileCommand, FileOffer, KeyChange, MessageTags, RoomName, RoomOrServer, Target,
+    TokenChange, TopicChange,
 };
 
 /// What a command is about.
@@ -20,7 +22,7 @@ impl<'c> Aim<'c> {
     fn of(target: &'c Target<'c>) -> Aim<'c> {
         match target {
             Target::Room(room) => Aim::Room(room),
-            Target::Nick(_) => Aim::Person,
+            Target::Nick(_) | Target::Person { .. } => Aim::Person,
         }
     }
 
@@ -32,18 +34,19 @@ impl<'c> Aim<'c> {
     }
 }
 
-impl Command<'_> {
-    /// What it is about; `None` if about nothing in particular, or about a file, of which only the daemon knows where it
-    /// belongs.
-    pub fn aim(&self) -> Option<Aim<'_>> {
-        Some(match self {
-            Command::Msg { room, .. }
-            | Command::Join { room }
-            | Command::Leave { room, .. }
-            | Command::Topic { room, .. }
-            | Command::Commands { room: Some(room) }
-            | Command::Set { room, .. }
-            | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
+impl<'a> Command<'a> {
+    /// What says a text to a room or a person: MSG or PRIV.
+    pub fn say(to: Target<'a>, text: impl Into<Cow<'a, str>>, tags: MessageTags<'a>) -> Command<'a> {
+        let (text, who) = (text.into(), to.who());
+        match to {
+            Target::Room(room) => Command::Msg { room, text, tags },
+            Target::Nick(nick) | Target::Person { nick, .. } => Command::Priv { nick, who, text, tags },
+        }
+    }
+
+    /// The room or person that it is addressed to, where either can stand.
+    pub fn target(&self) -> Option<&Target<'a>> {
+        match self {
             Command::Typing { target, .. }
             | Command::Edit { target, .. }
             | Command::Delete { target, .. }
@@ -56,7 +59,25 @@ impl Command<'_> {
             | Command::Who { of: Some(target) }
             | Command::File(
                 FileCommand::Offer(FileOffer { target, .. }) | FileCommand::List { of: Some(target), .. },
-            ) => Aim::of(target),
+            ) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// What it is about; `None` if about nothing in particular, or about a file, of which only the daemon knows where it
+    /// belongs.
+    pub fn aim(&self) -> Option<Aim<'_>> {
+        if let Some(target) = self.target() {
+            return Some(Aim::of(target));
+        }
+        Some(match self {
+            Command::Msg { room, .. }
+            | Command::Join { room }
+            | Command::Leave { room, .. }
+            | Command::Topic { room, .. }
+            | Command::Commands { room: Some(room) }
+            | Command::Set { room, .. }
+            | Command::Invite { to: Some((room, _)), .. } => Aim::Room(room),
             Command::Close { place, .. }
             | Command::Kick { place, .. }
             | Command::Ban { place, .. }
@@ -64,9 +85,9 @@ impl Command<'_> {
             | Command::Mute { place, .. }
             | Command::Role { place, .. } => Aim::at(place),
             Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
-            Command::Search { target: None, .. }
+            Command::Search { .. }
             | Command::Ack { .. }
-            | Command::Who { of: None }
+            | Command::Who { .. }
             | Command::Rooms
             | Command::Inbox
             | Command::Invite { to: None, .. }
@@ -95,7 +116,15 @@ impl Command<'_> {
             | Command::Unregister { .. }
             | Command::Key { .. }
             | Command::Token { .. }
-            | Command::File(_) => return None,
+            | Command::File(_)
+            | Command::Typing { .. }
+            | Command::Edit { .. }
+            | Command::Delete { .. }
+            | Command::React { .. }
+            | Command::Reactions { .. }
+            | Command::Unreact { .. }
+            | Command::History { .. }
+            | Command::Read { .. } => return None,
         })
     }
 
@@ -133,6 +162,11 @@ impl Command<'_> {
                         | FileCommand::Cancel { .. }
                 )
         )
+    }
+
+    /// Whether lines with its label and a source, which come before its OK, are events that it causes and no rows.
+    pub fn is_event(&self) -> bool {
+        self.is_append() || self.is_act()
     }
 
     /// Whether saying it twice does the same as saying it once, and is answered alike: it may be repeated when its answer

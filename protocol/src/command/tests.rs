@@ -99,12 +99,21 @@ fn the_count_of_bytes_is_a_number_within_the_limit() {
     }
 }
 
-fn room() -> impl Strategy<Value = RoomName<'static>> {
+fn room() -> impl Strategy<Value = RoomName<'static>> + Clone {
     "#[a-z\u{e9}][a-z0-9._-]{0,8}".prop_map(|name| RoomName::parse(&name).expect("a room").into_owned())
 }
 
-fn nick() -> impl Strategy<Value = Nick<'static>> {
+fn nick() -> impl Strategy<Value = Nick<'static>> + Clone {
     "[a-zA-Z\u{e9}][a-z0-9._-]{0,8}".prop_map(|name| Nick::parse(&name).expect("a nick").into_owned())
+}
+
+fn who() -> impl Strategy<Value = Option<PersonId>> + Clone {
+    prop::option::of(any::<u64>().prop_map(PersonId))
+}
+
+fn target() -> impl Strategy<Value = Target<'static>> + Clone {
+    let person = (nick(), who()).prop_map(|(nick, who)| Target::Nick(nick).with_who(who));
+    prop_oneof![room().prop_map(Target::Room), person]
 }
 
 fn text() -> impl Strategy<Value = Cow<'static, str>> {
@@ -139,7 +148,7 @@ fn message_tags() -> impl Strategy<Value = MessageTags<'static>> {
 }
 
 fn command() -> impl Strategy<Value = Command<'static>> {
-    let target = prop_oneof![room().prop_map(Target::Room), nick().prop_map(Target::Nick)];
+    let target = target();
     let change =
         prop_oneof![Just(TopicChange::Ask), Just(TopicChange::Clear), text().prop_map(TopicChange::Set)];
     let key = || prop::option::of("[a-z0-9]{1,8}".prop_map(Cow::Owned));
@@ -157,7 +166,12 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         Just(Command::Help { verb: Some(Verb::Msg) }),
         Just(Command::Info),
         (room(), text(), message_tags()).prop_map(|(room, text, tags)| Command::Msg { room, text, tags }),
-        (nick(), text(), message_tags()).prop_map(|(nick, text, tags)| Command::Priv { nick, text, tags }),
+        (nick(), who(), text(), message_tags()).prop_map(|(nick, who, text, tags)| Command::Priv {
+            nick,
+            who,
+            text,
+            tags
+        }),
         (target.clone(), prop_oneof![Just(Switch::On), Just(Switch::Off)])
             .prop_map(|(target, switch)| Command::Typing { target, switch }),
         room().prop_map(|room| Command::Join { room }),
@@ -215,7 +229,6 @@ fn command() -> impl Strategy<Value = Command<'static>> {
 }
 
 fn files() -> impl Strategy<Value = Command<'static>> {
-    let target = || prop_oneof![room().prop_map(Target::Room), nick().prop_map(Target::Nick)];
     let size = || prop::option::of(any::<u64>());
     let hash = || any::<[u8; 32]>().prop_map(ContentHash);
     let of = || {

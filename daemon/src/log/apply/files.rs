@@ -65,10 +65,7 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
             .execute(params![earlier.handle, meta.time.millis()])?;
         return Ok(Outcome::Upload(Box::new(earlier)));
     }
-    let room = match new.to {
-        Conversation::Room(room) => Some(room),
-        Conversation::With(_) => None,
-    };
+    let room = new.to.room();
     if let Some(room) = room {
         let is_there: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM room WHERE number = ?1)")?
@@ -97,10 +94,7 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
     if let Some(refusal) = now.refuses(new.size) {
         return Ok(Outcome::Refused(refusal));
     }
-    let peer = match new.to {
-        Conversation::Room(_) => None,
-        Conversation::With(peer) => Some(peer),
-    };
+    let peer = new.to.other();
     let upload = tx
         .prepare_cached(&format!(
             "INSERT INTO upload (author, room, peer, peer_nick, name, size, hash, kind, most, key, time)
@@ -273,10 +267,7 @@ pub(super) fn check_finished(
         let time = Timestamp::from_millis(time.unwrap_or_default());
         return Ok(Some(Outcome::Duplicate { id, time }));
     }
-    let room = match conversation {
-        Conversation::Room(room) => Some(room),
-        Conversation::With(_) => None,
-    };
+    let room = conversation.room();
     Ok(match allowances(tx, author, room, upload.kind.as_deref(), &finished.quotas, finished.handle)? {
         Ok(most) => most.now.refuses(Some(finished.size)).map(Outcome::Refused),
         Err(refusal) => Some(Outcome::Refused(refusal)),

@@ -17,8 +17,8 @@ pub(super) fn read(
 ) -> rusqlite::Result<Outcome> {
     let (conversation, other) = match of {
         Conversation::Room(room) => (Some(room), None),
-        Conversation::With(other) => {
-            let party = party(tx, author.number, other, nick)?;
+        Conversation::With(_) | Conversation::Pair(_) => {
+            let party = party(tx, author.number, of, nick)?;
             (party.as_ref().map(|party| party.conversation), party.map(|party| party.number))
         }
     };
@@ -50,7 +50,7 @@ pub(super) fn read(
         )?
         .execute([author.number, conversation, stands, if tells { stands } else { told }])?;
     }
-    Ok(Outcome::Read { id: stands, moved: stands > before, told: other.filter(|_| tells) })
+    Ok(Outcome::Read { id: stands, moved: stands > before, told: other.filter(|_| tells), other })
 }
 
 /// Records up to which entry an identity has received its private messages, and finds their authors.

@@ -39,7 +39,7 @@ impl Session {
             let listed = view.files(me, &conversations, before, limit)?;
             for (row, taken) in &listed.rows {
                 let Row::Entry { entry, room, key, .. } = row else { continue };
-                let mut tags = entry.tags(key.as_deref());
+                let mut tags = entry.tags(me, key.as_deref());
                 if entry.author.number == me {
                     for state in FileState::ALL {
                         let count = taken.counts[state as usize];

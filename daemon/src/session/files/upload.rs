@@ -47,9 +47,8 @@ impl Session {
         let mut records: Vec<_> = self.core.registry.record(&me).into_iter().collect();
         let (to, addressee_nick) = match &offer.target {
             Target::Room(room) => (Conversation::Room(self.find_room(room)?.number), String::new()),
-            Target::Nick(nick) => {
-                let found = self.core.registry.addressee(nick);
-                let (identity, nick) = found.ok_or_else(|| session::talk::nobody_called(nick))?;
+            Target::Nick(nick) | Target::Person { nick, .. } => {
+                let (identity, nick) = self.addressee(nick, offer.target.who())?;
                 if identity.number != me.number {
                     records.extend(self.core.registry.record(&identity));
                 }
@@ -325,7 +324,7 @@ fn stored_upload(
 /// Returns whether a session's token covers the conversation that an upload is for.
 fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
     match stored.to {
-        Conversation::With(_) => peer.is_in_scope(None),
+        Conversation::With(_) | Conversation::Pair(_) => peer.is_in_scope(None),
         Conversation::Room(_) if !peer.is_confined() => true,
         Conversation::Room(room) => {
             core.registry.room_numbered(room).is_some_and(|room| peer.is_in_scope(Some(&room.name)))
@@ -336,7 +335,7 @@ fn covers_upload(core: &Core, peer: &Peer, stored: &StoredUpload) -> bool {
 fn recipients_of_upload(core: &Core, stored: &StoredUpload, author: &Author) -> Result<Recipients, Refusal> {
     match stored.to {
         Conversation::Room(room) => room_of(core, room),
-        Conversation::With(other) => {
+        Conversation::With(other) | Conversation::Pair(other) => {
             let author = core.registry.identity(author.number).ok_or_else(no_such_upload)?;
             let identity = core.registry.identity(other);
             Ok(Recipients::Person { identity, nick: stored.addressee_nick.clone(), author })
