@@ -176,7 +176,7 @@ fn rooms_follow_an_account_over_a_restart() {
         }
         rooms.extend(line.split("CONVERSATION ").nth(1).map(|row| row[..row.len() - 2].to_owned()));
     }
-    assert_eq!(rooms, ["#lobby 0 0", "#ops 2 1"]);
+    assert_eq!(rooms, ["#ops 2 1", "#lobby 0 0"]);
     bob.say("MSG #ops once more");
     alice.wait_for(":bob MSG #ops once more");
     daemon.stop();
@@ -325,7 +325,7 @@ fn the_console_takes_commands_one_by_one_and_reloads() {
     let config = daemon.folder().join("config.toml");
     let text = fs::read_to_string(&config).expect("a file") + "[accounts]\nregistration = \"closed\"\n";
     fs::write(&config, text + "[log]\nhistory = \"none\"\n").expect("a file");
-    let lines = "stats\n\nreload\nannounce 'two words'\nban nobody-there\nnonsense\nquit\nusers\n";
+    let lines = "stats\n\nreload\nannounce 'two words'\nkick nobody-there\nnonsense\nquit\nusers\n";
     let (code, shown, said) = run(&mut operator.command(&["admin"]), lines);
     assert!(
         shown.contains("sessions") && shown.contains("log.history takes effect at the next start"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt;
 use snug_client::{Client, Event, Name, Options};
-use snug_protocol::{Body, Command, Cursor, EntryKind, MessageTags, RoomName};
+use snug_protocol::{Body, Command, Cursor, Entrance, EntryKind, MessageTags, RoomName};
 
 use crate::harness::{Daemon, PATIENCE, Raw};
 
@@ -127,7 +127,7 @@ fn after_a_restart_a_client_is_who_and_where_it_was() {
             .expect("left");
         client.ask(Command::Leave { room: RoomName::LOBBY, text: None }).await.expect("left");
         let nick = snug_protocol::Nick::parse("alicia").expect("a nick");
-        client.ask(Command::Nick { nick, quiet: false, token: None, since: None }).await.expect("a name");
+        client.ask(Command::Nick { nick, token: None, entrance: Entrance::default() }).await.expect("a name");
         let away = Command::Status { presence: snug_protocol::Presence::Away, text: Some("lunch".into()) };
         client.ask(away).await.expect("a status");
         client.ask(say("before")).await.expect("said");

@@ -98,7 +98,12 @@ fn messages(daemon: &Daemon, after: u64) -> Vec<(u64, String)> {
         let mut cursor = after;
         loop {
             let page = Page::After(Cursor::at(cursor));
-            let ask = Said::History { target: Target::Room(RoomName::LOBBY), page, limit: Some(1_000) };
+            let ask = Said::History {
+                target: Target::Room(RoomName::LOBBY),
+                page,
+                limit: Some(1_000),
+                only_messages: false,
+            };
             let answer = client.ask(ask).await.expect("a page");
             for row in &answer.rows {
                 let line = row.line();

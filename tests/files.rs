@@ -233,6 +233,8 @@ fn carry(options: Options, seed: u64, middle: &mpsc::Sender<()>) {
             name: FileName::parse(&name).expect("a name"),
             kind: None,
             key: Some(name.clone().into()),
+            re: None,
+            relayed: "".into(),
         };
         let half = bytes.len() as u64 / 2;
         let mut is_told = false;

@@ -161,6 +161,8 @@ fn offer(name: &str, size: u64) -> anyhow::Result<FileOffer<'static>> {
         name,
         kind: None,
         key: None,
+        re: None,
+        relayed: "".into(),
     })
 }
 

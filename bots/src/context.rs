@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::manifest::Args;
+use snug_protocol::Args;
 
 /// Something that a bot is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@
 //! [`load`] makes what the configuration asks for. [`Echo`] is the one to copy.
 
 mod manifest;
-pub use manifest::{Args, CommandSpec, Kind, Manifest, Param, SpecError, called};
+pub use manifest::Manifest;
+pub use snug_protocol::{Args, CommandSpec, Param, ParamKind, SpecError, called};
 
 mod context;
 pub use context::{Action, Context, Event, ReplyTarget, State};

@@ -147,7 +147,7 @@ pub(crate) async fn ask(
     page: Page,
     limit: u64,
 ) -> Result<Answer, Failure> {
-    let command = Command::History { target: target.clone(), page, limit: Some(limit) };
+    let command = Command::History { target: target.clone(), page, limit: Some(limit), only_messages: false };
     Ok(client.ask(command).await?)
 }
 

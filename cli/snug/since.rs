@@ -83,7 +83,8 @@ impl Since {
         let targets = if targets.is_empty() { conversations(&client).await? } else { targets.to_vec() };
         let mut first: Option<u64> = None;
         for target in targets {
-            let command = Command::History { target, page: Page::Since(time), limit: Some(1) };
+            let command =
+                Command::History { target, page: Page::Since(time), limit: Some(1), only_messages: false };
             // A room that nobody has made yet, or a person with whom one never spoke, has nothing to show.
             let Ok(answer) = client.ask(command).await else { continue };
             // A gap is part of what is asked for: who begins before it is told of it.
@@ -103,7 +104,7 @@ impl Since {
 /// The lobby, and all with whom there are private messages.
 async fn conversations(client: &Client) -> Result<Vec<Target<'static>>, Failure> {
     let mut targets = vec![Target::Room(snug_protocol::RoomName::LOBBY)];
-    for row in client.ask(Command::Inbox).await?.rows {
+    for row in client.inbox().await? {
         let line = row.line();
         if let Body::Conversation { target, .. } = line.body
             && let Ok(target @ Target::Nick(_)) = Target::parse(target)

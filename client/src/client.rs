@@ -10,7 +10,7 @@ use snug_protocol::Command;
 
 use crate::driver::Driver;
 use crate::error::{ConnectError, RequestError, TellError};
-use crate::event::{Answer, Ticket};
+use crate::event::{Answer, Received, Ticket};
 use crate::events::{self, Events};
 use crate::options::Options;
 use crate::request::{Job, Pending, Reply};
@@ -180,7 +180,7 @@ impl Client {
     /// # let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
     /// # let (client, events, driver) = Client::connect(options).await?;
     /// # smol::spawn(driver.run()).detach();
-    /// let asked = client.tell(Command::Inbox)?;
+    /// let asked = client.tell(Command::Inbox { before: None, limit: None })?;
     /// while let Ok(event) = events.recv().await {
     ///     match event {
     ///         Event::Answered { ticket, answer } if ticket == asked => println!("{} rows", answer?.rows.len()),
@@ -211,6 +211,25 @@ impl Client {
             Err(reply) => drop(reply.give(Err(RequestError::Malformed))),
         }
         pending
+    }
+
+    /// Asks for all of one's conversations, page by page: the rows `CONVERSATION` and `INVITATION` of INBOX.
+    ///
+    /// # Errors
+    /// Returns a [`RequestError`] if a page is not answered with OK.
+    pub async fn inbox(&self) -> Result<Vec<Received>, RequestError> {
+        let mut rows = Vec::new();
+        let mut before = None;
+        loop {
+            let limit = Some(snug_protocol::limits::PAGE_MOST);
+            let answer = self.ask(Command::Inbox { before, limit }).await?;
+            let next = answer.ok.line().tags.get("next").and_then(|next| next.parse().ok());
+            rows.extend(answer.rows);
+            match next {
+                Some(next) => before = Some(next),
+                None => return Ok(rows),
+            }
+        }
     }
 
     /// Makes a job of a command, or returns the reply if the command makes no line.

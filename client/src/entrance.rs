@@ -91,7 +91,8 @@ async fn enter_over(
         // again, and can repeat its messages.
         let token = kept.clone().or_else(new_token);
         let shown = token.as_deref().map(Into::into);
-        let command = Command::Nick { nick: nick.clone(), quiet: options.quiet, token: shown, since };
+        let entrance = Entrance { quiet: options.quiet, since, rooms: None };
+        let command = Command::Nick { nick: nick.clone(), token: shown, entrance };
         match ask(&mut link, command, &mut heard).await.map_err(lost)? {
             Err((code, text)) => {
                 let is_taken =
@@ -132,7 +133,7 @@ async fn log_in(
     (back, since): (Option<&Back<'_>>, Option<Cursor>),
 ) -> Result<Entered, ConnectError> {
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
-    let entrance = Entrance { quiet: options.quiet, since };
+    let entrance = Entrance { quiet: options.quiet, since, rooms: None };
     let mut heard = Vec::new();
     let answered = match login {
         Login::Password { account, password } => {
@@ -256,7 +257,7 @@ async fn register_at_leisure(
         password: password.map(Into::into),
         invite: invite.map(Into::into),
         key: public,
-        entrance: Entrance { quiet: true, since: None },
+        entrance: Entrance { quiet: true, since: None, rooms: None },
     };
     let mut heard = Vec::new();
     let answered = ask(&mut link, command, &mut heard).await.map_err(lost)?;

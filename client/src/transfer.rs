@@ -200,6 +200,8 @@ impl Client {
     ///     name: FileName::parse("notes.txt")?,
     ///     kind: Some("text/plain".into()),
     ///     key: Some("notes-2026-11-21".into()),
+    ///     re: None,
+    ///     relayed: "".into(),
     /// };
     /// let source = std::fs::File::open("notes.txt")?;
     /// let sent = client.send_file(offer, source, |bytes| println!("{bytes} bytes")).await?;

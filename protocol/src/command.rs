@@ -32,9 +32,8 @@ pub enum Command<'a> {
     Hello,
     Nick {
         nick: Nick<'a>,
-        quiet: bool,
         token: Option<Secret<'a>>,
-        since: Option<Cursor>,
+        entrance: Entrance,
     },
     Quit {
         text: Option<Cow<'a, str>>,
@@ -74,6 +73,13 @@ pub enum Command<'a> {
     Rooms,
     Who {
         of: Option<Target<'a>>,
+    },
+    /// `WATCH`: adds names to those whose presence one hears of, or with the tag `clear` takes them away.
+    Watch {
+        /// The names; none for all that are watched.
+        nicks: Vec<Nick<'a>>,
+        /// Whether to take them away.
+        clear: bool,
     },
     Topic {
         room: RoomName<'a>,
@@ -115,6 +121,8 @@ pub enum Command<'a> {
         target: Target<'a>,
         page: Page,
         limit: Option<u64>,
+        /// Whether only messages and files are wanted.
+        only_messages: bool,
     },
     Search {
         target: Option<Target<'a>>,
@@ -134,7 +142,11 @@ pub enum Command<'a> {
         id: Cursor,
         receipt: bool,
     },
-    Inbox,
+    Inbox {
+        /// The tag `next` of the page before.
+        before: Option<Cursor>,
+        limit: Option<u64>,
+    },
     Register {
         name: Nick<'a>,
         password: Option<Secret<'a>>,
@@ -278,13 +290,15 @@ impl From<String> for Secret<'_> {
     }
 }
 
-/// How a session comes in with AUTH or REGISTER: the tags of NICK.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a session comes in, with NICK, AUTH or REGISTER.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entrance {
     /// Joins nothing and is not announced.
     pub quiet: bool,
     /// Hears no entries until SYNC has brought it up to date from there.
     pub since: Option<Cursor>,
+    /// Comes into these rooms, and not by itself into the lobby; perhaps into none. Not with `quiet`.
+    pub rooms: Option<Vec<RoomName<'static>>>,
 }
 
 /// What proves that somebody is an account.
@@ -414,6 +428,8 @@ pub enum Page {
     Latest,
     /// The newest entries before this one.
     Before(Cursor),
+    /// The newest entries before this moment.
+    Until(Timestamp),
     /// The oldest entries after this one.
     After(Cursor),
     /// This entry with those before and after it.
@@ -526,13 +542,12 @@ impl<'a> Reader<'a> {
             Verb::Hello => return Ok(Command::Hello),
             Verb::Nick => Command::Nick {
                 nick: self.nick()?,
-                quiet: self.tags.has("quiet"),
                 token: self
                     .tags
                     .get("token")
                     .filter(|token| (1..=limits::LABEL).contains(&token.len()))
                     .map(Secret),
-                since: self.cursor_tag("since")?,
+                entrance: self.entrance()?,
             },
             Verb::Quit => Command::Quit { text: self.optional_text()? },
             Verb::Ping => Command::Ping { label: self.label()? },
@@ -551,6 +566,7 @@ impl<'a> Reader<'a> {
             Verb::Who => {
                 Command::Who { of: if self.params.is_empty() { None } else { Some(self.target()?) } }
             }
+            Verb::Watch => self.watch()?,
             Verb::Topic => {
                 Command::Topic { room: self.room()?, change: self.topic_change()?, key: self.key()? }
             }
@@ -580,16 +596,14 @@ impl<'a> Reader<'a> {
                 Command::Unreact { target: self.target()?, id: self.cursor()?, reaction: self.reaction()? }
             }
             Verb::History => {
-                Command::History { target: self.target()?, page: self.page()?, limit: self.limit()? }
+                let (target, page, limit) = (self.target()?, self.page()?, self.limit()?);
+                Command::History { target, page, limit, only_messages: self.only_messages()? }
             }
             Verb::Search => Command::Search {
                 target: self.target_or_all()?,
                 query: self.text()?,
                 before: self.cursor_tag("before")?,
-                limit: match self.tags.get("limit") {
-                    None => None,
-                    Some(limit) => Some(self.count(&limit)?),
-                },
+                limit: self.limit_tag()?,
             },
             Verb::Sync => Command::Sync { cursor: self.cursor()?, limit: self.limit()? },
             Verb::Ack => Command::Ack { cursor: self.cursor()? },
@@ -598,7 +612,7 @@ impl<'a> Reader<'a> {
                 id: self.cursor()?,
                 receipt: self.tags.has("receipt"),
             },
-            Verb::Inbox => Command::Inbox,
+            Verb::Inbox => Command::Inbox { before: self.cursor_tag("before")?, limit: self.limit_tag()? },
             Verb::Register => self.register()?,
             Verb::Auth => Command::Auth { credential: self.credential()?, entrance: self.entrance()? },
             Verb::Password => Command::Password {
@@ -700,7 +714,47 @@ impl<'a> Reader<'a> {
     }
 
     fn entrance(&self) -> Parsed<Entrance> {
-        Ok(Entrance { quiet: self.tags.has("quiet"), since: self.cursor_tag("since")? })
+        let quiet = self.tags.has("quiet");
+        let rooms = match self.tags.get("rooms") {
+            None => None,
+            Some(_) if quiet => {
+                return Err((
+                    Code::BadTag,
+                    "who comes in quiet comes into no rooms: leave out quiet, or rooms".to_owned(),
+                ));
+            }
+            Some(list) => Some(
+                list.split(',')
+                    .filter(|name| !name.is_empty())
+                    .map(|name| RoomName::parse(name).map(RoomName::into_owned))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(|error| {
+                        (Code::BadTag, format!("rooms is a list of rooms with commas: {error}"))
+                    })?,
+            ),
+        };
+        Ok(Entrance { quiet, since: self.cursor_tag("since")?, rooms })
+    }
+
+    fn watch(&mut self) -> Parsed<Command<'a>> {
+        let mut nicks = Vec::new();
+        while !self.params.is_empty() {
+            nicks.push(self.nick()?);
+        }
+        Ok(Command::Watch { nicks, clear: self.tags.has("clear") })
+    }
+
+    fn only_messages(&self) -> Parsed<bool> {
+        match self.tags.get("only").as_deref() {
+            None => Ok(false),
+            Some("messages") => Ok(true),
+            Some(_) => Err((Code::BadTag, "only is messages, or is left out".to_owned())),
+        }
+    }
+
+    /// The tag that says how many rows.
+    fn limit_tag(&self) -> Parsed<Option<u64>> {
+        self.tags.get("limit").map(|limit| self.count(&limit)).transpose()
     }
 
     fn credential(&mut self) -> Parsed<Credential<'a>> {
@@ -952,7 +1006,14 @@ impl<'a> Reader<'a> {
         let word = self.word()?;
         match word.to_ascii_uppercase().as_str() {
             "LATEST" => return Ok(Page::Latest),
-            "BEFORE" => return self.cursor().map(Page::Before),
+            "BEFORE" => {
+                let mut ahead = self.params;
+                if let Some(time) = ahead.word().and_then(Timestamp::parse_moment_or_day) {
+                    self.params = ahead;
+                    return Ok(Page::Until(time));
+                }
+                return self.cursor().map(Page::Before);
+            }
             "AFTER" => return self.cursor().map(Page::After),
             "AROUND" => return self.cursor().map(Page::Around),
             "SINCE" => {}
@@ -1052,17 +1113,22 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
-    fn message_tags(&self) -> Parsed<MessageTags<'a>> {
+    /// The tags that are for clients, as written: these, and all that begin with `+`.
+    fn relayed(&self, names: &[&str]) -> Cow<'a, str> {
         let mut relayed = TagBuilder::default();
         for (name, value) in self.tags.iter() {
-            if matches!(name, "title" | "priority" | "label") || name.starts_with('+') {
+            if names.contains(&name) || name.starts_with('+') {
                 match value {
                     None => relayed.flag(name, true),
                     Some(value) => relayed.raw(&format!("{name}={value}")),
                 }
             }
         }
-        let relayed = Cow::Owned(relayed.into_string());
+        Cow::Owned(relayed.into_string())
+    }
+
+    fn message_tags(&self) -> Parsed<MessageTags<'a>> {
+        let relayed = self.relayed(&["title", "priority", "label"]);
         Ok(MessageTags {
             key: self.key()?,
             re: self.cursor_tag("re")?,
@@ -1086,9 +1152,12 @@ fn bad_name(code: Code, what: &str, error: NameError) -> (Code, String) {
 }
 
 impl Entrance {
-    fn write(self, tags: &mut TagBuilder) {
+    fn write(&self, tags: &mut TagBuilder) {
         tags.flag("quiet", self.quiet);
         tags.display("since", self.since);
+        let names =
+            |rooms: &Vec<RoomName<'_>>| rooms.iter().map(RoomName::as_str).collect::<Vec<_>>().join(",");
+        tags.value("rooms", self.rooms.as_ref().map(names).as_deref());
     }
 }
 
@@ -1131,6 +1200,7 @@ impl Command<'_> {
             Command::Leave { .. } => Verb::Leave,
             Command::Rooms => Verb::Rooms,
             Command::Who { .. } => Verb::Who,
+            Command::Watch { .. } => Verb::Watch,
             Command::Topic { .. } => Verb::Topic,
             Command::Set { .. } => Verb::Set,
             Command::Edit { .. } => Verb::Edit,
@@ -1142,7 +1212,7 @@ impl Command<'_> {
             Command::Sync { .. } => Verb::Sync,
             Command::Ack { .. } => Verb::Ack,
             Command::Read { .. } => Verb::Read,
-            Command::Inbox => Verb::Inbox,
+            Command::Inbox { .. } => Verb::Inbox,
             Command::Register { .. } => Verb::Register,
             Command::Auth { .. } => Verb::Auth,
             Command::Password { .. } => Verb::Password,
@@ -1198,7 +1268,6 @@ impl Command<'_> {
             Command::Hello
             | Command::Info
             | Command::Rooms
-            | Command::Inbox
             | Command::Stats
             | Command::Sessions
             | Command::Accounts
@@ -1305,10 +1374,9 @@ impl Command<'_> {
                 };
                 std::iter::once(at).chain(reason.as_deref().map(escape_text)).collect()
             }
-            Command::Nick { nick, quiet, token, since } => {
-                tags.flag("quiet", *quiet);
+            Command::Nick { nick, token, entrance } => {
                 tags.value("token", token.as_deref());
-                tags.display("since", *since);
+                entrance.write(tags);
                 words(&[nick.as_str()], None)
             }
             Command::Quit { text } => words(&[], text.as_deref()),
@@ -1328,6 +1396,15 @@ impl Command<'_> {
             Command::Typing { target, switch } => words(&[target.as_str(), switch.word()], None),
             Command::Join { room } => words(&[room.as_str()], None),
             Command::Leave { room, text } => words(&[room.as_str()], text.as_deref()),
+            Command::Watch { nicks, clear } => {
+                tags.flag("clear", *clear);
+                nicks.iter().map(|nick| nick.as_str().into()).collect()
+            }
+            Command::Inbox { before, limit } => {
+                tags.display("before", *before);
+                tags.display("limit", *limit);
+                Vec::new()
+            }
             Command::Who { of } => of.iter().map(|of| of.as_str().into()).collect(),
             Command::Topic { room, change, key } => {
                 tags.value("key", key.as_deref());
@@ -1349,10 +1426,12 @@ impl Command<'_> {
                 words.push((*reaction).into());
                 words
             }
-            Command::History { target, page, limit } => {
+            Command::History { target, page, limit, only_messages } => {
+                tags.value("only", only_messages.then_some("messages"));
                 let (name, place) = match page {
                     Page::Latest => ("LATEST", None),
                     Page::Before(cursor) => ("BEFORE", Some(cursor.to_string())),
+                    Page::Until(time) => ("BEFORE", Some(time.to_string())),
                     Page::After(cursor) => ("AFTER", Some(cursor.to_string())),
                     Page::Around(cursor) => ("AROUND", Some(cursor.to_string())),
                     Page::Since(time) => ("SINCE", Some(time.to_string())),

@@ -67,5 +67,11 @@ pub use command::{
     TokenChange, TopicChange, announced_bytes, is_media_type,
 };
 
+mod command_spec;
+pub use command_spec::{Args, CommandSpec, Param, ParamKind, SpecError, called};
+
+mod mention;
+pub use mention::mentions;
+
 mod reply;
 pub use reply::{Body, EntryKind, FileState, ServerLine};

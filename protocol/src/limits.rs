@@ -12,13 +12,16 @@ pub const LINE_BEFORE_NAME: usize = 4_096;
 pub const TEXT: usize = 8_192;
 
 /// Longest tag section of a client's line in bytes, without the `@` and the space behind it.
-pub const TAGS: usize = 2_048;
+pub const TAGS: usize = 4_094;
 
 /// Most tags on a client's line.
 pub const TAG_COUNT: usize = 32;
 
-/// Longest tag name in bytes, with a leading `+`.
+/// Longest tag name in bytes; one with a leading `+` may be twice as long.
 pub const TAG_NAME: usize = 32;
+
+/// Most names that one WATCH holds.
+pub const WATCHED: usize = 100;
 
 /// Longest nick in characters (after NFC).
 pub const NICK: usize = 32;
@@ -40,6 +43,9 @@ pub const REACTION: usize = 64;
 
 /// Rows of a page of history where the client does not say how many.
 pub const PAGE: u64 = 50;
+
+/// Conversations of a page of INBOX where the client does not say how many.
+pub const INBOX: u64 = 200;
 
 /// Most rows of a page of history.
 pub const PAGE_MOST: u64 = 1_000;

@@ -31,14 +31,14 @@ pub enum LineError {
     /// A tag section or a source without a verb behind it.
     #[error("tags and source are followed by one space and a verb")]
     NothingBehind,
-    /// A tag's name is empty, too long or has characters other than `a-z`, `0-9`, `-` and a leading `+`.
-    #[error("a tag's name is 1 to 32 of a-z, 0-9 and -, with an optional + before it")]
+    /// A tag's name is empty, too long or has characters that names do not have.
+    #[error("a tag's name is 1 to 32 of a-z, 0-9 and -, or + and up to 63 of a-z, A-Z, 0-9, -, / and .")]
     TagName,
     /// One tag stands twice on the line.
     #[error("a tag stands only once on a line")]
     TagTwice,
-    /// The tags are longer or more than the limit.
-    #[error("the tags take at most 2048 bytes and are at most 32")]
+    /// The tags are more than the limit.
+    #[error("the tags are at most 32")]
     TagsTooLong,
 }
 
@@ -126,11 +126,7 @@ impl<'a> Tags<'a> {
     fn parse(section: &'a str) -> Result<Tags<'a>, LineError> {
         let tags = Tags(Some(section));
         for (position, (name, _)) in tags.iter().enumerate() {
-            let word = name.strip_prefix('+').unwrap_or(name);
-            let well_formed = !word.is_empty()
-                && name.len() <= limits::TAG_NAME
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !well_formed {
+            if !is_tag_name(name) {
                 return Err(LineError::TagName);
             }
             if tags.iter().take(position).any(|(earlier, _)| earlier == name) {
@@ -179,6 +175,20 @@ impl<'a> Tags<'a> {
     /// Whether there is no tag at all.
     pub fn is_empty(self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// Whether a word is the name of a tag: the protocol's own, or with a `+` a client's.
+fn is_tag_name(name: &str) -> bool {
+    match name.strip_prefix('+') {
+        Some(word) => {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.');
+            !word.is_empty() && name.len() <= 2 * limits::TAG_NAME && word.bytes().all(is_plain)
+        }
+        None => {
+            let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !name.is_empty() && name.len() <= limits::TAG_NAME && name.bytes().all(is_plain)
+        }
     }
 }
 
@@ -257,6 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn a_client_s_own_tags_have_names_as_of_vendors() {
+        let line = Line::parse("@+draft/React=x;+Vendor.example/a-B2 MSG").expect("a line");
+        assert_eq!(line.tags.get("+draft/React").as_deref(), Some("x"));
+        assert!(line.tags.has("+Vendor.example/a-B2"));
+        let long = |length: usize| format!("@+{} MSG", "x".repeat(length - 1));
+        assert!(Line::parse(&long(64)).is_ok() && Line::parse(&long(65)).is_err());
+    }
+
+    #[test]
     fn two_spaces_make_an_empty_word() {
         let mut params = Line::parse("WHO  #lobby").expect("a line").params;
         assert_eq!(params.word(), Some(""));
@@ -278,6 +297,8 @@ mod tests {
             ("@ID=1 MSG", LineError::TagName),
             ("@a;;b MSG", LineError::TagName),
             ("@+=1 MSG", LineError::TagName),
+            ("@+a_b MSG", LineError::TagName),
+            ("@a/b MSG", LineError::TagName),
             ("@a=1;a=2 MSG", LineError::TagTwice),
         ] {
             assert_eq!(Line::parse(line), Err(error), "{line:?}");

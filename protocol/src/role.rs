@@ -102,6 +102,7 @@ actions! {
     Leave = Leave, Guest, "";
     Rooms = Rooms, Guest, "";
     Who = Who, Guest, "";
+    Watch = Watch, Guest, "";
     Topic = Topic, Guest, "";
     ShowSettings = Set, Guest, "to show";
     ChangeSettings = Set, Owner, "to change";

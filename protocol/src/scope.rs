@@ -42,6 +42,7 @@ const GROUPS: [(&str, &[Verb]); 3] = [
             Verb::Leave,
             Verb::Rooms,
             Verb::Who,
+            Verb::Watch,
             Verb::History,
             Verb::Search,
             Verb::Sync,

@@ -22,6 +22,7 @@ pub enum Verb {
     Leave,
     Rooms,
     Who,
+    Watch,
     Topic,
     Set,
     Edit,
@@ -107,14 +108,14 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Nick,
         word: "NICK",
         params: "<nick>",
-        tags: "`quiet`, `token`, `since`",
+        tags: "`quiet`, `rooms`, `token`, `since`",
         before_name: true,
         cost: 4,
         summary: "takes a name, or another one",
         detail: "A name that is an account's needs AUTH (`login-needed`); only guests change theirs. \
                  The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
                  joins nothing and is not announced, and the session hears only its own entries and private \
-                 messages until it JOINs a room. A guest who comes over TCP gets a `token` in the OK; with \
+                 messages until it JOINs a room. With `rooms=<list>` it comes into these rooms and not by itself into the lobby; the list may be empty, and one is visible nevertheless. A room that is not there, or that asks who comes in (a private one, one with bans, or with the setting `join`), is left out: JOIN it. The OK then has in `rooms` where one is. A guest who comes over TCP gets a `token` in the OK; with \
                  `token=` another connection joins that identity, also some hours after its last session ended. \
                  A client may make the token itself, of 22 to 64 random letters, digits, `-` and `_`, so that it knows \
                  it even if the OK is lost: an unknown one of that form becomes the new identity's. Any other unknown \
@@ -241,8 +242,8 @@ pub const VERBS: &[Spec] = &[
                  the room has more members than the daemon announces. A guest's room in which nobody ever wrote goes \
                  with its last member. Joining twice is no error. The OK has `first` and `last`, the ids of the \
                  oldest and the newest entry that is kept, if there are any, and `history` and `keep` (see SET) \
-                 where they are not `all` and `forever`. Nothing is sent of what was said before: HISTORY tells.",
-        example: "> JOIN #ops\n< @time=2026-11-21T10:15:11.207Z :alice JOIN #ops\n< @first=17;last=118 OK JOIN #ops",
+                 where they are not `all` and `forever`. `protection` is as with INBOX. Nothing is sent of what was said before: HISTORY tells.",
+        example: "> JOIN #ops\n< @time=2026-11-21T10:15:11.207Z :alice JOIN #ops\n< @first=17;last=118;protection=readable OK JOIN #ops",
     },
     Spec {
         verb: Verb::Leave,
@@ -276,10 +277,26 @@ pub const VERBS: &[Spec] = &[
         cost: 1,
         summary: "lists who is here, or in a room",
         detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `who` (see *Names*), `bot`, `account`, \
-                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`. Sessions that \
+                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`; of one person `rooms`, those that one may know, as a list. Sessions that \
                  came in with `quiet` and joined nothing are not listed. The OK counts the rows.",
         example: "> WHO #lobby\n< @who=00184c02b9a1d07e USER alice online 2026-11-21T10:15:02.113Z\n\
                   < @who=0009ff3a62c85b10;bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
+    },
+    Spec {
+        verb: Verb::Watch,
+        word: "WATCH",
+        params: "[nick …]",
+        tags: "`clear`",
+        before_name: false,
+        cost: 4,
+        summary: "tells of the presence of people with whom one shares no room",
+        detail: "Adds names to those that this session watches, at most 100, and answers with a row for each of them: `USER nick \
+                 status since` with the tags of WHO, where the status is `offline` and since is `-` for who is not here. Without names \
+                 the rows are all that are watched; with the tag `clear` these names, or without any all, are watched no more. From then on the session hears \
+                 when somebody with the name comes (`:bob STATUS online`, with the tags of WHO), goes (`:bob QUIT`), has another name \
+                 (`:bob NICK robert`: bob is still watched, robert is not) or another status or profile, in rooms of any size and without any. A name need not be \
+                 anybody's. It ends with the session.",
+        example: "> WATCH bob carol\n< @who=001b6d0c44e7a2f3 USER bob away 2026-11-21T10:15:02.113Z\n< USER carol offline -\n< OK WATCH 2",
     },
     Spec {
         verb: Verb::Topic,
@@ -307,7 +324,7 @@ pub const VERBS: &[Spec] = &[
         detail: "Rows are `SET #room name=value`. `access` is `public` (in ROOMS, who likes may JOIN), `hidden` (not listed; who \
                  knows the name may JOIN) or `invite` (who is invited); outside of a hidden or invite-only room it does not exist. \
                  `join`, `read` (JOIN needs it too), `send` and `invite` say from whom on: `all`, `accounts`, `members` (on its list), \
-                 `moderators` or `owner`. `slow` is the time between two messages of one sender, or `off`. `description` is a text. \
+                 `moderators` or `owner`; so does `topic` of who sets the topic. `slow` is the time between two messages of one sender, or `off`. `description` is a text. \
                  `history` is who may read what was said: `all` (who may read, the default), `joined` (who was in the room at that \
                  moment) or `none` (nobody: what was missed stays missed). `keep` is how long entries are kept: `forever`, a \
                  time such as `30d` or `12h`, a number of entries such as `1000`, or `default` for the daemon's own setting. `files` is \
@@ -379,15 +396,15 @@ pub const VERBS: &[Spec] = &[
     Spec {
         verb: Verb::History,
         word: "HISTORY",
-        params: "<room or nick> <LATEST|BEFORE id|AFTER id|AROUND id|SINCE time> [limit]",
-        tags: "`who`",
+        params: "<room or nick> <LATEST|BEFORE id or time|AFTER id|AROUND id|SINCE time> [limit]",
+        tags: "`who`, `only`",
         before_name: false,
         cost: 8,
         summary: "shows a page of what was said",
         detail: "Rows are entries as they were delivered, the oldest first, with their present text. A time is \
                  `2026-11-21` or `2026-11-21T10:15:07Z`. A page has 50 rows, or `limit` up to 1,000, or fewer if they \
                  are long; a limit that was reduced is in the OK's tag `limit`. The OK ends with `more` or `end`: \
-                 whether there are more entries on the side where one goes on. The tag `at` of the OK is the newest entry of the log that the answer knows of: what comes later is not in it. `GAP` rows tell of what is not kept \
+                 whether there are more entries on the side where one goes on. A page by time (SINCE, and BEFORE a time) does not end inside a millisecond: it may be longer than `limit`. With `only=messages` it has messages and files alone. The tag `at` of the OK is the newest entry of the log that the answer knows of: what comes later is not in it. `GAP` rows tell of what is not kept \
                  any more. One need not be in a public room to read it; with a nick it is one's private messages \
                  with that person.",
         example: "> HISTORY #lobby BEFORE 119 1\n\
@@ -458,23 +475,26 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Inbox,
         word: "INBOX",
         params: "",
-        tags: "",
+        tags: "`before`, `limit`",
         before_name: false,
         cost: 4,
         summary: "lists one's conversations and what is unread in them",
-        detail: "Invitations to private rooms that one has not followed yet are rows `INVITATION room nick time`. Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
+        detail: "Rows are `CONVERSATION target last unread mentions`: the rooms one is in and the people one has \
                  private messages with; the newest entry's id (0 if there is none); messages of others after one's \
                  read marker, counted up to 1,000, or up to `most`, a tag of the OK, if there are many conversations; and how many of those name one or answer one's own. Tags: \
                  `read`, one's marker; with a person `who` (see *Names*), `delivered` and `seen`, up to where one's own messages have \
-                 arrived and, if that person tells, were read.",
-        example: "> INBOX\n< @read=117 CONVERSATION #lobby 118 1 0\n< @who=001b6d0c44e7a2f3;delivered=96 CONVERSATION bob 96 0 0\n\
+                 arrived and, if that person tells, were read; `protection`, how what is said is protected: `readable`, by the server and by nobody on the \
+                 way to it, is the only value for now. The conversation with the newest entry comes first. A page has 200, or `limit` up to 1,000; if there are more, the OK has \
+                 `next`, and the next page is asked for with `before=<next>`. The first page ends with invitations to private rooms that one has not followed yet: rows \
+                 `INVITATION room nick time`.",
+        example: "> INBOX\n< @read=117;protection=readable CONVERSATION #lobby 118 1 0\n< @who=001b6d0c44e7a2f3;delivered=96;protection=readable CONVERSATION bob 96 0 0\n\
                   < @at=118 OK INBOX 2",
     },
     Spec {
         verb: Verb::File,
         word: "FILE",
         params: "<OFFER|PUT|DONE|ACCEPT|DECLINE|CANCEL|GET|LIST|STATE> …",
-        tags: "`key`, `type`, `who` with OFFER; `bytes` with PUT; `before`, `limit`, `who` with LIST",
+        tags: "`key`, `type`, `re`, `caption`, `who`, `+…` with OFFER; `bytes` with PUT; `before`, `limit`, `who` with LIST",
         before_name: false,
         cost: 4,
         summary: "sends files, and fetches them",
@@ -508,7 +528,7 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Register,
         word: "REGISTER",
         params: "<name> [password]",
-        tags: "`invite`, `key`, `label`, `quiet`, `since`",
+        tags: "`invite`, `key`, `label`, `quiet`, `rooms`, `since`",
         before_name: true,
         cost: 8,
         summary: "makes an account, and is it from then on",
@@ -523,12 +543,12 @@ pub const VERBS: &[Spec] = &[
         verb: Verb::Auth,
         word: "AUTH",
         params: "<PASSWORD name password|KEY name key signature|TOKEN token>",
-        tags: "`quiet`, `since`",
+        tags: "`quiet`, `rooms`, `since`",
         before_name: true,
         cost: 8,
         summary: "comes in as an account, instead of NICK",
         detail: "Takes NICK's tags and is answered as NICK is. Without `quiet` the account comes into all its rooms; INBOX lists \
-                 them with what is unread, and what came into them meanwhile is for SYNC or HISTORY. `KEY` exists on sealed connections: the key is an Ed25519 \
+                 them with what is unread, and what came into them meanwhile is for SYNC or HISTORY. With `rooms` it comes into these as well, as far as it may JOIN them, and not by itself into the lobby. `KEY` exists on sealed connections: the key is an Ed25519 \
                  public key in base64, the signature is over the channel (see *Identities*). Who comes by a token may do what \
                  its scope says and is always `quiet`. Whatever is wrong, the answer is `bad-login`, and too many wrong tries \
                  are `slow-down` with `retry`, for that account from that address. If an operator has set the account's \
@@ -666,7 +686,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "keeps somebody out, or lists who is kept out",
-        detail: "`who` is a nick; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
+        detail: "`who` is a nick, of somebody or of nobody now: then the ban holds for who takes the name; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
                  a room can neither enter, read nor speak in it; on the server, come in at all. A guest is whoever shows his token: to \
                  keep out who comes back as another, ban the address. Rows of the list are `BAN room who until reason`, with the tags `by` and \
                  `time`.",
@@ -706,7 +726,7 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "shows who is what, or changes it",
-        detail: "In a room: `owner` (one; who gave it away is a moderator), `moderator`, `member` (on its list) or `none`. On the server (`*`), of \
+        detail: "In a room: `owner` (one; who gave it away is a moderator; if one gives up being it, the one who has been a moderator longest follows, or nobody), `moderator`, `member` (on its list) or `none`. On the server (`*`), of \
                  accounts: `operator`, `member` or `bot` (its messages have the tag `bot`). Rows are `ROLE room nick role`, with the tag `former` if \
                  the name is somebody else's now. Nobody raises himself.",
         example: "> ROLE #ops bob moderator\n< @id=130;time=2026-11-21T10:15:30.019Z :alice ROLE #ops bob moderator\n\

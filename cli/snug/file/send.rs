@@ -197,6 +197,8 @@ async fn send(
         name: source.name.clone(),
         kind: source.kind().map(Into::into),
         key: key.clone().map(Into::into),
+        re: None,
+        relayed: "".into(),
     };
     let at = |error: io::Error| Failure::new(Exit::Usage, format!("{}: {error}", source.name));
     let mut sent = client.send_file(offer(), source.open().map_err(at)?, |done| progress.set(done)).await;

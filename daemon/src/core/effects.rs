@@ -312,6 +312,10 @@ fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -
 fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     let is_meant = |peer: &Peer| match banned {
         Banned::Identity(number) => peer.identity() == *number,
+        Banned::Name(fold) => core
+            .registry
+            .identity(peer.identity())
+            .is_some_and(|identity| Folded::of(&identity.nick()).as_str() == fold),
         Banned::Address(network) => peer.origin.address().is_some_and(|address| network.contains(&address)),
         Banned::Token(token) => peer.grant().is_some_and(|grant| {
             let account = core.registry.identity(peer.identity()).map(|identity| identity.nick());
@@ -381,14 +385,29 @@ pub(crate) fn moderate(
         Moderation::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
         Moderation::Ban { whom, .. } => {
             room.learn_bans(view);
-            if let Banned::Identity(whom) = whom {
-                put_out_unless_owner(room, *whom, put_out);
+            let whom = match whom {
+                Banned::Identity(whom) => Some(*whom),
+                // Somebody may have taken the name meanwhile.
+                Banned::Name(fold) => core.registry.holder(&Folded::of(fold)),
+                Banned::Address(_) | Banned::Token(_) => None,
+            };
+            if let Some(whom) = whom {
+                put_out_unless_owner(room, whom, put_out);
             }
         }
         Moderation::Role { whom, role } => {
+            let had_owner = room.owner() == *whom;
             room.set_role(*whom, *role);
-            if *role == Some(Role::Owner) {
-                let is_account = core.registry.identity(*whom).is_some_and(|identity| identity.is_account());
+            if had_owner
+                && *role != Some(Role::Owner)
+                && let Ok(Some(owner)) = view.owner(room.number)
+            {
+                // Another one follows who has stepped down.
+                room.set_role(owner, Some(Role::Owner));
+            }
+            if room.owner() != 0 {
+                let is_account =
+                    core.registry.identity(room.owner()).is_some_and(|identity| identity.is_account());
                 room.set_persists(is_account);
             }
             if room.owner() == 0 {

@@ -9,15 +9,25 @@ use crate::config::Registration;
 /// The first half of the SHA-256 of a token or invite. The token or invite itself is not stored.
 pub(crate) type TokenHash = [u8; 16];
 
+/// The rooms that an account comes into when it logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ComesInto {
+    Nothing,
+    /// Those that it is in, and the first time the lobby.
+    ItsRooms,
+    /// Those that it is in, and these as far as it may JOIN them, by their folded names.
+    ItsRoomsAnd(Vec<String>),
+}
+
 /// An action on an account: the author's own, unless another is named.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum AccountAct {
     /// Makes an account. It gets the number of `guest`, the identity that registers, or `number` if there is none.
     Register(Box<NewAccount>),
-    /// Logs in to an account, which comes into its rooms if it `joins`.
+    /// Logs in to an account.
     LogIn {
         by: Proven,
-        joins: bool,
+        joins: ComesInto,
     },
     /// Sets a password. `old` is the stored one that was verified. `fold` is the account if it is not the author's
     /// own.
@@ -125,7 +135,7 @@ pub(crate) struct NewAccount {
     /// The rooms that the guest is in, which become those of the account.
     pub(crate) rooms: Vec<u64>,
     /// Whether one who is no guest yet comes into the lobby.
-    pub(crate) joins: bool,
+    pub(crate) joins: ComesInto,
 }
 
 /// An account as others see it.

@@ -40,7 +40,7 @@ pub(super) fn apply(
 ) -> rusqlite::Result<Outcome> {
     let author = &draft.author;
     let outcome = match &draft.act {
-        Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None }.enter(entry)?,
+        Act::Enter(entry) => Turn { tx, meta, ends, author, addressee: None, tag: "" }.enter(entry)?,
         Act::MakeRoom { name, quotas, stays } => {
             rooms::make_room(tx, meta, name, (quotas, *stays), author, ends)?
         }
@@ -114,6 +114,8 @@ struct Turn<'t> {
     author: &'t Author,
     /// The other identity, if the entry is private.
     addressee: Option<u64>,
+    /// A tag of the entry that only the log can tell.
+    tag: &'static str,
 }
 
 impl Turn<'_> {
@@ -159,13 +161,16 @@ impl Turn<'_> {
                 }
                 _ => None,
             };
-            let refused = match refused {
+            let decided = match refused {
                 None => authority::moderate(tx, meta, self.ends, author, (conversation, new), moderation)?,
-                refused => refused,
+                Some(refusal) => Err(refusal),
             };
-            return match refused {
-                Some(refusal) => Ok(Outcome::Refused(refusal)),
-                None => self.append(conversation, new.kind, None, new),
+            return match decided {
+                Err(refusal) => Ok(Outcome::Refused(refusal)),
+                Ok(tag) => {
+                    self.tag = tag;
+                    self.append(conversation, new.kind, None, new)
+                }
             };
         }
         let outcome = self.write(conversation, new)?;
@@ -343,7 +348,7 @@ impl Turn<'_> {
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about,
-            tags: new.tags_by(self.author),
+            tags: new.tags_by(self.author, self.tag),
             edited: None,
             deleted: None,
             reactions: Cow::Borrowed(""),
@@ -384,6 +389,7 @@ impl Turn<'_> {
             conversation,
             addressee: self.addressee,
             edits: None,
+            tag: self.tag,
         })
     }
 
@@ -428,14 +434,14 @@ impl Turn<'_> {
             self.forget_text(earlier)?;
         }
         if new.kind != EntryKind::Edit {
-            message.tags = Cow::Owned(new.tags_by(self.author).into_owned());
+            message.tags = Cow::Owned(new.tags_by(self.author, "").into_owned());
         }
         message.text = new.text.clone().map(Cow::Owned);
         message.edited = Some(self.ends.last_id);
         message.update(self.tx)?;
         Ok(match outcome {
-            Outcome::Applied { id, time, conversation, addressee, .. } => {
-                Outcome::Applied { id, time, conversation, addressee, edits: Some(message.id) }
+            Outcome::Applied { id, time, conversation, addressee, tag, .. } => {
+                Outcome::Applied { id, time, conversation, addressee, edits: Some(message.id), tag }
             }
             other => other,
         })

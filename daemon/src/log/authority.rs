@@ -22,6 +22,8 @@ pub(crate) enum Moderation {
         shown: String,
         reason: Option<String>,
         time: Option<Period>,
+        /// Whether they are in the room now.
+        is_in: bool,
     },
     Unban {
         whom: Banned,
@@ -83,6 +85,8 @@ pub(crate) enum ServerModeration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Banned {
     Identity(u64),
+    /// The folded form of a name that nobody has now: whoever takes it.
+    Name(String),
     Address(IpNet),
     /// A token, by its account in folded form and its label: `alice/deploy`.
     Token(String),
@@ -93,6 +97,7 @@ impl Banned {
     pub(super) fn write(&self) -> (&'static str, String) {
         match self {
             Banned::Identity(number) => ("identity", number.to_string()),
+            Banned::Name(fold) => ("name", fold.clone()),
             Banned::Address(net) => ("address", net.trunc().to_string()),
             Banned::Token(name) => ("token", name.clone()),
         }
@@ -194,6 +199,16 @@ impl View<'_> {
             mutes.names.insert((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get(2)?));
         }
         Ok(mutes)
+    }
+
+    /// Returns a room's owner, if it has one.
+    pub(crate) fn owner(&self, room: u64) -> rusqlite::Result<Option<u64>> {
+        let owner: Option<u64> = self
+            .database()
+            .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
+            .query_row([room], |row| row.get(0))
+            .optional()?;
+        Ok(owner.filter(|owner| *owner != 0))
     }
 
     /// Returns the users on a room's list, except its owner.

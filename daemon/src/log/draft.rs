@@ -31,7 +31,7 @@ impl Draft {
 
     /// Returns the entry that the draft has become, if it has become one.
     pub(crate) fn entry(&self, outcome: &Outcome) -> Option<Entry<'_>> {
-        let (Act::Enter(new), &Outcome::Applied { id, time, conversation, addressee, edits }) =
+        let (Act::Enter(new), &Outcome::Applied { id, time, conversation, addressee, edits, tag }) =
             (&self.act, outcome)
         else {
             return None;
@@ -46,7 +46,7 @@ impl Draft {
             text: new.text.as_deref().map(Cow::Borrowed),
             re: new.re,
             about: edits.or(new.about),
-            tags: new.tags_by(&self.author),
+            tags: new.tags_by(&self.author, tag),
             edited: None,
             deleted: None,
             reactions: Cow::Borrowed(""),
@@ -151,12 +151,16 @@ impl NewEntry {
         )
     }
 
-    /// Returns the tags that are stored with it.
-    pub(crate) fn tags_by(&self, author: &Author) -> Cow<'_, str> {
-        match (author.account, self.tags.is_empty()) {
-            (false, _) => Cow::Borrowed(&self.tags),
-            (true, true) => Cow::Borrowed(ACCOUNT),
-            (true, false) => Cow::Owned(format!("{ACCOUNT};{}", self.tags)),
+    /// Returns the tags that are stored with it. The log decides on `tag`, if there is one.
+    pub(crate) fn tags_by(&self, author: &Author, tag: &'static str) -> Cow<'_, str> {
+        let account = if author.account { ACCOUNT } else { "" };
+        match [account, tag, &self.tags].into_iter().filter(|part| !part.is_empty()).count() {
+            0 => Cow::Borrowed(""),
+            1 if !self.tags.is_empty() => Cow::Borrowed(&self.tags),
+            _ => {
+                let parts = [account, tag, &self.tags].into_iter().filter(|part| !part.is_empty());
+                Cow::Owned(parts.collect::<Vec<_>>().join(";"))
+            }
         }
     }
 
@@ -190,7 +194,15 @@ impl NewEntry {
 pub(crate) enum Outcome {
     /// The draft became entry `id` of a conversation, with an `addressee` if it is private. A message that replaced
     /// an earlier one is an edit of `edits`.
-    Applied { id: u64, time: Timestamp, conversation: u64, addressee: Option<u64>, edits: Option<u64> },
+    /// `tag` is one that only the log can tell, or empty.
+    Applied {
+        id: u64,
+        time: Timestamp,
+        conversation: u64,
+        addressee: Option<u64>,
+        edits: Option<u64>,
+        tag: &'static str,
+    },
     /// The draft was entered before, as entry `id`.
     Duplicate { id: u64, time: Timestamp },
     /// The room exists; it was made now or before.

@@ -12,7 +12,7 @@ use crate::retention::Retention;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileAct {
     /// Starts an upload, or resumes the one with the same key.
-    Offer(NewUpload),
+    Offer(Box<NewUpload>),
     /// Cancels an upload.
     Cancel { handle: u64 },
     /// The author reports the state of a file. If the file has arrived, `arrived` is its size and hash.
@@ -35,6 +35,10 @@ pub(crate) struct NewUpload {
     pub(crate) hash: Option<ContentHash>,
     pub(crate) kind: Option<String>,
     pub(crate) key: Option<String>,
+    /// The entry that it answers.
+    pub(crate) re: Option<u64>,
+    /// The tags that are relayed, as written on the line.
+    pub(crate) tags: String,
     pub(crate) quotas: Quotas,
 }
 
@@ -87,6 +91,8 @@ pub(crate) struct StoredUpload {
     pub(crate) hash: Option<ContentHash>,
     pub(crate) kind: Option<String>,
     pub(crate) key: Option<String>,
+    pub(crate) re: Option<u64>,
+    pub(crate) tags: String,
     /// Maximum size in bytes.
     pub(crate) most: u64,
     /// The file's entry, once the upload is complete.
@@ -127,7 +133,7 @@ pub(crate) struct Listed {
 }
 
 pub(super) const UPLOAD: &str =
-    "handle, author, room, peer, peer_nick, name, size, hash, kind, most, entry, key";
+    "handle, author, room, peer, peer_nick, name, size, hash, kind, most, entry, key, re, tags";
 
 pub(super) fn upload_of(row: &SqlRow<'_>) -> rusqlite::Result<StoredUpload> {
     let (room, peer): (Option<u64>, Option<u64>) = (row.get(2)?, row.get(3)?);
@@ -143,6 +149,8 @@ pub(super) fn upload_of(row: &SqlRow<'_>) -> rusqlite::Result<StoredUpload> {
         most: row.get(9)?,
         entry: row.get(10)?,
         key: row.get(11)?,
+        re: row.get(12)?,
+        tags: row.get(13)?,
     })
 }
 

@@ -60,10 +60,10 @@ mod transaction;
 use transaction::Transaction;
 
 mod view;
-pub(crate) use view::{Inbox, Part, Remembered, Row, Rows, UNREAD, View};
+pub(crate) use view::{Inbox, Part, Remembered, Row, Rows, UNREAD, View, Wanted};
 
 mod accounts;
-pub(crate) use accounts::{AccountAct, Grant, NewAccount, Proven, StoredAccount, TokenHash};
+pub(crate) use accounts::{AccountAct, ComesInto, Grant, NewAccount, Proven, StoredAccount, TokenHash};
 
 mod authority;
 pub(crate) use authority::{BanRow, Banned, Moderation, Mutes, ServerModeration};

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::process::{Resource, getrlimit};
 use snug_protocol::{LogName, Timestamp};
@@ -233,13 +234,21 @@ impl Log {
     }
 }
 
+/// Keeps so many statements prepared. Without the guarantee of stable plans (<https://sqlite.org/qpsg.html>) SQLite plans a
+/// statement anew whenever a value that it compares with is another one, which takes several times as long as running it.
+fn prepare_once(database: &Connection, statements: usize) -> rusqlite::Result<()> {
+    database.set_prepared_statement_cache_capacity(statements);
+    database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Opens a read-only connection to the log in `folder`, beside the writer's.
 pub(crate) fn reader(folder: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(folder.join(LOG_FILE), flags)?;
     database.busy_timeout(BUSY)?;
     database.pragma_update(None, "cache_size", -1024)?;
-    database.set_prepared_statement_cache_capacity(32);
+    prepare_once(&database, 32)?;
     Ok(database)
 }
 
@@ -270,6 +279,7 @@ pub(crate) fn indexer(folder: &Path) -> rusqlite::Result<Connection> {
         discard_index(folder);
         search::attach(&database, Some(&file))?;
     }
+    prepare_once(&database, 32)?;
     Ok(database)
 }
 
@@ -345,7 +355,7 @@ fn connect(place: &Storage) -> Result<(Connection, bool), LogError> {
     if *place == Storage::Memory {
         search::attach(&database, None).map_err(failed)?;
     }
-    database.set_prepared_statement_cache_capacity(64);
+    prepare_once(&database, 64).map_err(failed)?;
     Ok((database, tables == 0))
 }
 

@@ -58,6 +58,7 @@ pub(crate) enum RoomSetting {
     Read(Rank),
     Send(Rank),
     Invite(Rank),
+    Topic(Rank),
     /// Minimum time between two messages of one sender.
     Slow(Option<Period>),
     /// Maximum size of a file in bytes; 0 for no files at all, `None` for the server's limit.
@@ -77,6 +78,7 @@ pub(crate) struct RoomSettings {
     pub(crate) read: Rank,
     pub(crate) send: Rank,
     pub(crate) invite: Rank,
+    pub(crate) topic: Rank,
     pub(crate) slow: Option<Period>,
     pub(crate) files: Option<u64>,
     pub(crate) file_types: Option<String>,
@@ -93,6 +95,7 @@ impl Default for RoomSettings {
             read: Rank::All,
             send: Rank::All,
             invite: Rank::Members,
+            topic: Rank::All,
             slow: None,
             files: None,
             file_types: None,
@@ -132,6 +135,10 @@ impl RoomSettings {
             RoomSetting::Invite(to) => {
                 self.invite = *to;
                 ("invite", to.word().to_owned())
+            }
+            RoomSetting::Topic(to) => {
+                self.topic = *to;
+                ("topic", to.word().to_owned())
             }
             RoomSetting::Slow(to) => {
                 self.slow = *to;
@@ -265,7 +272,7 @@ impl Readers {
 /// The columns that [`room_of`] reads, in its order.
 pub(super) const ROOM: &str = "number, generation, name, history, keep, topic, topic_from, topic_tags, owner, \
      EXISTS (SELECT 1 FROM account WHERE account.number = room.owner), access, may_join, may_read, may_send, may_invite, \
-     slow, description, file_size, file_types";
+     slow, description, file_size, file_types, may_topic";
 
 pub(super) fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
     let (history, keep): (String, Option<String>) = (row.get(3)?, row.get(4)?);
@@ -288,6 +295,7 @@ pub(super) fn room_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredRoom> {
         description: row.get(16)?,
         files: row.get(17)?,
         file_types: row.get(18)?,
+        topic: rank(19)?,
     };
     Ok(StoredRoom {
         number: row.get(0)?,

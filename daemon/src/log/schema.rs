@@ -8,7 +8,8 @@ use rusqlite::Connection;
 pub(super) const APPLICATION: i64 = 0x736e_7567;
 
 /// The migrations. Each takes a log from one version to the next. The version is `PRAGMA user_version`.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+pub(super) const MIGRATIONS: &[&str] =
+    &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7];
 
 const VERSION_1: &str = "
     -- One row: what the log is and where it ends. `last_id` and `last_time` are those of the newest entry that ever
@@ -454,6 +455,29 @@ const VERSION_6: &str = "
 
     -- The first 16 hexadecimal digits of the SHA-256 of the avatar.
     ALTER TABLE account ADD COLUMN avatar_hash TEXT;
+";
+
+const VERSION_7: &str = "
+    -- The entry that a file answers, and its relayed tags as written on the line, until it is an entry itself.
+    ALTER TABLE upload ADD COLUMN re INTEGER;
+    ALTER TABLE upload ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+
+    -- Who may set the topic.
+    ALTER TABLE room ADD COLUMN may_topic TEXT NOT NULL DEFAULT 'all';
+
+    -- The newest entry when somebody got the role.
+    ALTER TABLE member ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+
+    -- Entries of rooms that are in somebody's own log as well, because they say what was done about them.
+    CREATE TABLE concerning (
+        identity INTEGER NOT NULL,
+        entry    INTEGER NOT NULL,
+        PRIMARY KEY (identity, entry)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX concerning_entry ON concerning (entry);
+    CREATE TRIGGER concerning_gone AFTER DELETE ON entry WHEN old.kind IN ('INVITE', 'KICK', 'BAN') BEGIN
+        DELETE FROM concerning WHERE entry = old.id;
+    END;
 ";
 
 /// The reason why a log cannot be migrated.

@@ -55,7 +55,7 @@ fn room(number: u64, generation: u64, name: &str) -> Outcome {
 
 /// Entry `id` of the first room.
 fn applied(id: u64, millis: i64) -> Outcome {
-    Outcome::Applied { id, time: at(millis), conversation: 1, addressee: None, edits: None }
+    Outcome::Applied { id, time: at(millis), conversation: 1, addressee: None, edits: None, tag: "" }
 }
 
 fn make(name: &'static str) -> Draft {
@@ -224,7 +224,8 @@ fn about(author: u64, kind: EntryKind, id: u64, text: Option<&str>) -> Draft {
 impl World {
     fn texts(&self, me: u64, conversation: u64) -> Vec<String> {
         let name: Arc<str> = Arc::from("x");
-        let page = self.log.view().history(me, (conversation, &name), Part::After(0), 100).expect("a page");
+        let part = (Part::After(0), Wanted::All);
+        let (page, _) = self.log.view().history(me, (conversation, &name), part, 100).expect("a page");
         page.rows.iter().map(shown).collect()
     }
 }
@@ -251,8 +252,14 @@ fn an_edit_is_an_entry_and_changes_the_message() {
     world.one(say(1, "helo"));
     assert_eq!(code(world.one(about(2, EntryKind::Edit, 1, Some("mine now")))), Code::Denied);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 9, Some("nothing")))), Code::NoSuchEntry);
-    let edited =
-        Outcome::Applied { id: 2, time: at(1_000), conversation: 1, addressee: None, edits: Some(1) };
+    let edited = Outcome::Applied {
+        id: 2,
+        time: at(1_000),
+        conversation: 1,
+        addressee: None,
+        edits: Some(1),
+        tag: "",
+    };
     assert_eq!(world.one(about(1, EntryKind::Edit, 1, Some("hello"))), edited);
     assert_eq!(world.texts(1, 1), ["1 MSG hello edited=2", "2 EDIT 1 hello"]);
     assert_eq!(code(world.one(about(1, EntryKind::Edit, 2, Some("an edit")))), Code::NoSuchEntry);
@@ -315,8 +322,14 @@ fn replace_edits_the_newest_under_its_word() {
         by(author, Act::Enter(NewEntry { replace, ..entry(Conversation::Room(1), text) }))
     };
     assert_eq!(world.one(status(1, "10 %")), applied(1, 1_000));
-    let edits =
-        |id, of| Outcome::Applied { id, time: at(1_000), conversation: 1, addressee: None, edits: Some(of) };
+    let edits = |id, of| Outcome::Applied {
+        id,
+        time: at(1_000),
+        conversation: 1,
+        addressee: None,
+        edits: Some(of),
+        tag: "",
+    };
     assert_eq!(world.one(status(1, "20 %")), edits(2, 1));
     assert_eq!(world.one(status(2, "mine")), applied(3, 1_000), "the word is one's own");
     world.one(about(1, EntryKind::Delete, 1, None));
@@ -511,7 +524,8 @@ fn pages_go_both_ways_and_say_whether_there_is_more() {
     }
     let name: Arc<str> = Arc::from("#lobby");
     let page = |part, limit| {
-        let page = world.log.view().history(1, (1, &name), part, limit).expect("a page");
+        let part = (part, Wanted::All);
+        let (page, _) = world.log.view().history(1, (1, &name), part, limit).expect("a page");
         let ids: Vec<u64> = page
             .rows
             .iter()

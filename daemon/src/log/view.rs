@@ -1,5 +1,6 @@
 //! Reads from the log: pages of history, missed entries, unread messages.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -76,6 +77,8 @@ pub(crate) struct Conversed {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) conversations: Vec<Conversed>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<u64>,
     /// The number of unread messages up to which each was counted.
     pub(crate) most: u64,
     /// The rows that were read, and the bytes of their texts.
@@ -89,6 +92,17 @@ pub(crate) enum Part {
     Before(u64),
     After(u64),
     Around(u64),
+    /// By time, from a moment on or up to it: such a page does not end inside a millisecond.
+    Since(Timestamp),
+    Until(Timestamp),
+}
+
+/// What a page is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// Messages and files alone.
+    Messages,
 }
 
 /// Approximate maximum size of a page in bytes.
@@ -193,58 +207,61 @@ impl<'c> View<'c> {
         Ok(low)
     }
 
-    /// Returns a page of a conversation, as `me` may see it.
+    /// Returns a page of a conversation, as `me` may see it, and how many rows were looked at.
     pub(crate) fn history(
         &self,
         me: u64,
         (conversation, target): (u64, &Arc<str>),
-        part: Part,
+        (part, wanted): (Part, Wanted),
         limit: u64,
-    ) -> rusqlite::Result<Rows> {
+    ) -> rusqlite::Result<(Rows, u64)> {
         let access = Access::of(self.database, me, conversation)?;
         let purged = self.purged(conversation)?;
+        let mut looked_at = 0;
         let gap = |from: u64| {
             let is_gap = purged >= from && access.touches(from, purged);
             is_gap.then(|| Row::Gap(Gap { target: Arc::clone(target), from, to: purged }))
         };
-        let older = |before: u64, limit: u64| -> rusqlite::Result<Rows> {
-            let mut ids = self.ids(
-                conversation,
-                &access,
-                (0, before.saturating_sub(1)),
-                limit + 1,
-                Order::NewestFirst,
-            )?;
-            let mut more = ids.len() as u64 > limit;
-            ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-            let mut rows = self.fetch(me, &ids, target)?;
-            more |= rows.len() < ids.len();
-            rows.extend(if more { None } else { gap(1) });
+        let mut page = |order, range, limit, by_time| -> rusqlite::Result<(Found, Vec<Row>)> {
+            let scan = IdScan { conversation, access: &access, wanted, by_time };
+            let mut found = self.ids(scan, range, limit, order)?;
+            looked_at += found.looked_at;
+            let rows = self.fetch(me, &found.ids, target, by_time)?;
+            found.more |= rows.len() < found.ids.len();
+            Ok((found, rows))
+        };
+        let mut older = |before: u64, limit: u64, by_time: bool| -> rusqlite::Result<Rows> {
+            let range = (0, before.saturating_sub(1));
+            let (found, mut rows) = page(Order::NewestFirst, range, limit, by_time)?;
+            rows.extend(if found.more { None } else { gap(1) });
             rows.reverse();
-            Ok(Rows { rows, more, cursor: before })
+            Ok(Rows { rows, more: found.more, cursor: before })
         };
-        let newer = |after: u64, limit: u64| -> rusqlite::Result<Rows> {
-            let mut ids =
-                self.ids(conversation, &access, (after, u64::MAX >> 1), limit + 1, Order::OldestFirst)?;
-            let mut more = ids.len() as u64 > limit;
-            ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-            let fetched = self.fetch(me, &ids, target)?;
-            more |= fetched.len() < ids.len();
-            let cursor = ids.get(fetched.len().saturating_sub(1)).copied().unwrap_or(after);
-            let rows = gap(after + 1).into_iter().chain(fetched).collect();
-            Ok(Rows { rows, more, cursor })
-        };
-        match part {
-            Part::Before(id) => older(id, limit),
-            Part::After(id) => newer(id, limit),
+        let rows = match part {
+            Part::Before(id) => older(id, limit, false)?,
+            Part::Until(time) => older(self.last_before(time)? + 1, limit, true)?,
             Part::Around(id) => {
-                let mut page = older(id, limit / 2)?;
-                let there = page.rows.len() as u64;
-                let rest = newer(id.saturating_sub(1), limit.saturating_sub(there).max(1))?;
-                page.rows.extend(rest.rows);
-                Ok(Rows { rows: page.rows, more: page.more || rest.more, cursor: rest.cursor })
+                let mut rows = older(id, limit / 2, false)?;
+                let there = rows.rows.len() as u64;
+                let after = id.saturating_sub(1);
+                let limit = limit.saturating_sub(there).max(1);
+                let (found, rest) = page(Order::OldestFirst, (after, u64::MAX >> 1), limit, false)?;
+                rows.rows.extend(gap(after + 1).into_iter().chain(rest));
+                Rows { more: rows.more || found.more, ..rows }
             }
-        }
+            Part::After(_) | Part::Since(_) => {
+                let (after, by_time) = match part {
+                    Part::Since(time) => (self.last_before(time)?, true),
+                    Part::After(id) => (id, false),
+                    _ => (0, false),
+                };
+                let (found, fetched) = page(Order::OldestFirst, (after, u64::MAX >> 1), limit, by_time)?;
+                let cursor = found.ids.get(fetched.len().saturating_sub(1)).copied().unwrap_or(after);
+                let rows = gap(after + 1).into_iter().chain(fetched).collect();
+                Rows { rows, more: found.more, cursor }
+            }
+        };
+        Ok((rows, looked_at))
     }
 
     /// Returns a page of what `me` missed after one entry and up to another: in these rooms, and with `private` in
@@ -265,7 +282,9 @@ impl<'c> View<'c> {
             if gone > after && access.touches(after + 1, gone) {
                 purged.push((gone, Arc::clone(name)));
             }
-            let ids = self.ids(*conversation, &access, (after, upto), limit + 1, Order::OldestFirst)?;
+            let scan =
+                IdScan { conversation: *conversation, access: &access, wanted: Wanted::All, by_time: false };
+            let ids = self.ids(scan, (after, upto), limit + 1, Order::OldestFirst)?.ids;
             found.extend(ids.into_iter().map(|id| (id, Arc::clone(name))));
         }
         if private {
@@ -273,8 +292,11 @@ impl<'c> View<'c> {
             let ids = self.private_ids(me, (after, upto), limit + 1)?;
             found.extend(ids.into_iter().map(|id| (id, Arc::clone(&nowhere))));
             purged.extend(self.purged_pairs(me, after)?);
+            found.extend(self.concerning(me, (after, upto), limit + 1)?);
         }
         found.sort_unstable_by_key(|(id, _)| *id);
+        // What concerns somebody may be in a room that they are in.
+        found.dedup_by_key(|(id, _)| *id);
         let mut more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let mut rows = Vec::with_capacity(found.len());
@@ -301,23 +323,47 @@ impl<'c> View<'c> {
         Ok(Rows { rows, more, cursor })
     }
 
-    /// Returns the conversations of `me`: these rooms, and the users with whom `me` has private messages.
+    /// Returns a page of the conversations of `me`, the one with the newest entry first: these rooms, and the users with
+    /// whom `me` has private messages. With `before` it begins with the newest whose last entry is older than that.
     pub(crate) fn inbox(
         &self,
         me: u64,
         mentions: impl Fn(&str) -> bool,
         rooms: &[(u64, Arc<str>)],
+        (before, limit): (Option<u64>, u64),
     ) -> rusqlite::Result<Inbox> {
-        let pairs = self.pairs(me)?;
-        // Texts are read to find mentions, so all conversations together have a limit, too.
-        let count = (rooms.len() + pairs.len()).max(1) as u64;
-        let mut inbox =
-            Inbox { most: (UNREAD_IN_ALL / count).clamp(UNREAD_LEAST, UNREAD), ..Inbox::default() };
-        for (conversation, target) in rooms {
-            self.conversed(me, &mentions, (*conversation, target), None, &mut inbox)?;
+        // The last entry, the conversation, and the other one of a private conversation.
+        let mut found: Vec<(u64, u64, Option<u64>)> = self.last_of_pairs(me)?;
+        for (conversation, _) in rooms {
+            let access = Access::of(self.database, me, *conversation)?;
+            let scan =
+                IdScan { conversation: *conversation, access: &access, wanted: Wanted::All, by_time: false };
+            let last = self.ids(scan, (0, u64::MAX >> 1), 1, Order::NewestFirst)?.ids;
+            found.push((last.first().copied().unwrap_or(0), *conversation, None));
         }
-        for (conversation, other, nick) in pairs {
-            self.conversed(me, &mentions, (conversation, &nick), Some(other), &mut inbox)?;
+        let looked_at = found.len() as u64;
+        // Rooms in which nothing was said are on the last page, in their order.
+        found.sort_by_key(|(last, ..)| std::cmp::Reverse(*last));
+        let names: HashMap<u64, &Arc<str>> = rooms.iter().map(|(number, name)| (*number, name)).collect();
+        let mut page: Vec<(u64, u64, Option<u64>)> = Vec::new();
+        let mut next = None;
+        for row in found.into_iter().filter(|(last, ..)| before.is_none_or(|before| *last < before)) {
+            if page.len() as u64 >= limit && row.0 > 0 {
+                next = page.last().map(|(last, ..)| *last);
+                break;
+            }
+            page.push(row);
+        }
+        // Texts are read to find mentions, so all conversations together have a limit, too.
+        let most = (UNREAD_IN_ALL / page.len().max(1) as u64).clamp(UNREAD_LEAST, UNREAD);
+        let mut inbox = Inbox { most, next, rows: looked_at, ..Inbox::default() };
+        for (last, conversation, other) in page {
+            let target = match (names.get(&conversation), other) {
+                (Some(name), _) => Arc::clone(name),
+                (None, Some(other)) => self.nick_of(other)?,
+                (None, None) => continue,
+            };
+            self.conversed(me, &mentions, (conversation, target, last), other, &mut inbox)?;
         }
         Ok(inbox)
     }
@@ -339,7 +385,7 @@ impl<'c> View<'c> {
         &self,
         me: u64,
         mentions: impl Fn(&str) -> bool,
-        (conversation, target): (u64, &Arc<str>),
+        (conversation, target, last): (u64, Arc<str>, u64),
         other: Option<u64>,
         inbox: &mut Inbox,
     ) -> rusqlite::Result<()> {
@@ -377,9 +423,6 @@ impl<'c> View<'c> {
                 named += u64::from(answered == Some(me) || text.is_some_and(|text| mentions(&text)));
             }
         }
-        let last = self.ids(conversation, &access, (0, u64::MAX >> 1), 1, Order::NewestFirst)?;
-        let last = last.first().copied().unwrap_or(0);
-        let target = Arc::clone(target);
         let who = other;
         inbox.conversations.push(Conversed {
             target,
@@ -493,69 +536,91 @@ impl<'c> View<'c> {
         Ok(entries)
     }
 
-    /// Returns the rows of these entries, until a page is full.
-    fn fetch(&self, me: u64, ids: &[u64], target: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
-        let mut rows = Vec::with_capacity(ids.len());
+    /// Returns the rows of these entries, until a page is full; by time, with all of the last one's millisecond.
+    fn fetch(&self, me: u64, ids: &[u64], target: &Arc<str>, by_time: bool) -> rusqlite::Result<Vec<Row>> {
+        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
         let mut bytes = 0;
         for &id in ids {
-            if bytes >= PAGE_BYTES {
+            if bytes >= PAGE_BYTES && !by_time {
                 break;
             }
-            if let Some(row) = self.row(me, id, target)? {
-                bytes += row.size();
-                rows.push(row);
+            let Some(row) = self.row(me, id, target)? else { continue };
+            let is_full = bytes >= PAGE_BYTES;
+            if is_full && row.time() != rows.last().and_then(Row::time) {
+                break;
             }
+            bytes += row.size();
+            rows.push(row);
         }
         Ok(rows)
     }
 
-    /// Returns the ids of a conversation's visible entries after `after` and up to `upto`, at most `most`.
+    /// Returns the ids of a conversation's visible entries after `after` and up to `upto`, at most `most`; by time, all
+    /// of the last one's millisecond.
     fn ids(
         &self,
-        conversation: u64,
-        access: &Access,
+        IdScan { conversation, access, wanted, by_time }: IdScan<'_>,
         (after, upto): (u64, u64),
         most: u64,
         order: Order,
-    ) -> rusqlite::Result<Vec<u64>> {
+    ) -> rusqlite::Result<Found> {
+        let mut found = Found::default();
         let (first, last) = access.ends();
         let (after, upto) = (after.max(first.saturating_sub(1)), upto.min(last));
         if after >= upto {
-            return Ok(Vec::new());
+            return Ok(found);
         }
-        let sql = match order {
-            Order::OldestFirst => {
-                "SELECT id FROM entry WHERE conversation = ?1 AND id > ?2 AND id <= ?3 ORDER BY id"
-            }
-            Order::NewestFirst => {
-                "SELECT id FROM entry WHERE conversation = ?1 AND id > ?2 AND id <= ?3 ORDER BY id DESC"
-            }
+        let columns = if by_time || wanted == Wanted::Messages { "id, kind, time" } else { "id, '', 0" };
+        let order = match order {
+            Order::OldestFirst => "id",
+            Order::NewestFirst => "id DESC",
         };
-        let mut statement = self.database.prepare_cached(sql)?;
+        let mut statement = self.database.prepare_cached(&format!(
+            "SELECT {columns} FROM entry WHERE conversation = ?1 AND id > ?2 AND id <= ?3 ORDER BY {order}"
+        ))?;
         let mut rows = statement.query([conversation, after, upto])?;
-        let mut ids = Vec::new();
-        while (ids.len() as u64) < most
-            && let Some(row) = rows.next()?
-        {
+        let mut last_time: i64 = 0;
+        while let Some(row) = rows.next()? {
+            found.looked_at += 1;
             let id = row.get(0)?;
-            if access.covers(id) {
-                ids.push(id);
+            if wanted == Wanted::Messages && !matches!(row.get_ref(1)?.as_str()?, "MSG" | "PRIV" | "FILE") {
+                continue;
             }
+            if !access.covers(id) {
+                continue;
+            }
+            let time = row.get(2)?;
+            if found.ids.len() as u64 >= most && !(by_time && time == last_time) {
+                found.more = true;
+                break;
+            }
+            last_time = time;
+            found.ids.push(id);
         }
-        Ok(ids)
+        Ok(found)
     }
 
-    /// Returns the pairs of an identity: number of the pair, number of the other identity, and its nick.
-    fn pairs(&self, me: u64) -> rusqlite::Result<Vec<(u64, u64, Arc<str>)>> {
+    /// Returns the private conversations of an identity in which something is left: the newest entry, the number, and the
+    /// other identity.
+    fn last_of_pairs(&self, me: u64) -> rusqlite::Result<Vec<(u64, u64, Option<u64>)>> {
         let mut statement = self.database.prepare_cached(
-            "SELECT pair.number, other.number, other.nick FROM pair JOIN identity other ON other.number = pair.high
-                 WHERE pair.low = ?1
-             UNION SELECT pair.number, other.number, other.nick FROM pair JOIN identity other ON other.number = pair.low
-                 WHERE pair.high = ?1",
+            "SELECT (SELECT max(id) FROM entry WHERE conversation = number) AS last, number, other FROM (
+                 SELECT number, high AS other FROM pair WHERE low = ?1
+                 UNION ALL SELECT number, low FROM pair WHERE high = ?1 AND low != high)
+             WHERE last IS NOT NULL",
         )?;
-        let pairs = statement
-            .query_map([me], |row| Ok((row.get(0)?, row.get(1)?, Arc::from(row.get::<_, String>(2)?))))?;
+        let pairs = statement.query_map([me], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         pairs.collect()
+    }
+
+    /// Returns the last known nick of an identity.
+    fn nick_of(&self, identity: u64) -> rusqlite::Result<Arc<str>> {
+        let nick: Option<String> = self
+            .database
+            .prepare_cached("SELECT nick FROM identity WHERE number = ?1")?
+            .query_row([identity], |row| row.get(0))
+            .optional()?;
+        Ok(Arc::from(nick.unwrap_or_else(|| "-".to_owned())))
     }
 
     /// Returns the ids of the private messages to and from `me` after `after` and up to `upto`, at most `most`.
@@ -573,6 +638,25 @@ impl<'c> View<'c> {
         ids.sort_unstable();
         ids.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         Ok(ids)
+    }
+
+    /// Returns the entries of rooms that are in the log of `me`, wherever `me` is: the id, and the name of the room.
+    fn concerning(
+        &self,
+        me: u64,
+        (after, upto): (u64, u64),
+        most: u64,
+    ) -> rusqlite::Result<Vec<(u64, Arc<str>)>> {
+        let mut statement = self.database.prepare_cached(
+            "SELECT concerning.entry, room.name FROM concerning JOIN entry ON entry.id = concerning.entry
+                 JOIN room ON room.number = entry.conversation
+             WHERE concerning.identity = ?1 AND concerning.entry > ?2 AND concerning.entry <= ?3
+             ORDER BY concerning.entry LIMIT ?4",
+        )?;
+        let found = statement.query_map([me, after, upto, most], |row| {
+            Ok((row.get(0)?, Arc::from(row.get::<_, String>(1)?)))
+        })?;
+        found.collect()
     }
 
     /// Returns the private conversations of `me` that have lost entries after `after`: the last one lost, and the
@@ -607,6 +691,24 @@ impl<'c> View<'c> {
     }
 }
 
+/// Which ids of a conversation are looked for.
+#[derive(Clone, Copy)]
+struct IdScan<'a> {
+    conversation: u64,
+    access: &'a Access,
+    wanted: Wanted,
+    /// Whether the last one's millisecond has to be whole.
+    by_time: bool,
+}
+
+/// Ids that were found, whether there are more, and how many rows were looked at.
+#[derive(Default)]
+struct Found {
+    ids: Vec<u64>,
+    more: bool,
+    looked_at: u64,
+}
+
 #[derive(Clone, Copy)]
 enum Order {
     OldestFirst,
@@ -614,6 +716,13 @@ enum Order {
 }
 
 impl Row {
+    fn time(&self) -> Option<Timestamp> {
+        match self {
+            Row::Gap(_) => None,
+            Row::Entry { entry, .. } => Some(entry.time),
+        }
+    }
+
     /// Returns the approximate size of the row on the wire, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {

@@ -124,7 +124,7 @@ impl State {
         self.set_nick(number, nick);
         if is_here && old != nick.as_str() {
             let line = presence(Body::Nick { nick: nick.as_str() }, &old, time);
-            self.tell_observers(number, &line, None, announce);
+            self.tell_rename(number, Some(&old_fold), &line, None, announce);
         }
     }
 }

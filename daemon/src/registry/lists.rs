@@ -135,7 +135,7 @@ impl Registry {
 
 impl Person {
     /// Returns its row of WHO; `room` is the room that was asked about.
-    fn present(&self, room: Option<&Room>) -> Present {
+    pub(super) fn present(&self, room: Option<&Room>) -> Present {
         Present {
             number: self.identity.number,
             nick: self.nick.clone(),

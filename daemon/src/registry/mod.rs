@@ -31,6 +31,9 @@ use confusable::ConfusableIndex;
 mod namesakes;
 use namesakes::Namesakes;
 
+mod watches;
+use watches::Watches;
+
 mod room;
 pub(crate) use room::Room;
 
@@ -87,6 +90,7 @@ struct State {
     rooms: BTreeMap<Folded, Inhabited>,
     /// The folded name of each room, by its number.
     room_numbers: HashMap<u64, Folded>,
+    watches: Watches,
 }
 
 /// The number of sessions that are kept for the Unix socket and for this program.
@@ -227,6 +231,7 @@ impl Registry {
         person.sessions.retain(|other| !Arc::ptr_eq(other, peer));
         let was_hearing = person.hearing.iter().any(|other| Arc::ptr_eq(other, peer));
         person.hearing.retain(|other| !Arc::ptr_eq(other, peer));
+        state.watches.end(peer.id);
         let mut departure = Departure::default();
         if was_hearing {
             state.deafen(number, peer);
@@ -302,6 +307,9 @@ impl Registry {
                 });
             }
         }
+        if !person.hearing.is_empty() {
+            state.tell_watchers(&person.fold, &spoken, &mut told);
+        }
         by.spent.add(Cost::hearers(told_now + person.rooms.len()));
     }
 
@@ -350,6 +358,36 @@ impl State {
         let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else {
             return Cost::default();
         };
+        let names = if person.hearing.is_empty() { vec![] } else { vec![&person.fold] };
+        self.tell_observers_of(person, &names, line, by, announce)
+    }
+
+    /// Does the same about a new name, for those who watch it or the one before.
+    fn tell_rename(
+        &self,
+        number: u64,
+        before: Option<&Folded>,
+        line: &[u8],
+        by: Option<&Arc<Peer>>,
+        announce: u64,
+    ) -> Cost {
+        let Some(person) = self.people.get(&number).filter(|_| !line.is_empty()) else {
+            return Cost::default();
+        };
+        let names = before.into_iter().chain([&person.fold]);
+        let names: Vec<&Folded> = names.filter(|_| !person.hearing.is_empty()).collect();
+        self.tell_observers_of(person, &names, line, by, announce)
+    }
+
+    /// Does the same, with those who watch these names.
+    fn tell_observers_of(
+        &self,
+        person: &Person,
+        names: &[&Folded],
+        line: &[u8],
+        by: Option<&Arc<Peer>>,
+        announce: u64,
+    ) -> Cost {
         let mut told = HashSet::new();
         let mut looked_at = person.rooms.len();
         by.into_iter().for_each(|by| tell_once(by, line, &mut told));
@@ -364,6 +402,7 @@ impl State {
                 inhabited.room.audience.for_each(&mut tell);
             }
         }
+        names.iter().for_each(|name| self.tell_watchers(name, line, &mut told));
         Cost::hearers(looked_at)
     }
 }

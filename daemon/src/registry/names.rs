@@ -24,7 +24,7 @@ pub(crate) struct NewSession<'a> {
     pub(crate) proof: Proof,
     /// The number of a new identity.
     pub(crate) number: u64,
-    /// The rooms that an account comes into, by number; `None` if it is no account, and comes into the lobby.
+    /// The rooms that it comes into, by number; `None` for the lobby.
     pub(crate) rooms: Option<&'a [u64]>,
     /// The role of a new identity on the server.
     pub(crate) role: Role,
@@ -56,10 +56,13 @@ impl Registry {
         let mut is_renamed = false;
         let (number, proved) = match shown {
             Some((number, proof)) => {
-                let before = state.people.get(&number).map(|person| person.nick.as_str());
-                is_renamed = before != Some(entrance.nick.as_str());
+                let before =
+                    state.people.get(&number).map(|person| (person.nick.clone(), person.fold.clone()));
+                let (nick, fold) = before.unzip();
+                is_renamed = nick.as_deref() != Some(entrance.nick.as_str());
                 let line = state.take_name(number, entrance.nick, entrance.time)?;
-                let cost = state.tell_observers(number, &line, None, limits.announce_members);
+                let announce = limits.announce_members;
+                let cost = state.tell_rename(number, fold.as_ref(), &line, None, announce);
                 entrance.peer.spent.add(cost);
                 (number, Some(proof))
             }
@@ -81,7 +84,7 @@ impl Registry {
         let entered = Entered { identity: Arc::clone(&person.identity), proved, is_renamed };
         state.away_count -= u64::from(was_fading);
         if !entrance.quiet {
-            state.hear(number, entrance.peer);
+            state.hear(number, entrance.peer, entrance.time);
             if let Some(rooms) = entrance.rooms {
                 state.come_into(number, entrance, rooms, limits);
                 return Ok(entered);
@@ -115,8 +118,10 @@ impl Registry {
     ) -> Result<String, Refusal> {
         let mut state = self.state();
         let number = peer.identity();
+        let before = state.people.get(&number).map(|person| person.fold.clone());
         let line = state.take_name(number, nick, time)?;
-        peer.spent.add(state.tell_observers(number, &line, Some(peer), limits.announce_members));
+        let announce = limits.announce_members;
+        peer.spent.add(state.tell_rename(number, before.as_ref(), &line, Some(peer), announce));
         Ok(nick.as_str().to_owned())
     }
 
@@ -261,6 +266,11 @@ impl Registry {
         }
     }
 
+    /// Returns the number of the identity that holds a name.
+    pub(crate) fn holder(&self, fold: &Folded) -> Option<u64> {
+        self.state().names.get(fold).copied()
+    }
+
     /// Returns the identity that holds a name, and the name as displayed.
     pub(crate) fn person(&self, nick: &Nick<'_>) -> Option<(Arc<Identity>, String)> {
         let state = self.state();
@@ -283,7 +293,7 @@ impl State {
         self.namesakes.of(fold).iter().filter_map(|number| self.people.get(number))
     }
 
-    /// Lets an account into its rooms.
+    /// Lets a session into its rooms.
     fn come_into(&mut self, number: u64, entrance: &NewSession<'_>, rooms: &[u64], limits: &Limits) {
         for room in rooms {
             let Some(fold) = self.room_numbers.get(room).cloned() else { continue };

@@ -122,6 +122,14 @@ impl Registry {
         self.state().rooms.get(&room.fold).map_or(0, |inhabited| inhabited.members.len())
     }
 
+    /// Returns the rooms that an identity is in, by name.
+    pub(crate) fn rooms_of(&self, number: u64) -> Vec<Arc<Room>> {
+        let state = self.state();
+        let mut folds = state.people.get(&number).map(|person| person.rooms.clone()).unwrap_or_default();
+        folds.sort();
+        folds.iter().filter_map(|fold| Some(Arc::clone(&state.rooms.get(fold)?.room))).collect()
+    }
+
     /// Returns the rooms that the session's identity is in.
     pub(crate) fn rooms_of_peer(&self, peer: &Peer) -> Vec<Arc<Room>> {
         let state = self.state();
@@ -180,7 +188,7 @@ impl Registry {
         let room = Arc::clone(&inhabited.room);
         peer.set_quiet(false);
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
-            state.hear(number, peer);
+            state.hear(number, peer, time);
         }
         state.join(number, Joins::ByCommand(peer), &fold, time, limits.announce_members);
         Ok(Some(room))
@@ -244,14 +252,18 @@ impl Registry {
 
 impl State {
     /// Subscribes a session to all rooms of its identity, current and future.
-    pub(super) fn hear(&mut self, number: u64, peer: &Arc<Peer>) {
+    pub(super) fn hear(&mut self, number: u64, peer: &Arc<Peer>, time: Timestamp) {
         let Some(person) = self.people.get_mut(&number) else { return };
         person.hearing.push(Arc::clone(peer));
+        let is_first = person.hearing.len() == 1;
         for fold in &person.rooms {
             let room = &self.rooms[fold].room;
             if peer.may_hear(&room.name) {
                 room.audience.add(peer);
             }
+        }
+        if is_first {
+            self.tell_coming(number, time);
         }
     }
 
@@ -357,7 +369,8 @@ impl State {
         announce: u64,
     ) -> Departure {
         let line = presence(Body::Quit { text: farewell.map(Into::into) }, &self.people[&number].nick, time);
-        self.tell_observers(number, &line, None, announce);
+        let person = &self.people[&number];
+        self.tell_observers_of(person, &[&person.fold], &line, None, announce);
         let rooms =
             self.people.get_mut(&number).map(|person| std::mem::take(&mut person.rooms)).unwrap_or_default();
         self.take_out(number, &rooms)

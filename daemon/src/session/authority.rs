@@ -69,8 +69,11 @@ impl Session {
         match place {
             RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
+                let members = self.core.registry.members(&room);
+                let is_in = identity.as_ref().is_some_and(|identity| members.contains(&identity.number));
+                let (whom, shown, reason) = (banned, shown.clone(), reason.clone());
                 let moderation =
-                    Moderation::Ban { whom: banned, shown: shown.clone(), reason: reason.clone(), time };
+                    Moderation::Ban { whom, shown: shown.clone(), reason: reason.clone(), time, is_in };
                 let text = (shown, reason.as_deref());
                 self.moderate(room, EntryKind::Ban, moderation, text, identity.as_ref(), answer)
             }
@@ -86,11 +89,7 @@ impl Session {
         whom: &str,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
-        let (banned, shown, identity) = match self.banned(place, whom) {
-            // The ban of a user who is gone can be lifted too, by the name that was given then.
-            Err(refused) if refused.code == Code::NoSuchNick => (Banned::Identity(0), whom.to_owned(), None),
-            found => found?,
-        };
+        let (banned, shown, identity) = self.banned(place, whom)?;
         match place {
             RoomOrServer::Room(room) => {
                 let room = self.find_room(room)?;
@@ -252,8 +251,10 @@ impl Session {
         if let Ok(nick) = Nick::parse(word)
             && (word.parse::<std::net::IpAddr>().is_err() || matches!(place, RoomOrServer::Room(_)))
         {
-            let (identity, shown) = self.somebody(&nick)?;
-            return Ok((Banned::Identity(identity.number), shown, Some(identity)));
+            return Ok(match self.core.registry.addressee(&nick) {
+                Some((identity, shown)) => (Banned::Identity(identity.number), shown, Some(identity)),
+                None => (Banned::Name(nick.fold().as_str().to_owned()), nick.as_str().to_owned(), None),
+            });
         }
         let bad = |text: &str| Err(refusal(Code::BadParameter, text));
         if matches!(place, RoomOrServer::Room(_)) {

@@ -33,6 +33,14 @@ impl World {
     }
 
     /// The daemon's own user.
+    /// Somebody with an account.
+    pub(super) fn account(&mut self, name: &str) -> Person {
+        let mut person = self.enter(name);
+        let heard = self.ask(&mut person, &format!("REGISTER {name} correct horse battery"));
+        assert!(heard.contains(&format!("OK REGISTER {name}")), "{heard}");
+        person
+    }
+
     pub(super) fn operator(&mut self) -> Person {
         let mut person = self.connect(Origin::Unix(self.core.operator));
         assert!(self.ask(&mut person, "NICK root").contains("OK NICK root"));
@@ -538,7 +546,7 @@ fn a_profile_and_a_status_are_shown_and_told() {
     assert!(world.ask(&mut alice, "PROFILE alice display Alice B.").contains("OK PROFILE alice\n"));
     bob.heard();
     let heard = without_who(&world.ask(&mut bob, "WHO alice"));
-    let shown = "@account;display=Alice\\sB.;colour=#3584e4;text=lunch USER alice away";
+    let shown = "@account;display=Alice\\sB.;colour=#3584e4;text=lunch;rooms=#lobby USER alice away";
     assert!(heard.starts_with(shown), "{heard}");
     assert!(world.ask(&mut bob, "PROFILE bob colour #000000").contains("ERR PROFILE login-needed"));
     for line in ["colour red", "display \u{202e}evil", "shoe 44"] {
@@ -703,7 +711,7 @@ fn whoever_joins_is_described_and_an_avatar_has_a_hash() {
     let heard = bob.heard();
     let described = format!("account;display=Alice\\sB.;avatar={hash} :alice JOIN #ops\n");
     assert!(heard.ends_with(&described), "{heard}");
-    assert!(world.ask(&mut bob, "WHO alice").contains(&format!("avatar={hash} USER alice online")));
+    assert!(world.ask(&mut bob, "WHO alice").contains(&format!("avatar={hash};")));
     assert!(
         world
             .ask(&mut bob, "PROFILE alice")
@@ -717,4 +725,156 @@ fn whoever_joins_is_described_and_an_avatar_has_a_hash() {
     world.say(&mut alice, "@clear PROFILE alice avatar");
     bob.heard();
     assert!(!world.ask(&mut bob, "WHO alice").contains("avatar"));
+}
+
+#[test]
+fn a_name_that_nobody_has_now_is_banned_for_who_takes_it() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    let mut bob = world.enter("bob");
+    world.say(&mut bob, "JOIN #ops");
+    world.leave(bob, Ending::Closed);
+    alice.heard();
+    // He has gone, and whoever comes by this name is another one.
+    assert!(world.ask(&mut alice, "BAN #ops Bob spam").contains(":alice BAN #ops Bob spam"));
+    assert!(world.ask(&mut alice, "BAN #ops never-seen").ends_with("OK BAN #ops\n"));
+    assert!(world.ask(&mut alice, "BAN #ops").contains("BAN #ops Bob - spam"));
+    let mut second = world.enter("bob");
+    assert!(world.ask(&mut second, "JOIN #ops").starts_with("ERR JOIN banned"));
+    assert!(world.ask(&mut second, "MSG #ops hi").starts_with("ERR MSG banned"));
+    // Nor does one get around it by a new name, in the room or before.
+    let mut carol = world.enter("carol");
+    world.say(&mut carol, "JOIN #ops");
+    let heard = world.ask(&mut carol, "NICK Never-Seen");
+    assert!(heard.contains("ERR NICK banned") && heard.contains("#ops"), "{heard}");
+    assert!(world.ask(&mut carol, "NICK caroline").contains("OK NICK caroline"));
+    world.say(&mut carol, "LEAVE #ops");
+    assert!(world.ask(&mut carol, "NICK never-seen").contains("OK NICK never-seen"));
+    assert!(world.ask(&mut carol, "JOIN #ops").starts_with("ERR JOIN banned"));
+    // It is taken back by the name.
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").ends_with("OK UNBAN #ops\n"));
+    assert!(world.ask(&mut second, "JOIN #ops").ends_with("OK JOIN #ops\n"));
+    // The same holds on the server.
+    let mut root = world.operator();
+    assert!(world.ask(&mut root, "BAN * dave").ends_with("OK BAN * dave\n"));
+    let mut dave = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    assert!(world.ask(&mut dave, "NICK Dave").contains(" banned "));
+    assert!(world.ask(&mut second, "NICK dave").contains("ERR NICK banned"));
+}
+
+#[test]
+fn a_role_s_entry_says_what_it_was_and_a_ban_s_whether_somebody_was_put_out() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    let mut bob = world.enter("bob");
+    world.say(&mut bob, "JOIN #ops");
+    let mut carol = world.account("carol");
+    world.say(&mut carol, "JOIN #ops");
+    world.leave(carol, Ending::Closed);
+    for (line, tag) in [
+        ("ROLE #ops bob moderator", ";was=none :alice ROLE"),
+        ("ROLE #ops bob member", ";was=moderator :alice ROLE"),
+        ("ROLE #ops bob none", ";was=member :alice ROLE"),
+        ("BAN #ops bob", ";out :alice BAN"),
+        ("BAN #ops bob", "Z :alice BAN"),
+        ("BAN #ops carol", ";out :alice BAN"),
+        ("BAN #ops nobody", "Z :alice BAN"),
+    ] {
+        let heard = world.ask(&mut alice, line);
+        assert!(heard.contains(tag), "{line}: {heard}");
+    }
+    let page = world.ask(&mut alice, "HISTORY #ops LATEST");
+    assert_eq!((page.matches("was=").count(), page.matches(";out ").count()), (3, 2), "{page}");
+}
+
+#[test]
+fn who_sets_the_topic_is_a_setting() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    let mut bob = world.enter("bob");
+    world.say(&mut bob, "JOIN #ops");
+    assert!(world.ask(&mut bob, "TOPIC #ops one").ends_with("OK TOPIC #ops\n"));
+    assert!(world.ask(&mut alice, "SET #ops topic nobody").contains("ERR SET bad-parameter"));
+    assert!(world.ask(&mut alice, "SET #ops topic moderators").ends_with("OK SET #ops\n"));
+    assert!(bob.heard().contains(":alice SET #ops topic=moderators"), "the room hears of it");
+    assert!(world.ask(&mut bob, "SET #ops").contains("SET #ops topic=moderators\n"));
+    assert!(world.ask(&mut bob, "TOPIC #ops two").starts_with("ERR TOPIC denied"));
+    assert!(world.ask(&mut bob, "@clear TOPIC #ops").starts_with("ERR TOPIC denied"));
+    assert!(world.ask(&mut bob, "MSG #ops hi").ends_with("OK MSG #ops\n"), "words are something else");
+    world.say(&mut alice, "ROLE #ops bob moderator");
+    bob.heard();
+    assert!(world.ask(&mut bob, "TOPIC #ops two").ends_with("OK TOPIC #ops\n"));
+    assert!(world.ask(&mut alice, "SET #ops topic accounts").ends_with("OK SET #ops\n"));
+    let mut carol = world.enter("carol");
+    world.say(&mut carol, "JOIN #ops");
+    assert!(world.ask(&mut carol, "TOPIC #ops three").contains("ERR TOPIC login-needed"));
+}
+
+#[test]
+fn an_owner_may_step_down_and_the_first_moderator_follows() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    let people: Vec<Person> = ["bob", "carol", "dora"].into_iter().map(|nick| world.enter(nick)).collect();
+    for (nick, role) in [("dora", "member"), ("carol", "moderator"), ("bob", "moderator")] {
+        assert!(world.ask(&mut alice, &format!("ROLE #ops {nick} {role}")).ends_with("OK ROLE #ops\n"));
+    }
+    let heard = world.ask(&mut alice, "ROLE #ops alice none");
+    assert!(heard.contains(";was=owner :alice ROLE #ops alice none"), "{heard}");
+    let rows = |world: &mut World, alice: &mut Person| {
+        let heard = world.ask(alice, "ROLE #ops");
+        heard.lines().filter(|line| line.starts_with("ROLE")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let expected = ["ROLE #ops carol owner", "ROLE #ops bob moderator", "ROLE #ops dora member"];
+    assert_eq!(rows(&mut world, &mut alice), expected);
+    assert!(world.ask(&mut alice, "KICK #ops bob").starts_with("ERR KICK denied"));
+    // As a moderator one stays, and without another moderator it has no owner.
+    let mut erin = world.enter("erin");
+    world.say(&mut erin, "JOIN #solo");
+    assert!(world.ask(&mut erin, "ROLE #solo erin moderator").ends_with("OK ROLE #solo\n"));
+    assert!(world.ask(&mut erin, "ROLE #solo").contains("ROLE #solo erin moderator\nOK ROLE 1\n"));
+    drop(people);
+}
+
+#[test]
+fn an_invitation_and_being_put_out_are_in_one_s_own_log() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    for line in ["JOIN #board", "SET #board access invite", "JOIN #club"] {
+        world.say(&mut alice, line);
+    }
+    let mut carol = world.account("carol");
+    world.say(&mut carol, "JOIN #club");
+    world.leave(carol, Ending::Closed);
+    let before = world.core.delivered.load(Relaxed);
+    for line in ["MSG #board secret", "INVITE #board carol", "KICK #club carol too quiet", "MSG #club gone"] {
+        assert!(world.ask(&mut alice, line).contains("OK "), "{line}");
+    }
+    // She was away: both are in what she missed, and nothing else of these rooms.
+    let mut carol = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut carol, &format!("@since={before} AUTH PASSWORD carol correct horse battery"));
+    assert!(heard.contains("OK AUTH carol"), "{heard}");
+    let page = world.ask(&mut carol, &format!("SYNC {before}"));
+    let entries: Vec<&str> =
+        page.lines().filter_map(|line| line.split_once(" :")).map(|(_, said)| said).collect();
+    assert_eq!(entries, ["alice INVITE #board carol", "alice KICK #club carol too quiet"], "{page}");
+    // Without a cursor, they follow the OK of the login.
+    world.leave(carol, Ending::Closed);
+    world.say(&mut alice, "INVITE #club carol");
+    let mut carol = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut carol, "AUTH PASSWORD carol correct horse battery");
+    assert!(heard.contains(":alice INVITE #club carol"), "{heard}");
+    // In the room, it is there once.
+    world.say(&mut carol, "JOIN #board");
+    world.say(&mut carol, "JOIN #club");
+    let page = world.ask(&mut carol, &format!("SYNC {before}"));
+    assert_eq!(page.matches(" INVITE ").count(), 2, "{page}");
+    assert_eq!(page.matches(" KICK ").count(), 1, "{page}");
+    // Who has nothing to do with it sees nothing of it.
+    let mut dora = world.enter("dora");
+    let page = world.ask(&mut dora, &format!("SYNC {before}"));
+    assert!(!page.contains("INVITE") && !page.contains("KICK"), "{page}");
 }

@@ -4,7 +4,7 @@ use ring::digest;
 use snug_protocol::ContentHash;
 use tempfile::TempDir;
 
-use super::tests::{Person, World};
+use super::tests::{Person, World, plain};
 use super::*;
 use crate::content_store::ContentStore;
 
@@ -35,7 +35,18 @@ impl World {
 
     /// Sends a whole file, and gives its id.
     pub(super) fn send_file(&mut self, person: &mut Person, to: &str, name: &str, bytes: &[u8]) -> u64 {
-        let offered = self.ask(person, &format!("FILE OFFER {to} {} - {name}", bytes.len()));
+        self.send_file_with(person, "", (to, name), bytes)
+    }
+
+    /// Sends a whole file with these tags, and gives its id.
+    fn send_file_with(
+        &mut self,
+        person: &mut Person,
+        tags: &str,
+        (to, name): (&str, &str),
+        bytes: &[u8],
+    ) -> u64 {
+        let offered = self.ask(person, &format!("{tags}FILE OFFER {to} {} - {name}", bytes.len()));
         let ok = offered.lines().find_map(|line| line.strip_prefix("OK FILE OFFER ")).expect(&offered);
         let handle = ok.split(' ').next().expect("a handle").to_owned();
         if !bytes.is_empty() {
@@ -515,4 +526,32 @@ fn whoever_is_put_out_fetches_no_further() {
     bob.heard();
     let next = world.ask(&mut bob, &format!("FILE GET {id} 3 3"));
     assert!(next.contains("ERR FILE no-such-file"), "{next}");
+}
+
+#[test]
+fn a_file_answers_has_a_caption_and_tags_of_its_client() {
+    let (mut world, _folder) = world("");
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "MSG #lobby show me");
+    let thumb = "QUFB".repeat(256);
+    let tags = format!("@re=1;caption=two\\swords;+width=640;+height=480;+thumb={thumb};title=no ");
+    world.send_file_with(&mut alice, &tags, ("#lobby", "a.png"), b"hello");
+    let hash = hash(b"hello");
+    let heard = plain(&world.ask(&mut alice, "HISTORY #lobby LATEST 1")).remove(0);
+    let tags =
+        format!(";re=1;size=5;sha256={hash};caption=two\\swords;+width=640;+height=480;+thumb={thumb} ");
+    assert!(heard.contains(&tags) && heard.ends_with(":alice FILE OFFER #lobby a.png"), "{heard}");
+    // An answer to what is not there, or not to be seen, is refused before anything is sent.
+    for re in ["7", "0", "x"] {
+        let heard = world.ask(&mut alice, &format!("@re={re} FILE OFFER #lobby 5 - a.png"));
+        assert!(
+            heard.starts_with("ERR FILE no-such-entry") || heard.starts_with("ERR FILE bad-tag"),
+            "{re}: {heard}"
+        );
+    }
+    assert!(world.ask(&mut alice, "@re=1 FILE OFFER alice 5 - a.png").starts_with("ERR FILE no-such-entry"));
+    // The same key with another caption is another file.
+    assert!(world.ask(&mut alice, "@key=k;caption=a FILE OFFER #lobby 5 - a.png").contains("OK FILE OFFER"));
+    assert!(world.ask(&mut alice, "@key=k;caption=a FILE OFFER #lobby 5 - a.png").contains("OK FILE OFFER"));
+    assert!(world.ask(&mut alice, "@key=k;caption=b FILE OFFER #lobby 5 - a.png").contains("key-reused"));
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use snug_protocol::{
-    Body, Code, Cursor, Nick, Page, PersonId, RoomName, ServerLine, TagBuilder, Target, limits,
+    Body, Code, Cursor, Nick, Page, PersonId, RoomName, ServerLine, TagBuilder, Target, limits, mentions,
 };
 
 use super::{Answered, Session, refusal};
@@ -13,10 +13,14 @@ use crate::core::Core;
 use crate::cost::Cost;
 use crate::log::{
     Act, Conversation, Draft, Inbox, Index, Outcome, Part, Progress, Query, Row, Rows, Scan, SearchTarget,
-    UNREAD, View,
+    UNREAD, View, Wanted,
 };
 use crate::refusal::Refusal;
 use crate::registry::responder::Responder;
+
+/// How what is said in a conversation is protected: the server can read it, and nobody on the way to it. There is one value
+/// for now.
+pub(super) const PROTECTION: &str = "readable";
 
 /// The conversation that a page is about.
 pub(super) enum ConversationRef {
@@ -41,29 +45,28 @@ impl Session {
     pub(super) fn history(
         &mut self,
         target: &Target<'_>,
-        page: Page,
+        (page, only_messages): (Page, bool),
         limit: Option<u64>,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         let place = self.place(target)?;
         let (limit, reduced) = within_a_page(limit);
         let part = match page {
-            Page::Latest => Some(Part::Before(u64::MAX >> 1)),
-            Page::Before(cursor) => Some(Part::Before(self.own_id(cursor)?)),
-            Page::After(cursor) => Some(Part::After(self.own_id(cursor)?)),
-            Page::Around(cursor) => Some(Part::Around(self.own_id(cursor)?)),
-            Page::Since(_) => None,
+            Page::Latest => Part::Before(u64::MAX >> 1),
+            Page::Before(cursor) => Part::Before(self.own_id(cursor)?),
+            Page::After(cursor) => Part::After(self.own_id(cursor)?),
+            Page::Around(cursor) => Part::Around(self.own_id(cursor)?),
+            Page::Since(time) => Part::Since(time),
+            Page::Until(time) => Part::Until(time),
         };
         let me = self.me()?.number;
         self.read_log(answer, move |view, answer| {
             let (conversation, name) = place.find(view, me)?;
-            let part = match (part, page) {
-                (Some(part), _) => part,
-                (None, Page::Since(time)) => Part::After(view.last_before(time)?),
-                (None, _) => Part::After(0),
-            };
-            let rows = view.history(me, (conversation, &name), part, limit)?;
+            let wanted = if only_messages { Wanted::Messages } else { Wanted::All };
+            let (rows, looked_at) = view.history(me, (conversation, &name), (part, wanted), limit)?;
             write_rows(&rows, answer);
+            // Rows that are passed over cost less than those that are shown.
+            answer.cost = answer.cost.plus(Cost::rows(looked_at.saturating_sub(rows.rows.len() as u64) / 8));
             let mut tags = reduced_tag(reduced);
             tags.display("at", Some(view.last_id()?));
             answer.set_ok_tags(tags);
@@ -259,13 +262,20 @@ impl Session {
         }))
     }
 
-    pub(super) fn inbox(&mut self, answer: &mut Answer) -> Result<Answered, Refusal> {
+    pub(super) fn inbox(
+        &mut self,
+        before: Option<Cursor>,
+        limit: Option<u64>,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let before = before.map(|cursor| self.own_id(cursor)).transpose()?;
+        let limit = limit.unwrap_or(limits::INBOX).min(limits::PAGE_MOST);
         let me = Arc::clone(self.me()?);
         let rooms = self.core.registry.joined_rooms(&self.peer);
         let (name, peer) = (me.nick(), Arc::clone(&self.peer));
         self.read_log(answer, move |view, answer| {
-            let Inbox { conversations, most, rows: looked_at, bytes } =
-                view.inbox(me.number, |text| names(text, &name), &rooms)?;
+            let inbox = view.inbox(me.number, |text| mentions(text, &name), &rooms, (before, limit))?;
+            let Inbox { conversations, next, most, rows: looked_at, bytes } = inbox;
             for conversation in &conversations {
                 let mut tags = TagBuilder::default();
                 let known = |id: u64| Some(id).filter(|id| *id > 0);
@@ -273,13 +283,14 @@ impl Session {
                 tags.display("read", known(conversation.read));
                 tags.display("delivered", known(conversation.delivered));
                 tags.display("seen", known(conversation.seen));
+                tags.value("protection", Some(PROTECTION));
                 let [last, unread, mentions] =
                     [conversation.last, conversation.unread, conversation.mentions].map(|n| n.to_string());
                 let target = &conversation.target;
                 let body = Body::Conversation { target, last: &last, unread: &unread, mentions: &mentions };
                 answer.row(tags, ServerLine::new(body));
             }
-            let mut invitations = view.invitations(me.number)?;
+            let mut invitations = if before.is_none() { view.invitations(me.number)? } else { Vec::new() };
             invitations.retain(|(number, room, ..)| {
                 peer.is_in_scope(Some(room)) && !rooms.iter().any(|(joined, _)| joined == number)
             });
@@ -288,9 +299,10 @@ impl Session {
                 let body = Body::Invitation { room, nick, time: &time };
                 answer.row(TagBuilder::default(), ServerLine::new(body));
             }
-            let looked_up = looked_at + 4 * conversations.len() as u64 + invitations.len() as u64;
+            let looked_up = looked_at / 8 + 4 * conversations.len() as u64 + invitations.len() as u64;
             answer.cost = answer.cost.plus(Cost::rows(looked_up)).plus(Cost::bytes(bytes));
             let mut tags = TagBuilder::default();
+            tags.display("next", next);
             tags.display("most", Some(most).filter(|most| *most < UNREAD));
             tags.display("at", Some(view.last_id()?));
             answer.set_ok_tags(tags);
@@ -488,17 +500,6 @@ pub(super) fn write_row(row: &Row, label: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns whether a text contains a name as a separate word.
-fn names(text: &str, name: &str) -> bool {
-    let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
-    let (text, name) = (text.to_lowercase(), name.to_lowercase());
-    text.match_indices(&name).any(|(at, found)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + found.len()..].chars().next();
-        !before.is_some_and(is_inner) && !after.is_some_and(is_inner)
-    })
-}
-
 /// Returns the refusal of a search in a conversation that does not exist.
 fn nowhere(place: &SearchTarget) -> Refusal {
     match place {
@@ -521,24 +522,5 @@ impl From<rusqlite::Error> for Refusal {
     fn from(error: rusqlite::Error) -> Refusal {
         tracing::error!("the log cannot be read: {error}; `snugd check-data` tells more");
         unreadable()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names;
-
-    #[test]
-    fn a_name_is_mentioned_as_a_word() {
-        for (text, is_named) in [
-            ("hi @Alice!", true),
-            ("alice: look", true),
-            ("ask ALICE", true),
-            ("malice", false),
-            ("alice-2 did", false),
-            ("", false),
-        ] {
-            assert_eq!(names(text, "alice"), is_named, "{text:?}");
-        }
     }
 }

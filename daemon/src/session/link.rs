@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use ring::digest;
 use snug_protocol::{
-    Body, Code, Cursor, Entrance, Nick, PersonId, Role, ServerLine, TagBuilder, VERBS, Verb, limits,
+    Body, Code, Entrance, Nick, PersonId, Role, RoomName, ServerLine, TagBuilder, VERBS, Verb, limits,
 };
 
 use super::{Answered, Session, refusal};
@@ -26,8 +26,8 @@ impl Session {
     pub(super) fn nick(
         &mut self,
         nick: &Nick<'_>,
-        quiet: bool,
-        (token, since): (Option<&str>, Option<Cursor>),
+        token: Option<&str>,
+        entrance: Entrance,
         answer: &mut Answer,
     ) -> Result<Answered, Refusal> {
         if self.me.is_some() {
@@ -39,7 +39,7 @@ impl Session {
             return Err(ban);
         }
         if let (Origin::Unix(user), Some(_)) = (self.origin, core.registry.account(nick)) {
-            return Ok(self.nick_of_account(nick, user, Entrance { quiet, since }, answer));
+            return Ok(self.nick_of_account(nick, user, entrance, answer));
         }
         super::must_be_no_address(nick)?;
         self.must_be_no_bot(nick)?;
@@ -48,7 +48,8 @@ impl Session {
             let text = "there are no guests here: come in with AUTH, or make an account with REGISTER";
             return Err(refusal(Code::LoginNeeded, text));
         }
-        let Named { entered, new_token, last } = self.take_name(nick, quiet, token)?;
+        let Named { entered, new_token, last } = self.take_name(nick, &entrance, token)?;
+        let Entrance { quiet, since, rooms } = entrance;
         if let Some(ban) = core.ban_of(None, Some((entered.identity.number, nick.as_str()))) {
             self.me = Some(entered.identity);
             self.peer.end(Ending::Dismissed(ban.code, ban.text.clone()));
@@ -82,6 +83,8 @@ impl Session {
         tags.display("who", Some(PersonId(entered.identity.number)));
         tags.display("log", Some(core.log_name));
         tags.display("last", Some(last));
+        let rooms = rooms.map(|_| super::login::rooms_of(&core, &self.peer));
+        tags.value("rooms", rooms.as_deref());
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();
         self.me = Some(Arc::clone(&entered.identity));
@@ -112,6 +115,15 @@ impl Session {
         super::must_be_no_address(nick)?;
         self.must_be_no_bot(nick)?;
         let time = core.environment.clock.now();
+        if let Some(banned) = core.ban_of(None, Some((me.number, nick.as_str()))) {
+            return Err(banned);
+        }
+        let rooms = core.registry.rooms_of_peer(&self.peer);
+        if let Some(room) = rooms.iter().find(|room| room.is_banned(me.number, nick.as_str(), time)) {
+            let text =
+                format!("nobody called {nick} may be in {}; LEAVE it first, or take another name", room.name);
+            return Err(refusal(Code::Banned, &text));
+        }
         let shown = core.registry.rename(&self.peer, nick, time, &core.config().limits)?;
         if before != shown {
             core.audit(self.author(&me), AuditNote::new("nick", &before, ""));
@@ -130,7 +142,12 @@ impl Session {
 
     /// Gives the session a name, as an existing identity that it can prove or as a new one. The session receives
     /// nothing yet.
-    fn take_name(&mut self, nick: &Nick<'_>, quiet: bool, token: Option<&str>) -> Result<Named, Refusal> {
+    fn take_name(
+        &mut self,
+        nick: &Nick<'_>,
+        entrance: &Entrance,
+        token: Option<&str>,
+    ) -> Result<Named, Refusal> {
         let core = &self.core;
         let number = core.environment.number();
         let mut new_token = None;
@@ -151,15 +168,22 @@ impl Session {
         let bot = self.origin == Origin::Bot;
         let role = self.origin_role().min(Role::Member);
         let time = core.environment.clock.now();
+        // Rooms that ask who comes are for JOIN, which the log decides.
+        let open = |name: &RoomName<'_>| {
+            let room = core.registry.room(name)?;
+            (room.settings().is_open() && !room.has_bans()).then_some(room.number)
+        };
+        let rooms: Option<Vec<u64>> =
+            entrance.rooms.as_ref().map(|rooms| rooms.iter().filter_map(open).collect());
         let entrance = registry::NewSession {
             peer: &self.peer,
             nick,
-            quiet,
+            quiet: entrance.quiet,
             bot,
             shows,
             proof,
             number,
-            rooms: None,
+            rooms: rooms.as_deref(),
             role,
             time,
         };

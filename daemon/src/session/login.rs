@@ -9,10 +9,12 @@ use crate::core::Core;
 use crate::core::queue::Submission;
 use crate::core::reply::Reply;
 use crate::log::{
-    self, AccountAct, Act, AuditNote, Author, Draft, Grant, NewAccount, Outcome, Proven, StoredAccount,
+    self, AccountAct, Act, AuditNote, Author, ComesInto, Draft, Grant, NewAccount, Outcome, Proven,
+    StoredAccount,
 };
 use crate::origin::Source;
 use crate::refusal::Refusal;
+use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{self, Proof};
 use crate::throttle::Quota;
@@ -73,13 +75,14 @@ impl Session {
                 let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
                 let act = AccountAct::LogIn {
                     by: Proven::Key { fold, key: *key.as_bytes() },
-                    joins: !entrance.quiet,
+                    joins: comes_into(&entrance),
                 };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::InFlight)
             }
             Credential::Token(token) => {
-                let act = AccountAct::LogIn { by: Proven::Token(half_hash(token)), joins: false };
+                let act =
+                    AccountAct::LogIn { by: Proven::Token(half_hash(token)), joins: ComesInto::Nothing };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::InFlight)
             }
@@ -110,7 +113,7 @@ impl Session {
             throttles.strangers.take(fold.clone(), STRANGERS, now).map_err(too_many_tries)?;
         }
         throttles.login_addresses.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
-        let joins = !entrance.quiet;
+        let joins = comes_into(&entrance);
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
@@ -188,7 +191,7 @@ impl Session {
             .and_then(|name| Nick::parse(name).ok())
             .is_some_and(|name| name.fold().as_str() == fold);
         let by = Proven::User { fold, user, by_settings };
-        let act = AccountAct::LogIn { by, joins: !entrance.quiet };
+        let act = AccountAct::LogIn { by, joins: comes_into(&entrance) };
         self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
         Answered::InFlight
     }
@@ -300,6 +303,8 @@ impl Arrival {
         let last = core.delivered.load(Relaxed);
         let mut tags = log_tags(core, account.number);
         tags.value("password-by", account.password_by.as_deref());
+        let rooms = entrance.rooms.as_ref().map(|_| rooms_of(core, &peer));
+        tags.value("rooms", rooms.as_deref());
         responder.answer().set_ok_tags(tags);
         // Missed entries follow the OK, and the session's next command follows them.
         peer.begin(0);
@@ -309,6 +314,23 @@ impl Arrival {
         }
         peer.settle(0, b"");
     }
+}
+
+/// Returns the rooms that an account comes into by a login.
+pub(super) fn comes_into(entrance: &Entrance) -> ComesInto {
+    match (&entrance.rooms, entrance.quiet) {
+        (_, true) => ComesInto::Nothing,
+        (None, false) => ComesInto::ItsRooms,
+        (Some(rooms), false) => {
+            ComesInto::ItsRoomsAnd(rooms.iter().map(|room| room.fold().as_str().to_owned()).collect())
+        }
+    }
+}
+
+/// Returns the rooms in which a session is, as a list.
+pub(super) fn rooms_of(core: &Core, peer: &Peer) -> String {
+    let rooms = core.registry.joined_rooms(peer);
+    rooms.iter().map(|(_, name)| &**name).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the tags that every OK to a login has.
@@ -321,7 +343,7 @@ fn log_tags(core: &Core, me: u64) -> TagBuilder {
 }
 
 /// Returns the act that makes an account for a name that the embedding program vouches for.
-fn vouched_account(core: &Core, name: Nick<'static>, joins: bool) -> AccountAct {
+fn vouched_account(core: &Core, name: Nick<'static>, joins: ComesInto) -> AccountAct {
     AccountAct::Register(Box::new(NewAccount {
         name,
         password: None,

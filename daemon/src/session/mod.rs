@@ -374,7 +374,7 @@ impl Session {
         }
         if self.me.is_none() {
             self.came_quietly = match &command {
-                Command::Nick { quiet, .. } => *quiet,
+                Command::Nick { entrance, .. } => entrance.quiet,
                 Command::Auth { credential: Credential::Token(_), .. } => true,
                 Command::Auth { entrance, .. } | Command::Register { entrance, .. } => entrance.quiet,
                 _ => self.came_quietly,
@@ -382,8 +382,8 @@ impl Session {
         }
         let answered = match command {
             Command::Hello => Err(refusal(Code::TooLate, "HELLO is only the first line of a connection")),
-            Command::Nick { nick, quiet, token, since } => {
-                self.nick(&nick, quiet, (token.as_deref(), since), &mut answer)
+            Command::Nick { nick, token, entrance } => {
+                self.nick(&nick, token.as_deref(), entrance, &mut answer)
             }
             Command::Quit { text } => Ok(Answered::End(Ending::Quit(text.map(Cow::into_owned)))),
             Command::Ping { label } => Ok(self.ping(label)),
@@ -397,6 +397,7 @@ impl Session {
             Command::Leave { room, text } => self.leave(&room, text.as_deref(), &mut answer),
             Command::Rooms => Ok(self.rooms(&mut answer)),
             Command::Who { of } => self.who(of, &mut answer),
+            Command::Watch { nicks, clear } => self.watch(&nicks, clear, &mut answer),
             Command::Topic { room, change, key } => self.topic(&room, change, key, &mut answer),
             Command::Set { room, change } => {
                 let change = change.as_ref().map(|(name, value)| (*name, &**value));
@@ -411,14 +412,16 @@ impl Session {
             Command::Unreact { target, id, reaction } => {
                 self.react(EntryKind::Unreact, (&target, id), reaction, &mut answer)
             }
-            Command::History { target, page, limit } => self.history(&target, page, limit, &mut answer),
+            Command::History { target, page, limit, only_messages } => {
+                self.history(&target, (page, only_messages), limit, &mut answer)
+            }
             Command::Search { target, query, before, limit } => {
                 self.search(target.as_ref(), &query, before, limit, &mut answer)
             }
             Command::Sync { cursor, limit } => self.sync(cursor, limit, &mut answer),
             Command::Ack { cursor } => self.ack(cursor, &mut answer),
             Command::Read { target, id, receipt } => self.read(&target, id, receipt, &mut answer),
-            Command::Inbox => self.inbox(&mut answer),
+            Command::Inbox { before, limit } => self.inbox(before, limit, &mut answer),
             Command::Register { name, password, invite, key, entrance } => {
                 let key = key.as_ref().map(|(key, label)| (&**key, &**label));
                 let secrets = (password.as_deref(), key);
@@ -627,7 +630,11 @@ mod role_tests;
 #[cfg(test)]
 mod membership_tests;
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod person_tests;
+#[cfg(test)]
+mod presence_tests;
 
 #[cfg(test)]
 mod files_tests;

@@ -102,8 +102,8 @@ impl Session {
         for (bot, command) in &commands {
             let mut tags = TagBuilder::default();
             tags.value("help", Some(command.help.as_str()).filter(|help| !help.is_empty()));
-            let params: Vec<String> = command.params.iter().map(ToString::to_string).collect();
-            tags.value("params", Some(params.join(" ")).as_deref().filter(|params| !params.is_empty()));
+            let params = command.params_list();
+            tags.value("params", Some(&*params).filter(|params| !params.is_empty()));
             answer.row(tags, ServerLine::new(Body::BotCommand { bot, usage: &command.usage() }));
         }
         Ok(Answered::Ok(Some(commands.len().to_string())))

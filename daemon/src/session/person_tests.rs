@@ -35,7 +35,10 @@ fn two_who_had_one_name_are_two_conversations_that_can_both_be_read() {
     let (mut alice, _second, [one, two]) = two_bobs(&mut world);
     let inbox = world.ask(&mut alice, "INBOX");
     for who in [&one, &two] {
-        assert!(inbox.contains(&format!("@who={who} CONVERSATION bob ")), "{who}: {inbox}");
+        assert!(
+            inbox.contains(&format!("@who={who};protection=readable CONVERSATION bob ")),
+            "{who}: {inbox}"
+        );
     }
     for (who, says, not) in [(&one, "from the first", "second"), (&two, "from the second", "first")] {
         let page = world.ask(&mut alice, &format!("@who={who} HISTORY bob LATEST"));

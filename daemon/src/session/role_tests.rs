@@ -148,6 +148,7 @@ fn try_as(role: Role, action: Action, place: Place) -> String {
         Action::Leave => "LEAVE #room".to_owned(),
         Action::Rooms => "ROOMS".to_owned(),
         Action::Who => "WHO #room".to_owned(),
+        Action::Watch => "WATCH moderator".to_owned(),
         Action::Topic => "TOPIC #room things".to_owned(),
         Action::ShowSettings => "SET #room".to_owned(),
         Action::ChangeSettings => "SET #room slow 5s".to_owned(),

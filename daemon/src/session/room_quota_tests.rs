@@ -104,7 +104,10 @@ fn a_room_is_ended_with_all_that_was_said_in_it() {
     world.core.purge(0);
     world.work();
     assert_eq!(world.log.view().between(0, 99).expect("the log"), []);
-    assert!(world.ask(&mut bob, "JOIN #ops").contains("\nOK JOIN #ops"), "there is another one");
+    assert!(
+        world.ask(&mut bob, "JOIN #ops").contains("\n@protection=readable OK JOIN #ops"),
+        "there is another one"
+    );
     assert!(world.ask(&mut bob, "HISTORY #ops LATEST").contains(" OK HISTORY #ops end"));
 }
 

@@ -1,10 +1,10 @@
-//! Handlers of the verbs about rooms and their members: JOIN, LEAVE, ROOMS, WHO, SET.
+//! Handlers of the verbs about rooms and their members: JOIN, LEAVE, ROOMS, WHO, WATCH, SET.
 
 use std::sync::Arc;
 
 use snug_protocol::{
-    Action, Body, Code, EntryKind, Role, RoomName, RoomOrServer, ServerLine, TagBuilder, Target, escape_text,
-    escaped_text_len, is_media_type,
+    Action, Body, Code, EntryKind, Nick, Role, RoomName, RoomOrServer, ServerLine, TagBuilder, Target,
+    escape_text, escaped_text_len, is_media_type, limits,
 };
 
 use super::{Answered, Session, refusal};
@@ -156,6 +156,7 @@ impl Session {
             ("read", word) => RoomSetting::Read(rank(word, Rank::All)?),
             ("send", word) => RoomSetting::Send(rank(word, Rank::All)?),
             ("invite", word) => RoomSetting::Invite(rank(word, Rank::Members)?),
+            ("topic", word) => RoomSetting::Topic(rank(word, Rank::All)?),
             ("slow", "off") => RoomSetting::Slow(None),
             ("slow", time) => {
                 RoomSetting::Slow(Some(time.parse().map_err(|error| bad(&format!("{error}, or off")))?))
@@ -186,7 +187,7 @@ impl Session {
             }
             _ => {
                 return Err(bad(
-                    "the settings of a room are access, join, read, send, invite, slow, description, history, keep, files and file-types",
+                    "the settings of a room are access, join, read, send, invite, topic, slow, description, history, keep, files and file-types",
                 ));
             }
         };
@@ -255,17 +256,74 @@ impl Session {
             });
         };
         self.peer.spent.add(Cost::listed(present.len()));
-        for Present { number, nick, bot, since, profile, role } in &present {
-            let since = since.to_string();
-            let mut tags = TagBuilder::default();
-            profile.describe(*number, *bot, &mut tags);
-            tags.value("role", role.map(Role::word));
-            tags.value("text", profile.presence_text.as_deref());
-            let body = Body::User { nick, status: profile.presence.word(), since: &since };
-            answer.row(tags, ServerLine::new(body));
+        let is_one = matches!(of, Some(Target::Nick(_) | Target::Person { .. }));
+        for present in &present {
+            let rooms = is_one.then(|| self.rooms_to_tell(present.number));
+            write_present(present, answer, rooms.as_deref());
         }
         Ok(Answered::Ok(Some(present.len().to_string())))
     }
+}
+
+impl Session {
+    /// Returns the rooms that an identity is in and that this session may know, as a list; as many as a line has room for.
+    fn rooms_to_tell(&self, number: u64) -> String {
+        let rooms = self.core.registry.rooms_of(number);
+        let me = self.peer.identity();
+        let mut list = String::new();
+        for room in rooms.iter().filter(|room| room.is_known_to(me) || self.is_operator()) {
+            if list.len() + room.name.len() >= limits::TEXT || !self.peer.is_in_scope(Some(&room.name)) {
+                continue;
+            }
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(&room.name);
+        }
+        list
+    }
+
+    /// Handles WATCH.
+    pub(super) fn watch(
+        &mut self,
+        nicks: &[Nick<'_>],
+        clear: bool,
+        answer: &mut Answer,
+    ) -> Result<Answered, Refusal> {
+        let registry = &self.core.registry;
+        let rows = match (clear, nicks) {
+            (true, nicks) => {
+                registry.unwatch(&self.peer, nicks);
+                Vec::new()
+            }
+            (false, []) => registry.watched(&self.peer),
+            (false, nicks) => registry.watch(&self.peer, nicks)?,
+        };
+        self.peer.spent.add(Cost::listed(rows.len()));
+        for (nick, present) in &rows {
+            match present {
+                Some(present) => write_present(present, answer, None),
+                None => {
+                    let body = Body::User { nick, status: "offline", since: "-" };
+                    answer.row(TagBuilder::default(), ServerLine::new(body));
+                }
+            }
+        }
+        Ok(Answered::Ok(Some(rows.len().to_string())))
+    }
+}
+
+/// Writes a row of WHO, with the rooms that somebody is in if they are given.
+fn write_present(present: &Present, answer: &mut Answer, rooms: Option<&str>) {
+    let Present { number, nick, bot, since, profile, role } = present;
+    let since = since.to_string();
+    let mut tags = TagBuilder::default();
+    profile.describe(*number, *bot, &mut tags);
+    tags.value("role", role.map(Role::word));
+    tags.value("text", profile.presence_text.as_deref());
+    tags.value("rooms", rooms);
+    let body = Body::User { nick, status: profile.presence.word(), since: &since };
+    answer.row(tags, ServerLine::new(body));
 }
 
 /// Lets the sender of JOIN into a room that the log has created or found.
@@ -303,6 +361,7 @@ fn room_tags(room: &Room, default_keep: Retention) -> TagBuilder {
     tags.display("last", Some(last).filter(|last| *last > 0));
     tags.value("history", Some(history.word()).filter(|_| history != Readers::All));
     tags.display("keep", Some(keep.unwrap_or(default_keep)).filter(|keep| *keep != Retention::Forever));
+    tags.value("protection", Some(super::history::PROTECTION));
     tags
 }
 
@@ -315,6 +374,7 @@ fn settings(room: &Room, answer: &mut Answer) {
         format!("read={}", settings.read.word()),
         format!("send={}", settings.send.word()),
         format!("invite={}", settings.invite.word()),
+        format!("topic={}", settings.topic.word()),
         format!("slow={}", settings.slow.map_or_else(|| "off".to_owned(), |slow| slow.to_string())),
         format!("history={}", settings.history.word()),
         format!("keep={}", settings.keep.map_or_else(|| "default".to_owned(), |keep| keep.to_string())),

@@ -203,7 +203,9 @@ fn what_a_pack_says_in_a_room_reaches_everyone_as_it_is_theirs_to_hear() {
     assert_eq!(words(&mut bob), [one, two, three, four, "@id=3;t OK MSG"]);
     assert_eq!(words(&mut cron), [own_two, "@id=2;t OK MSG"]);
     // Who comes later is told where the room begins, not where the pack ended.
-    assert!(world.ask(&mut cron, "JOIN #lobby").ends_with("@first=1;last=4 OK JOIN #lobby\n"));
+    assert!(
+        world.ask(&mut cron, "JOIN #lobby").ends_with("@first=1;last=4;protection=readable OK JOIN #lobby\n")
+    );
 }
 
 const QUIET_START: &str = "@time=1970-01-01T00:16:40.000Z ";
@@ -276,7 +278,10 @@ fn a_room_that_is_just_made_can_be_spoken_in_at_once() {
     assert_eq!(alice.session.line("JOIN #ops", InFlight::default()), DONE);
     assert_eq!(alice.session.line("MSG #ops hi", alice.session.peer.in_flight()), Step::Hold);
     writer::run_once(&world.core, &mut world.log);
-    assert_eq!(without_who(&alice.heard()), format!("{QUIET_START}:alice JOIN #ops\nOK JOIN #ops\n"));
+    assert_eq!(
+        without_who(&alice.heard()),
+        format!("{QUIET_START}:alice JOIN #ops\n@protection=readable OK JOIN #ops\n")
+    );
     assert!(world.ask(&mut alice, "MSG #ops hi").ends_with("OK MSG #ops\n"));
 }
 
@@ -407,7 +412,9 @@ fn quiet_joins_nothing_is_not_announced_and_may_speak() {
     bob.heard();
     assert!(!world.ask(&mut bob, "WHO").contains("cron"));
     // Until it joins.
-    assert!(world.ask(&mut cron, "JOIN #lobby").ends_with("@first=1;last=2 OK JOIN #lobby\n"));
+    assert!(
+        world.ask(&mut cron, "JOIN #lobby").ends_with("@first=1;last=2;protection=readable OK JOIN #lobby\n")
+    );
     assert!(bob.heard().contains(":cron JOIN #lobby"));
     assert!(world.ask(&mut bob, "WHO #lobby").contains("USER cron online"));
     world.leave(cron, Ending::Closed);
@@ -493,7 +500,7 @@ fn limits_are_refused_with_their_codes() {
     );
     assert!(world.ask(&mut alice, "JOIN #a").ends_with("OK JOIN #a\n"));
     assert!(world.ask(&mut alice, "JOIN #b").starts_with("ERR JOIN too-many"));
-    assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "@first=1;last=1 OK JOIN #lobby\n");
+    assert_eq!(world.ask(&mut alice, "JOIN #lobby"), "@first=1;last=1;protection=readable OK JOIN #lobby\n");
 
     // One of an address, an IPv6 network being one, and three in all; alice is one of them.
     let limits = &world.core.config().limits;
@@ -849,7 +856,11 @@ fn where_one_stands_is_kept_and_told_to_who_may_know() {
     for person in [&mut first, &mut second, &mut bob] {
         person.heard();
     }
-    let inbox = ["CONVERSATION #lobby 2 2 1", "CONVERSATION bob 4 2 0", "@at=4 OK INBOX 2"];
+    let inbox = [
+        "@protection=readable CONVERSATION bob 4 2 0",
+        "@protection=readable CONVERSATION #lobby 2 2 1",
+        "@at=4 OK INBOX 2",
+    ];
     assert_eq!(plain(&world.ask(&mut first, "INBOX")), inbox);
     assert_eq!(world.ask(&mut first, "READ #lobby 2"), "OK READ #lobby 2\n");
     assert_eq!(second.heard(), ":alice READ #lobby 2\n");
@@ -863,10 +874,14 @@ fn where_one_stands_is_kept_and_told_to_who_may_know() {
     world.say(&mut first, "ACK 4");
     assert_eq!(bob.heard(), "", "once");
     let inbox = plain(&world.ask(&mut bob, "INBOX"));
-    assert_eq!(inbox[1], "@delivered=4;seen=3 CONVERSATION alice 4 0 0");
+    assert_eq!(inbox[0], "@delivered=4;seen=3;protection=readable CONVERSATION alice 4 0 0");
     second.heard();
     let inbox = plain(&world.ask(&mut second, "INBOX"));
-    assert_eq!(inbox[..2], ["@read=2 CONVERSATION #lobby 2 0 0", "@read=3 CONVERSATION bob 4 1 0"]);
+    let rows = [
+        "@read=3;protection=readable CONVERSATION bob 4 1 0",
+        "@read=2;protection=readable CONVERSATION #lobby 2 0 0",
+    ];
+    assert_eq!(inbox[..2], rows);
 }
 
 #[test]
@@ -1019,6 +1034,7 @@ fn a_room_s_settings_are_for_who_made_it() {
         "SET #team read=all",
         "SET #team send=all",
         "SET #team invite=members",
+        "SET #team topic=all",
         "SET #team slow=off",
         "SET #team history=joined",
         "SET #team keep=default",
@@ -1037,7 +1053,7 @@ fn a_room_s_settings_are_for_who_made_it() {
     let mut carol = world.enter("carol");
     assert_eq!(
         plain(&world.ask(&mut carol, "JOIN #team"))[1..],
-        ["@first=1;last=3;history=joined;keep=30d OK JOIN #team"]
+        ["@first=1;last=3;history=joined;keep=30d;protection=readable OK JOIN #team"]
     );
     alice.heard();
     bob.heard();

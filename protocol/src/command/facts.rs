@@ -84,12 +84,12 @@ impl<'a> Command<'a> {
             | Command::Unban { place, .. }
             | Command::Mute { place, .. }
             | Command::Role { place, .. } => Aim::at(place),
-            Command::Priv { .. } | Command::Profile { .. } => Aim::Person,
+            Command::Priv { .. } | Command::Profile { .. } | Command::Watch { .. } => Aim::Person,
             Command::Search { .. }
             | Command::Ack { .. }
             | Command::Who { .. }
             | Command::Rooms
-            | Command::Inbox
+            | Command::Inbox { .. }
             | Command::Invite { to: None, .. }
             | Command::Status { .. }
             | Command::Stats

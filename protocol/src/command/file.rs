@@ -59,6 +59,10 @@ pub struct FileOffer<'a> {
     pub kind: Option<Cow<'a, str>>,
     /// Makes a repeat the same upload, to be gone on with.
     pub key: Option<Cow<'a, str>>,
+    /// The entry that it answers.
+    pub re: Option<Cursor>,
+    /// What is stored and relayed untouched, as written on the line: `caption`, and all that begin with `+`.
+    pub relayed: Cow<'a, str>,
 }
 
 /// An upload on its way, or a file that was offered.
@@ -106,10 +110,7 @@ impl<'a> Reader<'a> {
             "LIST" => FileCommand::List {
                 of: if self.params.is_empty() { None } else { self.target_or_all()? },
                 before: self.cursor_tag("before")?,
-                limit: match self.tags.get("limit") {
-                    None => None,
-                    Some(limit) => Some(self.count(&limit)?),
-                },
+                limit: self.limit_tag()?,
             },
             "STATE" => FileCommand::State { id: self.cursor()? },
             _ => {
@@ -136,7 +137,8 @@ impl<'a> Reader<'a> {
         let name = FileName::parse(name).map_err(|error| {
             (Code::BadName, format!("this is no name of a file: {error}; send another name"))
         })?;
-        Ok(FileOffer { target, size, hash, name, kind, key })
+        let relayed = self.relayed(&["caption"]);
+        Ok(FileOffer { target, size, hash, name, kind, key, re: self.cursor_tag("re")?, relayed })
     }
 
     /// Takes a `-`, if that comes next.
@@ -190,9 +192,11 @@ impl FileCommand<'_> {
                 .collect()
         }
         match self {
-            FileCommand::Offer(FileOffer { target, size, hash, name, kind, key }) => {
+            FileCommand::Offer(FileOffer { target, size, hash, name, kind, key, re, relayed }) => {
+                tags.display("re", *re);
                 tags.value("key", key.as_deref());
                 tags.value("type", kind.as_deref());
+                tags.raw(relayed);
                 let size = size.map_or_else(|| "-".to_owned(), |size| size.to_string());
                 let hash = hash.map_or_else(|| "-".to_owned(), |hash| hash.to_string());
                 shown("OFFER", &[&target.as_str(), &size, &hash, name])

@@ -134,6 +134,7 @@ fn page() -> impl Strategy<Value = Page> {
         Just(Page::Latest),
         cursor().prop_map(Page::Before),
         cursor().prop_map(Page::After),
+        (0i64..1 << 45).prop_map(|millis| Page::Until(Timestamp::from_millis(millis))),
         cursor().prop_map(Page::Around),
         (0i64..1 << 45).prop_map(|millis| Page::Since(Timestamp::from_millis(millis))),
     ]
@@ -153,13 +154,8 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         prop_oneof![Just(TopicChange::Ask), Just(TopicChange::Clear), text().prop_map(TopicChange::Set)];
     let key = || prop::option::of("[a-z0-9]{1,8}".prop_map(Cow::Owned));
     prop_oneof![
-        (
-            nick(),
-            any::<bool>(),
-            prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Secret::from)),
-            prop::option::of(cursor())
-        )
-            .prop_map(|(nick, quiet, token, since)| Command::Nick { nick, quiet, token, since }),
+        (nick(), prop::option::of("[a-zA-Z0-9 ;]{1,32}".prop_map(Secret::from)), entrance())
+            .prop_map(|(nick, token, entrance)| Command::Nick { nick, token, entrance }),
         prop::option::of(text()).prop_map(|text| Command::Quit { text }),
         Just(Command::Ping { label: Some("7") }),
         Just(Command::Pong { label: None }),
@@ -197,11 +193,11 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             reaction: "\u{1f44d}"
         }),
         (target.clone(), cursor()).prop_map(|(target, id)| Command::Unreact { target, id, reaction: "+1" }),
-        (target.clone(), page(), limit()).prop_map(|(target, page, limit)| Command::History {
-            target,
-            page,
-            limit
+        (target.clone(), page(), limit(), any::<bool>()).prop_map(|(target, page, limit, only_messages)| {
+            Command::History { target, page, limit, only_messages }
         }),
+        (prop::collection::vec(nick(), 0..4), any::<bool>())
+            .prop_map(|(nicks, clear)| Command::Watch { nicks, clear }),
         (prop::option::of(target.clone()), text(), prop::option::of(cursor()), limit())
             .prop_map(|(target, query, before, limit)| Command::Search { target, query, before, limit }),
         (cursor(), limit()).prop_map(|(cursor, limit)| Command::Sync { cursor, limit }),
@@ -211,7 +207,7 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             id,
             receipt
         }),
-        Just(Command::Inbox),
+        (prop::option::of(cursor()), limit()).prop_map(|(before, limit)| Command::Inbox { before, limit }),
         text().prop_map(|path| Command::Backup { path }),
         about_accounts(),
         authority(),
@@ -239,12 +235,13 @@ fn files() -> impl Strategy<Value = Command<'static>> {
     };
     let kind = prop::option::of(Just(Cow::Borrowed("image/svg+xml")));
     let key = prop::option::of("[a-z0-9]{1,8}".prop_map(Cow::Owned));
-    let offer = (target(), size(), prop::option::of(hash()), "[ a-z.\u{e9}-]{0,20}x", kind, key).prop_map(
-        |(target, size, hash, name, kind, key)| {
+    let relayed = prop_oneof![Just(""), Just("caption=a\\sb"), Just("+width=3;+thumb=AA==")];
+    let more = (prop::option::of(cursor()), relayed.prop_map(Cow::Borrowed));
+    let offer = (target(), size(), prop::option::of(hash()), "[ a-z.\u{e9}-]{0,20}x", kind, key, more)
+        .prop_map(|(target, size, hash, name, kind, key, (re, relayed))| {
             let name = FileName::parse(&name).expect("a name").into_owned();
-            FileCommand::Offer(FileOffer { target, size, hash, name, kind, key })
-        },
-    );
+            FileCommand::Offer(FileOffer { target, size, hash, name, kind, key, re, relayed })
+        });
     let list = (prop::option::of(target()), prop::option::of(cursor()), limit())
         .prop_map(|(of, before, limit)| FileCommand::List { of, before, limit });
     let file = prop_oneof![
@@ -271,7 +268,12 @@ fn period() -> impl Strategy<Value = Option<Period>> {
 }
 
 fn entrance() -> impl Strategy<Value = Entrance> {
-    (any::<bool>(), prop::option::of(cursor())).prop_map(|(quiet, since)| Entrance { quiet, since })
+    let rooms = prop::option::of(prop::collection::vec(room(), 0..3));
+    (any::<bool>(), prop::option::of(cursor()), rooms).prop_map(|(quiet, since, rooms)| Entrance {
+        quiet,
+        since,
+        rooms: rooms.filter(|_| !quiet),
+    })
 }
 
 fn about_accounts() -> impl Strategy<Value = Command<'static>> {

@@ -8,7 +8,8 @@ use crate::config::Registration;
 use crate::log::accounts::{GRANT, account, avatar_hash, grant_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AccountAct, AuditNote, Author, Grant, Meta, NewAccount, Outcome, Proven, StoredAccount, TokenHash,
+    AccountAct, AuditNote, Author, ComesInto, Grant, Meta, NewAccount, Outcome, Proven, StoredAccount,
+    TokenHash,
 };
 use crate::refusal::Refusal;
 
@@ -28,7 +29,7 @@ pub(super) fn decide(
 ) -> rusqlite::Result<Outcome> {
     match act {
         AccountAct::Register(_) => register(tx, meta, ends, author, act),
-        AccountAct::LogIn { by, joins } => log_in(tx, meta, ends, author, (by, *joins)),
+        AccountAct::LogIn { by, joins } => log_in(tx, meta, ends, author, (by, joins)),
         own => {
             let (outcome, note) = match change(tx, meta, author, own)? {
                 Ok(changed) => changed,
@@ -133,8 +134,8 @@ fn register(
     super::audit::record(tx, meta.time, ends, &author, &AuditNote::new("register", name.as_str(), detail))?;
     memberships::register(tx, number, rooms)?;
     let Some(mut made) = account(tx, number)? else { return Ok(Outcome::Done) };
-    if *joins && guest.is_none() {
-        made.rooms = rooms::come_in(tx, meta, ends, &author)?;
+    if guest.is_none() {
+        made.rooms = rooms::come_in(tx, meta, ends, &author, joins)?;
     }
     Ok(Outcome::Account(Box::new(made), None))
 }
@@ -169,7 +170,7 @@ fn log_in(
     meta: &Meta,
     ends: &mut Ends,
     author: &Author,
-    (by, joins): (&Proven, bool),
+    (by, joins): (&Proven, &ComesInto),
 ) -> rusqlite::Result<Outcome> {
     let (found, how, grant) = proven(tx, meta, by)?;
     let Some(mut found) = found else {
@@ -190,8 +191,8 @@ fn log_in(
         return refuse(Code::Banned, &ban.notice("this server"));
     }
     super::audit::record(tx, meta.time, ends, &who, &AuditNote::new("login", &found.name, how))?;
-    if joins && grant.is_none() {
-        found.rooms = rooms::come_in(tx, meta, ends, &who)?;
+    if grant.is_none() {
+        found.rooms = rooms::come_in(tx, meta, ends, &who, joins)?;
     }
     Ok(Outcome::Account(Box::new(found), grant.map(Box::new)))
 }

@@ -61,7 +61,7 @@ pub(super) fn rank_in(tx: &Transaction<'_>, room: u64, author: &Author) -> rusql
 /// Updates a room's `guard`: whether each message in it needs further checks, such as for bans or slow mode.
 pub(super) fn guard_room(tx: &Transaction<'_>, room: u64) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "UPDATE room SET guard = access != 'public' OR may_read != 'all' OR may_send != 'all' OR slow > 0
+        "UPDATE room SET guard = access != 'public' OR may_read != 'all' OR may_send != 'all' OR may_topic != 'all' OR slow > 0
              OR EXISTS (SELECT 1 FROM ban WHERE ban.room = number) OR EXISTS (SELECT 1 FROM mute WHERE mute.room = number)
              OR EXISTS (SELECT 1 FROM muted_name WHERE muted_name.room = number)
          WHERE number = ?1",
@@ -182,9 +182,9 @@ pub(super) fn silence(
     {
         return Ok(Some(muted_until(meta, until)));
     }
-    let (access, send, slow): (String, String, i64) = tx
-        .prepare_cached("SELECT access, may_send, slow FROM room WHERE number = ?1")?
-        .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (access, send, slow, topic): (String, String, i64, String) = tx
+        .prepare_cached("SELECT access, may_send, slow, may_topic FROM room WHERE number = ?1")?
+        .query_row([room], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let rank = rank_in(tx, room, author)?;
     let is_operator = is_operator(tx, author)?;
     // An operator who is not a member of a room may moderate it, but not send messages in it.
@@ -206,6 +206,12 @@ pub(super) fn silence(
     let needed = Rank::of_word(&send).unwrap_or(Rank::Owner);
     if new.has_words() && rank < needed && !is_operator {
         let text = format!("in this room only {} speak; SET shows its settings", spoken(needed));
+        let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };
+        return Ok(Some(Refusal::new(code, text)));
+    }
+    let needed = Rank::of_word(&topic).unwrap_or(Rank::Owner);
+    if kind == EntryKind::Topic && rank < needed && !is_operator {
+        let text = format!("in this room only {} set the topic; SET shows its settings", spoken(needed));
         let code = if needed == Rank::Accounts { Code::LoginNeeded } else { Code::Denied };
         return Ok(Some(Refusal::new(code, text)));
     }
@@ -294,11 +300,12 @@ pub(super) fn moderate(
     author: &Author,
     (room, new): (u64, &NewEntry),
     moderation: &Moderation,
-) -> rusqlite::Result<Option<Refusal>> {
+) -> rusqlite::Result<Result<&'static str, Refusal>> {
     let identity_of = |banned: &Banned| match banned {
         Banned::Identity(number) => Some(*number),
-        Banned::Address(_) | Banned::Token(_) => None,
+        Banned::Name(_) | Banned::Address(_) | Banned::Token(_) => None,
     };
+    let mut tag = "";
     let refused = match moderation {
         Moderation::Invite { whom } => {
             let refused = invite(tx, room, author, *whom)?;
@@ -309,16 +316,19 @@ pub(super) fn moderate(
             if refused.is_none() && is_private {
                 memberships::invite(tx, room, *whom, (&author.nick, meta.time))?;
             }
+            if refused.is_none() {
+                memberships::concern(tx, *whom, ends.last_id + 1)?;
+            }
             refused
         }
         Moderation::Kick { whom } => {
             let refused = authorize(tx, room, author, Action::KickFromRoom, Some(*whom))?;
             if refused.is_none() {
-                put_out(tx, room, *whom, ends.last_id)?;
+                put_out_by_entry(tx, room, *whom, ends.last_id)?;
             }
             refused
         }
-        Moderation::Ban { whom, shown, reason, time } => {
+        Moderation::Ban { whom, shown, reason, time, is_in } => {
             let refused = authorize(tx, room, author, Action::BanFromRoom, identity_of(whom))?;
             if refused.is_none() {
                 put_ban(
@@ -328,8 +338,10 @@ pub(super) fn moderate(
                     author,
                     (whom, shown, reason.as_deref(), time.map(|time| time.millis())),
                 )?;
-                if let Some(number) = identity_of(whom) {
-                    put_out(tx, room, number, ends.last_id)?;
+                if let Some(number) = identity_of(whom)
+                    && (put_out_by_entry(tx, room, number, ends.last_id)? || *is_in)
+                {
+                    tag = "out";
                 }
             }
             refused
@@ -351,7 +363,15 @@ pub(super) fn moderate(
             }
             refused
         }
-        Moderation::Role { whom, role } => set_role(tx, room, author, (*whom, *role), ends.last_id)?,
+        Moderation::Role { whom, role } => {
+            tag = match room_role(tx, room, *whom)? {
+                Some(Role::Owner) => "was=owner",
+                Some(Role::Moderator) => "was=moderator",
+                Some(_) => "was=member",
+                None => "was=none",
+            };
+            set_role(tx, room, author, (*whom, *role), ends.last_id)?
+        }
         // The rules for rooms have decided it.
         Moderation::Set { .. } => None,
     };
@@ -378,7 +398,7 @@ pub(super) fn moderate(
         };
         super::audit::record(tx, meta.time, ends, author, &note)?;
     }
-    Ok(refused)
+    Ok(refused.map_or(Ok(tag), Err))
 }
 
 fn is_operator(tx: &Transaction<'_>, author: &Author) -> rusqlite::Result<bool> {
@@ -420,6 +440,17 @@ fn put_out(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlit
     memberships::end_stay(tx, room, identity, last)
 }
 
+/// Does the same for an entry that is about to be written behind `last`, which is then also in the log of an account that
+/// was in the room. Returns whether it was.
+fn put_out_by_entry(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlite::Result<bool> {
+    let was_in = memberships::is_in(tx, room, identity)?;
+    if was_in {
+        memberships::concern(tx, identity, last + 1)?;
+    }
+    put_out(tx, room, identity, last)?;
+    Ok(was_in)
+}
+
 fn set_role(
     tx: &Transaction<'_>,
     room: u64,
@@ -431,12 +462,8 @@ fn set_role(
     let is_own = whom == author.number;
     let changes_power = [before, role].iter().any(|role| role.is_some_and(|role| role >= Role::Moderator));
     let action = if changes_power { Action::ChangeRoleInRoom } else { Action::AdmitToRoom };
-    // Users may give up their own role, but an owner has to name another owner first.
-    let steps_down = is_own && role < before && before != Some(Role::Owner);
-    if is_own && before == Some(Role::Owner) && role != Some(Role::Owner) {
-        let text = "make somebody else the owner first: ROLE <room> <nick> owner";
-        return Ok(Some(Refusal::new(Code::Denied, text)));
-    }
+    // Users may give up their own role.
+    let steps_down = is_own && role < before;
     if !steps_down && let Some(refused) = authorize(tx, room, author, action, None)? {
         return Ok(Some(refused));
     }
@@ -456,10 +483,7 @@ fn set_role(
                 .prepare_cached("SELECT owner FROM room WHERE number = ?1")?
                 .query_row([room], |row| row.get(0))?;
             if owner != whom && owner != 0 {
-                tx.prepare_cached(
-                    "INSERT OR REPLACE INTO member (room, identity, role) VALUES (?1, ?2, 'moderator')",
-                )?
-                .execute([room, owner])?;
+                list(tx, room, owner, (Role::Moderator, last))?;
             }
             off_the_list(tx, room, whom)?;
             tx.prepare_cached("UPDATE room SET owner = ?2 WHERE number = ?1")?.execute([room, whom])?;
@@ -468,8 +492,7 @@ fn set_role(
             if before == Some(Role::Owner) {
                 tx.prepare_cached("UPDATE room SET owner = 0 WHERE number = ?1")?.execute([room])?;
             }
-            tx.prepare_cached("INSERT OR REPLACE INTO member (room, identity, role) VALUES (?1, ?2, ?3)")?
-                .execute(params![room, whom, role.word()])?;
+            list(tx, room, whom, (role, last))?;
         }
         Some(_) => {
             let text = "a role in a room is owner, moderator, member or none";
@@ -479,7 +502,37 @@ fn set_role(
     if role.is_none() && before == Some(Role::Owner) {
         tx.prepare_cached("UPDATE room SET owner = 0 WHERE number = ?1")?.execute([room])?;
     }
+    if steps_down && before == Some(Role::Owner) {
+        appoint_next_owner(tx, room, whom)?;
+    }
     Ok(None)
+}
+
+/// Puts somebody on a room's list with a role, or gives another one. `last` is the newest entry.
+fn list(tx: &Transaction<'_>, room: u64, whom: u64, (role, last): (Role, u64)) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO member (room, identity, role, since) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (room, identity) DO UPDATE SET role = excluded.role, since = excluded.since
+             WHERE role != excluded.role",
+    )?
+    .execute(params![room, whom, role.word(), last])?;
+    Ok(())
+}
+
+/// Makes whoever has been a moderator longest the owner of a room whose owner has stepped down; without one, it has none.
+fn appoint_next_owner(tx: &Transaction<'_>, room: u64, before: u64) -> rusqlite::Result<()> {
+    let next: Option<u64> = tx
+        .prepare_cached(
+            "SELECT identity FROM member WHERE room = ?1 AND role = 'moderator' AND identity != ?2
+             ORDER BY since, identity LIMIT 1",
+        )?
+        .query_row([room, before], |row| row.get(0))
+        .optional()?;
+    if let Some(next) = next {
+        off_the_list(tx, room, next)?;
+        tx.prepare_cached("UPDATE room SET owner = ?2 WHERE number = ?1")?.execute([room, next])?;
+    }
+    Ok(())
 }
 
 fn put_ban(

@@ -9,8 +9,8 @@ use super::{authority, refuse};
 use crate::log::files::{HashColumn, UPLOAD, bytes_kept, content_of, stored_file, upload_of, visible_file};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewEntry, NewUpload, Outcome, Quotas,
-    StoredUpload, audit,
+    Access, AuditNote, Author, Conversation, Ends, FileAct, Finished, Meta, NewEntry, NewUpload, Outcome,
+    Party, Quotas, StoredUpload, audit,
 };
 use crate::refusal::Refusal;
 use crate::retention::Retention;
@@ -57,7 +57,9 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
         let is_same = earlier.to == new.to
             && earlier.name == new.name
             && earlier.size == new.size
-            && earlier.hash == new.hash;
+            && earlier.hash == new.hash
+            && earlier.re == new.re
+            && earlier.tags == new.tags;
         if !is_same {
             return refuse(Code::KeyReused, "this key was used for another file; take a new one");
         }
@@ -78,6 +80,11 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
     if let Some(refusal) = authority::silence(tx, meta, room, author, &file)? {
         return Ok(Outcome::Refused(refusal));
     }
+    if let Some(re) = new.re
+        && !answers_what_is_seen(tx, author, new.to, re)?
+    {
+        return refuse(Code::NoSuchEntry, "there is no such entry in this conversation that re could answer");
+    }
     let count: u64 = tx
         .prepare_cached("SELECT count(*) FROM upload WHERE author = ?1 AND entry IS NULL")?
         .query_row([author.number], |row| row.get(0))?;
@@ -97,8 +104,8 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
     let peer = new.to.other();
     let upload = tx
         .prepare_cached(&format!(
-            "INSERT INTO upload (author, room, peer, peer_nick, name, size, hash, kind, most, key, time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING {UPLOAD}"
+            "INSERT INTO upload (author, room, peer, peer_nick, name, size, hash, kind, most, key, time, re, tags)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING {UPLOAD}"
         ))?
         .query_row(
             params![
@@ -112,11 +119,33 @@ fn offer(tx: &Transaction<'_>, meta: &Meta, author: &Author, new: &NewUpload) ->
                 new.kind,
                 ever.bytes,
                 new.key,
-                meta.time.millis()
+                meta.time.millis(),
+                new.re,
+                new.tags
             ],
             upload_of,
         )?;
     Ok(Outcome::Upload(Box::new(upload)))
+}
+
+/// Returns whether an entry is in a conversation, and its author may see it.
+fn answers_what_is_seen(
+    tx: &Transaction<'_>,
+    author: &Author,
+    to: Conversation,
+    re: u64,
+) -> rusqlite::Result<bool> {
+    let conversation = match to {
+        Conversation::Room(room) => Some(room),
+        Conversation::With(other) | Conversation::Pair(other) => {
+            Party::between(tx, author.number, other)?.map(|party| party.conversation)
+        }
+    };
+    let Some(conversation) = conversation else { return Ok(false) };
+    let is_there: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE id = ?1 AND conversation = ?2)")?
+        .query_row([re, conversation], |row| row.get(0))?;
+    Ok(is_there && Access::of(tx, author.number, conversation)?.covers(re))
 }
 
 /// Returns whether an upload became a file that is no longer kept. If so, deletes the upload's row, which frees its

@@ -23,6 +23,19 @@ pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite:
     Ok(())
 }
 
+/// Returns whether an account is in a room.
+pub(super) fn is_in(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<bool> {
+    tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM membership WHERE identity = ?1 AND room = ?2)")?
+        .query_row([identity, room], |row| row.get(0))
+}
+
+/// Notes that an entry of a room is also in somebody's own log, whether they are in the room or not.
+pub(super) fn concern(tx: &Transaction<'_>, identity: u64, entry: u64) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR IGNORE INTO concerning (identity, entry) VALUES (?1, ?2)")?
+        .execute([identity, entry])?;
+    Ok(())
+}
+
 /// Notes that somebody was invited to a room, until they come or are put out.
 pub(super) fn invite(
     tx: &Transaction<'_>,

@@ -112,6 +112,7 @@ pub(super) fn forget(tx: &Transaction<'_>, number: u64) -> rusqlite::Result<Outc
         "DELETE FROM marker WHERE identity = ?1",
         "DELETE FROM member WHERE identity = ?1",
         "DELETE FROM invitation WHERE identity = ?1",
+        "DELETE FROM concerning WHERE identity = ?1",
         "DELETE FROM mute WHERE identity = ?1",
         "DELETE FROM spoken WHERE identity = ?1",
     ] {

@@ -7,8 +7,8 @@ use super::{authority, memberships, new_conversation, refuse};
 use crate::log::rooms::{ROOM, room, room_of};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, Conversation, Ends, Meta, NewEntry, Outcome, Rank, Readers, RoomAccess, RoomQuotas,
-    RoomSetting, RoomSettings, StoredRoom, audit,
+    AuditNote, Author, ComesInto, Conversation, Ends, Meta, NewEntry, Outcome, Rank, Readers, RoomAccess,
+    RoomQuotas, RoomSetting, RoomSettings, StoredRoom, audit,
 };
 use crate::refusal::Refusal;
 use snug_protocol::{Action, Period, Role};
@@ -59,19 +59,7 @@ pub(super) fn make_room(
         tx.prepare_cached("UPDATE room SET generation = generation + 1 WHERE number = ?1")?
             .execute([there.number])?;
         there.generation += 1;
-        if there.settings.history == Readers::Joined {
-            memberships::begin_stay(tx, there.number, author.number, ends.last_id + 1)?;
-        }
-        if there.settings.access == RoomAccess::Hidden && author.number != 0 && there.owner != author.number {
-            tx.prepare_cached(
-                "INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')",
-            )?
-            .execute([there.number, author.number])?;
-        }
-        memberships::take_invitation(tx, there.number, author.number)?;
-        if stays {
-            memberships::join(tx, there.number, author.number)?;
-        }
+        settle_in(tx, &there, author.number, ends, stays)?;
         return Ok(Outcome::Room(there));
     }
     let looks = Skeletons::of(name.as_str());
@@ -112,19 +100,57 @@ pub(super) fn make_room(
     Ok(room(tx, number)?.map_or(Outcome::Done, Outcome::Room))
 }
 
-/// Returns the numbers of the rooms that an account comes into when it logs in: those it is in, and the lobby when it
-/// comes for the first time. It loses the rooms that it could not JOIN now.
+/// Notes that somebody who may enter a room is in it.
+fn settle_in(
+    tx: &Transaction<'_>,
+    room: &StoredRoom,
+    author: u64,
+    ends: &Ends,
+    stays: bool,
+) -> rusqlite::Result<()> {
+    if room.settings.history == Readers::Joined {
+        memberships::begin_stay(tx, room.number, author, ends.last_id + 1)?;
+    }
+    if room.settings.access == RoomAccess::Hidden && author != 0 && room.owner != author {
+        tx.prepare_cached("INSERT OR IGNORE INTO member (room, identity, role) VALUES (?1, ?2, 'member')")?
+            .execute([room.number, author])?;
+    }
+    memberships::take_invitation(tx, room.number, author)?;
+    if stays {
+        memberships::join(tx, room.number, author)?;
+    }
+    Ok(())
+}
+
+/// Returns the numbers of the rooms that an account comes into when it logs in. It loses the rooms that it could not JOIN
+/// now.
 pub(super) fn come_in(
     tx: &Transaction<'_>,
     meta: &Meta,
     ends: &Ends,
     who: &Author,
+    joins: &ComesInto,
 ) -> rusqlite::Result<Vec<u64>> {
+    if *joins == ComesInto::Nothing {
+        return Ok(Vec::new());
+    }
     let is_first = tx
         .prepare_cached("UPDATE account SET has_come = 1 WHERE number = ?1 AND has_come = 0")?
         .execute([who.number])?
         > 0;
-    if is_first {
+    if let ComesInto::ItsRoomsAnd(folds) = joins {
+        for fold in folds {
+            let room = tx
+                .prepare_cached(&format!("SELECT {ROOM} FROM room WHERE fold = ?1"))?
+                .query_row([fold], room_of)
+                .optional()?;
+            if let Some(room) = room
+                && refuse_entrance(tx, meta, &room, who)?.is_none()
+            {
+                settle_in(tx, &room, who.number, ends, true)?;
+            }
+        }
+    } else if is_first {
         tx.prepare_cached(
             "INSERT OR IGNORE INTO membership (identity, room) SELECT ?1, number FROM room WHERE fold = ?2",
         )?
@@ -377,7 +403,7 @@ fn change_rank_to_read(tx: &Transaction<'_>, room: u64, before: Rank, last_id: u
 fn store_settings(tx: &Transaction<'_>, room: u64, settings: &RoomSettings) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE room SET history = ?2, keep = ?3, access = ?4, may_join = ?5, may_read = ?6, may_send = ?7,
-             may_invite = ?8, slow = ?9, description = ?10, file_size = ?11, file_types = ?12 WHERE number = ?1",
+             may_invite = ?8, slow = ?9, description = ?10, file_size = ?11, file_types = ?12, may_topic = ?13 WHERE number = ?1",
     )?
     .execute(params![
         room,
@@ -391,7 +417,8 @@ fn store_settings(tx: &Transaction<'_>, room: u64, settings: &RoomSettings) -> r
         settings.slow.map_or(0, Period::millis),
         settings.description,
         settings.files,
-        settings.file_types
+        settings.file_types,
+        settings.topic.word()
     ])?;
     Ok(())
 }

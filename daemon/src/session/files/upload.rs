@@ -68,6 +68,8 @@ impl Session {
             hash: offer.hash,
             kind: offer.kind.map(|kind| kind.into_owned()),
             key: offer.key.map(|key| key.into_owned()),
+            re: offer.re.map(|re| self.own_id(re)).transpose()?,
+            tags: offer.relayed.into_owned(),
             quotas: match offer.size {
                 Some(_) => {
                     Quotas { arrived: self.core.files.arrived_of_author(me.number), ..quotas(&self.core) }
@@ -76,7 +78,8 @@ impl Session {
                 None => quotas(&self.core),
             },
         };
-        let draft = Draft { author: self.author(&me), records, act: Act::File(FileAct::Offer(new)) };
+        let draft =
+            Draft { author: self.author(&me), records, act: Act::File(FileAct::Offer(Box::new(new))) };
         let core = Arc::clone(&self.core);
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| {
             let Outcome::Upload(stored) = outcome else { return Err(session::unexpected()) };
@@ -297,11 +300,13 @@ impl Entering {
         tags.display("size", Some(total));
         tags.display("sha256", Some(hash));
         tags.value("type", stored.kind.as_deref());
+        tags.raw(&stored.tags);
         let finished = Finished { handle: handle.0, size: total, hash, quotas: quotas(core) };
         let new = NewEntry {
             addressee_nick: stored.addressee_nick,
             text: Some(stored.name),
             tags: tags.into_string(),
+            re: stored.re,
             file: Some(Box::new(finished)),
             ..NewEntry::new(EntryKind::File, stored.to)
         };
