@@ -210,3 +210,256 @@ fn a_room_that_refuses_is_an_event_and_who_is_put_out_stays_out() {
     in_time(driving);
     drop(client);
 }
+
+#[test]
+fn the_first_connection_is_tried_like_every_other() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut options = options(&daemon, "alice");
+    options.longest_wait = Duration::from_secs(3_600);
+    let (client, events, driver) = Client::start(options);
+    let (mut driving, mut asked) = (None, None);
+    let daemon = daemon.restart_after(UNLIMITED, |_| {
+        driving = Some(smol::spawn(driver.run()));
+        // What is asked for meanwhile waits.
+        asked = client.tell(say("first")).ok();
+        in_time(async {
+            wait_for(&events, |event| matches!(event, Event::Connecting)).await;
+            // The waits grow until nobody would wait for them; a person need not.
+            loop {
+                match wait_for(&events, |event| matches!(event, Event::Waiting { .. })).await {
+                    Event::Waiting { until, error: Some(error) } => {
+                        assert!(matches!(*error, snug_client::ConnectError::NoServer { .. }), "{error}");
+                        if until > std::time::Instant::now() + Duration::from_secs(60) {
+                            break;
+                        }
+                    }
+                    other => panic!("{other:?}"),
+                }
+                client.retry_now();
+            }
+        });
+    });
+    client.retry_now();
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Connected { .. })).await;
+        let is_answer = |event: &Event| matches!(event, Event::Answered { ticket, answer: Ok(_) } if Some(*ticket) == asked);
+        wait_for(&events, is_answer).await;
+    });
+    let counters = client.counters();
+    assert!(counters.sent > 0 && counters.received > 0, "{counters:?}");
+    // Its last word is seen by the others.
+    let mut bob = Raw::enter(&daemon, "bob");
+    client.finish_with("good night");
+    in_time(driving.expect("it runs"));
+    bob.wait_for(":alice QUIT good night");
+}
+
+#[test]
+fn a_client_that_is_let_go_of_does_not_go_on_trying() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut options = options(&daemon, "alice");
+    options.longest_wait = Duration::from_secs(3_600);
+    daemon.stop();
+    let (client, events, driver) = Client::start(options);
+    let driving = smol::spawn(driver.run());
+    for _ in 0..12 {
+        in_time(wait_for(&events, |event| matches!(event, Event::Waiting { .. })));
+        client.retry_now();
+    }
+    in_time(wait_for(&events, |event| matches!(event, Event::Waiting { .. })));
+    client.finish();
+    in_time(driving);
+}
+
+#[test]
+fn several_addresses_are_one_server_and_one_identity() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut options = options(&daemon, "alice");
+    let gone = Daemon::with(UNLIMITED);
+    let nobody = gone.pinned().parse().expect("an address");
+    drop(gone);
+    // Nobody listens at the first, so the second is taken; later they change places.
+    options.addresses.insert(0, nobody);
+    let (client, events, driver) = in_time(Client::connect(options)).expect("the second");
+    let driving = smol::spawn(driver.run());
+    in_time(client.ask(say("one"))).expect("said");
+    let daemon = daemon.kill_and_restart(UNLIMITED);
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Disconnected { .. })).await;
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+        client.ask(say("two")).await.expect("said");
+    });
+    // One person has said both.
+    let mut bob = Raw::enter(&daemon, "bob");
+    bob.say("PRIV alice hi");
+    bob.wait_for("OK PRIV");
+    bob.say("INBOX");
+    let rows = std::iter::from_fn(|| Some(bob.hear()).filter(|line| !line.contains("OK INBOX")));
+    assert_eq!(rows.filter(|row| row.contains("CONVERSATION alice ")).count(), 1);
+    client.finish();
+    in_time(driving);
+}
+
+/// A store of each kind that is held by somebody else until the program's own thread lets go of it.
+struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Held {
+    fn wait(&self) {
+        let released = self.0.lock().expect("nobody panics").recv_timeout(PATIENCE);
+        assert!(released.is_ok(), "it was waited for on the thread that would have let go of it");
+    }
+}
+
+impl snug_client::Tokens for Held {
+    fn find(&self, _: &snug_client::Address, _: &snug_protocol::Nick<'_>) -> Option<String> {
+        self.wait();
+        None
+    }
+
+    fn keep(&self, _: &snug_client::Address, _: &snug_protocol::Nick<'_>, _: &str) {
+        self.wait();
+    }
+}
+
+impl snug_client::Accounts for Held {
+    fn find(&self, _: &snug_client::Address, _: &Name) -> std::io::Result<Option<snug_client::Login>> {
+        self.wait();
+        Ok(None)
+    }
+}
+
+impl snug_client::KnownServers for Held {
+    fn find(&self, _: &str) -> std::io::Result<Option<snug_protocol::envelope::Fingerprint>> {
+        self.wait();
+        Ok(None)
+    }
+
+    fn remember(&self, _: &str, _: snug_protocol::envelope::Fingerprint) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_file_is_waited_for_on_the_caller_s_thread() {
+    use std::sync::{Arc, Mutex, mpsc};
+    let daemon = Daemon::with(UNLIMITED);
+    let held = || {
+        let (release, waits) = mpsc::channel();
+        (release, Arc::new(Held(Mutex::new(waits))))
+    };
+    let ((tokens, kept), (accounts, found), (known, remembered)) = (held(), held(), held());
+    let mut options = options(&daemon, "alice");
+    options.tokens = kept;
+    options.accounts = found;
+    // This thread drives the client and is the only one that lets go.
+    in_time(async {
+        let connecting = Client::connect(options.clone());
+        let letting_go = async {
+            for release in [&accounts, &tokens, &tokens] {
+                smol::future::yield_now().await;
+                release.send(()).expect("it waits");
+            }
+        };
+        let (connected, ()) = futures_lite::future::zip(connecting, letting_go).await;
+        let (client, events, driver) = connected.expect("a daemon");
+        drop((client, events));
+        driver.run().await;
+        // A server that is not pinned is looked up.
+        let bare = daemon.pinned().split('#').next().expect("an address").to_owned();
+        options.addresses = vec![bare.parse().expect("an address")];
+        options.trust.known = remembered;
+        let connecting = Client::connect(options);
+        let letting_go = async {
+            smol::future::yield_now().await;
+            accounts.send(()).expect("it waits");
+            known.send(()).expect("it waits");
+        };
+        let (connected, ()) = futures_lite::future::zip(connecting, letting_go).await;
+        assert!(matches!(connected.err(), Some(snug_client::ConnectError::Unknown { .. })));
+    });
+}
+
+#[test]
+fn what_was_missed_is_fetched_up_to_a_limit_and_with_progress() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut bob = Raw::enter(&daemon, "bob");
+    for _ in 0..3 {
+        bob.send("MSG #lobby missed\n".repeat(500).as_bytes());
+        (0..500).for_each(|_| drop(bob.wait_for("OK MSG")));
+    }
+    let mut options = options(&daemon, "alice");
+    options.since = Some(Cursor::at(100));
+    in_time(async {
+        let (client, events, driver) = Client::connect(options.clone()).await.expect("a daemon");
+        let driving = smol::spawn(driver.run());
+        let (mut entries, mut progress) = (0, Vec::new());
+        loop {
+            match events.recv().await.expect("an event") {
+                Event::Line(line) if line.cursor().is_some() => entries += 1,
+                Event::CatchingUp { done, of } => progress.push((done, of)),
+                Event::Live { cursor } => break assert_eq!(cursor.id, 1_500),
+                _ => {}
+            }
+        }
+        assert_eq!((entries, progress), (1_400, vec![(500, 1_400), (1_000, 1_400)]));
+        client.finish();
+        driving.await;
+        options.catch_up = 1_000;
+        let (client, events, driver) = Client::connect(options).await.expect("a daemon");
+        let driving = smol::spawn(driver.run());
+        let skipped = wait_for(&events, |event| matches!(event, Event::Skipped { .. })).await;
+        assert!(matches!(skipped, Event::Skipped { after, upto } if (after.id, upto.id) == (100, 1_500)));
+        let next = wait_for(&events, |event| {
+            matches!(event, Event::Live { .. })
+                || matches!(event, Event::Line(line) if line.cursor().is_some())
+        });
+        assert!(matches!(next.await, Event::Live { cursor } if cursor.id == 1_500), "live at once");
+        client.ask(say("here")).await.expect("said");
+        client.finish();
+        driving.await;
+    });
+}
+
+#[test]
+fn a_connection_that_gives_no_sign_of_life_when_it_is_asked_is_made_anew() {
+    use snug_client::{Loss, Stream};
+    let daemon = Daemon::with(UNLIMITED);
+    let path = daemon.socket.clone();
+    // The first connection answers nothing but the name; those behind it are the daemon's.
+    let opened = std::sync::atomic::AtomicUsize::new(0);
+    let open = move || {
+        if opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            let (near, mut far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            std::io::Write::write_all(
+                &mut far,
+                b"SNUG/1 hello\n@log=000000000000000a;last=0 OK NICK alice\n",
+            )
+            .expect("it is open");
+            // It stays open, and says no more.
+            std::mem::forget(far);
+            return Stream::over(smol::net::unix::UnixStream::from(
+                smol::Async::new(near).expect("a stream"),
+            ));
+        }
+        let real = std::os::unix::net::UnixStream::connect(&path).expect("a daemon");
+        Stream::over(smol::net::unix::UnixStream::from(smol::Async::new(real).expect("a stream")))
+    };
+    let mut options = Options::over(open, Name::exactly("alice").expect("a nick"));
+    options.patience = Duration::from_millis(200);
+    options.ping = Duration::from_secs(3_600);
+    options.longest_wait = Duration::from_millis(200);
+    let (client, events, driver) = Client::start(options);
+    let driving = smol::spawn(driver.run());
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+        assert_eq!(client.counters().round_trip, None);
+        client.check();
+        let lost = wait_for(&events, |event| matches!(event, Event::Disconnected { .. })).await;
+        assert!(matches!(lost, Event::Disconnected { loss: Loss::Silent }));
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+        client.ask(say("back")).await.expect("said");
+        assert!(client.counters().round_trip.is_some(), "it was asked for when it came back");
+    });
+    client.finish();
+    in_time(driving);
+}

@@ -18,4 +18,5 @@ mod guide;
 mod history;
 mod scripts;
 mod sealed;
+mod sidebar;
 mod snug;

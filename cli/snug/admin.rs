@@ -492,8 +492,8 @@ impl Log {
                         print(&line, common)?;
                     }
                 }
-                Event::Disconnected { reason } => {
-                    return Err(Failure::new(Exit::TryAgain, format!("the connection was lost: {reason}")));
+                Event::Disconnected { loss } => {
+                    return Err(Failure::new(Exit::TryAgain, format!("the connection was lost: {loss}")));
                 }
                 _ => {}
             }

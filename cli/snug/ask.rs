@@ -77,7 +77,7 @@ impl Ask {
                         }
                     }
                     Event::GaveUp { error } => return Err(Failure::from(&*error)),
-                    Event::Disconnected { reason: why } => reason = why,
+                    Event::Disconnected { loss } => reason = loss.to_string(),
                     _ => {}
                 }
             }

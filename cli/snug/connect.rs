@@ -173,9 +173,9 @@ pub(crate) fn tell_breaks(events: Events) {
         let mut is_broken = false;
         while let Ok(event) = events.recv().await {
             match event {
-                Event::Disconnected { reason } => {
+                Event::Disconnected { loss } => {
                     is_broken = true;
-                    say(&format!("disconnected ({reason}); trying again"));
+                    say(&format!("disconnected ({loss}); trying again"));
                 }
                 Event::Connected { .. } if is_broken => say("connected again"),
                 _ => {}

@@ -142,7 +142,7 @@ impl On {
                     crate::tail::tell_gap(&target, &from, &to, common)?;
                 }
                 Ok(Some(Ok(Event::GaveUp { error }))) => return Err(Failure::from(&*error)),
-                Ok(Some(Ok(Event::Disconnected { reason: why }))) => reason = why,
+                Ok(Some(Ok(Event::Disconnected { loss }))) => reason = loss.to_string(),
                 Ok(Some(Ok(_)) | None) => {}
                 Ok(Some(Err(_))) => return Err(Failure::new(Exit::TryAgain, reason)),
             }

@@ -55,6 +55,11 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
             about = id.parse().ok();
             ("file-taken", Some(target), Some(what.word()))
         }
+        // An entry of a newer daemon is handed on as it came.
+        Body::Unknown { verb, rest } if line.from.is_some() && line.id().is_some() => {
+            let target = rest.and_then(|rest| rest.split(' ').next());
+            ("unknown", target, Some(verb))
+        }
         _ => return None,
     };
     let mut object = Map::new();
@@ -76,6 +81,12 @@ pub(crate) fn as_json(line: &ServerLine<'_>) -> Option<Map<String, Value>> {
             (name.to_owned(), value.map_or(Value::Bool(true), |value| unescape_tag(value).into()))
         })
         .collect();
+    if let Body::Unknown { .. } = line.body {
+        let mut written = Vec::new();
+        line.write(&mut written);
+        let written = String::from_utf8_lossy(&written).trim_end_matches('\n').to_owned();
+        put("line", Some(written.into()));
+    }
     put("tags", (!tags.is_empty()).then_some(Value::Object(tags)));
     Some(object)
 }
@@ -99,6 +110,10 @@ pub(crate) fn said(line: &ServerLine<'_>) -> Option<String> {
         None => String::new(),
     };
     Some(match &line.body {
+        Body::Unknown { verb, rest } if line.from.is_some() && line.id().is_some() => {
+            let target = rest.and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+            format!("{} * {from}: {} (this snug is too old to show it)", name(target), output::visible(verb))
+        }
         Body::Entry { kind: EntryKind::Msg, target, text, .. } => {
             format!("{} <{from}> {}{}{}", name(target), heading(line), shown(text), fate(line))
         }
@@ -249,6 +264,14 @@ mod tests {
                         \"time\":\"2026-11-21T10:15:07.020Z\",\"to\":\"#lobby\",\"type\":\"msg\"}";
         let expected: Value = serde_json::from_str(expected).expect("JSON");
         assert_eq!(Value::Object(object), expected);
+        let line = "@id=7;epoch=3 :alice CIPHER #lobby AAAA==";
+        let newer = ServerLine::parse(line).expect("a line");
+        let object = as_json(&newer).expect("an entry of a kind that is not known");
+        assert_eq!(
+            (&object["type"], &object["to"], &object["line"]),
+            (&"unknown".into(), &"#lobby".into(), &line.into())
+        );
+        assert_eq!(said(&newer).as_deref(), Some("#lobby * alice: CIPHER (this snug is too old to show it)"));
         let object = as_json(&ServerLine::parse(":alice QUIT").expect("a line")).expect("an event");
         assert_eq!(output::json(object), "{\"type\":\"quit\",\"from\":\"alice\"}");
     }

@@ -101,9 +101,9 @@ impl Tail {
                 Event::Connected { address, nick, .. } => {
                     tell(&format!("connected to {address} as {nick}"), common)
                 }
-                Event::Disconnected { reason: why } => {
-                    tell(&format!("disconnected: {why}"), common);
-                    reason = why;
+                Event::Disconnected { loss } => {
+                    tell(&format!("disconnected: {loss}"), common);
+                    reason = loss.to_string();
                 }
                 Event::GaveUp { error } => return Err(Failure::from(&*error)),
                 _ => {}
@@ -162,7 +162,9 @@ fn print(line: &ServerLine<'_>, wanted: &Wanted, common: &Common) -> Result<bool
 
 impl Wanted {
     fn has(&self, line: &ServerLine<'_>) -> bool {
-        let is_entry = matches!(line.body, Body::Entry { .. });
+        // One of a kind that is not known is an entry, too.
+        let is_entry = matches!(line.body, Body::Entry { .. })
+            || matches!(line.body, Body::Unknown { .. }) && line.id().is_some();
         if !is_entry && !self.presence {
             return false;
         }
@@ -175,6 +177,9 @@ impl Wanted {
             Err(_) => false,
         };
         match &line.body {
+            Body::Unknown { rest: Some(rest), .. } => {
+                is_named(rest.split(' ').next().unwrap_or_default()) || line.from.is_some_and(is_named)
+            }
             Body::Entry { kind: EntryKind::Priv, target, .. } => {
                 is_named(target) || line.from.is_some_and(is_named)
             }

@@ -8,6 +8,7 @@ use async_channel::{Sender, TrySendError};
 use ring::rand::{SecureRandom, SystemRandom};
 use snug_protocol::Command;
 
+use crate::control::{Control, Counters, Shared};
 use crate::driver::Driver;
 use crate::error::{ConnectError, RequestError, TellError};
 use crate::event::{Answer, Received, Ticket};
@@ -39,6 +40,8 @@ use crate::request::{Job, Pending, Reply};
 #[derive(Clone)]
 pub struct Client {
     jobs: Sender<Job<Reply>>,
+    controls: Sender<Control>,
+    shared: Arc<Shared>,
     /// The number of the last ticket.
     tickets: Arc<AtomicU64>,
     random: SystemRandom,
@@ -47,6 +50,9 @@ pub struct Client {
 impl Client {
     /// Maximum number of commands that wait for the driver. While there are so many, [`Client::begin`] waits.
     const JOBS: usize = 256;
+
+    /// Maximum number of requests that wait for the driver. More of them ask for nothing new.
+    const CONTROLS: usize = 4;
 
     /// Connects, takes the nickname and joins the rooms of the options. After that, nothing is sent or received
     /// unless [`Driver::run`] runs.
@@ -74,11 +80,69 @@ impl Client {
     /// # Errors
     /// Returns a [`ConnectError`] if no connection can be made. A later loss is an event instead.
     pub async fn connect(options: Options) -> Result<(Client, Events, Driver), ConnectError> {
+        let (client, events, mut driver) = Client::start(options);
+        driver.connect().await?;
+        Ok((client, events, driver))
+    }
+
+    /// Begins without a connection: the driver makes the first one like every other, and goes on trying as the options say.
+    /// [`Event::Connecting`](crate::Event::Connecting), [`Event::Waiting`](crate::Event::Waiting) and
+    /// [`Event::GaveUp`](crate::Event::GaveUp) tell how that goes. What is asked for meanwhile waits. For programs that people look at.
+    ///
+    /// ```no_run
+    /// use snug_client::{Client, Event, Name, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # smol::block_on(async {
+    /// let options = Options::new(["chat.example".parse()?], Name::exactly("alice")?);
+    /// let (client, events, driver) = Client::start(options);
+    /// smol::spawn(driver.run()).detach();
+    /// while let Ok(event) = events.recv().await {
+    ///     match event {
+    ///         Event::Waiting { until, error } => println!("no connection until {until:?}: {error:?}"),
+    ///         Event::Connected { nick, .. } => println!("connected as {nick}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # drop(client);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn start(options: Options) -> (Client, Events, Driver) {
         let (jobs, waiting) = async_channel::bounded(Client::JOBS);
+        let (controls, asked) = async_channel::bounded(Client::CONTROLS);
         let (events, receiver) = events::channel();
-        let driver = Driver::connect(options, waiting, events).await?;
-        let client = Client { jobs, tickets: Arc::default(), random: SystemRandom::new() };
-        Ok((client, receiver, driver))
+        let shared: Arc<Shared> = Arc::default();
+        let driver = Driver::new(options, (waiting, asked), Arc::clone(&shared), events);
+        let client = Client { jobs, controls, shared, tickets: Arc::default(), random: SystemRandom::new() };
+        (client, receiver, driver)
+    }
+
+    /// If there is no connection and the client waits before another attempt, lets it make one now. Never waits.
+    pub fn retry_now(&self) {
+        let _ = self.controls.try_send(Control::RetryNow);
+    }
+
+    /// Finds out whether the connection still is one, for a machine that has slept or changed its network: the server has 5
+    /// seconds for a sign of life, and if it gives none, the client reconnects. If it waits before an attempt, it makes it now.
+    /// Never waits itself.
+    pub fn check(&self) {
+        let _ = self.controls.try_send(Control::Check);
+    }
+
+    /// Returns what the connections have carried so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters()
+    }
+
+    /// As [`Client::finish`], with a text that the others see, at most 512 bytes of it.
+    pub fn finish_with(&self, text: &str) {
+        let mut end = text.len().min(512);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.shared.set_farewell(&text[..end]);
+        self.finish();
     }
 
     /// Sends a command and waits for its answer.
@@ -272,6 +336,7 @@ impl Client {
     /// [`Client`] has an example.
     pub fn finish(&self) {
         self.jobs.close();
+        self.controls.close();
     }
 
     fn random_key(&self) -> String {

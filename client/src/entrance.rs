@@ -1,6 +1,7 @@
 //! Connecting: from an address to a connection that holds a nickname and has joined its rooms.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -59,13 +60,36 @@ async fn enter(
         let link = Link::over(connector()).await?;
         return enter_over(options, &address, link, back, since).await;
     }
-    let find = |address: &Address| options.accounts.find(address, &options.name);
-    let seals = |address: &Address| matches!(find(address), Ok(Some(Login::Key { .. })));
+    let mut logins = find_logins(options).await;
+    let seals = |address: &Address| {
+        logins.iter().any(|(of, found)| of == address && matches!(found, Ok(Some(Login::Key { .. }))))
+    };
     let (address, link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
-    if let Some(login) = find(address).map_err(|error| ConnectError::Key { error })? {
+    let at = logins.iter().position(|(of, _)| of == address);
+    if let Some((_, found)) = at.map(|at| logins.swap_remove(at))
+        && let Some(login) = found.map_err(|error| ConnectError::Key { error })?
+    {
         return log_in(options, address.clone(), link, &login, (back, since)).await;
     }
     enter_over(options, address, link, back, since).await
+}
+
+/// What was found for an address.
+type Found = (Address, io::Result<Option<Login>>);
+
+/// Looks up the login for each of the addresses. That reads files, which others may hold, and so never waits on the thread
+/// that drives the connection.
+async fn find_logins(options: &Options) -> Vec<Found> {
+    let (accounts, name) = (Arc::clone(&options.accounts), options.name.clone());
+    let addresses = options.addresses.clone();
+    let find = move || {
+        let found = addresses.into_iter().map(|address| {
+            let found = accounts.find(&address, &name);
+            (address, found)
+        });
+        found.collect()
+    };
+    smol::unblock(find).await
 }
 
 /// Takes a nickname as a guest, over an open link, and joins the rooms.
@@ -86,7 +110,13 @@ async fn enter_over(
     };
     for nick in candidates {
         let held = back.and_then(|back| back.token).map(str::to_owned);
-        let kept = held.or_else(|| options.tokens.find(address, &nick));
+        let kept = match held {
+            Some(held) => Some(held),
+            None => {
+                let (tokens, address, nick) = (Arc::clone(&options.tokens), address.clone(), nick.clone());
+                smol::unblock(move || tokens.find(&address, &nick)).await
+            }
+        };
         // The client makes the token, to have it even if the answer to NICK is lost. Then it gets the same identity
         // again, and can repeat its messages.
         let token = kept.clone().or_else(new_token);
@@ -109,7 +139,9 @@ async fn enter_over(
                 let ok = ok.line();
                 let new = ok.tags.get("token").filter(|new| Some(&**new) != kept.as_deref());
                 if let Some(new) = &new {
-                    options.tokens.keep(address, &nick, new);
+                    let (tokens, address) = (Arc::clone(&options.tokens), address.clone());
+                    let (nick, new) = (nick.clone(), new.clone().into_owned());
+                    smol::unblock(move || tokens.keep(&address, &nick, &new)).await;
                 }
                 let token = new.map(|new| new.into_owned()).or(token);
                 let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();

@@ -95,6 +95,39 @@ pub enum ConnectError {
     },
 }
 
+/// Why a connection ended.
+///
+/// ```
+/// use snug_client::Loss;
+///
+/// let loss = Loss::Dismissed { code: "shutting-down".to_owned(), text: "the daemon is stopping".to_owned() };
+/// assert_eq!(loss.to_string(), "the daemon is stopping");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The server closed the connection, and said nothing about it.
+    #[error("the server closed the connection")]
+    Closed,
+    /// The server said why it ends the connection.
+    #[error("{text}")]
+    Dismissed {
+        /// The word of the code. Parse it as a [`Code`](snug_protocol::Code) to match on it.
+        code: String,
+        /// Why, for people.
+        text: String,
+    },
+    /// The server gave no sign of life in time.
+    #[error("the server gives no sign of life")]
+    Silent,
+    /// The connection broke, or something on the way changed what was sent.
+    #[error("{0}")]
+    Broken(String),
+    /// The server said something that this client cannot go on with.
+    #[error("{0}")]
+    Unusable(String),
+}
+
 /// The reason why a command was not answered with OK.
 ///
 /// ```

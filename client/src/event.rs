@@ -1,33 +1,44 @@
 //! The events of a connection, and the answers to commands.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use snug_protocol::{Cursor, LogName, ServerLine, Timestamp};
 
 use crate::Address;
-use crate::error::{ConnectError, RequestError};
+use crate::error::{ConnectError, Loss, RequestError};
 
 /// An event of a connection. Events come in the order in which they happen.
 ///
 /// ```
-/// use snug_client::Event;
+/// use snug_client::{Event, Loss};
 ///
 /// fn describe(event: &Event) -> String {
 ///     match event {
 ///         Event::Connected { nick, .. } => format!("connected as {nick}"),
 ///         Event::Gap { target, from, to } => format!("{target}: entries {from} to {to} are missing"),
-///         Event::Disconnected { reason } => format!("connection lost: {reason}"),
+///         Event::Disconnected { loss } => format!("connection lost: {loss}"),
 ///         Event::Line(received) => received.as_str().to_owned(),
 ///         _ => String::new(),
 ///     }
 /// }
 ///
-/// let event = Event::Disconnected { reason: "the cable".to_owned() };
-/// assert_eq!(describe(&event), "connection lost: the cable");
+/// let event = Event::Disconnected { loss: Loss::Silent };
+/// assert_eq!(describe(&event), "connection lost: the server gives no sign of life");
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// The client tries to connect.
+    Connecting,
+    /// There is no connection. The client tries again by itself at a moment, or at
+    /// [`Client::retry_now`](crate::Client::retry_now).
+    Waiting {
+        /// When the next attempt is made.
+        until: Instant,
+        /// Why the last attempt failed; `None` if a connection has just been lost.
+        error: Option<Arc<ConnectError>>,
+    },
     /// The client has connected or reconnected, and holds a nickname.
     Connected {
         /// The server's address.
@@ -42,6 +53,21 @@ pub enum Event {
     Live {
         /// The cursor from which to resume another time.
         cursor: Cursor,
+    },
+    /// What was missed is being fetched: entries up to this point were events.
+    CatchingUp {
+        /// How far it is, counted in ids of the log.
+        done: u64,
+        /// How far it was to go.
+        of: u64,
+    },
+    /// More was missed than [`Options::catch_up`](crate::Options::catch_up) lets be fetched. These entries are no events; HISTORY
+    /// has them.
+    Skipped {
+        /// The place after which they are.
+        after: Cursor,
+        /// The last of them.
+        upto: Cursor,
     },
     /// Entries that you would have seen are not available any more.
     Gap {
@@ -65,7 +91,7 @@ pub enum Event {
     /// The connection is lost. If the options say so, the client reconnects.
     Disconnected {
         /// Why the connection was lost.
-        reason: String,
+        loss: Loss,
     },
     /// The client has given up reconnecting: another attempt cannot succeed, the time for it is over, or the server has put
     /// the client out (`kicked`, `banned`): then somebody has to decide to come back.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use snug_protocol::{Body, Code, Command, Cursor, EntryKind, LogName, Request, RoomName};
 
-use crate::error::{ConnectError, RequestError};
+use crate::error::{ConnectError, Loss, RequestError};
 use crate::event::{Answer, Event, Received};
 use crate::request::Job;
 use crate::whereabouts::Whereabouts;
@@ -31,6 +31,10 @@ pub(crate) struct Exchange<R> {
     seen: u64,
     /// The newest private message of another user that was an event and is not acknowledged yet.
     unacknowledged: Option<u64>,
+    /// Where catching up began, and where it was to end.
+    catching_up: (u64, u64),
+    /// How many signs of life were asked for and given.
+    pongs: u64,
     /// Whether the session may use SYNC. The scope of its token may exclude it.
     may_sync: bool,
     /// Code and text of the ERR with which the server announced the end of the connection.
@@ -56,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) acknowledges: bool,
     /// Whether the client reconnects after a loss, and repeats the commands that can be repeated.
     pub(crate) comes_back: bool,
+    /// The most that is fetched of what was missed.
+    pub(crate) catch_up: u64,
 }
 
 /// Data to write to the server.
@@ -107,6 +113,8 @@ impl<R> Exchange<R> {
             log: began.log.or(cursor.log).unwrap_or_default(),
             seen: began.id,
             unacknowledged: None,
+            catching_up: (0, 0),
+            pongs: 0,
             may_sync: true,
             dismissed: None,
             failed: None,
@@ -114,9 +122,11 @@ impl<R> Exchange<R> {
             news: VecDeque::new(),
         };
         if since.is_some() {
+            let skipped = exchange.begin_catching_up(cursor);
             exchange.sync();
             exchange.log = cursor.log.unwrap_or_default();
             exchange.tell(heard);
+            exchange.news.extend(skipped.map(News::Event));
         } else {
             exchange.tell(heard);
             exchange.news.push_back(News::Event(Event::Live { cursor }));
@@ -137,9 +147,11 @@ impl<R> Exchange<R> {
         let jobs = std::mem::take(&mut self.in_flight);
         if self.may_sync {
             // The cursor names the log of the old connection: only the server knows whether it is still the same log.
+            let skipped = self.begin_catching_up(cursor);
             self.sync();
             self.log = cursor.log.unwrap_or_default();
             self.tell(heard);
+            self.news.extend(skipped.map(News::Event));
         } else {
             let from = Cursor { log: Some(self.log), id: self.seen };
             self.log = cursor.log.unwrap_or_default();
@@ -276,6 +288,26 @@ impl<R> Exchange<R> {
         self.first_label + self.in_flight.len() as u64
     }
 
+    /// Notes how far it is to the newest entry of the server's log. If that is too far, what lies between is passed over, and
+    /// the event that says so is returned.
+    fn begin_catching_up(&mut self, cursor: Cursor) -> Option<Event> {
+        let is_same = cursor.log.is_none_or(|log| log == self.log);
+        let missed = cursor.id.saturating_sub(self.seen);
+        self.catching_up = (self.seen, if is_same { cursor.id } else { self.seen });
+        if !is_same || missed <= self.settings.catch_up {
+            return None;
+        }
+        let after = Cursor { log: Some(self.log), id: self.seen };
+        self.seen = cursor.id;
+        self.catching_up = (cursor.id, cursor.id);
+        Some(Event::Skipped { after, upto: Cursor { log: Some(self.log), id: cursor.id } })
+    }
+
+    /// Takes the number of signs of life that the server has given when it was asked for one.
+    pub(crate) fn take_pongs(&mut self) -> u64 {
+        std::mem::take(&mut self.pongs)
+    }
+
     /// Requests the next page of missed entries.
     fn sync(&mut self) {
         let cursor = Cursor { log: Some(self.log), id: self.seen };
@@ -292,6 +324,7 @@ impl<R> Exchange<R> {
             return;
         }
         if matches!(parsed.body, Body::Ok { verb: "PING", .. }) && !parsed.tags.has("ref") {
+            self.pongs += 1;
             return;
         }
         let label: Option<u64> = parsed.tags.get("ref").and_then(|label| label.parse().ok());
@@ -373,6 +406,9 @@ impl<R> Exchange<R> {
             self.seen = cursor.id;
         }
         if goes_on == "more" {
+            let (from, to) = self.catching_up;
+            let (done, of) = (self.seen.saturating_sub(from), to.saturating_sub(from));
+            self.news.push_back(News::Event(Event::CatchingUp { done: done.min(of), of }));
             self.sync();
         } else {
             self.news.push_back(News::Event(Event::Live {
@@ -412,13 +448,19 @@ impl<R> Exchange<R> {
             self.news.push_back(News::Event(Event::Gap { target, from, to }));
             return;
         }
-        if let (Some(id), Body::Entry { kind, .. }) = (line.id(), &line.body) {
+        // An entry of a kind that is not known is one as well.
+        let kind = match &line.body {
+            Body::Entry { kind, .. } => Some(Some(*kind)),
+            Body::Unknown { .. } if line.from.is_some() => Some(None),
+            _ => None,
+        };
+        if let (Some(id), Some(kind)) = (line.id(), kind) {
             if id <= self.seen {
                 return;
             }
             self.seen = id;
             let is_own = line.from == Some(self.place.nick());
-            if self.settings.acknowledges && *kind == EntryKind::Priv && !is_own {
+            if self.settings.acknowledges && kind == Some(EntryKind::Priv) && !is_own {
                 self.unacknowledged = Some(id);
             }
         }
@@ -428,7 +470,8 @@ impl<R> Exchange<R> {
 
     /// Takes the loss of the connection. Commands that were sent may have taken effect or not: those that must not be
     /// repeated fail.
-    pub(crate) fn lost(&mut self, reason: &str) {
+    pub(crate) fn lost(&mut self, loss: Loss) {
+        let reason = loss.to_string();
         self.output.clear();
         self.answer_size = 0;
         for in_flight in std::mem::take(&mut self.in_flight) {
@@ -438,12 +481,16 @@ impl<R> Exchange<R> {
             } else {
                 let error = match self.dismissed.clone() {
                     Some((code, text)) => RequestError::Refused { code, text, retry: None, offset: None },
-                    None => RequestError::Lost { reason: reason.to_owned() },
+                    None => RequestError::Lost { reason: reason.clone() },
                 };
                 self.news.push_back(News::Answer(job.reply, Err(error)));
             }
         }
-        self.news.push_back(News::Event(Event::Disconnected { reason: reason.to_owned() }));
+        let loss = match (loss, self.dismissed.clone()) {
+            (Loss::Closed, Some((code, text))) => Loss::Dismissed { code, text },
+            (loss, _) => loss,
+        };
+        self.news.push_back(News::Event(Event::Disconnected { loss }));
     }
 
     /// Takes the end of all attempts to reconnect: the commands that are not answered fail. `error` is the last

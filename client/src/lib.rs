@@ -44,13 +44,16 @@ mod link;
 pub use link::Link;
 
 mod error;
-pub use error::{ConnectError, RequestError, TellError};
+pub use error::{ConnectError, Loss, RequestError, TellError};
 
 mod events;
 pub use events::Events;
 
 mod event;
 pub use event::{Answer, Event, Received, Ticket};
+
+mod typed;
+pub use typed::{Conversation, Entry, Kind, Person, Place, Profile, Typed};
 
 mod name;
 pub use name::Name;
@@ -67,6 +70,9 @@ pub use entrance::register;
 mod whereabouts;
 
 mod exchange;
+
+mod control;
+pub use control::Counters;
 
 mod driver;
 pub use driver::Driver;

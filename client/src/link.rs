@@ -3,6 +3,7 @@
 //! Over TCP a link is always sealed. It is made only to a server whose key is pinned or known.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
@@ -47,6 +48,8 @@ pub struct Link {
     is_named: bool,
     /// Why the daemon says nothing more, if it has said so.
     closed: Option<String>,
+    /// Bytes that were received and sent.
+    traffic: (u64, u64),
 }
 
 impl Link {
@@ -111,7 +114,7 @@ impl Link {
             Address::Tcp { pin, .. } => {
                 let offered = shake_hands(&mut stream, &mut opening, address, trust).await?;
                 let fingerprint = offered.key().fingerprint();
-                check(address, *pin, fingerprint, trust)?;
+                check(address, *pin, fingerprint, trust).await?;
                 let channel = offered.trust();
                 binding = Some(*channel.binding.as_bytes());
                 Codec::sealed(channel, End::Client, LINE, 0)
@@ -165,6 +168,7 @@ impl Link {
             started: Instant::now(),
             is_named: false,
             closed: None,
+            traffic: (0, 0),
         }
     }
 
@@ -206,6 +210,11 @@ impl Link {
     /// Tells the daemon at once that the handshake is done, for those who may say nothing for a while.
     pub fn prove(&mut self) {
         self.outgoing.append(&mut self.codec.prove());
+    }
+
+    /// How many bytes were received and sent behind the opening, as they went over the network.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.traffic
     }
 
     /// How many bytes are still to be written.
@@ -293,7 +302,7 @@ impl Link {
             return Ok(false);
         }
         let is_sealed = self.codec.is_sealed();
-        let Link { reader, writer, buffer, from, to, outgoing, written, .. } = self;
+        let Link { reader, writer, buffer, from, to, outgoing, written, traffic, .. } = self;
         let can_read = *from == *to;
         let read = async {
             if !can_read {
@@ -310,13 +319,16 @@ impl Link {
         match futures_lite::future::race(read, write).await {
             Moved::Read(count) => {
                 (*from, *to) = (0, count?);
+                traffic.0 += *to as u64;
                 if *to == 0 && is_sealed {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection lost"));
                 }
                 Ok(*to > 0)
             }
             Moved::Written(count) => {
-                *written += count?;
+                let count = count?;
+                *written += count;
+                traffic.1 += count as u64;
                 if *written == outgoing.len() {
                     outgoing.clear();
                     *written = 0;
@@ -442,11 +454,7 @@ async fn shake_hands(
 }
 
 /// Whether a server with this key is the one that is meant.
-#[allow(
-    clippy::result_large_err,
-    reason = "it ends an attempt to connect; nothing that is called often returns it"
-)]
-fn check(
+async fn check(
     address: &Address,
     pin: Option<Fingerprint>,
     offered: Fingerprint,
@@ -454,10 +462,12 @@ fn check(
 ) -> Result<(), ConnectError> {
     let expected = match pin {
         Some(pin) => Some(pin),
-        None => trust
-            .known
-            .find(&address.to_string())
-            .map_err(|error| ConnectError::Lost { address: address.clone(), error })?,
+        None => {
+            // That reads a file, which others may hold.
+            let (known, server) = (Arc::clone(&trust.known), address.to_string());
+            let found = smol::unblock(move || known.find(&server)).await;
+            found.map_err(|error| ConnectError::Lost { address: address.clone(), error })?
+        }
     };
     match expected {
         Some(expected) if expected == offered => Ok(()),

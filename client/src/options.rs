@@ -38,8 +38,12 @@ pub struct Options {
     pub trust: Trust,
     /// How long to try to come back when the connection is lost, to repeat what was not answered. Zero is not at all.
     pub reconnect: Duration,
-    /// How long a connection may take to be made.
+    /// How long a connection may take to be made, and at most 5 seconds of it a sign of life that
+    /// [`Client::check`](crate::Client::check) asks for.
     pub patience: Duration,
+    /// The most that is fetched of what was missed, counted in ids of the server's log. If more was missed, the client is live at
+    /// once, and says so: [`Event::Skipped`](crate::Event::Skipped).
+    pub catch_up: u64,
     /// The longest wait between two tries to come back.
     pub longest_wait: Duration,
     /// Silence after which the daemon is asked for a sign of life; twice that, and the connection is lost.
@@ -80,6 +84,7 @@ impl Options {
             trust: Trust::default(),
             reconnect: Duration::MAX,
             patience: Duration::from_secs(10),
+            catch_up: u64::MAX,
             longest_wait: Duration::from_secs(30),
             ping: Duration::from_secs(45),
         }

@@ -99,7 +99,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let settings = Settings { acknowledges: true, comes_back: true };
+        let settings = Settings { acknowledges: true, comes_back: true, catch_up: u64::MAX };
         let cursor = Cursor { log: Some(LOG), id: 0 };
         World {
             server: Server { is_live: true, ..Server::default() },
@@ -174,7 +174,7 @@ impl World {
                 self.sent.clear();
                 self.server.sent.clear();
                 self.server.is_live = false;
-                self.exchange.lost("the cable");
+                self.exchange.lost(Loss::Broken("the cable".to_owned()));
                 self.take();
                 let cursor = Cursor { log: Some(LOG), id: self.server.log.len() as u64 };
                 self.exchange.entered("alice", cursor, Vec::new());
@@ -253,7 +253,7 @@ fn what_could_not_be_synced_is_a_gap_and_not_asked_for_again() {
     world.exchange.line("@ref=0 ERR SYNC out-of-scope the token may not".to_owned(), None);
     assert!(world.exchange.take_failure().is_some(), "the connection is of no use");
     assert_eq!(world.exchange.since(), None);
-    world.exchange.lost("it");
+    world.exchange.lost(Loss::Closed);
     world.exchange.entered("alice", Cursor { log: Some(LOG), id: 5 }, Vec::new());
     let events: Vec<Event> = std::iter::from_fn(|| world.exchange.take_event()).collect();
     assert!(
@@ -268,7 +268,7 @@ fn who_is_dismissed_is_told_why() {
     let mut world = World::new();
     world.say("@key=k ", "MSG #lobby hi", true);
     world.exchange.line("ERR - kicked away with you".to_owned(), None);
-    world.exchange.lost("the server closed the connection");
+    world.exchange.lost(Loss::Closed);
     world.exchange.gave_up(None, "the server closed the connection");
     world.take();
     assert!(
@@ -313,7 +313,7 @@ fn private_messages_of_others_are_acknowledged_one_at_a_time() {
 
 #[test]
 fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
-    let settings = Settings { acknowledges: false, comes_back: true };
+    let settings = Settings { acknowledges: false, comes_back: true, catch_up: u64::MAX };
     let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
     let mut exchange: Exchange<()> =
         Exchange::begin(settings, Whereabouts::new("me", &[]), (None, cursor), Vec::new());
@@ -337,7 +337,7 @@ fn a_session_that_has_fallen_behind_asks_for_what_it_missed() {
 
 #[test]
 fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
-    let settings = Settings { acknowledges: false, comes_back: false };
+    let settings = Settings { acknowledges: false, comes_back: false, catch_up: u64::MAX };
     let cursor: Cursor = "000000000000000a.7".parse().expect("a cursor");
     let mut exchange: Exchange<()> =
         Exchange::begin(settings, Whereabouts::new("me", &[]), (None, cursor), Vec::new());

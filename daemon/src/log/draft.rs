@@ -66,6 +66,7 @@ pub(crate) struct BotStep {
 
 /// A change that a draft can ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "nearly every draft is an entry")]
 pub(crate) enum Act {
     /// A new entry.
     Enter(NewEntry),

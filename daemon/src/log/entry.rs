@@ -183,6 +183,7 @@ impl Entry<'_> {
         tags.display("time", Some(self.time));
         tags.flag("bot", self.author.bot);
         tags.display("who", self.other(reader).map(PersonId));
+        tags.flag("own", self.addressee.is_some() && self.author.number == reader);
         tags.display("re", self.re);
         tags.display("edited", self.edited);
         tags.display("deleted", self.deleted);

@@ -73,7 +73,7 @@ fn what_is_said_to_an_id_reaches_that_person_under_any_name() {
     assert_eq!(second.heard(), "", "he is somebody else");
     // The first was heard by the log and may come back with his token: it reaches him then.
     let said = world.ask(&mut alice, &format!("@who={one} PRIV bob are you there?"));
-    assert!(said.contains(&format!("who={one} :alice PRIV bob are you there?")), "{said}");
+    assert!(said.contains(&format!("who={one};own :alice PRIV bob are you there?")), "{said}");
     assert_eq!(second.heard(), "");
     // Another name makes no difference.
     world.say(&mut second, "NICK robert");

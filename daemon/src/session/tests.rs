@@ -787,9 +787,9 @@ fn history_is_paged_and_only_one_s_own() {
     }
     let of = |world: &mut World, person: &mut Person, line: &str| plain(&world.ask(person, line));
     let private =
-        ["@id=2;key=k :alice PRIV bob psst", "@id=3 :bob PRIV alice what?", "@at=3 OK HISTORY bob end"];
+        ["@id=2;own;key=k :alice PRIV bob psst", "@id=3 :bob PRIV alice what?", "@at=3 OK HISTORY bob end"];
     assert_eq!(of(&mut world, &mut alice, "HISTORY BOB LATEST"), private);
-    let newest = ["@id=3 :bob PRIV alice what?", "@at=3 OK HISTORY alice more"];
+    let newest = ["@id=3;own :bob PRIV alice what?", "@at=3 OK HISTORY alice more"];
     assert_eq!(of(&mut world, &mut bob, "HISTORY alice LATEST 1"), newest);
     assert!(world.ask(&mut carol, "HISTORY bob LATEST").starts_with("ERR HISTORY no-such-nick"));
     assert!(world.ask(&mut carol, "HISTORY #nowhere LATEST").starts_with("ERR HISTORY no-such-room"));
