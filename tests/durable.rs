@@ -1,6 +1,6 @@
 //! What was acknowledged stays: kill -9, a full disk, a damaged log, a backup.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -524,4 +524,69 @@ fn history_none_keeps_nothing_on_disk() {
     alice.say("SEARCH * 4");
     assert!(alice.hear().ends_with("MSG #lobby 4"));
     assert!(!daemon.folder().join("data/log.db").exists());
+}
+
+#[test]
+fn kill_loop_an_account_is_in_the_rooms_that_it_was_told_it_is_in() {
+    const ROOMS: [&str; 5] = ["#lobby", "#a", "#b", "#c", "#d"];
+    let rounds: u64 = std::env::var("SNUG_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let settings = "[limits]\nrate = 0\n";
+    let mut daemon = Daemon::with(settings);
+    let mut owner = Raw::enter(&daemon, "owner");
+    owner.say("REGISTER owner correct horse battery");
+    owner.wait_for("OK REGISTER");
+    let mut carol = Raw::enter(&daemon, "carol");
+    carol.say("REGISTER carol correct horse battery");
+    carol.wait_for("OK REGISTER");
+    for room in ROOMS {
+        owner.say(&format!("JOIN {room}"));
+        owner.wait_for("OK JOIN");
+    }
+    let mut is_in: BTreeMap<&str, Option<bool>> = ROOMS.map(|room| (room, Some(room == "#lobby"))).into();
+    for round in 0..rounds {
+        // Each change is acknowledged but the last one, of which nobody can know what became.
+        let changes = 1 + round % 4;
+        for change in 0..=changes {
+            let number = usize::try_from(round * 7 + change * 3).expect("it is small") % ROOMS.len();
+            let room = ROOMS[number];
+            let was_in = is_in[room].expect("it is known");
+            let verb = if was_in { "LEAVE" } else { "JOIN" };
+            carol.say(&format!("{verb} {room}"));
+            is_in.insert(room, None);
+            if change < changes {
+                carol.wait_for(&format!("OK {verb} {room}"));
+                is_in.insert(room, Some(!was_in));
+            }
+        }
+        daemon = daemon.kill_and_restart(settings);
+        owner = Raw::connect(&daemon);
+        owner.say("AUTH PASSWORD owner correct horse battery");
+        owner.wait_for("OK AUTH");
+        carol = Raw::connect(&daemon);
+        carol.say("AUTH PASSWORD carol correct horse battery");
+        carol.wait_for("OK AUTH");
+        carol.say("INBOX");
+        let rows = std::iter::from_fn(|| Some(carol.hear()).filter(|line| !line.contains("OK INBOX")));
+        let listed: BTreeSet<String> = rows
+            .filter_map(|row| Some(row.split_once("CONVERSATION ")?.1.split(' ').next()?.to_owned()))
+            .collect();
+        for room in ROOMS {
+            let is_listed = listed.contains(room);
+            let known = is_in[room];
+            assert!(
+                known.is_none_or(|known| known == is_listed),
+                "round {round}: {room} {known:?}: {listed:?}"
+            );
+            is_in.insert(room, Some(is_listed));
+            // Who is in it hears it, and nobody else.
+            owner.say(&format!("MSG {room} round {round}"));
+            owner.wait_for("OK MSG");
+        }
+        carol.say("PING heard");
+        let heard = std::iter::from_fn(|| Some(carol.hear()).filter(|line| !line.contains("OK PING heard")));
+        let heard: BTreeSet<String> = heard
+            .filter_map(|line| Some(line.split_once(" :owner MSG ")?.1.split(' ').next()?.to_owned()))
+            .collect();
+        assert_eq!(heard, listed, "round {round}");
+    }
 }

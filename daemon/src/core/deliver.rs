@@ -99,7 +99,7 @@ fn answer(
 
 /// Delivers what was committed while the outcome was unknown, up to the entry `last`. Its senders were told to repeat
 /// it; everybody else gets it once.
-pub(crate) fn deliver_unknown(core: &Core, view: &View<'_>, last: u64) {
+pub(crate) fn deliver_unknown(core: &Arc<Core>, view: &View<'_>, last: u64) {
     let entries = match view.between(core.delivered.load(Relaxed), last) {
         Ok(entries) => entries,
         Err(error) => {
@@ -112,6 +112,10 @@ pub(crate) fn deliver_unknown(core: &Core, view: &View<'_>, last: u64) {
         match Recipients::of_entry(&core.registry, &entry) {
             Some(to) => batch.take(core, &entry, None, to, None),
             None => batch.pass_over(core, entry.id),
+        }
+        if matches!(entry.kind, EntryKind::Kick | EntryKind::Ban) {
+            batch.deliver(core);
+            effects::put_out_by(core, &entry);
         }
     }
     batch.deliver(core);

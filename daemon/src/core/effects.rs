@@ -10,7 +10,7 @@ use snug_protocol::{Body, Code, FileState, Folded, PersonId, Role, RoomName, Ser
 
 use crate::core::Core;
 use crate::log::{
-    AccountAct, Act, Author, BanRow, Banned, Draft, FileAct, Moderation, Outcome, Rank, RoomAccess,
+    AccountAct, Act, Author, BanRow, Banned, Draft, Entry, FileAct, Moderation, Outcome, Rank, RoomAccess,
     RoomSetting, RoomSettings, ServerModeration, Store, StoredAccount, StoredFile, StoredRoom, TokenHash,
     View, token_name,
 };
@@ -329,7 +329,7 @@ fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     }
 }
 
-/// Removes a user from a room.
+/// Removes a user from a room. The log has ended the membership.
 fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
     core.files.check_access_again();
     let departure = core.registry.put_out(number, room);
@@ -339,6 +339,15 @@ fn put_out(core: &Arc<Core>, room: &Arc<Room>, number: u64) {
     }
     for gone in departure.retire {
         core.retire(gone);
+    }
+}
+
+/// Removes whom an entry names that put somebody out, and of which nothing else is known any more. The room has the line.
+pub(crate) fn put_out_by(core: &Arc<Core>, entry: &Entry<'_>) {
+    let Some(room) = core.registry.room_numbered(entry.conversation) else { return };
+    let whom = entry.text.as_deref().and_then(|text| text.split(' ').next()).unwrap_or_default();
+    if let Some(number) = core.registry.holder(&Folded::of(whom)) {
+        put_out(core, &room, number);
     }
 }
 

@@ -90,6 +90,20 @@ pub(crate) fn after_doubt(core: &Arc<Core>, view: &View<'_>) {
             (None, _) => {}
         }
     }
+    if let Err(error) = memberships(core, view) {
+        tracing::error!("memberships cannot be read: {error}");
+    }
+}
+
+/// Brings the accounts that are here into the rooms in which the log has them, and out of the others.
+fn memberships(core: &Arc<Core>, view: &View<'_>) -> rusqlite::Result<()> {
+    let (time, config) = (core.environment.clock.now(), core.config());
+    for account in view.accounts()? {
+        let rooms = view.memberships(account.number)?;
+        let departure = core.registry.reconcile(account.number, &rooms, time, &config.limits);
+        departure.retire.into_iter().for_each(|room| core.retire(room));
+    }
+    Ok(())
 }
 
 /// Opens a room again that left the registry and that the log has kept, as the log has it now: what was decided about

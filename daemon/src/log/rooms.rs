@@ -325,3 +325,22 @@ pub(super) fn rooms(database: &Connection) -> rusqlite::Result<Vec<StoredRoom>> 
     let rooms = statement.query_map([], room_of)?;
     rooms.collect()
 }
+
+impl super::View<'_> {
+    /// Returns the rooms that an account is in, by number.
+    pub(crate) fn memberships(&self, identity: u64) -> rusqlite::Result<Vec<u64>> {
+        let mut statement = self
+            .database()
+            .prepare_cached("SELECT room FROM membership WHERE identity = ?1 ORDER BY room")?;
+        let rooms = statement.query_map([identity], |row| row.get(0))?;
+        rooms.collect()
+    }
+
+    /// Returns whether an account is in a room, whether it is here or not.
+    #[cfg(test)]
+    pub(crate) fn is_member(&self, room: u64, identity: u64) -> rusqlite::Result<bool> {
+        self.database()
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM membership WHERE room = ?1 AND identity = ?2)")?
+            .query_row([room, identity], |row| row.get(0))
+    }
+}

@@ -115,6 +115,8 @@ struct Person {
     /// The sessions that receive from its rooms; the others logged in with `quiet`.
     hearing: Vec<Arc<Peer>>,
     rooms: Vec<Folded>,
+    /// The rooms among these that are not remembered for its account, because a quiet session has joined them.
+    passing: Vec<Folded>,
     /// Since when it has no session, in milliseconds. It tells the row in `away` from older rows.
     away_since: Option<u64>,
     /// Whether it has a row in `away`, so that it will be forgotten.
@@ -136,6 +138,7 @@ impl Person {
             sessions: Vec::new(),
             hearing: Vec::new(),
             rooms: Vec::new(),
+            passing: Vec::new(),
             away_since: None,
             is_fading: false,
             was_here: false,

@@ -18,6 +18,8 @@ pub(super) enum Joins<'a> {
     ByCommand(&'a Arc<Peer>),
     /// It has come in, which brings it into its rooms.
     WithLogin(&'a Arc<Peer>),
+    /// The log says that it is in the room, and none of its sessions has had an answer.
+    Found,
 }
 
 impl Registry {
@@ -171,7 +173,7 @@ impl Registry {
         &self,
         peer: &Arc<Peer>,
         room: &RoomName<'_>,
-        time: Timestamp,
+        (time, stays): (Timestamp, bool),
         limits: &Limits,
     ) -> Result<Option<Arc<Room>>, Refusal> {
         let mut state = self.state();
@@ -190,7 +192,15 @@ impl Registry {
         if !person.hearing.iter().any(|other| Arc::ptr_eq(other, peer)) {
             state.hear(number, peer, time);
         }
+        let was_in = state.people[&number].rooms.contains(&fold);
         state.join(number, Joins::ByCommand(peer), &fold, time, limits.announce_members);
+        if let Some(person) = state.people.get_mut(&number) {
+            match stays {
+                true => person.passing.retain(|other| *other != fold),
+                false if !was_in => person.passing.push(fold),
+                false => {}
+            }
+        }
         Ok(Some(room))
     }
 
@@ -224,8 +234,57 @@ impl Registry {
         let departure = state.take_out(number, std::slice::from_ref(&fold));
         if let Some(person) = state.people.get_mut(&number) {
             person.rooms.retain(|other| *other != fold);
+            person.passing.retain(|other| *other != fold);
         }
         Ok((name, departure))
+    }
+
+    /// Adds an identity to an existing room, if sessions of it are here that hear its rooms.
+    pub(crate) fn join_others(&self, number: u64, room: &RoomName<'_>, time: Timestamp, limits: &Limits) {
+        let mut state = self.state();
+        if state.people.get(&number).is_some_and(|person| !person.hearing.is_empty()) {
+            state.join(number, Joins::Found, &room.fold(), time, limits.announce_members);
+        }
+    }
+
+    /// Returns whether the identity of `peer` is in a room that is not remembered for its account.
+    pub(crate) fn is_passing(&self, peer: &Peer, room: &RoomName<'_>) -> bool {
+        let state = self.state();
+        state.people.get(&peer.identity()).is_some_and(|person| person.passing.contains(&room.fold()))
+    }
+
+    /// Brings an account that is here into the rooms, by number, in which the log has it, and out of all others but those that
+    /// are not remembered: after a commit whose outcome was not known. Tells the others.
+    pub(crate) fn reconcile(
+        &self,
+        number: u64,
+        rooms: &[u64],
+        time: Timestamp,
+        limits: &Limits,
+    ) -> Departure {
+        let mut state = self.state();
+        let own: Vec<Folded> =
+            rooms.iter().filter_map(|number| state.room_numbers.get(number).cloned()).collect();
+        let Some(person) = state.people.get(&number).filter(|person| !person.hearing.is_empty()) else {
+            return Departure::default();
+        };
+        let is_over = |fold: &&Folded| !own.contains(fold) && !person.passing.contains(fold);
+        let over: Vec<Folded> = person.rooms.iter().filter(is_over).cloned().collect();
+        let (nick, hearing) = (person.nick.clone(), person.hearing.clone());
+        for fold in &over {
+            if let Some(inhabited) = state.rooms.get(fold) {
+                let line = presence(Body::Leave { room: &inhabited.room.name, text: None }, &nick, time);
+                inhabited.announce(&line, &hearing, HashSet::new(), limits.announce_members);
+            }
+        }
+        let departure = state.take_out(number, &over);
+        if let Some(person) = state.people.get_mut(&number) {
+            person.rooms.retain(|fold| !over.contains(fold));
+        }
+        for fold in &own {
+            state.join(number, Joins::Found, fold, time, limits.announce_members);
+        }
+        departure
     }
 
     /// Returns whether the identity of `peer` is in a room.
@@ -245,6 +304,7 @@ impl Registry {
         let departure = state.take_out(number, std::slice::from_ref(&fold));
         if let Some(person) = state.people.get_mut(&number) {
             person.rooms.retain(|other| *other != fold);
+            person.passing.retain(|other| *other != fold);
         }
         departure
     }
@@ -294,12 +354,12 @@ impl State {
         ServerLine::new(body).with_tags(tags.tags()).with_from(&person.nick).write(&mut line);
         // Its other sessions are told however large the room is. What comes with a login is in the answer's order.
         let told = match by {
-            Joins::ByCommand(_) => HashSet::new(),
+            Joins::ByCommand(_) | Joins::Found => HashSet::new(),
             Joins::WithLogin(peer) => HashSet::from([peer.id]),
         };
         let own: Vec<Arc<Peer>> = match by {
             Joins::ByCommand(peer) => person.hearing.iter().chain([peer]).cloned().collect(),
-            Joins::WithLogin(_) => person.hearing.clone(),
+            Joins::WithLogin(_) | Joins::Found => person.hearing.clone(),
         };
         inhabited.announce(&line, &own, told, announce);
     }
@@ -353,6 +413,7 @@ impl State {
         for member in members {
             if let Some(person) = self.people.get_mut(&member) {
                 person.rooms.retain(|other| other != fold);
+                person.passing.retain(|other| other != fold);
             }
         }
         room.gone.store(true, Relaxed);
@@ -371,8 +432,12 @@ impl State {
         let line = presence(Body::Quit { text: farewell.map(Into::into) }, &self.people[&number].nick, time);
         let person = &self.people[&number];
         self.tell_observers_of(person, &[&person.fold], &line, None, announce);
-        let rooms =
-            self.people.get_mut(&number).map(|person| std::mem::take(&mut person.rooms)).unwrap_or_default();
+        let person = self.people.get_mut(&number);
+        let rooms = person.map(|person| {
+            person.passing.clear();
+            std::mem::take(&mut person.rooms)
+        });
+        let rooms = rooms.unwrap_or_default();
         self.take_out(number, &rooms)
     }
 }

@@ -293,14 +293,14 @@ fn a_room_that_is_closed_under_its_members_is_none_of_their_rooms_any_more() {
     let stored = stored_room(2, "#ops");
     world.registry.open_room(&stored, &ops, (0, 0), &[]);
     let alice = world.guest("alice");
-    let joined = world.registry.join(&alice, &ops, Timestamp::default(), &world.limits);
+    let joined = world.registry.join(&alice, &ops, (Timestamp::default(), true), &world.limits);
     assert!(joined.expect("there is room").is_some());
     // An older opening does not undo a newer one.
     world.registry.open_room(&StoredRoom { generation: 0, ..stored }, &ops, (0, 0), &[]);
     assert_eq!(world.registry.room(&ops).expect("it is open").generation.load(Relaxed), 1);
 
     world.registry.close_room(2);
-    let joined = world.registry.join(&alice, &ops, Timestamp::default(), &world.limits);
+    let joined = world.registry.join(&alice, &ops, (Timestamp::default(), true), &world.limits);
     assert!(joined.expect("no limit is reached").is_none());
     assert_eq!(world.registry.heard_rooms(&alice).len(), 1, "the lobby");
     world.rename(&alice, "anna").expect("it is free");

@@ -335,19 +335,11 @@ impl Session {
         self.depart(departure);
     }
 
-    /// Tells the log the consequences of the session's end, or of a LEAVE.
+    /// Tells the log the consequences of the session's end.
     fn depart(&self, departure: Departure) {
-        let core = &self.core;
-        for room in departure.retire {
-            core.retire(room);
-        }
-        let Some(me) = &self.me else { return };
-        for room in departure.stays {
-            core.note(self.author(me), Act::EndStay { room });
-        }
-        if let Some(identity) = departure.away.filter(|identity| identity.is_recorded()) {
-            let id = identity.delivered.load(std::sync::atomic::Ordering::Relaxed);
-            core.note(self.author(me), Act::Deliver { id });
+        match &self.me {
+            Some(me) => report(&self.core, &self.author(me), departure),
+            None => departure.retire.into_iter().for_each(|room| self.core.retire(room)),
         }
     }
 
@@ -619,6 +611,20 @@ fn refusal(code: Code, text: &str) -> Refusal {
     Refusal::new(code, text)
 }
 
+/// Tells the log the consequences of a session's end, or of a LEAVE.
+fn report(core: &Arc<Core>, author: &Author, departure: Departure) {
+    for room in departure.retire {
+        core.retire(room);
+    }
+    for room in departure.stays {
+        core.note(author.clone(), Act::EndStay { room });
+    }
+    if let Some(identity) = departure.away.filter(|identity| identity.is_recorded()) {
+        let id = identity.delivered.load(std::sync::atomic::Ordering::Relaxed);
+        core.note(author.clone(), Act::Deliver { id });
+    }
+}
+
 #[cfg(test)]
 mod attacks;
 
@@ -627,6 +633,8 @@ mod authority_tests;
 #[cfg(test)]
 mod role_tests;
 
+#[cfg(test)]
+mod membership_simulation;
 #[cfg(test)]
 mod membership_tests;
 #[cfg(test)]

@@ -34,8 +34,11 @@ impl Session {
             self.core.registry.room(&room).is_some_and(|room| self.core.registry.is_in(&self.peer, &room));
         // That an account is in a room is for the log to keep.
         let stays = !self.came_quietly;
-        let is_ordered = is_ordered || stays && !was_in && self.me()?.is_account();
-        if !is_ordered && let Some(room) = self.core.registry.join(&self.peer, &room, time, &config.limits)? {
+        let is_new = !was_in || self.core.registry.is_passing(&self.peer, &room);
+        let is_ordered = is_ordered || stays && is_new && self.me()?.is_account();
+        if !is_ordered
+            && let Some(room) = self.core.registry.join(&self.peer, &room, (time, stays), &config.limits)?
+        {
             answer.set_ok_tags(room_tags(&room, config.log.keep));
             if !was_in {
                 self.core.audit(self.stranger(), AuditNote::new("join", &room.name, ""));
@@ -60,7 +63,7 @@ impl Session {
         let (core, peer, author) = (Arc::clone(&self.core), Arc::clone(&self.peer), draft.author.clone());
         // The next command waits, because it may be a message to the new room.
         Ok(self.answer_when_decided(draft, answer, move |answer, outcome| match outcome {
-            Outcome::Room(stored) => come_into_room(&core, &peer, author, &stored, answer),
+            Outcome::Room(stored) => come_into_room(&core, &peer, author, (&stored, stays), answer),
             _ => Err(super::unexpected()),
         }))
     }
@@ -73,26 +76,26 @@ impl Session {
     ) -> Result<Answered, Refusal> {
         let left = self.find_room(room)?;
         self.check_moves()?;
-        let text = text.filter(|_| self.may_speak_in(&left));
-        let config = self.core.config();
-        let time = self.core.environment.clock.now();
-        let (name, departure) = self.core.registry.leave(&self.peer, room, text, time, &config.limits)?;
-        self.depart(departure);
+        let text = text.filter(|_| self.may_speak_in(&left)).map(str::to_owned);
         let me = Arc::clone(self.me()?);
         let author = self.author(&me);
-        if left.settings().access == RoomAccess::Hidden && left.role_of(me.number) == Some(Role::Member) {
-            left.set_role(me.number, None);
+        if !self.core.registry.is_in(&self.peer, &left) {
+            return Err(refusal(Code::NotInRoom, &format!("you are not in {}", left.name)));
         }
-        self.core.audit(author.clone(), AuditNote::new("leave", &name, ""));
-        let draft = Draft::new(author, Act::Leave { room: left.number });
         if me.is_account() {
-            // What is acknowledged holds after a restart.
-            return Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(name))));
+            // What is acknowledged holds after a restart, and nobody hears of what the log has not taken.
+            let draft = Draft::new(author.clone(), Act::Leave { room: left.number });
+            let (core, peer) = (Arc::clone(&self.core), Arc::clone(&self.peer));
+            return Ok(self.answer_when_decided(draft, answer, move |_, _| {
+                leave_room(&core, &peer, &author, &left, text.as_deref());
+                Ok(Some(left.name.clone()))
+            }));
         }
+        leave_room(&self.core, &self.peer, &author, &left, text.as_deref());
         if left.settings().access == RoomAccess::Hidden {
-            self.core.note(draft.author, draft.act);
+            self.core.note(author, Act::Leave { room: left.number });
         }
-        Ok(Answered::Ok(Some(name)))
+        Ok(Answered::Ok(Some(left.name.clone())))
     }
 
     /// Handles CLOSE.
@@ -326,21 +329,39 @@ fn write_present(present: &Present, answer: &mut Answer, rooms: Option<&str>) {
     answer.row(tags, ServerLine::new(body));
 }
 
+/// Takes the sender of LEAVE out of a room, and tells the others.
+fn leave_room(core: &Arc<Core>, peer: &Arc<Peer>, author: &Author, left: &Arc<Room>, text: Option<&str>) {
+    let (time, config) = (core.environment.clock.now(), core.config());
+    let Ok(name) = RoomName::parse(&left.name) else { return };
+    // Without a departure they are out already.
+    let Ok((_, departure)) = core.registry.leave(peer, &name, text, time, &config.limits) else { return };
+    super::report(core, author, departure);
+    if left.settings().access == RoomAccess::Hidden && left.role_of(author.number) == Some(Role::Member) {
+        left.set_role(author.number, None);
+    }
+    core.audit(author.clone(), AuditNote::new("leave", &left.name, ""));
+}
+
 /// Lets the sender of JOIN into a room that the log has created or found.
 fn come_into_room(
     core: &Arc<Core>,
     peer: &Arc<Peer>,
     author: Author,
-    stored: &StoredRoom,
+    (stored, stays): (&StoredRoom, bool),
     answer: &mut Answer,
 ) -> Result<Option<String>, Refusal> {
     let Ok(name) = RoomName::parse(&stored.name) else { return Err(super::unexpected()) };
     let time = core.environment.clock.now();
-    let joined = core.registry.join(peer, &name, time, &core.config().limits);
+    let joined = core.registry.join(peer, &name, (time, stays), &core.config().limits);
     if let Ok(Some(room)) = joined {
         core.audit(author, AuditNote::new("join", &room.name, ""));
         answer.set_ok_tags(room_tags(&room, core.config().log.keep));
         return Ok(Some(room.name.clone()));
+    }
+    if matches!(joined, Ok(None)) && stays && author.account && core.registry.room(&name).is_some() {
+        // The session is over, and the account stays: its other sessions are in the room now, later ones when they come.
+        core.registry.join_others(author.number, &name, time, &core.config().limits);
+        return Err(refusal(Code::Unavailable, "the connection is over"));
     }
     // The log has let them in, and they are not there.
     core.note(author, Act::Leave { room: stored.number });

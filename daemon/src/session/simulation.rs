@@ -27,10 +27,10 @@ use crate::core::writer::Writer;
 use crate::log::{CommitError, Index, Log, LogError, LogLimits, Outcome, Storage, Store, View};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -38,16 +38,16 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, most: usize) -> usize {
+    pub(super) fn below(&mut self, most: usize) -> usize {
         usize::try_from(self.roll() % most as u64).expect("it is small")
     }
 
-    fn is_one_in(&mut self, many: usize) -> bool {
+    pub(super) fn is_one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }
 }
 
-struct SimulatedClock(AtomicU64);
+pub(super) struct SimulatedClock(pub(super) AtomicU64);
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
@@ -69,15 +69,22 @@ impl Random for SimulatedRandom {
 }
 
 /// A log that fails when the dice say so.
-struct Faulty {
-    log: Option<Log>,
+pub(super) struct Faulty {
+    pub(super) log: Option<Log>,
     dice: Dice,
     /// Faults come once in so many packs; 0 for none.
-    rate: usize,
-    cannot_reopen: usize,
+    pub(super) rate: usize,
+    pub(super) cannot_reopen: usize,
 }
 
 impl Faulty {
+    /// A new log, with a fault once in so many packs from now on.
+    pub(super) fn new(seed: u64) -> Faulty {
+        let limits = LogLimits { entries: 1 << 40, key_window: 1 << 40 };
+        let log = Log::in_memory(LOG, limits).expect("a database");
+        Faulty { log: Some(log), dice: Dice(seed ^ 1), rate: 0, cannot_reopen: 0 }
+    }
+
     fn log(&self) -> &Log {
         self.log.as_ref().expect("it is taken only for a moment")
     }
@@ -169,9 +176,7 @@ struct Simulation {
 impl Simulation {
     fn new(seed: u64) -> Simulation {
         let clock = Arc::new(SimulatedClock(AtomicU64::new(1_000)));
-        let limits = LogLimits { entries: 1 << 40, key_window: 1 << 40 };
-        let log = Log::in_memory(LOG, limits).expect("a database");
-        let mut store = Faulty { log: Some(log), dice: Dice(seed ^ 1), rate: 0, cannot_reopen: 0 };
+        let mut store = Faulty::new(seed);
         let core = core(&clock, seed, &mut store);
         let rooms: [&[&str]; 3] = [&["#lobby"], &["#lobby", "#a"], &["#a", "#b"]];
         let clients = ["ann", "bob", "cat"].into_iter().zip(rooms);
@@ -371,7 +376,7 @@ impl Simulation {
     }
 }
 
-fn core(clock: &Arc<SimulatedClock>, seed: u64, store: &mut Faulty) -> Arc<Core> {
+pub(super) fn core(clock: &Arc<SimulatedClock>, seed: u64, store: &mut Faulty) -> Arc<Core> {
     let environment = Environment {
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         random: Arc::new(SimulatedRandom(Mutex::new(Dice(seed ^ 2)))),

@@ -7,7 +7,8 @@ use super::{Ends, memberships, refuse};
 use crate::log::authority::{ban, bans};
 use crate::log::transaction::Transaction;
 use crate::log::{
-    AuditNote, Author, BanRow, Banned, Meta, Moderation, NewEntry, Outcome, Rank, ServerModeration,
+    AuditNote, Author, BanRow, Banned, Meta, Moderation, NewEntry, Outcome, Rank, RoomAccess,
+    ServerModeration,
 };
 use crate::refusal::Refusal;
 
@@ -375,6 +376,9 @@ pub(super) fn moderate(
         // The rules for rooms have decided it.
         Moderation::Set { .. } => None,
     };
+    if refused.is_none() && matches!(moderation, Moderation::Set { .. } | Moderation::Role { .. }) {
+        end_memberships(tx, room, ends.last_id)?;
+    }
     if refused.is_none() {
         guard_room(tx, room)?;
         let event = match new.kind {
@@ -438,6 +442,29 @@ fn put_out(tx: &Transaction<'_>, room: u64, identity: u64, last: u64) -> rusqlit
     memberships::leave(tx, room, identity)?;
     memberships::take_invitation(tx, room, identity)?;
     memberships::end_stay(tx, room, identity, last)
+}
+
+/// Ends the memberships of those who could not JOIN a room now, as it is in memory.
+fn end_memberships(tx: &Transaction<'_>, room: u64, last: u64) -> rusqlite::Result<()> {
+    let Some(settings) = crate::log::rooms::room(tx, room)?.map(|stored| stored.settings) else {
+        return Ok(());
+    };
+    let listed = if settings.access == RoomAccess::Public { Rank::All } else { Rank::Members };
+    let needed = settings.needed_to_join().max(listed);
+    if needed == Rank::All {
+        return Ok(());
+    }
+    let members: Vec<u64> = tx
+        .prepare_cached("SELECT identity FROM membership WHERE room = ?1")?
+        .query_map([room], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for number in members {
+        if rank_in(tx, room, &Author { number, ..Author::default() })? < needed {
+            memberships::leave(tx, room, number)?;
+            memberships::end_stay(tx, room, number, last)?;
+        }
+    }
+    Ok(())
 }
 
 /// Does the same for an entry that is about to be written behind `last`, which is then also in the log of an account that
