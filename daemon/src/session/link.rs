@@ -20,7 +20,7 @@ use crate::registry::peer::Peer;
 use crate::registry::{self, Entered, Identity, Proof};
 
 /// The features that INFO lists: those that a client cannot see from the list of verbs.
-const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles";
+const FEATURES: &str = "token,quiet,key,re,replace,verbatim,ref,relay,history,search,sync,react,receipts,accounts,roles,profiles,who,rooms,watch";
 
 impl Session {
     pub(super) fn nick(

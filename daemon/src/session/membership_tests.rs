@@ -248,3 +248,45 @@ fn a_room_stays_while_an_account_is_in_it() {
     let mut alice = world.log_in("alice");
     assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby", "#new"]);
 }
+
+#[test]
+fn a_cursor_from_before_a_membership_brings_what_one_may_see_and_no_more() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for line in ["JOIN #open", "JOIN #joined", "SET #joined history joined"] {
+        world.say(&mut bob, line);
+    }
+    let before = world.core.delivered.load(std::sync::atomic::Ordering::Relaxed);
+    world.say(&mut bob, "MSG #open before");
+    world.say(&mut bob, "MSG #joined before");
+    world.say(&mut alice, "JOIN #open");
+    world.say(&mut alice, "JOIN #joined");
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "MSG #open while away");
+    world.say(&mut bob, "MSG #joined while away");
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.say(&mut alice, &format!("@since={before} AUTH PASSWORD alice {PASSWORD}"));
+    let page = world.ask(&mut alice, &format!("SYNC {before}"));
+    let said: Vec<&str> = page.lines().filter_map(|line| Some(line.split_once(" MSG ")?.1)).collect();
+    assert_eq!(said, ["#open before", "#open while away", "#joined while away"], "{page}");
+}
+
+#[test]
+fn an_avatar_may_change_often_and_the_last_one_is_told() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    bob.heard();
+    let mut hashes = std::collections::BTreeSet::new();
+    for number in 0..100u8 {
+        world.say(&mut alice, "@bytes=3 PROFILE alice avatar image/png");
+        alice.session.bytes(std::borrow::Cow::Owned(vec![number; 3]), true);
+        world.work();
+        assert!(alice.heard().contains("OK PROFILE alice"), "{number}");
+    }
+    let heard = bob.heard();
+    let hash = |line: &str| Line::parse(line).ok()?.tags.get("avatar").map(|hash| hash.into_owned());
+    hashes.extend(heard.lines().filter_map(hash));
+    assert_eq!(hashes.len(), 100, "each has its hash");
+    let last = heard.lines().last().and_then(hash).expect("a change");
+    assert!(world.ask(&mut bob, "WHO alice").contains(&format!("avatar={last}")));
+}
