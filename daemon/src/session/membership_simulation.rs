@@ -180,11 +180,11 @@ impl Simulation {
             self.work();
         }
         let rooms = self.store.view().rooms().expect("rooms");
-        for who in 0..PEOPLE.len() {
+        for (who, nick) in PEOPLE.iter().enumerate() {
             let mut session = self.people[who].take().expect("they are here");
             let number = session.peer.identity();
-            let nick = self.core.registry.identity(number).map(|identity| identity.nick());
-            assert_eq!(nick.as_deref(), Some(PEOPLE[who]), "a login that was decided");
+            let held = self.core.registry.identity(number).map(|identity| identity.nick());
+            assert_eq!(held.as_deref(), Some(*nick), "a login that was decided");
             let in_log: BTreeSet<String> = rooms
                 .iter()
                 .filter(|room| self.store.view().is_member(room.number, number).expect("the log"))
@@ -192,7 +192,7 @@ impl Simulation {
                 .collect();
             let registered: BTreeSet<String> =
                 self.core.registry.rooms_of(number).iter().map(|room| room.name.clone()).collect();
-            assert_eq!(in_log, registered, "{}: the log, and the registry", PEOPLE[who]);
+            assert_eq!(in_log, registered, "{}: the log, and the registry", nick);
             let heard: BTreeSet<String> = rooms
                 .iter()
                 .filter(|stored| {
@@ -203,7 +203,7 @@ impl Simulation {
                 })
                 .map(|room| room.name.clone())
                 .collect();
-            assert_eq!(in_log, heard, "{}: the log, and the audiences", PEOPLE[who]);
+            assert_eq!(in_log, heard, "{}: the log, and the audiences", nick);
             let inbox = self.ask(&mut session, "INBOX");
             let listed: BTreeSet<String> = inbox
                 .lines()
@@ -213,7 +213,7 @@ impl Simulation {
                     _ => None,
                 })
                 .collect();
-            assert_eq!(in_log, listed, "{}: the log, and the inbox", PEOPLE[who]);
+            assert_eq!(in_log, listed, "{}: the log, and the inbox", nick);
             self.people[who] = Some(session);
             self.probe(who, &in_log);
         }
@@ -221,7 +221,7 @@ impl Simulation {
 
     /// A message to each room is heard by who is in it, and by nobody else.
     fn probe(&mut self, who: usize, expected: &BTreeSet<String>) {
-        let mut session = self.people[who].take().expect("they are here");
+        let session = self.people[who].take().expect("they are here");
         session.peer.drain();
         let mut root = self.root.take().expect("the operator is here");
         for room in ROOMS {
