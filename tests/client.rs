@@ -300,6 +300,83 @@ fn several_addresses_are_one_server_and_one_identity() {
     in_time(driving);
 }
 
+#[test]
+fn an_address_that_takes_a_connection_and_says_nothing_is_not_the_last_one_tried() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut options = options(&daemon, "alice");
+    let mute = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = mute.local_addr().expect("bound").port();
+    let address = format!("snug://127.0.0.1:{port}/#{}", daemon.fingerprint);
+    options.addresses.insert(0, address.parse().expect("an address"));
+    // So long the first one is waited for, and not the second as well.
+    options.patience = Duration::from_secs(2);
+    let (client, _events, driver) = in_time(Client::connect(options)).expect("the second");
+    let driving = smol::spawn(driver.run());
+    in_time(client.ask(say("one"))).expect("said");
+    client.finish();
+    in_time(driving);
+    drop(mute);
+}
+
+/// An account everywhere.
+struct Everywhere(snug_client::Login);
+
+impl snug_client::Accounts for Everywhere {
+    fn find(&self, _: &snug_client::Address, _: &Name) -> std::io::Result<Option<snug_client::Login>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+#[test]
+fn what_was_asked_of_a_connection_that_never_came_is_answered() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut options = options(&daemon, "alice");
+    options.accounts =
+        std::sync::Arc::new(Everywhere(snug_client::Login::Token("snugt_wrong".to_owned().into())));
+    let (client, events, driver) = Client::start(options);
+    let asked = client.tell(say("first")).expect("it has room");
+    let driving = smol::spawn(driver.run());
+    let answered = in_time(wait_for(&events, |event| matches!(event, Event::Answered { .. })));
+    let Event::Answered { ticket, answer: Err(snug_client::RequestError::GaveUp(error)) } = answered else {
+        panic!("{answered:?}")
+    };
+    assert_eq!(ticket, asked);
+    let is_meant = matches!(&*error, snug_client::ConnectError::Refused { code, .. } if code == "bad-login");
+    assert!(is_meant, "{error}");
+    in_time(wait_for(&events, |event| matches!(event, Event::GaveUp { .. })));
+    in_time(driving);
+}
+
+#[test]
+fn a_script_with_a_token_is_in_its_rooms_again_after_a_loss() {
+    let daemon = Daemon::with(UNLIMITED);
+    let mut alice = Raw::connect(&daemon);
+    alice.say("REGISTER alice correct horse battery");
+    alice.wait_for("OK REGISTER");
+    alice.say("TOKEN ADD script");
+    let made = alice.wait_for("OK TOKEN script");
+    let token = made.trim_end().rsplit(' ').next().expect("a token").to_owned();
+    let mut options = options(&daemon, "alice");
+    options.accounts = std::sync::Arc::new(Everywhere(snug_client::Login::Token(token.into())));
+    options.rooms = vec![RoomName::parse("#ops").expect("a room")];
+    let (client, events, driver) = in_time(Client::connect(options)).expect("a daemon");
+    let driving = smol::spawn(driver.run());
+    let daemon = daemon.kill_and_restart(UNLIMITED);
+    in_time(async {
+        wait_for(&events, |event| matches!(event, Event::Disconnected { .. })).await;
+        wait_for(&events, |event| matches!(event, Event::Live { .. })).await;
+    });
+    let mut bob = Raw::enter(&daemon, "bob");
+    bob.say("JOIN #ops");
+    bob.wait_for("OK JOIN");
+    bob.say("MSG #ops hello");
+    let is_hello =
+        |event: &Event| matches!(event, Event::Line(line) if line.as_str().ends_with(":bob MSG #ops hello"));
+    in_time(wait_for(&events, is_hello));
+    client.finish();
+    in_time(driving);
+}
+
 /// A store of each kind that is held by somebody else until the program's own thread lets go of it.
 struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
 

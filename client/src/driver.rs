@@ -1,6 +1,7 @@
 //! The one task that owns a connection. It carries lines between the [`Exchange`] and the [`Link`], connects, and
 //! reconnects after a loss.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use snug_protocol::{Command, Nick, Request};
 use crate::Link;
 use crate::control::{Control, Shared};
 use crate::entrance::{Back, Entered, enter_in_time};
-use crate::error::{ConnectError, Loss};
+use crate::error::{ConnectError, Loss, RequestError};
 use crate::event::Event;
 use crate::events::EventSink;
 use crate::exchange::{Exchange, News, Output, Settings, is_passing};
@@ -60,10 +61,11 @@ struct Connection {
     exchange: Exchange<Reply>,
     /// When the server last sent something.
     heard: Instant,
-    /// When it was asked for a sign of life that it has not given yet.
-    pinged: Option<Instant>,
-    /// Until when it has to say something, if somebody wants to know whether it is still there.
-    overdue: Option<Instant>,
+    /// When it was asked for the signs of life that it has not given yet, the oldest first.
+    pinged: VecDeque<Instant>,
+    /// Until when it has to say something, if somebody wants to know whether it is still there; and how many bytes were sent
+    /// when that was asked.
+    overdue: Option<(Instant, u64)>,
     /// Bytes that the connections before this one have received and sent.
     before: (u64, u64),
 }
@@ -142,7 +144,8 @@ impl Driver {
             comes_back: !options.reconnect.is_zero(),
             catch_up: options.catch_up,
         };
-        let place = Whereabouts::new(entered.nick.as_str(), &options.rooms);
+        let mut place = Whereabouts::new(entered.nick.as_str(), &options.rooms);
+        place.leave_refused(&entered.events);
         let exchange = Exchange::begin(settings, place, (options.since, entered.cursor), entered.events);
         Connection {
             link: entered.link,
@@ -150,7 +153,7 @@ impl Driver {
             token: entered.token,
             exchange,
             heard: Instant::now(),
-            pinged: None,
+            pinged: VecDeque::new(),
             overdue: None,
             before: (0, 0),
         }
@@ -171,6 +174,7 @@ impl Driver {
             None => match self.come(None, None).await {
                 Ok(entered) => Box::new(self.begin(*entered)),
                 Err(error) => {
+                    self.refuse_jobs(error.as_ref());
                     if let Some(error) = error {
                         self.events.send(Event::GaveUp { error });
                     }
@@ -195,10 +199,23 @@ impl Driver {
                 None => self.come_back(&mut connection).await,
             };
             if let Err(error) = back {
+                self.refuse_jobs(error.as_ref());
                 connection.exchange.gave_up(error, &reason);
                 self.hand_over(&mut connection);
                 return;
             }
+        }
+    }
+
+    /// Answers the commands that were given to the driver and not sent, because there is no connection for them any more.
+    fn refuse_jobs(&self, error: Option<&Arc<ConnectError>>) {
+        self.jobs.close();
+        while let Ok(job) = self.jobs.try_recv() {
+            let refused = match error {
+                Some(error) => RequestError::GaveUp(Arc::clone(error)),
+                None => RequestError::Lost { reason: "the connection is closed".to_owned() },
+            };
+            job.reply.give(Err(refused)).into_iter().for_each(|event| self.events.send(event));
         }
     }
 
@@ -241,10 +258,10 @@ impl Driver {
                     Err(error) => return End::Lost(Loss::Broken(error.to_string())),
                 }
             }
-            if connection.exchange.take_pongs() > 0
-                && let Some(pinged) = connection.pinged.take()
-            {
-                self.shared.set_round_trip(pinged.elapsed());
+            for _ in 0..connection.exchange.take_pongs() {
+                if let Some(pinged) = connection.pinged.pop_front() {
+                    self.shared.set_round_trip(pinged.elapsed());
+                }
             }
             let ((received, sent), before) = (connection.link.traffic(), connection.before);
             self.shared.set_traffic(before.0 + received, before.1 + sent);
@@ -270,22 +287,34 @@ impl Driver {
                 // No more commands will come. Those in flight are still answered.
                 Input::Job(Err(_)) | Input::Control(Control::RetryNow) => {}
                 Input::Control(Control::Check) => {
-                    connection.pinged = None;
                     connection.ping();
-                    let patience = Driver::CHECK.min(self.options.patience);
-                    connection.overdue.get_or_insert(Instant::now() + patience);
+                    if connection.overdue.is_none() {
+                        self.expect_something(connection);
+                    }
                 }
                 Input::Silence if connection.heard.elapsed() >= 2 * self.options.ping => {
                     return End::Lost(Loss::Silent);
                 }
+                // The PING stands behind what is still on its way.
+                Input::Overdue if connection.is_making_way() => self.expect_something(connection),
                 Input::Overdue => return End::Lost(Loss::Silent),
-                Input::Silence => connection.ping(),
+                Input::Silence => {
+                    if connection.pinged.is_empty() {
+                        connection.ping();
+                    }
+                }
             }
         }
     }
 
+    /// Sets until when the server has to say something.
+    fn expect_something(&self, connection: &mut Connection) {
+        let patience = Driver::CHECK.min(self.options.patience);
+        connection.overdue = Some((Instant::now() + patience, connection.link.traffic().1));
+    }
+
     async fn next(&self, connection: &mut Connection) -> Input {
-        let Connection { link, exchange, overdue, .. } = connection;
+        let Connection { link, exchange, overdue, heard, .. } = connection;
         let has_room = exchange.has_room() && link.queued() < Driver::QUEUED;
         // While no caller waits for an answer, the driver waits for the end of the jobs. It may have come just now.
         let is_idle = !exchange.is_waited_for();
@@ -303,7 +332,12 @@ impl Driver {
                 Err(_) => futures_lite::future::pending().await,
             }
         };
+        // After the first silence the server is asked, after the second one it is gone.
         let ping = self.options.ping;
+        let silent_at = match heard.elapsed() < ping {
+            true => heard.checked_add(ping),
+            false => heard.checked_add(ping.saturating_mul(2)),
+        };
         // A program that reads no events is noticed by the server, unless it waits for an answer, which stands behind them.
         let may_read = self.events.has_room() || exchange.is_awaited();
         let overdue = *overdue;
@@ -312,15 +346,16 @@ impl Driver {
                 // Nothing is heard because nothing is read.
                 return futures_lite::future::pending().await;
             }
-            match overdue {
-                Some(until) => {
+            match (overdue, silent_at) {
+                (Some((until, _)), _) => {
                     Timer::at(until).await;
                     Input::Overdue
                 }
-                None => {
-                    Timer::after(ping).await;
+                (None, Some(at)) => {
+                    Timer::at(at).await;
                     Input::Silence
                 }
+                (None, None) => futures_lite::future::pending().await,
             }
         };
         let room = &self.events.room;
@@ -355,13 +390,11 @@ impl Driver {
         connection.nick = entered.nick;
         connection.token = entered.token;
         connection.heard = Instant::now();
-        (connection.pinged, connection.overdue) = (None, None);
-        for event in &entered.events {
-            if let Event::RoomRefused { room, .. } = event {
-                connection.exchange.place().leave(room);
-            }
-        }
-        connection.exchange.entered(connection.nick.as_str(), entered.cursor, entered.events);
+        connection.pinged.clear();
+        connection.overdue = None;
+        connection.exchange.place().leave_refused(&entered.events);
+        let who = (connection.nick.as_str(), entered.has_its_rooms);
+        connection.exchange.entered(who, entered.cursor, entered.events);
         Ok(())
     }
 
@@ -465,12 +498,15 @@ impl Driver {
 }
 
 impl Connection {
-    /// Asks the server for a sign of life, unless it owes one.
+    /// Asks the server for a sign of life.
     fn ping(&mut self) {
-        if self.pinged.is_none() {
-            self.pinged = Some(Instant::now());
-        }
+        self.pinged.push_back(Instant::now());
         self.link.queue(b"PING\n");
+    }
+
+    /// Returns whether bytes have gone out since a sign of life was asked for that did not all fit.
+    fn is_making_way(&self) -> bool {
+        self.overdue.is_some_and(|(_, sent)| self.link.traffic().1 > sent) && self.link.queued() > 0
     }
 }
 

@@ -28,68 +28,92 @@ pub(crate) struct Entered {
     pub(crate) link: Link,
     pub(crate) nick: Nick<'static>,
     pub(crate) token: Option<String>,
+    /// Whether the server itself brings it into its rooms.
+    pub(crate) has_its_rooms: bool,
     /// The newest entry of the server's log.
     pub(crate) cursor: Cursor,
     /// [`Event::Connected`], and the lines that arrived while the rooms were joined.
     pub(crate) events: Vec<Event>,
 }
 
-/// As [`enter`], but times out after [`Options::patience`].
+/// Connects to the first address that serves, takes a nickname and joins the rooms. Each address has
+/// [`Options::patience`]. On a reconnect, `back` is who and where the lost one was. Then no other nickname is tried: the
+/// guest gets the same identity or none.
 pub(crate) async fn enter_in_time(
-    options: &Options,
-    back: Option<&Back<'_>>,
-    since: Option<Cursor>,
-) -> Result<Entered, ConnectError> {
-    let overdue = async {
-        Timer::after(options.patience).await;
-        let address = options.addresses.last().cloned().unwrap_or(Address::Unix("".into()));
-        Err(ConnectError::Lost { address, error: io::ErrorKind::TimedOut.into() })
-    };
-    enter(options, back, since).or(overdue).await
-}
-
-/// Connects to the first address that accepts a connection, takes a nickname and joins the rooms. On a reconnect,
-/// `back` is who and where the lost one was. Then no other nickname is tried: the guest gets the same identity or none.
-async fn enter(
     options: &Options,
     back: Option<&Back<'_>>,
     since: Option<Cursor>,
 ) -> Result<Entered, ConnectError> {
     if let Some(connector) = &options.connector {
         let address = Address::Unix("".into());
-        let link = Link::over(connector()).await?;
-        return enter_over(options, &address, link, back, since).await;
+        let entering = async {
+            let link = Link::over(connector()).await?;
+            enter_over(options, &address, link, back, since).await
+        };
+        return in_time(options.patience, &address, entering).await;
     }
-    let mut logins = find_logins(options).await;
-    let seals = |address: &Address| {
-        logins.iter().any(|(of, found)| of == address && matches!(found, Ok(Some(Login::Key { .. }))))
-    };
-    let (address, link) = Link::reach_sealed(&options.addresses, &options.trust, &seals).await?;
-    let at = logins.iter().position(|(of, _)| of == address);
-    if let Some((_, found)) = at.map(|at| logins.swap_remove(at))
-        && let Some(login) = found.map_err(|error| ConnectError::Key { error })?
-    {
-        return log_in(options, address.clone(), link, &login, (back, since)).await;
+    let no_address = || io::Error::new(io::ErrorKind::InvalidInput, "no address was given");
+    let mut failed = ConnectError::NoServer { address: Address::Unix("".into()), error: no_address() };
+    for address in &options.addresses {
+        let entering = enter_at(options, address, back, since);
+        match in_time(options.patience, address, entering).await {
+            Err(error) if may_serve_elsewhere(&error) => {
+                // Of an address at which somebody was there, more can be said.
+                if matches!(failed, ConnectError::NoServer { .. }) {
+                    failed = error;
+                }
+            }
+            entered => return entered,
+        }
     }
-    enter_over(options, address, link, back, since).await
+    Err(failed)
 }
 
-/// What was found for an address.
-type Found = (Address, io::Result<Option<Login>>);
+/// Returns whether another address of the server may take a connection that this one has not taken.
+fn may_serve_elsewhere(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::NoServer { .. } | ConnectError::Lost { .. } => true,
+        ConnectError::Refused { code, .. } => {
+            matches!(code.parse(), Ok(Code::ShuttingDown | Code::Unavailable | Code::StorageFull))
+        }
+        _ => false,
+    }
+}
 
-/// Looks up the login for each of the addresses. That reads files, which others may hold, and so never waits on the thread
-/// that drives the connection.
-async fn find_logins(options: &Options) -> Vec<Found> {
-    let (accounts, name) = (Arc::clone(&options.accounts), options.name.clone());
-    let addresses = options.addresses.clone();
-    let find = move || {
-        let found = addresses.into_iter().map(|address| {
-            let found = accounts.find(&address, &name);
-            (address, found)
-        });
-        found.collect()
+/// Fails after some time.
+async fn in_time<T>(
+    patience: Duration,
+    address: &Address,
+    entering: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let overdue = async {
+        Timer::after(patience).await;
+        Err(ConnectError::Lost { address: address.clone(), error: io::ErrorKind::TimedOut.into() })
     };
-    smol::unblock(find).await
+    entering.or(overdue).await
+}
+
+/// Connects to one address, takes a nickname and joins the rooms.
+async fn enter_at(
+    options: &Options,
+    address: &Address,
+    back: Option<&Back<'_>>,
+    since: Option<Cursor>,
+) -> Result<Entered, ConnectError> {
+    let found = find_login(options, address).await;
+    let seals = matches!(found, Ok(Some(Login::Key { .. })));
+    let (_, link) = Link::reach_sealed(std::slice::from_ref(address), &options.trust, &|_| seals).await?;
+    match found.map_err(|error| ConnectError::Key { error })? {
+        Some(login) => log_in(options, address.clone(), link, &login, (back, since)).await,
+        None => enter_over(options, address, link, back, since).await,
+    }
+}
+
+/// Looks up the login for an address. That reads files, which others may hold, and so never waits on the thread that
+/// drives the connection.
+async fn find_login(options: &Options, address: &Address) -> io::Result<Option<Login>> {
+    let (accounts, name, address) = (Arc::clone(&options.accounts), options.name.clone(), address.clone());
+    smol::unblock(move || accounts.find(&address, &name)).await
 }
 
 /// Takes a nickname as a guest, over an open link, and joins the rooms.
@@ -147,7 +171,7 @@ async fn enter_over(
                 let log = ok.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
                 let last = ok.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
                 let cursor = Cursor { log: Some(log), id: last };
-                let entered = Entered { link, nick, token, cursor, events: heard };
+                let entered = Entered { link, nick, token, has_its_rooms: false, cursor, events: heard };
                 let rooms = back.map_or(&options.rooms[..], |back| back.rooms);
                 return settle_in(options, address, entered, (rooms, back.is_some())).await;
             }
@@ -198,12 +222,14 @@ async fn log_in(
     let log = line.tags.get("log").and_then(|log| log.parse().ok()).unwrap_or_default();
     let last = line.tags.get("last").and_then(|last| last.parse().ok()).unwrap_or(0);
     let cursor = Cursor { log: Some(log), id: last };
-    let entered = Entered { link, nick, token: None, cursor, events: heard };
+    // A login by token is a script's: it comes into nothing by itself.
+    let has_its_rooms = !options.quiet && !matches!(login, Login::Token(_));
+    let entered = Entered { link, nick, token: None, has_its_rooms, cursor, events: heard };
     let rooms = match back {
         None => &options.rooms[..],
-        Some(back) if options.quiet => back.rooms,
-        // The server knows the rooms of the account, and another machine may have left some of them.
-        Some(_) => &[],
+        // Another machine may have left some of them.
+        Some(_) if has_its_rooms => &[],
+        Some(back) => back.rooms,
     };
     settle_in(options, &address, entered, (rooms, back.is_some())).await
 }
@@ -218,8 +244,12 @@ async fn settle_in(
     let lost = |error| ConnectError::Lost { address: address.clone(), error };
     let (nick, cursor) = (entered.nick.as_str().to_owned(), entered.cursor);
     entered.events.insert(0, Event::Connected { address: address.clone(), nick, cursor });
+    // All at once: of many rooms, each would else take as long as a line to the server and back.
     for room in rooms {
-        let joined = ask(&mut entered.link, Command::Join { room: room.clone() }, &mut entered.events).await;
+        send(&mut entered.link, Command::Join { room: room.clone() });
+    }
+    for room in rooms {
+        let joined = hear_answer(&mut entered.link, "JOIN", &mut entered.events).await;
         if let Err((code, text)) = joined.map_err(lost)? {
             if options.needs_rooms && !is_back {
                 return Err(ConnectError::Refused { code, text });
@@ -308,9 +338,22 @@ async fn ask(
     heard: &mut Vec<Event>,
 ) -> io::Result<Result<Received, (String, String)>> {
     let verb = command.verb().word();
+    send(link, command);
+    hear_answer(link, verb, heard).await
+}
+
+fn send(link: &mut Link, command: Command<'_>) {
     let mut line = Vec::new();
     Request { label: None, command }.write(&mut line);
     link.queue(&line);
+}
+
+/// Waits for the answer to the oldest command that has none.
+async fn hear_answer(
+    link: &mut Link,
+    verb: &str,
+    heard: &mut Vec<Event>,
+) -> io::Result<Result<Received, (String, String)>> {
     loop {
         let text = read_line(link).await?;
         let received = Received { text, bytes: link.take_bytes(), log: LogName::default() };

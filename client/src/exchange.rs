@@ -29,6 +29,11 @@ pub(crate) struct Exchange<R> {
     answer_size: usize,
     /// The id of the last entry that was an event, or of the one after which events begin.
     seen: u64,
+    /// Entries up to this one are dropped: they were events. It is `seen`, but for a connection that begins with what is
+    /// new: before that come the private messages that waited.
+    told: u64,
+    /// The newest entry of the log when the connection was made. What an older one says about rooms is past.
+    came: u64,
     /// The newest private message of another user that was an event and is not acknowledged yet.
     unacknowledged: Option<u64>,
     /// Where catching up began, and where it was to end.
@@ -112,6 +117,8 @@ impl<R> Exchange<R> {
             answer_size: 0,
             log: began.log.or(cursor.log).unwrap_or_default(),
             seen: began.id,
+            told: since.map_or(0, |since| since.id),
+            came: cursor.id,
             unacknowledged: None,
             catching_up: (0, 0),
             pongs: 0,
@@ -141,8 +148,11 @@ impl<R> Exchange<R> {
 
     /// Goes on with a new connection after [`Exchange::lost`]: requests the missed entries, then repeats the commands
     /// that were not answered.
-    pub(crate) fn entered(&mut self, nick: &str, cursor: Cursor, heard: Vec<Event>) {
+    ///
+    /// With `has_its_rooms` the server knows the rooms, and others of the account's sessions may have changed them.
+    pub(crate) fn entered(&mut self, (nick, has_its_rooms): (&str, bool), cursor: Cursor, heard: Vec<Event>) {
         self.place.set_nick(nick);
+        (self.told, self.came) = (self.told.max(self.seen), cursor.id);
         self.dismissed = None;
         let jobs = std::mem::take(&mut self.in_flight);
         if self.may_sync {
@@ -155,7 +165,7 @@ impl<R> Exchange<R> {
         } else {
             let from = Cursor { log: Some(self.log), id: self.seen };
             self.log = cursor.log.unwrap_or_default();
-            self.seen = cursor.id;
+            self.pass_to(cursor.id);
             self.tell(heard);
             let (from, to) = (from.to_string(), cursor.to_string());
             self.news.push_back(News::Event(Event::Gap { target: "*".to_owned(), from, to }));
@@ -168,7 +178,7 @@ impl<R> Exchange<R> {
         if !status.is_empty() {
             self.say_line(InFlight::Own, &status);
         }
-        if self.place.left_lobby() {
+        if self.place.left_lobby() && !has_its_rooms {
             self.say_own(InFlight::Own, Command::Leave { room: RoomName::LOBBY, text: None });
         }
         for in_flight in jobs {
@@ -292,15 +302,26 @@ impl<R> Exchange<R> {
     /// the event that says so is returned.
     fn begin_catching_up(&mut self, cursor: Cursor) -> Option<Event> {
         let is_same = cursor.log.is_none_or(|log| log == self.log);
-        let missed = cursor.id.saturating_sub(self.seen);
-        self.catching_up = (self.seen, if is_same { cursor.id } else { self.seen });
-        if !is_same || missed <= self.settings.catch_up {
+        // Of another log, everything is missed.
+        let from = if is_same { self.seen } else { 0 };
+        self.catching_up = (from, cursor.id);
+        if cursor.id.saturating_sub(from) <= self.settings.catch_up {
             return None;
         }
         let after = Cursor { log: Some(self.log), id: self.seen };
-        self.seen = cursor.id;
+        self.log = cursor.log.unwrap_or_default();
+        self.pass_to(cursor.id);
         self.catching_up = (cursor.id, cursor.id);
-        Some(Event::Skipped { after, upto: Cursor { log: Some(self.log), id: cursor.id } })
+        let upto = Cursor { log: Some(self.log), id: cursor.id };
+        Some(match is_same {
+            true => Event::Skipped { after, upto },
+            false => Event::Gap { target: "*".to_owned(), from: after.to_string(), to: upto.to_string() },
+        })
+    }
+
+    /// Goes on with events after an entry, whatever is before it.
+    fn pass_to(&mut self, id: u64) {
+        (self.seen, self.told) = (id, id);
     }
 
     /// Takes the number of signs of life that the server has given when it was asked for one.
@@ -403,7 +424,7 @@ impl<R> Exchange<R> {
         };
         let (cursor, goes_on) = params.split_once(' ').unwrap_or((params, ""));
         if let Ok(cursor) = cursor.parse::<Cursor>() {
-            self.seen = cursor.id;
+            self.pass_to(cursor.id);
         }
         if goes_on == "more" {
             let (from, to) = self.catching_up;
@@ -442,7 +463,7 @@ impl<R> Exchange<R> {
             if target == "*"
                 && let Ok(cursor) = to.parse::<Cursor>()
             {
-                self.seen = cursor.id;
+                self.pass_to(cursor.id);
             }
             let [target, from, to] = [target, from, to].map(str::to_owned);
             self.news.push_back(News::Event(Event::Gap { target, from, to }));
@@ -455,16 +476,18 @@ impl<R> Exchange<R> {
             _ => None,
         };
         if let (Some(id), Some(kind)) = (line.id(), kind) {
-            if id <= self.seen {
+            if id <= self.told {
                 return;
             }
-            self.seen = id;
+            (self.told, self.seen) = (id, self.seen.max(id));
             let is_own = line.from == Some(self.place.nick());
             if self.settings.acknowledges && kind == Some(EntryKind::Priv) && !is_own {
                 self.unacknowledged = Some(id);
             }
         }
-        self.place.heard(&line);
+        if line.id().is_none_or(|id| id > self.came) {
+            self.place.heard(&line);
+        }
         self.news.push_back(News::Event(Event::Line(received)));
     }
 

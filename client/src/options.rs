@@ -14,7 +14,7 @@ pub struct Options {
     /// Opens a stream to a daemon in this process, instead of `addresses`. It is asked again after each loss.
     /// `accounts` are looked up by address, so none is used.
     pub connector: Option<Arc<dyn Fn() -> Stream + Send + Sync>>,
-    /// Where the daemon may be; the first that takes a connection is it.
+    /// Where the daemon may be; the first that serves is it. Each of them gets `patience`.
     pub addresses: Vec<Address>,
     /// The name to hold.
     pub name: Name,
@@ -38,7 +38,7 @@ pub struct Options {
     pub trust: Trust,
     /// How long to try to come back when the connection is lost, to repeat what was not answered. Zero is not at all.
     pub reconnect: Duration,
-    /// How long a connection may take to be made, and at most 5 seconds of it a sign of life that
+    /// How long a connection may take to be made at one address, and at most 5 seconds of it a sign of life that
     /// [`Client::check`](crate::Client::check) asks for.
     pub patience: Duration,
     /// The most that is fetched of what was missed, counted in ids of the server's log. If more was missed, the client is live at

@@ -458,7 +458,10 @@ fn typed(line: &ServerLine<'_>, received: &Received) -> Option<Typed> {
             on: *switch == "on",
         },
         Body::Read { target, id } => {
-            Typed::Read { nick: from()?, place: place(line, target), id: id.parse().ok()? }
+            let is_receipt = line.tags.has("who") && !line.tags.has("own");
+            // Somebody else's line has one's own nick as the target.
+            let other = if is_receipt { line.from? } else { target };
+            Typed::Read { nick: from()?, place: place(line, other), id: id.parse().ok()? }
         }
         Body::Delivered { id, .. } => Typed::Delivered { to: person(line, line.from?), id: id.parse().ok()? },
         Body::FileTaken { what, id, .. } => {
@@ -685,6 +688,15 @@ mod tests {
             panic!("a row")
         };
         assert_eq!((row.last, row.unread, row.mentions, row.read), (7, 2, 1, 5));
+        // Somebody else's receipt stands in the conversation with them, one's own marker in that with the other one.
+        for (line, nick) in [
+            ("@who=00000000000000ab :bob READ me 7", "bob"),
+            ("@who=00000000000000ab;own :me READ bob 7", "me"),
+        ] {
+            let Typed::Read { nick: from, place, id } = typed(line) else { panic!("{line}") };
+            let bob = Person { nick: "bob".to_owned(), who: Some(PersonId(0xab)) };
+            assert_eq!((from.as_str(), place, id), (nick, Place::Person(bob), 7), "{line}");
+        }
         assert!(matches!(typed(":bob TYPING me on"), Typed::Typing { room: None, on: true, .. }));
     }
 

@@ -1,6 +1,7 @@
 //! Who and where a connection is, from its own events: its nick, the rooms it is in, its status. With it the next connection
 //! is who and where this one was.
 
+use crate::event::Event;
 use snug_protocol::{Body, Command, EntryKind, Nick, Presence, RoomName, ServerLine};
 
 /// What a connection has become since it came in.
@@ -89,10 +90,19 @@ impl Whereabouts {
     }
 
     /// Notes that it is not in a room any more.
-    pub(crate) fn leave(&mut self, room: &str) {
+    fn leave(&mut self, room: &str) {
         self.note_lobby(room, true);
         if let Ok(room) = RoomName::parse(room) {
             self.rooms.retain(|other| other.fold() != room.fold());
+        }
+    }
+
+    /// Notes the rooms that have refused to let it in.
+    pub(crate) fn leave_refused(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::RoomRefused { room, .. } = event {
+                self.leave(room);
+            }
         }
     }
 

@@ -23,6 +23,9 @@ pub const TAG_NAME: usize = 32;
 /// Most names that one WATCH holds.
 pub const WATCHED: usize = 100;
 
+/// Most bans that one room holds.
+pub const BANS: usize = 1_000;
+
 /// Longest nick in characters (after NFC).
 pub const NICK: usize = 32;
 

@@ -115,7 +115,7 @@ pub const VERBS: &[Spec] = &[
         detail: "A name that is an account's needs AUTH (`login-needed`); only guests change theirs. \
                  The first NICK of a connection gives it an identity and joins `#lobby`. With the tag `quiet` it \
                  joins nothing and is not announced, and the session hears only its own entries and private \
-                 messages until it JOINs a room. With `rooms=<list>` it comes into these rooms and not by itself into the lobby; the list may be empty, and one is visible nevertheless. A room that is not there, or that asks who comes in (a private one, one with bans, or with the setting `join`), is left out: JOIN it. The OK then has in `rooms` where one is. A guest who comes over TCP gets a `token` in the OK; with \
+                 messages until it JOINs a room. With `rooms=<list>` it comes into these rooms and not by itself into the lobby; the list may be empty, and one is visible nevertheless. A room that is not there, or that asks who comes in (a private one, one with bans, or with the setting `join`), is left out: JOIN it. The OK then has in `rooms` where one is, as many names as have room in the line; INBOX has them all. A guest who comes over TCP gets a `token` in the OK; with \
                  `token=` another connection joins that identity, also some hours after its last session ended. \
                  A client may make the token itself, of 22 to 64 random letters, digits, `-` and `_`, so that it knows \
                  it even if the OK is lost: an unknown one of that form becomes the new identity's. Any other unknown \
@@ -277,7 +277,7 @@ pub const VERBS: &[Spec] = &[
         cost: 1,
         summary: "lists who is here, or in a room",
         detail: "Rows are `USER nick status since`; the status is `online`, `away` or `busy`. Tags: `who` (see *Names*), `bot`, `account`, \
-                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`; of one person `rooms`, those that one may know, as a list. Sessions that \
+                 `operator`; `text` (of STATUS), `display`, `colour`, `avatar` (its hash, see PROFILE); in a room `role`; of one person `rooms`, those that one may know, as a list of as many as have room in the line. Sessions that \
                  came in with `quiet` and joined nothing are not listed. The OK counts the rows.",
         example: "> WHO #lobby\n< @who=00184c02b9a1d07e USER alice online 2026-11-21T10:15:02.113Z\n\
                   < @who=0009ff3a62c85b10;bot USER emoji online 2026-11-21T10:00:00.004Z\n< OK WHO 2",
@@ -468,7 +468,7 @@ pub const VERBS: &[Spec] = &[
         summary: "notes up to where one has read",
         detail: "The marker belongs to the identity and only goes forward; the OK tells where it stands. One's other \
                  sessions hear `:alice READ #room <id>`. With the tag `receipt`, in private messages, so does who \
-                 wrote them: `:bob READ alice <id>`.",
+                 wrote them: `:bob READ alice <id>`. There, the line to one's own sessions has the tag `own`.",
         example: "> READ #lobby 118\n< OK READ #lobby 118",
     },
     Spec {
@@ -686,9 +686,9 @@ pub const VERBS: &[Spec] = &[
         before_name: false,
         cost: 4,
         summary: "keeps somebody out, or lists who is kept out",
-        detail: "`who` is a nick, of somebody or of nobody now: then the ban holds for who takes the name; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
+        detail: "`who` is a nick, of somebody or of nobody now: then the ban holds for who takes the name, and for the guest who had it last; on the server (`*`) also an address or range (`192.0.2.0/24`) or a token as `account/label`. Who is banned from \
                  a room can neither enter, read nor speak in it; on the server, come in at all. A guest is whoever shows his token: to \
-                 keep out who comes back as another, ban the address. Rows of the list are `BAN room who until reason`, with the tags `by` and \
+                 keep out who comes back as another, ban the address. A room holds at most 1,000 bans (`too-many`). Rows of the list are `BAN room who until reason`, with the tags `by` and \
                  `time`.",
         example: "> @expires=7d BAN #ops bob spam\n< @id=127;time=2026-11-21T10:15:24.019Z :alice BAN #ops bob spam\n\
                   < @id=127;time=2026-11-21T10:15:24.019Z OK BAN #ops",

@@ -99,11 +99,21 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let settings = Settings { acknowledges: true, comes_back: true, catch_up: u64::MAX };
-        let cursor = Cursor { log: Some(LOG), id: 0 };
+        World::with((None, 0), u64::MAX, Vec::new())
+    }
+
+    /// A connection that begins after `since`, while the log has `last` entries, in these rooms.
+    fn with(
+        (since, last): (Option<Cursor>, u64),
+        catch_up: u64,
+        rooms: Vec<snug_protocol::RoomName<'static>>,
+    ) -> World {
+        let settings = Settings { acknowledges: true, comes_back: true, catch_up };
+        let cursor = Cursor { log: Some(LOG), id: last };
+        let place = Whereabouts::new("alice", &rooms);
         World {
             server: Server { is_live: true, ..Server::default() },
-            exchange: Exchange::begin(settings, Whereabouts::new("alice", &[]), (None, cursor), Vec::new()),
+            exchange: Exchange::begin(settings, place, (since, cursor), Vec::new()),
             sent: VecDeque::new(),
             said: 0,
             once: HashSet::new(),
@@ -177,7 +187,7 @@ impl World {
                 self.exchange.lost(Loss::Broken("the cable".to_owned()));
                 self.take();
                 let cursor = Cursor { log: Some(LOG), id: self.server.log.len() as u64 };
-                self.exchange.entered("alice", cursor, Vec::new());
+                self.exchange.entered(("alice", false), cursor, Vec::new());
                 self.take();
             }
         }
@@ -254,7 +264,7 @@ fn what_could_not_be_synced_is_a_gap_and_not_asked_for_again() {
     assert!(world.exchange.take_failure().is_some(), "the connection is of no use");
     assert_eq!(world.exchange.since(), None);
     world.exchange.lost(Loss::Closed);
-    world.exchange.entered("alice", Cursor { log: Some(LOG), id: 5 }, Vec::new());
+    world.exchange.entered(("alice", false), Cursor { log: Some(LOG), id: 5 }, Vec::new());
     let events: Vec<Event> = std::iter::from_fn(|| world.exchange.take_event()).collect();
     assert!(
         events.iter().any(|event| matches!(event, Event::Gap { target, .. } if target == "*")),
@@ -355,4 +365,76 @@ fn an_answer_without_end_ends_the_connection_and_not_the_memory() {
         exchange.take_failure().is_none()
     });
     assert!(taken.count() < 1_100);
+}
+
+#[test]
+fn private_messages_that_waited_are_events_of_a_connection_that_begins_with_what_is_new() {
+    let mut world = World::with((None, 9), u64::MAX, Vec::new());
+    for id in [4, 6, 10] {
+        world.exchange.line(format!("@id={id} :bob PRIV alice hi"), None);
+    }
+    world.exchange.line("@id=6 :bob PRIV alice hi".to_owned(), None);
+    world.take();
+    assert_eq!(world.seen, [4, 6, 10]);
+    assert_eq!(world.exchange.since().map(|cursor| cursor.id), Some(10));
+    // Before anything new has come, the next connection begins where this one did.
+    let mut world = World::with((None, 9), u64::MAX, Vec::new());
+    world.exchange.line("@id=4 :bob PRIV alice hi".to_owned(), None);
+    assert_eq!(world.exchange.since().map(|cursor| cursor.id), Some(9));
+}
+
+#[test]
+fn what_is_fetched_of_before_changes_no_room() {
+    let ops = RoomName::parse("#ops").expect("a room");
+    let mut world = World::with((Some(Cursor { log: Some(LOG), id: 2 }), 9), u64::MAX, vec![ops]);
+    world.exchange.line("@ref=0;id=5 :bob KICK #ops alice".to_owned(), None);
+    world.exchange.line(format!("@ref=0 OK SYNC {LOG}.9 live"), None);
+    assert_eq!(world.exchange.place().rooms().len(), 1, "she has joined since");
+    world.exchange.line("@id=10 :bob KICK #ops alice".to_owned(), None);
+    assert!(world.exchange.place().rooms().is_empty());
+}
+
+#[test]
+fn of_another_log_no_more_is_fetched_than_of_the_same() {
+    let other = LogName(8);
+    let old = Cursor { log: Some(other), id: 900 };
+    for (newest, is_fetched) in [(1_000, true), (1_001, false)] {
+        let mut world = World::with((Some(old), newest), 1_000, Vec::new());
+        let events: Vec<Event> = std::iter::from_fn(|| world.exchange.take_event()).collect();
+        let Some(Output::Line(asked)) = world.exchange.take_output() else { panic!("it asks") };
+        let asked = String::from_utf8(asked).expect("UTF-8");
+        let gap = events.iter().find_map(|event| match event {
+            Event::Gap { from, to, .. } => Some((from.clone(), to.clone())),
+            _ => None,
+        });
+        match is_fetched {
+            true => {
+                assert!(asked.contains(&format!("SYNC {old} ")) && gap.is_none(), "{asked}{events:?}");
+                world.exchange.line(format!("@ref=0 GAP * {old} {LOG}.0"), None);
+                world.exchange.line("@ref=0;id=250 :bob MSG #lobby hi".to_owned(), None);
+                world.exchange.line(format!("@ref=0 OK SYNC {LOG}.250 more"), None);
+                let events: Vec<Event> = std::iter::from_fn(|| world.exchange.take_event()).collect();
+                let is_quarter = |event: &Event| matches!(event, Event::CatchingUp { done: 250, of: 1_000 });
+                assert!(events.iter().any(is_quarter), "{events:?}");
+            }
+            false => {
+                assert!(asked.contains(&format!("SYNC {LOG}.{newest} ")), "{asked}");
+                assert_eq!(gap, Some((old.to_string(), format!("{LOG}.{newest}"))));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_room_that_an_account_has_left_is_left_to_the_server() {
+    for (has_its_rooms, leaves) in [(false, true), (true, false)] {
+        let mut world = World::new();
+        world.exchange.line(":alice LEAVE #lobby".to_owned(), None);
+        world.exchange.lost(Loss::Closed);
+        world.exchange.entered(("alice", has_its_rooms), Cursor { log: Some(LOG), id: 0 }, Vec::new());
+        let output: Vec<Output> = std::iter::from_fn(|| world.exchange.take_output()).collect();
+        let is_leave =
+            |output: &Output| matches!(output, Output::Line(line) if line.ends_with(b"LEAVE #lobby\n"));
+        assert_eq!(output.iter().any(is_leave), leaves);
+    }
 }

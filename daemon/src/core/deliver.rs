@@ -67,7 +67,7 @@ pub(crate) fn deliver_all(
         if let Some((moderation, room, line)) = moderation {
             // A user who is removed from the room still receives the line about it, and nothing after it.
             batch.deliver(core);
-            effects::moderate(core, &store.view(), &room, moderation, &line);
+            effects::moderate(core, &store.view(), &room, moderation, (entry.id, &line));
         }
     }
     batch.deliver(core);

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use snug_protocol::{Body, Code, FileState, Folded, PersonId, Role, RoomName, ServerLine, TagBuilder};
+use snug_protocol::{
+    Body, Code, Cursor, FileState, Folded, PersonId, Role, RoomName, ServerLine, TagBuilder,
+};
 
 use crate::core::Core;
 use crate::log::{
@@ -15,9 +17,9 @@ use crate::log::{
     View, token_name,
 };
 use crate::origin::network_of;
-use crate::registry::Room;
 use crate::registry::ending::Ending;
 use crate::registry::peer::{Audience, Peer};
+use crate::registry::{Identity, Room};
 
 /// Work that is left until the sender has been answered, because it may end the sender's session.
 #[derive(Default)]
@@ -292,10 +294,10 @@ fn read(
     sender: Option<&Arc<Peer>>,
 ) {
     if let Some(me) = core.registry.identity(author.number).filter(|_| moved) {
-        tell_read(&author.nick, (target, other), id, &me.audience, sender);
+        tell_read(&author.nick, (target, other, true), id, &me.audience, sender);
     }
     if let Some(other) = told.and_then(|other| core.registry.identity(other)) {
-        tell_read(&author.nick, (&other.nick(), Some(author.number)), id, &other.audience, None);
+        tell_read(&author.nick, (&other.nick(), Some(author.number), false), id, &other.audience, None);
     }
 }
 
@@ -311,7 +313,8 @@ fn end_sessions(core: &Core, number: u64, text: &str, is_meant: impl Fn(&Peer) -
 /// Ends the sessions that a server ban covers.
 fn end_banned(core: &Core, banned: &Banned, notice: &str) {
     let is_meant = |peer: &Peer| match banned {
-        Banned::Identity(number) => peer.identity() == *number,
+        // Whoever is away has no session.
+        Banned::Identity(number) | Banned::Away(number, _) => peer.identity() == *number,
         Banned::Name(fold) => core
             .registry
             .identity(peer.identity())
@@ -372,7 +375,7 @@ pub(crate) fn moderate(
     view: &View<'_>,
     room: &Arc<Room>,
     moderation: &Moderation,
-    line: &[u8],
+    (id, line): (u64, &[u8]),
 ) {
     let put_out = |number: u64| {
         room.set_role(number, None);
@@ -386,21 +389,31 @@ pub(crate) fn moderate(
                 let is_in = core.registry.members(room).contains(whom);
                 if !is_in {
                     identity.audience.for_each(|peer| {
-                        peer.push(line);
+                        let is_taken = peer.push_entries(line);
+                        peer.keep_up(is_taken, || Cursor { log: Some(core.log_name), id: id - 1 });
                     });
                 }
+                note_arrival(&identity, id);
             }
         }
-        Moderation::Kick { whom } => put_out_unless_owner(room, *whom, put_out),
+        Moderation::Kick { whom } => {
+            if let Some(identity) = core.registry.identity(*whom) {
+                note_arrival(&identity, id);
+            }
+            put_out_unless_owner(room, *whom, put_out);
+        }
         Moderation::Ban { whom, .. } => {
             room.learn_bans(view);
             let whom = match whom {
-                Banned::Identity(whom) => Some(*whom),
+                Banned::Identity(whom) | Banned::Away(whom, _) => Some(*whom),
                 // Somebody may have taken the name meanwhile.
                 Banned::Name(fold) => core.registry.holder(&Folded::of(fold)),
                 Banned::Address(_) | Banned::Token(_) => None,
             };
             if let Some(whom) = whom {
+                if let Some(identity) = core.registry.identity(whom) {
+                    note_arrival(&identity, id);
+                }
                 put_out_unless_owner(room, whom, put_out);
             }
         }
@@ -430,6 +443,16 @@ pub(crate) fn moderate(
     }
 }
 
+/// Notes that somebody has heard an entry of a room that is in their own log, too, if a session of theirs was there for it.
+/// Otherwise it follows their next login.
+fn note_arrival(identity: &Identity, id: u64) {
+    let mut has_arrived = false;
+    identity.audience.for_each(|peer| has_arrived |= peer.is_live() && !peer.is_quiet());
+    if has_arrived {
+        identity.delivered.fetch_max(id, Relaxed);
+    }
+}
+
 fn put_out_unless_owner(room: &Room, whom: u64, put_out: impl Fn(u64)) {
     let is_owner = room.owner() == whom;
     put_out(whom);
@@ -454,10 +477,10 @@ fn tell_sender(core: &Core, file: &StoredFile, what: FileState, from: &str) {
 }
 
 /// Sends the position of a read marker to all sessions of an audience but `except`. `who` is the other one of a private
-/// conversation.
+/// conversation, and `own` tells whether the marker is that of the audience.
 fn tell_read(
     from: &str,
-    (target, who): (&str, Option<u64>),
+    (target, who, own): (&str, Option<u64>, bool),
     id: u64,
     audience: &Audience,
     except: Option<&Arc<Peer>>,
@@ -466,6 +489,7 @@ fn tell_read(
     let mut line = Vec::new();
     let mut tags = TagBuilder::default();
     tags.display("who", who.map(PersonId));
+    tags.flag("own", own && who.is_some());
     ServerLine::new(Body::Read { target, id: &id }).with_tags(tags.tags()).with_from(from).write(&mut line);
     audience.for_each(|peer| {
         if !except.is_some_and(|except| Arc::ptr_eq(except, peer)) {

@@ -16,7 +16,11 @@ pub(crate) enum ComesInto {
     /// Those that it is in, and the first time the lobby.
     ItsRooms,
     /// Those that it is in, and these as far as it may JOIN them, by their folded names.
-    ItsRoomsAnd(Vec<String>),
+    ItsRoomsAnd {
+        more: Vec<String>,
+        /// The most rooms that it may be in.
+        most: u64,
+    },
 }
 
 /// An action on an account: the author's own, unless another is named.

@@ -87,19 +87,30 @@ pub(crate) enum Banned {
     Identity(u64),
     /// The folded form of a name that nobody has now: whoever takes it.
     Name(String),
+    /// A guest who is away, and whoever takes their name, in folded form, before they come again.
+    Away(u64, String),
     Address(IpNet),
     /// A token, by its account in folded form and its label: `alice/deploy`.
     Token(String),
 }
 
 impl Banned {
-    /// Returns kind and value as they are stored.
-    pub(super) fn write(&self) -> (&'static str, String) {
+    /// Returns kind and value of its bans as they are stored.
+    pub(super) fn write(&self) -> Vec<(&'static str, String)> {
         match self {
-            Banned::Identity(number) => ("identity", number.to_string()),
-            Banned::Name(fold) => ("name", fold.clone()),
-            Banned::Address(net) => ("address", net.trunc().to_string()),
-            Banned::Token(name) => ("token", name.clone()),
+            Banned::Identity(number) => vec![("identity", number.to_string())],
+            Banned::Name(fold) => vec![("name", fold.clone())],
+            Banned::Away(number, fold) => vec![("identity", number.to_string()), ("name", fold.clone())],
+            Banned::Address(net) => vec![("address", net.trunc().to_string())],
+            Banned::Token(name) => vec![("token", name.clone())],
+        }
+    }
+
+    /// Returns the number of the identity that it bans, if it does.
+    pub(crate) fn identity(&self) -> Option<u64> {
+        match self {
+            Banned::Identity(number) | Banned::Away(number, _) => Some(*number),
+            Banned::Name(_) | Banned::Address(_) | Banned::Token(_) => None,
         }
     }
 }

@@ -311,7 +311,7 @@ impl Registry {
             }
         }
         if !person.hearing.is_empty() {
-            state.tell_watchers(&person.fold, &spoken, &mut told);
+            told_now += state.tell_watchers(&person.fold, &spoken, &mut told);
         }
         by.spent.add(Cost::hearers(told_now + person.rooms.len()));
     }
@@ -405,7 +405,9 @@ impl State {
                 inhabited.room.audience.for_each(&mut tell);
             }
         }
-        names.iter().for_each(|name| self.tell_watchers(name, line, &mut told));
+        for name in names {
+            looked_at += self.tell_watchers(name, line, &mut told);
+        }
         Cost::hearers(looked_at)
     }
 }

@@ -13,20 +13,20 @@ use crate::registry::peer::Peer;
 /// Who watches which names.
 #[derive(Default)]
 pub(super) struct Watches {
-    by_name: HashMap<Folded, Vec<Arc<Peer>>>,
+    by_name: HashMap<Folded, HashMap<u64, Arc<Peer>>>,
     /// The names of each session, as it gave them and folded, by its number.
     by_peer: HashMap<u64, Vec<(String, Folded)>>,
 }
 
 impl Watches {
-    /// Calls `each` for every session that watches a name.
-    pub(super) fn of(&self, name: &Folded) -> &[Arc<Peer>] {
-        self.by_name.get(name).map(Vec::as_slice).unwrap_or_default()
+    /// Returns the sessions that watch a name.
+    fn of(&self, name: &Folded) -> impl Iterator<Item = &Arc<Peer>> {
+        self.by_name.get(name).into_iter().flat_map(HashMap::values)
     }
 
     fn remove(&mut self, peer: u64, name: &Folded) {
         if let Some(watchers) = self.by_name.get_mut(name) {
-            watchers.retain(|watcher| watcher.id != peer);
+            watchers.remove(&peer);
             if watchers.is_empty() {
                 self.by_name.remove(name);
             }
@@ -69,7 +69,7 @@ impl Registry {
         for (nick, fold) in nicks.iter().zip(&folds) {
             if !own.iter().any(|(_, other)| other == fold) {
                 own.push((nick.as_str().to_owned(), fold.clone()));
-                watches.by_name.entry(fold.clone()).or_default().push(Arc::clone(peer));
+                watches.by_name.entry(fold.clone()).or_default().insert(peer.id, Arc::clone(peer));
             }
         }
         Ok(nicks.iter().zip(&folds).map(|(nick, fold)| state.watched(nick.as_str(), fold)).collect())
@@ -106,15 +106,15 @@ impl State {
         }
     }
 
-    /// Sends a line to the sessions that watch a name and are not among those who were told.
-    pub(super) fn tell_watchers(&self, name: &Folded, line: &[u8], told: &mut HashSet<u64>) {
-        self.watches.of(name).iter().for_each(|peer| tell_once(peer, line, told));
+    /// Sends a line to the sessions that watch a name and are not among those who were told. Returns how many watch it.
+    pub(super) fn tell_watchers(&self, name: &Folded, line: &[u8], told: &mut HashSet<u64>) -> usize {
+        self.watches.of(name).map(|peer| tell_once(peer, line, told)).count()
     }
 
     /// Tells those who watch its name that an identity can be seen now.
     pub(super) fn tell_coming(&self, number: u64, time: Timestamp) {
         let Some(person) = self.people.get(&number) else { return };
-        if self.watches.of(&person.fold).is_empty() {
+        if self.watches.of(&person.fold).next().is_none() {
             return;
         }
         let profile = person.identity.profile();

@@ -228,7 +228,9 @@ impl Session {
         }
         let now = self.core.environment.clock.now();
         self.read_log(answer, move |view, answer| {
-            let bans: Vec<BanRow> = view.bans(number)?.into_iter().filter(|ban| ban.holds(now)).collect();
+            let mut bans: Vec<BanRow> = view.bans(number)?.into_iter().filter(|ban| ban.holds(now)).collect();
+            // A guest who was away is banned as well as their name, with one BAN.
+            bans.dedup_by(|ban, other| (&ban.shown, ban.time) == (&other.shown, other.time));
             for ban in &bans {
                 let mut tags = TagBuilder::default();
                 tags.value("by", Some(&ban.author));
@@ -251,9 +253,13 @@ impl Session {
         if let Ok(nick) = Nick::parse(word)
             && (word.parse::<std::net::IpAddr>().is_err() || matches!(place, RoomOrServer::Room(_)))
         {
-            return Ok(match self.core.registry.addressee(&nick) {
-                Some((identity, shown)) => (Banned::Identity(identity.number), shown, Some(identity)),
-                None => (Banned::Name(nick.fold().as_str().to_owned()), nick.as_str().to_owned(), None),
+            if let Some((identity, shown)) = self.core.registry.addressee(&nick) {
+                return Ok((Banned::Identity(identity.number), shown, Some(identity)));
+            }
+            let fold = nick.fold().as_str().to_owned();
+            return Ok(match self.core.registry.known(&nick) {
+                Some((away, shown)) => (Banned::Away(away.number, fold), shown, Some(away)),
+                None => (Banned::Name(fold), nick.as_str().to_owned(), None),
             });
         }
         let bad = |text: &str| Err(refusal(Code::BadParameter, text));
@@ -353,14 +359,13 @@ impl Session {
             return Err(refusal(Code::Denied, "this takes an operator"));
         }
         let against = match &rule {
-            ServerModeration::Ban { whom: Banned::Identity(number), .. }
-            | ServerModeration::Kick { whom: number, .. }
-            | ServerModeration::Mute { whom: number, time: Some(_), .. } => {
-                self.core.registry.identity(*number)
+            ServerModeration::Ban { whom, .. } => whom.identity(),
+            ServerModeration::Kick { whom, .. } | ServerModeration::Mute { whom, time: Some(_), .. } => {
+                Some(*whom)
             }
             _ => None,
         };
-        if let Some(whom) = against {
+        if let Some(whom) = against.and_then(|whom| self.core.registry.identity(whom)) {
             self.may_act_against(&whom)?;
         }
         let shown = match &rule {
@@ -370,14 +375,13 @@ impl Session {
             ServerModeration::Ban { shown, .. } | ServerModeration::Unban { shown, .. } => shown.clone(),
         };
         let me = self.me()?;
-        let records = match &rule {
-            ServerModeration::Ban { whom: Banned::Identity(number), .. }
-            | ServerModeration::Mute { whom: number, .. } => {
-                let whom = self.core.registry.identity(*number);
-                whom.and_then(|whom| self.core.registry.record(&whom)).into_iter().collect()
-            }
-            _ => Vec::new(),
+        let concerned = match &rule {
+            ServerModeration::Ban { whom, .. } => whom.identity(),
+            ServerModeration::Mute { whom, .. } => Some(*whom),
+            _ => None,
         };
+        let concerned = concerned.and_then(|whom| self.core.registry.identity(whom));
+        let records = concerned.and_then(|whom| self.core.registry.record(&whom)).into_iter().collect();
         let draft = Draft { author: self.author(me), records, act: Act::Moderate(rule) };
         Ok(self.answer_when_decided(draft, answer, move |_, _| Ok(Some(format!("* {shown}")))))
     }

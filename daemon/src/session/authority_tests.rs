@@ -737,9 +737,9 @@ fn a_name_that_nobody_has_now_is_banned_for_who_takes_it() {
     world.leave(bob, Ending::Closed);
     alice.heard();
     // He has gone, and whoever comes by this name is another one.
-    assert!(world.ask(&mut alice, "BAN #ops Bob spam").contains(":alice BAN #ops Bob spam"));
+    assert!(world.ask(&mut alice, "BAN #ops Bob spam").contains(":alice BAN #ops bob spam"));
     assert!(world.ask(&mut alice, "BAN #ops never-seen").ends_with("OK BAN #ops\n"));
-    assert!(world.ask(&mut alice, "BAN #ops").contains("BAN #ops Bob - spam"));
+    assert!(world.ask(&mut alice, "BAN #ops").contains("BAN #ops bob - spam"));
     let mut second = world.enter("bob");
     assert!(world.ask(&mut second, "JOIN #ops").starts_with("ERR JOIN banned"));
     assert!(world.ask(&mut second, "MSG #ops hi").starts_with("ERR MSG banned"));
@@ -761,6 +761,60 @@ fn a_name_that_nobody_has_now_is_banned_for_who_takes_it() {
     let mut dave = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
     assert!(world.ask(&mut dave, "NICK Dave").contains(" banned "));
     assert!(world.ask(&mut second, "NICK dave").contains("ERR NICK banned"));
+}
+
+#[test]
+fn a_guest_who_is_away_is_banned_with_and_without_the_name() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    for line in ["JOIN #ops", "SET #ops access invite"] {
+        world.say(&mut alice, line);
+    }
+    let token = "0123456789abcdef0123456789abcdef";
+    let come = |world: &mut World, nick: &str| {
+        let mut bob = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        let heard = world.ask(&mut bob, &format!("@token={token} NICK {nick}"));
+        assert!(heard.contains(&format!("OK NICK {nick}")), "{heard}");
+        bob
+    };
+    let mut bob = come(&mut world, "bob");
+    world.say(&mut alice, "INVITE #ops bob");
+    world.say(&mut bob, "JOIN #ops");
+    world.say(&mut bob, "MSG #ops spam");
+    world.leave(bob, Ending::Closed);
+    assert!(world.ask(&mut alice, "BAN #ops bob spam").ends_with("OK BAN #ops\n"));
+    let listed = world.ask(&mut alice, "BAN #ops");
+    assert!(listed.matches("BAN #ops bob - spam").count() == 1 && listed.contains("OK BAN 1"), "{listed}");
+    // By another name he is the same.
+    let mut bob = come(&mut world, "bobby");
+    assert!(world.ask(&mut bob, "JOIN #ops").contains("ERR JOIN "));
+    world.say(&mut alice, "SET #ops access public");
+    assert!(world.ask(&mut bob, "JOIN #ops").contains("ERR JOIN banned"));
+    let mut other = world.enter("bob");
+    assert!(world.ask(&mut other, "JOIN #ops").contains("ERR JOIN banned"));
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").ends_with("OK UNBAN #ops\n"));
+    for who in [&mut bob, &mut other] {
+        assert!(world.ask(who, "JOIN #ops").ends_with("OK JOIN #ops\n"));
+    }
+}
+
+#[test]
+fn a_room_holds_so_many_bans_and_no_more() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    for number in 0..snug_protocol::limits::BANS {
+        let mut heard = world.ask(&mut alice, &format!("BAN #ops nobody{number}"));
+        while heard.contains("slow-down") {
+            world.pass(60_000);
+            heard = world.ask(&mut alice, &format!("BAN #ops nobody{number}"));
+        }
+        assert!(heard.contains("OK BAN #ops"), "{heard}");
+    }
+    world.pass(60_000);
+    assert!(world.ask(&mut alice, "BAN #ops one-more").contains("ERR BAN too-many"));
+    assert!(world.ask(&mut alice, "UNBAN #ops nobody7").contains("OK UNBAN"));
+    assert!(world.ask(&mut alice, "BAN #ops one-more").contains("OK BAN #ops"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::registry::responder::Responder;
 use crate::registry::{self, Proof};
 use crate::throttle::Quota;
 use snug_protocol::envelope::{decode_public_key, decode_signature};
-use snug_protocol::{Code, Credential, Entrance, Nick, PersonId, TagBuilder};
+use snug_protocol::{Code, Credential, Entrance, Nick, PersonId, TagBuilder, limits};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Session {
                 let fold = Nick::parse(name).map(|name| name.fold().as_str().to_owned()).unwrap_or_default();
                 let act = AccountAct::LogIn {
                     by: Proven::Key { fold, key: *key.as_bytes() },
-                    joins: comes_into(&entrance),
+                    joins: comes_into(&self.core, &entrance),
                 };
                 self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
                 Ok(Answered::InFlight)
@@ -113,7 +113,7 @@ impl Session {
             throttles.strangers.take(fold.clone(), STRANGERS, now).map_err(too_many_tries)?;
         }
         throttles.login_addresses.take(address, LOGIN_ADDRESSES, now).map_err(too_many_tries)?;
-        let joins = comes_into(&entrance);
+        let joins = comes_into(&core, &entrance);
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();
         let password = Zeroizing::new(password.to_owned());
@@ -191,7 +191,7 @@ impl Session {
             .and_then(|name| Nick::parse(name).ok())
             .is_some_and(|name| name.fold().as_str() == fold);
         let by = Proven::User { fold, user, by_settings };
-        let act = AccountAct::LogIn { by, joins: comes_into(&entrance) };
+        let act = AccountAct::LogIn { by, joins: comes_into(&self.core, &entrance) };
         self.arrival(entrance, answer).submit(&self.core, self.stranger(), act);
         Answered::InFlight
     }
@@ -317,20 +317,36 @@ impl Arrival {
 }
 
 /// Returns the rooms that an account comes into by a login.
-pub(super) fn comes_into(entrance: &Entrance) -> ComesInto {
+pub(super) fn comes_into(core: &Core, entrance: &Entrance) -> ComesInto {
     match (&entrance.rooms, entrance.quiet) {
         (_, true) => ComesInto::Nothing,
         (None, false) => ComesInto::ItsRooms,
-        (Some(rooms), false) => {
-            ComesInto::ItsRoomsAnd(rooms.iter().map(|room| room.fold().as_str().to_owned()).collect())
-        }
+        (Some(rooms), false) => ComesInto::ItsRoomsAnd {
+            more: rooms.iter().map(|room| room.fold().as_str().to_owned()).collect(),
+            most: core.config().limits.rooms_per_identity,
+        },
     }
 }
 
-/// Returns the rooms in which a session is, as a list.
+/// Returns the rooms in which a session is, as a list; as many as a line has room for.
 pub(super) fn rooms_of(core: &Core, peer: &Peer) -> String {
     let rooms = core.registry.joined_rooms(peer);
-    rooms.iter().map(|(_, name)| &**name).collect::<Vec<_>>().join(",")
+    list_of(rooms.iter().map(|(_, name)| &**name))
+}
+
+/// Returns names as a list, which is a tag of a line; as many as it has room for.
+pub(super) fn list_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut list = String::new();
+    for name in names {
+        if list.len() + name.len() >= limits::TEXT {
+            continue;
+        }
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(name);
+    }
+    list
 }
 
 /// Returns the tags that every OK to a login has.

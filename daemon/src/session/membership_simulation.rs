@@ -115,7 +115,11 @@ impl Simulation {
             }
             12..=15 => self.say(Some(who), &format!("JOIN {room}")),
             16..=17 => self.say(Some(who), &format!("LEAVE {room}")),
-            18..=19 => self.say(Some(who), &format!("MSG {room} hello")),
+            18 => self.say(Some(who), &format!("MSG {room} hello")),
+            19 => {
+                let room = ["#joined", "#board"][self.dice.below(2)];
+                self.script(who, &format!("JOIN {room}"));
+            }
             _ => self.connect(who),
         }
     }
@@ -142,6 +146,15 @@ impl Simulation {
         let mut session = self.session(who);
         let _ = session.line(&format!("NICK {}", PEOPLE[who]), session.peer.in_flight());
         self.people[who] = Some(session);
+    }
+
+    /// A script of theirs, in nothing by itself, says a line and is gone before the log has taken it.
+    fn script(&mut self, who: usize, line: &str) {
+        let mut session = self.session(who);
+        self.ask(&mut session, &format!("@quiet NICK {}", PEOPLE[who]));
+        let _ = session.line(line, session.peer.in_flight());
+        session.peer.end(Ending::Lost);
+        session.finish(&Ending::Lost);
     }
 
     fn break_off(&mut self, who: usize) {

@@ -290,3 +290,92 @@ fn an_avatar_may_change_often_and_the_last_one_is_told() {
     let last = heard.lines().last().and_then(hash).expect("a change");
     assert!(world.ask(&mut bob, "WHO alice").contains(&format!("avatar={last}")));
 }
+
+#[test]
+fn a_script_that_is_gone_before_its_join_is_written_takes_nobody_out() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for line in ["JOIN #ops", "SET #ops history joined", "JOIN #back", "SET #back history joined"] {
+        world.say(&mut bob, line);
+    }
+    world.say(&mut alice, "JOIN #ops");
+    for room in ["#ops", "#back"] {
+        let mut script = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+        world.say(&mut script, &format!("@quiet AUTH PASSWORD alice {PASSWORD}"));
+        script.heard();
+        assert_eq!(world.ask_without_log(&mut script, &format!("JOIN {room}")), "");
+        world.leave(script, Ending::Lost);
+        world.work();
+    }
+    alice.heard();
+    world.say(&mut bob, "MSG #ops still here?");
+    assert!(alice.heard().contains("MSG #ops still here?"));
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "MSG #ops and now?");
+    let mut alice = world.log_in("alice");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#lobby", "#ops"]);
+    let page = world.ask(&mut alice, "HISTORY #ops LATEST");
+    assert!(page.contains("still here?") && page.contains("and now?"), "her stay has not ended: {page}");
+}
+
+#[test]
+fn a_login_brings_an_account_into_no_more_rooms_than_it_may_be_in() {
+    let mut world = World::with("[limits]\nrooms_per_identity = 3\n");
+    let alice = world.member("alice");
+    world.leave(alice, Ending::Closed);
+    let mut others: Vec<Person> = (0..2).map(|number| world.enter(&format!("guest{number}"))).collect();
+    for (other, room) in others.iter_mut().zip([["#a", "#b"], ["#c", "#d"]]) {
+        room.iter().for_each(|room| world.say(other, &format!("JOIN {room}")));
+    }
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut alice, &format!("@rooms=#a,#b,#c,#d AUTH PASSWORD alice {PASSWORD}"));
+    assert!(heard.contains(";rooms=#lobby,#a,#b OK AUTH alice"), "{heard}");
+    assert_eq!(world.rooms_in_inbox(&mut alice), ["#a", "#b", "#lobby"]);
+    assert!(world.ask(&mut alice, "JOIN #d").contains("ERR JOIN too-many"));
+    assert!(world.ask(&mut alice, "LEAVE #a").contains("OK LEAVE"));
+    assert!(world.ask(&mut alice, "JOIN #d").contains("OK JOIN #d"));
+}
+
+#[test]
+fn what_one_was_told_of_a_room_does_not_come_again_with_the_next_login() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    for line in ["JOIN #ops", "JOIN #plan", "SET #plan access invite"] {
+        world.say(&mut bob, line);
+    }
+    world.say(&mut alice, "JOIN #ops");
+    world.say(&mut bob, "KICK #ops alice");
+    world.say(&mut bob, "INVITE #plan alice");
+    world.say(&mut alice, "JOIN #ops");
+    let heard = alice.heard();
+    assert!(heard.contains(" KICK #ops alice") && heard.contains(" INVITE #plan alice"), "{heard}");
+    world.leave(alice, Ending::Closed);
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut alice, &format!("AUTH PASSWORD alice {PASSWORD}"));
+    assert!(
+        heard.contains("OK AUTH alice") && !heard.contains("KICK") && !heard.contains("INVITE"),
+        "{heard}"
+    );
+    world.leave(alice, Ending::Closed);
+    // What was said of her while she was away does.
+    world.say(&mut bob, "KICK #ops alice");
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    let heard = world.ask(&mut alice, &format!("AUTH PASSWORD alice {PASSWORD}"));
+    assert_eq!(heard.matches(" KICK #ops alice").count(), 1, "{heard}");
+}
+
+#[test]
+fn an_invitation_does_not_overtake_what_a_session_has_still_to_catch_up_with() {
+    let mut world = World::new();
+    let (alice, mut bob) = (world.member("alice"), world.enter("bob"));
+    world.leave(alice, Ending::Closed);
+    world.say(&mut bob, "JOIN #plan");
+    world.say(&mut bob, "PRIV alice first");
+    let mut alice = world.connect(Origin::Tcp([127, 0, 0, 1].into()));
+    world.ask(&mut alice, &format!("@since=0 AUTH PASSWORD alice {PASSWORD}"));
+    world.say(&mut bob, "INVITE #plan alice");
+    assert_eq!(alice.heard(), "", "she has not said SYNC");
+    let page = world.ask(&mut alice, "SYNC 0");
+    let (first, invited) = (page.find("PRIV alice first"), page.find("INVITE #plan alice"));
+    assert!(first.is_some() && first < invited, "{page}");
+}

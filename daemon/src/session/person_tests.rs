@@ -94,7 +94,8 @@ fn what_is_said_to_an_id_reaches_that_person_under_any_name() {
     let id = tag(&world.ask(&mut alice, "HISTORY dora LATEST"), "id");
     other.heard();
     world.say(&mut alice, &format!("@receipt READ dora {id}"));
-    assert!(other.heard().contains(&format!("@who={own} :alice READ dora {id}")));
+    let heard = other.heard();
+    assert!(heard.contains(&format!("@who={own} :alice READ dora {id}")), "{heard}");
     assert_ne!(dora, own);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use snug_protocol::{
     Action, Body, Code, EntryKind, Nick, Role, RoomName, RoomOrServer, ServerLine, TagBuilder, Target,
-    escape_text, escaped_text_len, is_media_type, limits,
+    escape_text, escaped_text_len, is_media_type,
 };
 
 use super::{Answered, Session, refusal};
@@ -273,17 +273,10 @@ impl Session {
     fn rooms_to_tell(&self, number: u64) -> String {
         let rooms = self.core.registry.rooms_of(number);
         let me = self.peer.identity();
-        let mut list = String::new();
-        for room in rooms.iter().filter(|room| room.is_known_to(me) || self.is_operator()) {
-            if list.len() + room.name.len() >= limits::TEXT || !self.peer.is_in_scope(Some(&room.name)) {
-                continue;
-            }
-            if !list.is_empty() {
-                list.push(',');
-            }
-            list.push_str(&room.name);
-        }
-        list
+        let may_know = |room: &&Arc<Room>| {
+            (room.is_known_to(me) || self.is_operator()) && self.peer.is_in_scope(Some(&room.name))
+        };
+        super::login::list_of(rooms.iter().filter(may_know).map(|room| &*room.name))
     }
 
     /// Handles WATCH.
@@ -302,7 +295,7 @@ impl Session {
             (false, []) => registry.watched(&self.peer),
             (false, nicks) => registry.watch(&self.peer, nicks)?,
         };
-        self.peer.spent.add(Cost::listed(rows.len()));
+        self.peer.spent.add(Cost::listed(rows.len().max(nicks.len())));
         for (nick, present) in &rows {
             match present {
                 Some(present) => write_present(present, answer, None),
@@ -363,8 +356,17 @@ fn come_into_room(
         core.registry.join_others(author.number, &name, time, &core.config().limits);
         return Err(refusal(Code::Unavailable, "the connection is over"));
     }
-    // The log has let them in, and they are not there.
-    core.note(author, Act::Leave { room: stored.number });
+    // The log has let them in, and they are not there, if no other session of theirs is.
+    let is_there =
+        core.registry.room(&name).is_some_and(|room| core.registry.members(&room).contains(&author.number));
+    if !is_there {
+        // What this JOIN has not made does not end with it.
+        let act = match author.account && !stays {
+            true => Act::EndStay { room: stored.number },
+            false => Act::Leave { room: stored.number },
+        };
+        core.note(author, act);
+    }
     if let Some(room) = core.registry.abandon_room(&name) {
         core.retire(room);
     }

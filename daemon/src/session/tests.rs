@@ -869,6 +869,7 @@ fn where_one_stands_is_kept_and_told_to_who_may_know() {
     assert_eq!(bob.heard(), "", "read receipts are for who asks to give them");
     assert_eq!(world.ask(&mut first, "@receipt READ bob 3"), "OK READ bob 3\n");
     assert_eq!(plain(&bob.heard()), [":alice READ bob 3"]);
+    assert!(second.heard().contains(";own :alice READ bob 3\n"), "her own, and no receipt");
     assert_eq!(world.ask(&mut first, "ACK 4"), "OK ACK\n");
     assert_eq!(plain(&bob.heard()), [":alice DELIVERED bob 4"]);
     world.say(&mut first, "ACK 4");

@@ -1,7 +1,7 @@
 //! Authority: the rules for roles, moderation, bans and mutes.
 
 use rusqlite::{OptionalExtension, params};
-use snug_protocol::{Action, Code, EntryKind, Nick, Role, Timestamp};
+use snug_protocol::{Action, Code, EntryKind, Nick, Role, Timestamp, limits};
 
 use super::{Ends, memberships, refuse};
 use crate::log::authority::{ban, bans};
@@ -302,10 +302,6 @@ pub(super) fn moderate(
     (room, new): (u64, &NewEntry),
     moderation: &Moderation,
 ) -> rusqlite::Result<Result<&'static str, Refusal>> {
-    let identity_of = |banned: &Banned| match banned {
-        Banned::Identity(number) => Some(*number),
-        Banned::Name(_) | Banned::Address(_) | Banned::Token(_) => None,
-    };
     let mut tag = "";
     let refused = match moderation {
         Moderation::Invite { whom } => {
@@ -330,7 +326,10 @@ pub(super) fn moderate(
             refused
         }
         Moderation::Ban { whom, shown, reason, time, is_in } => {
-            let refused = authorize(tx, room, author, Action::BanFromRoom, identity_of(whom))?;
+            let mut refused = authorize(tx, room, author, Action::BanFromRoom, whom.identity())?;
+            if refused.is_none() {
+                refused = too_many_bans(tx, meta, room)?;
+            }
             if refused.is_none() {
                 put_ban(
                     tx,
@@ -339,7 +338,7 @@ pub(super) fn moderate(
                     author,
                     (whom, shown, reason.as_deref(), time.map(|time| time.millis())),
                 )?;
-                if let Some(number) = identity_of(whom)
+                if let Some(number) = whom.identity()
                     && (put_out_by_entry(tx, room, number, ends.last_id)? || *is_in)
                 {
                     tag = "out";
@@ -348,9 +347,7 @@ pub(super) fn moderate(
             refused
         }
         Moderation::Unban { whom, shown } => match authorize(tx, room, author, Action::UnbanInRoom, None)? {
-            None if identity_of(whom) == Some(author.number) && !is_operator(tx, author)? => {
-                Some(own_doing())
-            }
+            None if whom.identity() == Some(author.number) && !is_operator(tx, author)? => Some(own_doing()),
             None => take_ban(tx, room, whom, shown)?,
             refused => refused,
         },
@@ -569,16 +566,37 @@ fn put_ban(
     author: &Author,
     (whom, shown, reason, millis): (&Banned, &str, Option<&str>, Option<u64>),
 ) -> rusqlite::Result<()> {
-    let (kind, value) = whom.write();
     let until =
         millis.map(|millis| meta.time.millis().saturating_add(i64::try_from(millis).unwrap_or(i64::MAX)));
     tx.prepare_cached("DELETE FROM ban WHERE until <= ?1")?.execute([meta.time.millis()])?;
-    tx.prepare_cached(
-        "INSERT OR REPLACE INTO ban (room, kind, value, shown, reason, author, time, until)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![place, kind, value, shown, reason, author.nick, meta.time.millis(), until])?;
+    for (kind, value) in whom.write() {
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO ban (room, kind, value, shown, reason, author, time, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            place,
+            kind,
+            value,
+            shown,
+            reason,
+            author.nick,
+            meta.time.millis(),
+            until
+        ])?;
+    }
     Ok(())
+}
+
+/// Returns why a room takes no more bans, or `None` if it does: whoever enters is looked for among them.
+fn too_many_bans(tx: &Transaction<'_>, meta: &Meta, room: u64) -> rusqlite::Result<Option<Refusal>> {
+    let held: usize = tx
+        .prepare_cached("SELECT count(*) FROM ban WHERE room = ?1 AND (until IS NULL OR until > ?2)")?
+        .query_row(params![room, meta.time.millis()], |row| row.get(0))?;
+    let text = format!(
+        "the room has {held} bans, which is the most; UNBAN some, or let only members in with SET and join"
+    );
+    Ok((held >= limits::BANS).then(|| Refusal::new(Code::TooMany, text)))
 }
 
 fn take_ban(
@@ -587,14 +605,17 @@ fn take_ban(
     whom: &Banned,
     shown: &str,
 ) -> rusqlite::Result<Option<Refusal>> {
-    let (kind, value) = whom.write();
-    let mut gone = tx
-        .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
-        .execute(params![place, kind, value])?;
-    if gone == 0 {
+    let mut gone = 0;
+    for (kind, value) in whom.write() {
+        gone += tx
+            .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
+            .execute(params![place, kind, value])?;
+    }
+    // A guest who was away was banned by both.
+    if gone == 0 || matches!(whom, Banned::Identity(_)) {
         // The user may be gone, or the name may belong to someone else by now. The list shows the name as it was
         // given then.
-        gone = tx
+        gone += tx
             .prepare_cached("DELETE FROM ban WHERE room = ?1 AND shown = ?2 COLLATE NOCASE")?
             .execute(params![place, shown])?;
     }
@@ -646,7 +667,7 @@ pub(super) fn moderate_server(
             AuditNote::new("kick", nick, format!("* {}", reason.as_deref().unwrap_or_default()).trim_end())
         }
         ServerModeration::Ban { whom, shown, reason, time } => {
-            if *whom == Banned::Identity(author.number) {
+            if whom.identity() == Some(author.number) {
                 return refuse(Code::Denied, "you would keep yourself out");
             }
             put_ban(tx, meta, 0, author, (whom, shown, reason.as_deref(), time.map(|time| time.millis())))?;

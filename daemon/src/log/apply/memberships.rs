@@ -23,6 +23,12 @@ pub(super) fn leave(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite:
     Ok(())
 }
 
+/// Returns how many rooms an account is in.
+pub(super) fn count(tx: &Transaction<'_>, identity: u64) -> rusqlite::Result<u64> {
+    tx.prepare_cached("SELECT count(*) FROM membership WHERE identity = ?1")?
+        .query_row([identity], |row| row.get(0))
+}
+
 /// Returns whether an account is in a room.
 pub(super) fn is_in(tx: &Transaction<'_>, room: u64, identity: u64) -> rusqlite::Result<bool> {
     tx.prepare_cached("SELECT EXISTS (SELECT 1 FROM membership WHERE identity = ?1 AND room = ?2)")?

@@ -138,8 +138,11 @@ pub(super) fn come_in(
         .prepare_cached("UPDATE account SET has_come = 1 WHERE number = ?1 AND has_come = 0")?
         .execute([who.number])?
         > 0;
-    if let ComesInto::ItsRoomsAnd(folds) = joins {
-        for fold in folds {
+    if let ComesInto::ItsRoomsAnd { more, most } = joins {
+        for fold in more {
+            if memberships::count(tx, who.number)? >= *most {
+                break;
+            }
             let room = tx
                 .prepare_cached(&format!("SELECT {ROOM} FROM room WHERE fold = ?1"))?
                 .query_row([fold], room_of)
