@@ -6,6 +6,7 @@ mod accounts;
 mod attacks;
 mod bad_input;
 mod bots;
+mod chat;
 mod client;
 mod crowd;
 mod daemon;

@@ -13,7 +13,7 @@ use snug_client::{
 use crate::failure::{Exit, Failure};
 
 /// What every command takes.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Common {
     /// The server: host[:port], snug://host[:port][/#SHA256:…] or unix:/path [default: $SNUG_SERVER, then the Unix
     /// socket, then 127.0.0.1:7684]
@@ -36,6 +36,10 @@ pub(crate) struct Common {
     /// Print JSON, one object per line, also for errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    /// Whether the terminal is a chat's: what else is done is told in one line, without a bar that moves.
+    #[arg(skip)]
+    pub(crate) is_chat: bool,
 }
 
 /// The server that was named, or the places where one is by default.

@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod ask;
 mod bot;
+mod chat;
 mod connect;
 mod cursor_file;
 mod environment;
@@ -50,6 +51,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Sub {
     // What has no text here has it at its type.
+    Chat(chat::Chat),
     Send(send::Send),
     Run(run::Run),
     On(on::On),
@@ -130,6 +132,7 @@ impl Sub {
         let done = match self {
             Sub::Run(run) => return run.run(common).await,
             Sub::Ask(ask) => return ask.run(common).await,
+            Sub::Chat(chat) => chat.run(common).await,
             Sub::Send(send) => send.run(common).await,
             Sub::Bot(bot) => return bot.run(common).await,
             Sub::On(on) => on.run(common).await,

@@ -32,11 +32,16 @@ pub(crate) struct Get {
 }
 
 impl Get {
+    /// A file under its own name, in the current folder.
+    pub(super) fn here(id: Cursor) -> Get {
+        Get { id, output: None, force: false }
+    }
+
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
         let (client, events) = connect::connect(common, Part::Carrier).await?;
         connect::tell_breaks(events);
         let info = client.accept_file(self.id).await?;
-        let mut progress = Progress::new(info.name.as_str(), Some(info.size), common.json);
+        let mut progress = Progress::new(info.name.as_str(), Some(info.size), common);
         if self.output.as_deref() == Some(Path::new("-")) {
             let done = client
                 .fetch_file(&info, (0, Hasher::default()), io::stdout(), |done| progress.set(done))
@@ -64,12 +69,16 @@ impl Get {
         };
         progress.finish();
         done?;
-        let shown = path.display().to_string();
+        let path = path.display().to_string();
+        let shown = match common.is_chat {
+            true => format!("* {} is saved in {path}, and is what was sent", info.name),
+            false => path.clone(),
+        };
         let (id, size, hash) = (info.id.to_string(), info.size.to_string(), info.hash.to_string());
         let fields = [
             ("type", "received"),
             ("id", id.as_str()),
-            ("path", &shown),
+            ("path", &path),
             ("size", &size),
             ("sha256", &hash),
             ("from", &info.from),

@@ -36,6 +36,11 @@ pub(crate) enum File {
     State(OfFile),
 }
 
+/// Fetches a file into the current folder.
+pub(crate) async fn fetch(id: Cursor, common: &Common) -> Result<(), Failure> {
+    get::Get::here(id).run(common).await
+}
+
 #[derive(Args)]
 pub(crate) struct OfFile {
     /// The file's id
@@ -180,9 +185,9 @@ struct Progress {
 const EVERY: Duration = Duration::from_secs(1);
 
 impl Progress {
-    fn new(name: &str, size: Option<u64>, json: bool) -> Progress {
-        let name = output::visible(name);
-        let is_drawn = !json && io::stderr().is_terminal();
+    fn new(name: &str, size: Option<u64>, common: &Common) -> Progress {
+        let (name, json) = (output::visible(name), common.json);
+        let is_drawn = !json && !common.is_chat && io::stderr().is_terminal();
         let target = if is_drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(size, target);
         let style = match size {

@@ -50,8 +50,9 @@ impl Send {
         let (client, events) = connect::connect(common, Part::Carrier).await?;
         connect::tell_breaks(events);
         for source in sources {
+            let name = source.name.to_string();
             let sent = send(&client, &target, source, self.key.as_deref(), common).await?;
-            report(&sent, common)?;
+            report(&sent, (&name, common))?;
         }
         Ok(())
     }
@@ -66,8 +67,9 @@ pub(crate) async fn send_paths(
 ) -> Result<Vec<u64>, Failure> {
     let mut ids = Vec::new();
     for source in sources(paths, None)? {
+        let name = source.name.to_string();
         let sent = send(client, target, source, None, common).await?;
-        report(&sent, common)?;
+        report(&sent, (&name, common))?;
         ids.push(sent.id);
     }
     Ok(ids)
@@ -189,7 +191,7 @@ async fn send(
         None => source.mark(target, common).and_then(|mark| Kept::of(&mark)),
     };
     let key = key.map(str::to_owned).or_else(|| kept.as_ref().map(|kept| kept.key.clone()));
-    let mut progress = Progress::new(source.name.as_str(), source.size(), common.json);
+    let mut progress = Progress::new(source.name.as_str(), source.size(), common);
     let offer = || FileOffer {
         target: target.clone(),
         size: source.size(),
@@ -241,13 +243,15 @@ async fn give_up(client: &Client, offer: &FileOffer<'_>) -> Result<(), Failure> 
     Ok(())
 }
 
-fn report(sent: &Sent, common: &Common) -> Result<(), Failure> {
+fn report(sent: &Sent, (name, common): (&str, &Common)) -> Result<(), Failure> {
     let (id, size, hash) = (sent.id.to_string(), sent.size, sent.hash);
     let line = if common.json {
         format!(
             "{{\"type\":\"sent\",\"id\":{id},\"size\":{size},\"sha256\":\"{hash}\",\"resumed\":{}}}",
             sent.resumed
         )
+    } else if common.is_chat {
+        format!("* {} is sent: {id}", output::visible(name))
     } else {
         id
     };

@@ -1,0 +1,15 @@
+//! The model of an interactive client: what it knows, without drawing anything.
+//!
+//! The terminal client and the GTK client stand on it, so that they differ only in how they draw. Nothing here does I/O, looks
+//! at a clock or reads the environment.
+//!
+//! - [`rich`] takes a text apart into what may be shown in another way: code, emphasis, quotes, links, names.
+//! - [`input`] reads what a person types: one table of commands, from which parsing, completion and help are made.
+//! - [`Spans`] says which parts of a conversation are known, so that pages and events fit together without holes.
+
+pub mod input;
+
+pub mod rich;
+
+mod core;
+pub use core::{Span, Spans};

@@ -1,0 +1,374 @@
+//! `snug chat`: talk, line by line. For people, screen readers, simple terminals and pipes: nothing moves the cursor.
+
+mod act;
+mod show;
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IsTerminal};
+
+use async_channel::{Receiver, Sender};
+use clap::Args;
+use futures_lite::{FutureExt, StreamExt, io::AsyncBufReadExt};
+use snug_chat::input::{self, Input};
+use snug_client::{Answer, Client, Event, Events, Kind, Place, RequestError, TellError, Ticket, Typed};
+use snug_protocol::{Command, Line, MessageTags, Request, RoomName, Target};
+
+use crate::connect::{self, Part};
+use crate::environment::Common;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+/// Chat in a terminal or through pipes, line by line
+///
+/// What you type is said where you are, at first in #lobby; what begins with a / is a command, and /help lists them. Lines
+/// from a pipe are said too; at the end of them the chat ends, when all of it is answered.
+#[derive(Args)]
+pub(crate) struct Chat {
+    /// The server, as --server takes it
+    address: Option<snug_client::Address>,
+
+    /// Where to begin: a room with its #, or a person
+    #[arg(long, value_name = "TARGET", default_value = "#lobby")]
+    to: String,
+
+    /// Show the number of each message, for /reply, /react and others
+    #[arg(long)]
+    numbers: bool,
+
+    /// Line by line, without moving the cursor: it is always so
+    #[arg(long)]
+    plain: bool,
+}
+
+/// What an answer is for.
+enum Asked {
+    /// A text: if it is refused, it is shown again.
+    Text(String),
+    /// What a command does is told by its event, or is nothing to be told.
+    Silent,
+    /// The same, and this is where one is then.
+    Joined,
+    /// Rows to be shown below a heading.
+    Rows(&'static str),
+    /// The inbox when the chat begins: only what is unread.
+    Unread,
+    /// The OK itself is the news.
+    Done(String),
+}
+
+/// A chat that goes on.
+pub(super) struct Session {
+    common: Common,
+    client: Client,
+    nick: String,
+    /// Where a text is said.
+    place: Target<'static>,
+    asked: HashMap<Ticket, Asked>,
+    /// Commands that could not be handed over yet, as lines.
+    waiting: VecDeque<(String, Asked)>,
+    /// The newest entry of one's own, and of each place the newest of all.
+    last_own: Option<(Target<'static>, u64)>,
+    newest: HashMap<String, u64>,
+    numbers: bool,
+    /// How many files are on their way; each says at its end whether it has arrived.
+    transfers: usize,
+    transferred: (Sender<bool>, Receiver<bool>),
+    /// Whether lines that one types stand on the screen already.
+    is_typed: bool,
+    /// Whether the chat is to end, and with which word.
+    ends: Option<Option<String>>,
+    has_failed: bool,
+}
+
+/// Something to react to.
+enum Next {
+    Event(Event),
+    Line(Option<io::Result<String>>),
+    Transferred(bool),
+    Over,
+}
+
+impl Chat {
+    pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
+        if common.json {
+            let text = "a chat is for people; `snug tail`, `send` and `ask` take --json";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        let server = self.address.or_else(|| common.server.clone());
+        let common = Common { server, is_chat: true, ..common.clone() };
+        let place = connect::target(&self.to)?.into_owned();
+        let (client, events) = connect::connect(&common, Part::Person).await?;
+        let mut session = Session {
+            common,
+            client,
+            nick: String::new(),
+            place: place.clone(),
+            asked: HashMap::new(),
+            waiting: VecDeque::new(),
+            last_own: None,
+            newest: HashMap::new(),
+            numbers: self.numbers,
+            transfers: 0,
+            transferred: async_channel::unbounded(),
+            is_typed: io::stdin().is_terminal(),
+            ends: None,
+            has_failed: false,
+        };
+        if let Target::Room(room) = &place
+            && room.fold() != RoomName::LOBBY.fold()
+        {
+            session.ask(Command::Join { room: room.clone() }, Asked::Joined);
+        }
+        session.talk(&events).await
+    }
+}
+
+impl Session {
+    async fn talk(&mut self, events: &Events) -> Result<(), Failure> {
+        let stdin = smol::io::BufReader::new(smol::Unblock::new(io::stdin()));
+        let mut lines = stdin.lines();
+        let (mut has_lines, mut has_told) = (true, false);
+        loop {
+            self.hand_over()?;
+            // One line after another: what a command says may depend on what the one before has done.
+            let is_idle = self.asked.is_empty() && self.waiting.is_empty();
+            let is_over = self.ends.is_some() || !has_lines;
+            if is_idle && is_over {
+                if self.transfers == 0 {
+                    break;
+                }
+                if !std::mem::replace(&mut has_told, true) {
+                    let text =
+                        "the chat ends with the files that are on their way, and Ctrl-C ends it at once";
+                    self.tell(text)?;
+                }
+            }
+            let reads = is_idle && !is_over && !self.nick.is_empty();
+            let event = async { events.recv().await.map_or(Next::Over, Next::Event) };
+            let line = async {
+                match reads {
+                    true => Next::Line(lines.next().await),
+                    false => futures_lite::future::pending().await,
+                }
+            };
+            let transferred = async {
+                let arrived = self.transferred.1.recv().await;
+                Next::Transferred(arrived.unwrap_or_default())
+            };
+            match event.or(transferred).or(line).await {
+                Next::Transferred(has_arrived) => {
+                    self.transfers -= 1;
+                    self.has_failed |= !has_arrived;
+                }
+                Next::Event(event) => self.event(event)?,
+                Next::Line(Some(Ok(line))) => self.line(&line)?,
+                Next::Line(Some(Err(error))) if error.kind() == io::ErrorKind::InvalidData => {
+                    self.tell("that line is no UTF-8, and was not said")?;
+                    self.has_failed = true;
+                }
+                Next::Line(Some(Err(_)) | None) => has_lines = false,
+                Next::Over => return Err(Failure::new(Exit::TryAgain, "the connection is closed")),
+            }
+        }
+        if let Some(Some(word)) = &self.ends {
+            self.client.finish_with(word);
+        }
+        match self.has_failed && !self.is_typed {
+            true => Err(Failure::new(Exit::Refused, "not everything was done")),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks for something; the answer is an event.
+    fn ask(&mut self, command: Command<'_>, asked: Asked) {
+        let mut line = Vec::new();
+        Request { label: None, command }.write(&mut line);
+        let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+        self.waiting.push_back((line, asked));
+    }
+
+    /// Hands over what waits, as far as the client takes it.
+    fn hand_over(&mut self) -> io::Result<()> {
+        while let Some((line, asked)) = self.waiting.pop_front() {
+            let told = Line::parse(&line).ok().and_then(|line| {
+                let request = Request::parse(&line).ok()?;
+                Some(self.client.tell(request.command))
+            });
+            match told {
+                Some(Ok(ticket)) => drop(self.asked.insert(ticket, asked)),
+                Some(Err(TellError::Full)) => {
+                    self.waiting.push_front((line, asked));
+                    break;
+                }
+                // A connection that is closed is the next event.
+                Some(Err(TellError::Closed)) => self.has_failed = true,
+                Some(Err(error)) => self.not_done(asked, &error.to_string())?,
+                None => self.not_done(asked, "that cannot be said in a line of the protocol")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells why something was not done. A text is shown again.
+    fn not_done(&mut self, asked: Asked, why: &str) -> io::Result<()> {
+        self.has_failed = true;
+        if let Asked::Text(text) = asked {
+            self.tell(&format!("not said: {text}"))?;
+        }
+        self.tell(why)
+    }
+
+    /// Tells the person something about the chat itself.
+    fn tell(&self, text: &str) -> io::Result<()> {
+        output::print(&format!("* {}", output::visible(text)))
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), Failure> {
+        let line = output::plain(line);
+        match input::parse(&line) {
+            Ok(Input::Nothing) => {}
+            Ok(Input::Text(text)) => self.say(self.place.clone(), text, MessageTags::default()),
+            Ok(Input::Call(call)) => self.call(&call)?,
+            Err(misuse) => {
+                self.has_failed = true;
+                self.tell(&misuse.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, to: Target<'static>, text: String, tags: MessageTags<'static>) {
+        self.ask(Command::say(to, text.clone(), tags), Asked::Text(text));
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Connected { address, nick, .. } => {
+                let is_first = self.nick.is_empty();
+                self.nick.clone_from(&nick);
+                match is_first {
+                    true => {
+                        let place = self.place.to_string();
+                        self.tell(&format!("connected to {address} as {nick}; what you type is said in {place}, and /help lists the commands"))?;
+                        self.ask(Command::Inbox { before: None, limit: None }, Asked::Unread);
+                    }
+                    false => self.tell(&format!("connected again as {nick}"))?,
+                }
+            }
+            Event::Disconnected { loss } => self.tell(&format!("disconnected: {loss}"))?,
+            Event::Gap { target, from, to } => {
+                self.tell(&format!("{target}: what was said from {from} to {to} is not there any more"))?;
+            }
+            Event::RoomRefused { room, text, .. } => self.tell(&format!("{room}: {text}"))?,
+            Event::GaveUp { error } => return Err(Failure::from(&*error)),
+            Event::Answered { ticket, answer } => {
+                if let Some(asked) = self.asked.remove(&ticket) {
+                    self.answered(asked, answer)?;
+                }
+            }
+            Event::Line(received) => {
+                let typed = received.typed();
+                let line = received.line();
+                // What one has just typed stands there already, and what one is doing is told by the answer.
+                let is_own = line.from == Some(self.nick.as_str());
+                let is_echo = match &typed {
+                    Typed::Entry(entry) => {
+                        let is_message = matches!(entry.kind, Kind::Message { .. });
+                        self.is_typed && is_message && line.tags.has("ref")
+                    }
+                    Typed::Renamed { .. } => false,
+                    _ => is_own,
+                };
+                self.note(&typed, line.from);
+                if !is_echo && let Some(text) = show::shown(&typed, &received, self.numbers) {
+                    output::print(&text)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Remembers what commands refer to.
+    fn note(&mut self, typed: &Typed, from: Option<&str>) {
+        match typed {
+            Typed::Entry(entry) => {
+                let place = entry.conversation.name().to_owned();
+                self.newest.insert(place, entry.place.id);
+                let is_own = entry.own || from == Some(self.nick.as_str());
+                if is_own
+                    && matches!(entry.kind, Kind::Message { .. })
+                    && let Some(target) = show::target(&entry.conversation)
+                {
+                    self.last_own = Some((target, entry.place.id));
+                }
+            }
+            Typed::Renamed { from, to } if *from == self.nick => self.nick.clone_from(to),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, asked: Asked, answer: Result<Answer, RequestError>) -> Result<(), Failure> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Ok(self.not_done(asked, &error.to_string())?),
+        };
+        match (answer, asked) {
+            (_, Asked::Text(_) | Asked::Silent) => {}
+            (answer, Asked::Joined) => {
+                if let snug_protocol::Body::Ok { params: Some(room), .. } = answer.ok.line().body
+                    && let Ok(room) = RoomName::parse(room)
+                {
+                    self.place = Target::Room(room.into_owned());
+                    self.tell(&format!("what you type is said in {}", self.place))?;
+                }
+            }
+            (_, Asked::Done(text)) => self.tell(&text)?,
+            (answer, Asked::Unread) => {
+                for row in &answer.rows {
+                    match row.typed() {
+                        Typed::Conversation(row) if row.unread == 0 => {}
+                        typed => show::row(&typed, row, self.numbers)?,
+                    }
+                }
+            }
+            (answer, Asked::Rows(heading)) => {
+                if answer.rows.is_empty() {
+                    self.tell(&format!("{heading}: none"))?;
+                }
+                for row in &answer.rows {
+                    if let Typed::Entry(entry) = row.typed() {
+                        self.newest.entry(entry.conversation.name().to_owned()).or_insert(entry.place.id);
+                    }
+                    show::row(&row.typed(), row, self.numbers)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The place where one is, as a room.
+    fn room(&self) -> Result<RoomName<'static>, String> {
+        match &self.place {
+            Target::Room(room) => Ok(room.clone()),
+            other => Err(format!("you are talking to {other}, and that is for rooms: /to #room goes to one")),
+        }
+    }
+
+    /// An entry that was named by its number, or `^`, and where it is.
+    fn entry(&self, word: &str) -> Result<(Target<'static>, u64), String> {
+        match (word, &self.last_own) {
+            ("^", Some(last)) => Ok(last.clone()),
+            ("^", None) => Err("you have said nothing yet".to_owned()),
+            _ => Ok((self.place.clone(), word.parse().unwrap_or_default())),
+        }
+    }
+}
+
+/// What a place is called on a line.
+pub(super) fn heading(place: &Place) -> String {
+    match place {
+        Place::Room(room) => output::visible(room),
+        Place::Person(_) => "(private)".to_owned(),
+    }
+}
