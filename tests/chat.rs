@@ -185,3 +185,35 @@ fn files_go_beside_the_chat_and_it_ends_with_them() {
     assert!(text(&fetched.stdout).contains("* notes.bin is saved in notes.bin"), "{}", text(&fetched.stdout));
     assert!(fs::read(here.join("notes.bin")).expect("it is there") == content);
 }
+
+#[test]
+fn at_a_terminal_a_tab_offers_words_by_number_and_nothing_typed_is_shown_twice() {
+    let daemon = Daemon::start();
+    let mut bob = Raw::enter(&daemon, "bobby");
+    // Python lends the program a terminal.
+    let own = chat(&daemon, "alice");
+    let mut command = Command::new("python3");
+    let spawn = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+    command.args(["-c", spawn]).arg(own.get_program()).args(own.get_args());
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let said = typed(
+        command,
+        b"/jo\t\n1 #ops\nonly once\n/w bo\t\n1 hi there\n/ban bobby\n/nothing\t\n/kick\n/quit\n",
+    );
+    let shown: Vec<String> = shown(&said).iter().map(|line| line.trim_end().to_owned()).collect();
+    for line in [
+        "1 /join",
+        "* /join #ops",
+        "* what you type is said in #ops",
+        "1 bobby",
+        "* /w bobby hi there",
+        "#ops * alice banned bobby",
+        "* there is nothing like that",
+    ] {
+        assert!(shown.iter().any(|shown| shown == line), "{line}: {shown:?}");
+    }
+    assert_eq!(shown.iter().filter(|line| line.contains("only once")).count(), 1, "{shown:?}");
+    assert_eq!(said.status.code(), Some(0), "what a person has mistyped is no failure: {shown:?}");
+    bob.wait_for("PRIV bobby hi there");
+}

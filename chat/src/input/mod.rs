@@ -7,6 +7,9 @@ pub use table::{COMMANDS, Command, Kind, Param};
 mod complete;
 pub use complete::{Known, complete};
 
+mod choices;
+pub use choices::Choices;
+
 use std::fmt;
 
 /// A line that a person has typed.

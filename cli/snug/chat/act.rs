@@ -273,7 +273,8 @@ fn help(of: Option<&str>) -> Result<(), String> {
     for command in COMMANDS {
         print(&format!("{}: {}", command.usage(), command.help))?;
     }
-    print("everything else is said as a text, and // at its beginning is a /")
+    print("everything else is said as a text, and // at its beginning is a /")?;
+    print("a tab at the end of a line lists what its last word can be completed to")
 }
 
 fn room(word: &str) -> Result<RoomName<'static>, String> {

@@ -1,6 +1,7 @@
 //! `snug chat`: talk, line by line. For people, screen readers, simple terminals and pipes: nothing moves the cursor.
 
 mod act;
+mod names;
 mod show;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +10,7 @@ use std::io::{self, IsTerminal};
 use async_channel::{Receiver, Sender};
 use clap::Args;
 use futures_lite::{FutureExt, StreamExt, io::AsyncBufReadExt};
-use snug_chat::input::{self, Input};
+use snug_chat::input::{self, Choices, Input};
 use snug_client::{Answer, Client, Event, Events, Kind, Place, RequestError, TellError, Ticket, Typed};
 use snug_protocol::{Command, Line, MessageTags, Request, RoomName, Target};
 
@@ -40,6 +41,9 @@ pub(crate) struct Chat {
     plain: bool,
 }
 
+/// Most names that a tab at the end of a line lists.
+const OFFERED: usize = 20;
+
 /// What an answer is for.
 enum Asked {
     /// A text: if it is refused, it is shown again.
@@ -52,6 +56,8 @@ enum Asked {
     Rows(&'static str),
     /// The inbox when the chat begins: only what is unread.
     Unread,
+    /// Who is here, and which rooms there are, for completion.
+    Names,
     /// The OK itself is the news.
     Done(String),
 }
@@ -69,6 +75,9 @@ pub(super) struct Session {
     /// The newest entry of one's own, and of each place the newest of all.
     last_own: Option<(Target<'static>, u64)>,
     newest: HashMap<String, u64>,
+    names: names::Names,
+    /// What the last line could have been completed to, if it ended with a tab.
+    choices: Option<Choices>,
     numbers: bool,
     /// How many files are on their way; each says at its end whether it has arrived.
     transfers: usize,
@@ -107,6 +116,8 @@ impl Chat {
             waiting: VecDeque::new(),
             last_own: None,
             newest: HashMap::new(),
+            names: names::Names::default(),
+            choices: None,
             numbers: self.numbers,
             transfers: 0,
             transferred: async_channel::unbounded(),
@@ -224,7 +235,16 @@ impl Session {
     }
 
     fn line(&mut self, line: &str) -> Result<(), Failure> {
-        let line = output::plain(line);
+        let mut line = output::plain(line);
+        if let Some(choices) = self.choices.take()
+            && let Some(chosen) = choices.pick(&line)
+        {
+            line = chosen;
+            self.tell(&line)?;
+        }
+        if self.is_typed && line.ends_with('\t') {
+            return Ok(self.offer(line.trim_end_matches('\t'))?);
+        }
         match input::parse(&line) {
             Ok(Input::Nothing) => {}
             Ok(Input::Text(text)) => self.say(self.place.clone(), text, MessageTags::default()),
@@ -234,6 +254,20 @@ impl Session {
                 self.tell(&misuse.to_string())?;
             }
         }
+        Ok(())
+    }
+
+    /// Lists what a line could be completed to. The next line chooses.
+    fn offer(&mut self, line: &str) -> io::Result<()> {
+        let choices = Choices::of(line, self.names.known(), OFFERED);
+        if choices.words().is_empty() {
+            return self.tell("there is nothing like that");
+        }
+        for (at, word) in choices.words().iter().enumerate() {
+            output::print(&format!("{} {}", at + 1, output::visible(word)))?;
+        }
+        self.tell("a number chooses, and what is typed behind it follows")?;
+        self.choices = Some(choices);
         Ok(())
     }
 
@@ -250,6 +284,10 @@ impl Session {
                     true => {
                         let place = self.place.to_string();
                         self.tell(&format!("connected to {address} as {nick}; what you type is said in {place}, and /help lists the commands"))?;
+                        if self.is_typed {
+                            self.ask(Command::Rooms, Asked::Names);
+                            self.ask(Command::Who { of: None }, Asked::Names);
+                        }
                         self.ask(Command::Inbox { before: None, limit: None }, Asked::Unread);
                     }
                     false => self.tell(&format!("connected again as {nick}"))?,
@@ -291,6 +329,7 @@ impl Session {
 
     /// Remembers what commands refer to.
     fn note(&mut self, typed: &Typed, from: Option<&str>) {
+        self.names.note(typed);
         match typed {
             Typed::Entry(entry) => {
                 let place = entry.conversation.name().to_owned();
@@ -329,6 +368,14 @@ impl Session {
                     match row.typed() {
                         Typed::Conversation(row) if row.unread == 0 => {}
                         typed => show::row(&typed, row, self.numbers)?,
+                    }
+                }
+            }
+            (answer, Asked::Names) => {
+                for row in &answer.rows {
+                    match row.line().body {
+                        snug_protocol::Body::Room { room, .. } => self.names.meet(room),
+                        _ => self.names.note(&row.typed()),
                     }
                 }
             }
