@@ -5,11 +5,12 @@
 //!
 //! - [`rich`] takes a text apart into what may be shown in another way: code, emphasis, quotes, links, names.
 //! - [`input`] reads what a person types: one table of commands, from which parsing, completion and help are made.
-//! - [`Spans`] says which parts of a conversation are known, so that pages and events fit together without holes.
+//! - [`Timeline`] holds what is known of a conversation: events and pages of history in any order, [`Spans`] of what is
+//!   complete, and each entry as it is now.
 
 pub mod input;
 
 pub mod rich;
 
 mod core;
-pub use core::{Span, Spans};
+pub use core::{Row, Span, Spans, Timeline};

@@ -142,6 +142,20 @@ pub struct Received {
 }
 
 impl Received {
+    /// A line that was received before and kept, without its newline, and the log that its id belongs to.
+    ///
+    /// ```
+    /// use snug_client::{Kind, Received, Typed};
+    /// use snug_protocol::LogName;
+    ///
+    /// let kept = Received::kept("@id=7 :bob MSG #lobby hello", LogName(1));
+    /// let Typed::Entry(entry) = kept.typed() else { panic!("an entry") };
+    /// assert_eq!(entry.kind, Kind::Message { text: Some("hello".to_owned()) });
+    /// ```
+    pub fn kept(line: impl Into<String>, log: LogName) -> Received {
+        Received { text: line.into(), bytes: None, log }
+    }
+
     /// Parses the line. A line that does not follow the grammar is a [`Body::Unknown`](snug_protocol::Body::Unknown)
     /// without a verb.
     pub fn line(&self) -> ServerLine<'_> {

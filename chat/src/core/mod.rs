@@ -2,3 +2,6 @@
 
 mod spans;
 pub use spans::{Span, Spans};
+
+mod timeline;
+pub use timeline::{Row, Timeline};

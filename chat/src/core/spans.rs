@@ -56,6 +56,11 @@ impl Spans {
         self.0.splice(from..to, [united]);
     }
 
+    /// Notes that these are known, too.
+    pub fn extend(&mut self, spans: impl IntoIterator<Item = Span>) {
+        spans.into_iter().for_each(|span| self.add(span));
+    }
+
     /// Forgets what was known from one id to another.
     pub fn remove(&mut self, span: Span) {
         let mut left = Vec::with_capacity(self.0.len() + 1);
