@@ -70,6 +70,31 @@ fn what_is_typed_is_said_and_each_line_stands_on_what_the_one_before_has_done() 
 }
 
 #[test]
+fn what_was_said_is_paged_through_in_both_directions() {
+    let daemon = Daemon::start();
+    let lines = b"one\ntwo\nthree\nfour\n/older\n/history 1\n/older 2\n/older\n/older\n/newer 1\n/date 1h\n/profile emoji\n";
+    let said = typed(chat(&daemon, "alice"), lines);
+    assert_eq!(said.status.code(), Some(1), "one of them came too early");
+    let shown = shown(&said);
+    let pages = shown.iter().skip_while(|line| *line != "* /history or /date comes first").skip(1);
+    let pages: Vec<&str> = pages.map(|line| line.trim_start_matches("#lobby alice: ")).collect();
+    let expected = [
+        "four",
+        "two",
+        "three",
+        "one",
+        "* nothing was said there",
+        "two",
+        "one",
+        "two",
+        "three",
+        "four",
+        "* profile: none",
+    ];
+    assert_eq!(pages, expected);
+}
+
+#[test]
 fn what_is_no_command_is_never_sent_and_what_is_refused_is_shown_again() {
     let daemon = Daemon::start();
     let mut bob = Raw::enter(&daemon, "bob");
@@ -184,6 +209,10 @@ fn files_go_beside_the_chat_and_it_ends_with_them() {
     assert_eq!((fetched.status.code(), text(&fetched.stderr)), (Some(0), String::new()));
     assert!(text(&fetched.stdout).contains("* notes.bin is saved in notes.bin"), "{}", text(&fetched.stdout));
     assert!(fs::read(here.join("notes.bin")).expect("it is there") == content);
+    let taken_back = typed(chat(&daemon, "alice"), format!("/cancel {id}\n/files\n").as_bytes());
+    assert_eq!((taken_back.status.code(), text(&taken_back.stderr)), (Some(0), String::new()));
+    let shown = text(&taken_back.stdout);
+    assert!(shown.contains(&format!("* {id} is taken back\n* files: none\n")), "{shown}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, Failure> {
     match text.parse() {
         Ok(Since::Moment(time)) => Ok(time),
         _ => {
-            let text = format!("{text:?} is no time: 30m, 1h, 7d, or a day such as 2026-11-01");
+            let text = format!("{text:?} is no time: a time is 30m, 1h, 7d, or a day such as 2026-11-01");
             Err(Failure::new(crate::failure::Exit::Usage, text))
         }
     }

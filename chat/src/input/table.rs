@@ -138,7 +138,16 @@ pub const COMMANDS: &[Command] = &[
     ),
     command("inbox", &["unread"], &[], "lists your conversations and what is unread in them", ""),
     command("read", &[], &[], "notes that you have read everything here", ""),
-    command("history", &[], &[may("count", Kind::Count)], "shows what was said before", "50"),
+    command("history", &[], &[may("count", Kind::Count)], "shows what was said last", "50"),
+    command(
+        "date",
+        &["since"],
+        &[need("when", Kind::Word)],
+        "shows what was said from a day or a time ago on",
+        "2026-11-21",
+    ),
+    command("older", &[], &[may("count", Kind::Count)], "shows what was before that", ""),
+    command("newer", &[], &[may("count", Kind::Count)], "shows what was behind that", ""),
     command(
         "search",
         &["find"],
@@ -153,6 +162,7 @@ pub const COMMANDS: &[Command] = &[
         "shows what the room is about, or sets it",
         "all about snug",
     ),
+    command("profile", &["whois"], &[need("who", Kind::User)], "shows somebody's profile", "bob"),
     command("nick", &[], &[need("nick", Kind::User)], "takes another name", "alicia"),
     command("away", &[], &[may("text", Kind::Text)], "tells that you are away", "lunch"),
     command("busy", &[], &[may("text", Kind::Text)], "tells that you are busy", "writing"),
@@ -224,6 +234,7 @@ pub const COMMANDS: &[Command] = &[
         "tells the sender that you do not want a file",
         "125",
     ),
+    command("cancel", &[], &[need("entry", Kind::Entry)], "takes a file of yours back", "125"),
     command("connection", &[], &[], "tells how you are connected", ""),
     command("quit", &["exit", "q"], &[may("text", Kind::Text)], "ends the chat", "good night"),
 ];

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use snug_chat::input::{COMMANDS, Call, Command as Known};
 use snug_protocol::{
-    Command, Cursor, FileCommand, MessageTags, Nick, Page, Period, Presence, Role, RoomName, RoomOrServer,
-    Target, TopicChange,
+    Command, Cursor, FileCommand, FileRef, MessageTags, Nick, Page, Period, Presence, ProfileChange, Role,
+    RoomName, RoomOrServer, Target, TopicChange,
 };
 
 use super::{Asked, Session};
@@ -94,11 +94,18 @@ impl Session {
                     Command::Read { target: self.place.clone(), id: Cursor::at(id), receipt: false };
                 self.ask(command, Asked::Done(format!("you have read {}", self.place)));
             }
-            "history" => {
-                let limit = call.get("count").and_then(|count| count.parse().ok()).unwrap_or(HISTORY);
-                let (target, page) = (self.place.clone(), Page::Latest);
-                let command = Command::History { target, page, limit: Some(limit), only_messages: true };
-                self.ask(command, Asked::Rows("history"));
+            "history" => self.page(self.place.clone(), Page::Latest, call),
+            "date" => {
+                let moment = crate::since::moment(call.need("when")).map_err(|error| error.to_string())?;
+                self.page(self.place.clone(), Page::Since(moment), call);
+            }
+            "older" | "newer" => {
+                let (place, first, last) = self.page.clone().ok_or("/history or /date comes first")?;
+                let page = match call.command.name {
+                    "older" => Page::Before(Cursor::at(first)),
+                    _ => Page::After(Cursor::at(last)),
+                };
+                self.page(place, page, call);
             }
             "search" => {
                 let query = call.need("query").to_owned().into();
@@ -109,6 +116,11 @@ impl Session {
                 let change = text("text").map_or(TopicChange::Ask, TopicChange::Set);
                 let asked = if change == TopicChange::Ask { Asked::Rows("topic") } else { Asked::Silent };
                 self.ask(Command::Topic { room: self.room()?, change, key: None }, asked);
+            }
+            "profile" => {
+                let command =
+                    Command::Profile { nick: nick(call.need("who"))?, change: ProfileChange::Ask(None) };
+                self.ask(command, Asked::Rows("profile"));
             }
             "nick" => {
                 let nick = nick(call.need("nick"))?;
@@ -124,10 +136,17 @@ impl Session {
                 self.ask(Command::Status { presence, text: text("text") }, done);
             }
             "connection" => return self.connection().map_err(|error| error.to_string()),
-            "file" | "filew" | "files" | "accept" | "decline" => self.files(call)?,
+            "file" | "filew" | "files" | "accept" | "decline" | "cancel" => self.files(call)?,
             _ => self.moderate(call)?,
         }
         Ok(())
+    }
+
+    /// Shows a page of what was said somewhere, of as many entries as were asked for.
+    fn page(&mut self, target: Target<'static>, page: Page, call: &Call) {
+        let limit = call.get("count").and_then(|count| count.parse().ok()).unwrap_or(HISTORY);
+        let asked = Asked::Page(target.clone());
+        self.ask(Command::History { target, page, limit: Some(limit), only_messages: true }, asked);
     }
 
     fn react(&mut self, call: &Call) -> Result<(), String> {
@@ -212,6 +231,14 @@ impl Session {
                 let common = self.same();
                 let fetch = async move { file::fetch(Cursor::at(id), &common).await };
                 self.carry(fetch);
+            }
+            "cancel" => {
+                let (_, id) = self.entry(call.need("entry"))?;
+                let of = FileRef::Entry(Cursor::at(id));
+                self.ask(
+                    Command::File(FileCommand::Cancel { of }),
+                    Asked::Done(format!("{id} is taken back")),
+                );
             }
             "decline" => {
                 let (_, id) = self.entry(call.need("entry"))?;

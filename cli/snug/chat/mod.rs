@@ -52,8 +52,10 @@ enum Asked {
     Silent,
     /// The same, and this is where one is then.
     Joined,
-    /// Rows to be shown below a heading.
+    /// Rows to be shown; if there are none, that is said of what they are.
     Rows(&'static str),
+    /// A page of what was said there.
+    Page(Target<'static>),
     /// The inbox when the chat begins: only what is unread.
     Unread,
     /// Who is here, and which rooms there are, for completion.
@@ -76,6 +78,8 @@ pub(super) struct Session {
     last_own: Option<(Target<'static>, u64)>,
     newest: HashMap<String, u64>,
     names: names::Names,
+    /// The page that was shown last: where, and its first and last entry.
+    page: Option<(Target<'static>, u64, u64)>,
     /// What the last line could have been completed to, if it ended with a tab.
     choices: Option<Choices>,
     numbers: bool,
@@ -117,6 +121,7 @@ impl Chat {
             last_own: None,
             newest: HashMap::new(),
             names: names::Names::default(),
+            page: None,
             choices: None,
             numbers: self.numbers,
             transfers: 0,
@@ -379,14 +384,25 @@ impl Session {
                     }
                 }
             }
+            (answer, Asked::Page(place)) => {
+                let ids = answer.rows.iter().filter_map(|row| row.line().id());
+                match (ids.clone().min(), ids.max()) {
+                    (Some(first), Some(last)) => {
+                        let newest = self.newest.entry(place.as_str().to_owned()).or_default();
+                        *newest = last.max(*newest);
+                        self.page = Some((place, first, last));
+                    }
+                    _ => self.tell("nothing was said there")?,
+                }
+                for row in &answer.rows {
+                    show::row(&row.typed(), row, self.numbers)?;
+                }
+            }
             (answer, Asked::Rows(heading)) => {
                 if answer.rows.is_empty() {
                     self.tell(&format!("{heading}: none"))?;
                 }
                 for row in &answer.rows {
-                    if let Typed::Entry(entry) = row.typed() {
-                        self.newest.entry(entry.conversation.name().to_owned()).or_insert(entry.place.id);
-                    }
                     show::row(&row.typed(), row, self.numbers)?;
                 }
             }

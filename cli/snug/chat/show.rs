@@ -58,6 +58,9 @@ pub(super) fn row(typed: &Typed, received: &Received, numbers: bool) -> io::Resu
         Typed::Invitation { room, by, .. } => {
             format!("{} invites you to {}: /join {}", visible(by), visible(room), visible(room))
         }
+        Typed::ProfilePart { name, value: Some(value), .. } => {
+            format!("{}: {}", visible(name), visible(value))
+        }
         _ => return plain_row(received),
     };
     output::print(&text)
