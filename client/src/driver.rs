@@ -199,9 +199,12 @@ impl Driver {
                 None => self.come_back(&mut connection).await,
             };
             if let Err(error) = back {
-                self.refuse_jobs(error.as_ref());
-                connection.exchange.gave_up(error, &reason);
+                connection.exchange.gave_up(error.as_ref(), &reason);
                 self.hand_over(&mut connection);
+                self.refuse_jobs(error.as_ref());
+                if let Some(error) = error {
+                    self.events.send(Event::GaveUp { error });
+                }
                 return;
             }
         }

@@ -143,7 +143,9 @@ impl<R> Exchange<R> {
 
     /// Returns the cursor after which events resume after a loss; `None` if SYNC is not allowed.
     pub(crate) fn since(&self) -> Option<Cursor> {
-        self.may_sync.then_some(Cursor { log: Some(self.log), id: self.seen })
+        // While private messages that waited may still be on their way, what comes behind the last of them that came.
+        let id = if self.told > 0 { self.told.min(self.seen) } else { self.seen };
+        self.may_sync.then_some(Cursor { log: Some(self.log), id })
     }
 
     /// Goes on with a new connection after [`Exchange::lost`]: requests the missed entries, then repeats the commands
@@ -152,6 +154,12 @@ impl<R> Exchange<R> {
     /// With `has_its_rooms` the server knows the rooms, and others of the account's sessions may have changed them.
     pub(crate) fn entered(&mut self, (nick, has_its_rooms): (&str, bool), cursor: Cursor, heard: Vec<Event>) {
         self.place.set_nick(nick);
+        if self.may_sync
+            && let Some(since) = self.since()
+        {
+            // What is asked for again begins there.
+            self.seen = since.id;
+        }
         (self.told, self.came) = (self.told.max(self.seen), cursor.id);
         self.dismissed = None;
         let jobs = std::mem::take(&mut self.in_flight);
@@ -164,8 +172,10 @@ impl<R> Exchange<R> {
             self.news.extend(skipped.map(News::Event));
         } else {
             let from = Cursor { log: Some(self.log), id: self.seen };
-            self.log = cursor.log.unwrap_or_default();
-            self.pass_to(cursor.id);
+            let log = cursor.log.unwrap_or_default();
+            // Private messages that waited may follow, with ids from before.
+            self.told = if log == self.log { self.told } else { 0 };
+            (self.log, self.seen) = (log, cursor.id);
             self.tell(heard);
             let (from, to) = (from.to_string(), cursor.to_string());
             self.news.push_back(News::Event(Event::Gap { target: "*".to_owned(), from, to }));
@@ -384,6 +394,8 @@ impl<R> Exchange<R> {
             return;
         }
         self.answer_size = 0;
+        // An answer stands behind the private messages that waited.
+        self.told = self.told.max(self.seen);
         let Some(answered) = self.in_flight.pop_front() else { return };
         self.first_label += 1;
         match answered {
@@ -518,10 +530,10 @@ impl<R> Exchange<R> {
 
     /// Takes the end of all attempts to reconnect: the commands that are not answered fail. `error` is the last
     /// attempt's error, if there was one.
-    pub(crate) fn gave_up(&mut self, error: Option<Arc<ConnectError>>, reason: &str) {
+    pub(crate) fn gave_up(&mut self, error: Option<&Arc<ConnectError>>, reason: &str) {
         for in_flight in std::mem::take(&mut self.in_flight) {
             let InFlight::Job(job, _) = in_flight else { continue };
-            let answer = match (&error, &self.dismissed) {
+            let answer = match (error, &self.dismissed) {
                 (Some(error), _) => RequestError::GaveUp(Arc::clone(error)),
                 (None, Some((code, text))) => RequestError::Refused {
                     code: code.clone(),
@@ -533,7 +545,6 @@ impl<R> Exchange<R> {
             };
             self.news.push_back(News::Answer(job.reply, Err(answer)));
         }
-        self.news.extend(error.map(|error| News::Event(Event::GaveUp { error })));
     }
 }
 

@@ -377,10 +377,36 @@ fn private_messages_that_waited_are_events_of_a_connection_that_begins_with_what
     world.take();
     assert_eq!(world.seen, [4, 6, 10]);
     assert_eq!(world.exchange.since().map(|cursor| cursor.id), Some(10));
-    // Before anything new has come, the next connection begins where this one did.
+    // If the connection breaks while they come, the next one goes on behind the last that has.
     let mut world = World::with((None, 9), u64::MAX, Vec::new());
     world.exchange.line("@id=4 :bob PRIV alice hi".to_owned(), None);
+    world.exchange.lost(Loss::Closed);
+    assert_eq!(world.exchange.since().map(|cursor| cursor.id), Some(4));
+    world.exchange.entered(("alice", false), Cursor { log: Some(LOG), id: 9 }, Vec::new());
+    world.exchange.line("@ref=0;id=6 :bob PRIV alice hi".to_owned(), None);
+    world.take();
+    assert_eq!(world.seen, [4, 6]);
+    // Before anything new has come, the next connection begins where this one did.
+    // An answer stands behind all that waited.
+    let mut world = World::with((None, 9), u64::MAX, Vec::new());
+    world.exchange.line("@id=4 :bob PRIV alice hi".to_owned(), None);
+    world.say("", "WHO", true);
+    world.exchange.line("@ref=0 OK WHO 0".to_owned(), None);
     assert_eq!(world.exchange.since().map(|cursor| cursor.id), Some(9));
+}
+
+#[test]
+fn private_messages_that_waited_reach_a_session_that_may_not_sync() {
+    let mut world = World::with((None, 9), u64::MAX, Vec::new());
+    world.exchange.may_sync = false;
+    world.exchange.line("@id=10 :bob PRIV alice hi".to_owned(), None);
+    world.exchange.lost(Loss::Closed);
+    world.exchange.entered(("alice", false), Cursor { log: Some(LOG), id: 14 }, Vec::new());
+    for id in [10, 12, 15] {
+        world.exchange.line(format!("@id={id} :bob PRIV alice hi"), None);
+    }
+    world.take();
+    assert_eq!(world.seen, [10, 12, 15]);
 }
 
 #[test]

@@ -799,6 +799,25 @@ fn a_guest_who_is_away_is_banned_with_and_without_the_name() {
 }
 
 #[test]
+fn unban_lifts_the_ban_of_who_has_the_name_now_and_no_other() {
+    let mut world = World::new();
+    let mut alice = world.enter("alice");
+    world.say(&mut alice, "JOIN #ops");
+    let mut first = world.enter("bob");
+    world.say(&mut alice, "BAN #ops bob");
+    world.say(&mut first, "NICK rob");
+    let mut second = world.enter("bob");
+    world.pass(1_000);
+    world.say(&mut alice, "BAN #ops bob");
+    assert!(world.ask(&mut alice, "BAN #ops").contains("OK BAN 2"));
+    assert!(world.ask(&mut alice, "UNBAN #ops bob").contains("OK UNBAN #ops"));
+    assert!(world.ask(&mut second, "JOIN #ops").contains("OK JOIN #ops"));
+    assert!(world.ask(&mut first, "JOIN #ops").contains("ERR JOIN banned"));
+    assert!(world.ask(&mut alice, "UNBAN #ops rob").contains("OK UNBAN #ops"));
+    assert!(world.ask(&mut first, "JOIN #ops").contains("OK JOIN #ops"));
+}
+
+#[test]
 fn a_room_holds_so_many_bans_and_no_more() {
     let mut world = World::new();
     let mut alice = world.enter("alice");
@@ -813,6 +832,7 @@ fn a_room_holds_so_many_bans_and_no_more() {
     }
     world.pass(60_000);
     assert!(world.ask(&mut alice, "BAN #ops one-more").contains("ERR BAN too-many"));
+    assert!(world.ask(&mut alice, "@expires=1h BAN #ops nobody8").contains("OK BAN"), "it is there already");
     assert!(world.ask(&mut alice, "UNBAN #ops nobody7").contains("OK UNBAN"));
     assert!(world.ask(&mut alice, "BAN #ops one-more").contains("OK BAN #ops"));
 }

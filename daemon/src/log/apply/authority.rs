@@ -328,7 +328,7 @@ pub(super) fn moderate(
         Moderation::Ban { whom, shown, reason, time, is_in } => {
             let mut refused = authorize(tx, room, author, Action::BanFromRoom, whom.identity())?;
             if refused.is_none() {
-                refused = too_many_bans(tx, meta, room)?;
+                refused = too_many_bans(tx, meta, room, whom)?;
             }
             if refused.is_none() {
                 put_ban(
@@ -589,7 +589,18 @@ fn put_ban(
 }
 
 /// Returns why a room takes no more bans, or `None` if it does: whoever enters is looked for among them.
-fn too_many_bans(tx: &Transaction<'_>, meta: &Meta, room: u64) -> rusqlite::Result<Option<Refusal>> {
+fn too_many_bans(
+    tx: &Transaction<'_>,
+    meta: &Meta,
+    room: u64,
+    whom: &Banned,
+) -> rusqlite::Result<Option<Refusal>> {
+    for (kind, value) in whom.write() {
+        if ban(tx, room, kind, &value)?.is_some() {
+            // It takes the place of the one that is there.
+            return Ok(None);
+        }
+    }
     let held: usize = tx
         .prepare_cached("SELECT count(*) FROM ban WHERE room = ?1 AND (until IS NULL OR until > ?2)")?
         .query_row(params![room, meta.time.millis()], |row| row.get(0))?;
@@ -607,15 +618,25 @@ fn take_ban(
 ) -> rusqlite::Result<Option<Refusal>> {
     let mut gone = 0;
     for (kind, value) in whom.write() {
-        gone += tx
-            .prepare_cached("DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3")?
-            .execute(params![place, kind, value])?;
+        let found: Option<(String, i64)> = tx
+            .prepare_cached(
+                "DELETE FROM ban WHERE room = ?1 AND kind = ?2 AND value = ?3 RETURNING shown, time",
+            )?
+            .query_row(params![place, kind, value], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((shown, time)) = found {
+            gone += 1;
+            // A guest who was away was banned by two of them, with one BAN.
+            tx.prepare_cached(
+                "DELETE FROM ban WHERE room = ?1 AND kind IN ('identity', 'name') AND shown = ?2 AND time = ?3",
+            )?
+            .execute(params![place, shown, time])?;
+        }
     }
-    // A guest who was away was banned by both.
-    if gone == 0 || matches!(whom, Banned::Identity(_)) {
+    if gone == 0 {
         // The user may be gone, or the name may belong to someone else by now. The list shows the name as it was
         // given then.
-        gone += tx
+        gone = tx
             .prepare_cached("DELETE FROM ban WHERE room = ?1 AND shown = ?2 COLLATE NOCASE")?
             .execute(params![place, shown])?;
     }
