@@ -43,7 +43,11 @@ fn what_is_typed_is_said_and_each_line_stands_on_what_the_one_before_has_done() 
     let said = typed(chat(&daemon, "alice"), lines);
     assert_eq!((said.status.code(), text(&said.stderr)), (Some(0), String::new()));
     let shown = shown(&said);
-    assert!(shown[0].starts_with("* connected to ") && shown[0].contains(" as alice; "), "{}", shown[0]);
+    assert!(
+        shown[0].starts_with("* connected to ") && shown[0].contains(" as alice; /help lists"),
+        "{}",
+        shown[0]
+    );
     let expected = [
         "#lobby alice: hello",
         "(private) (to bob) psst",
@@ -58,6 +62,7 @@ fn what_is_typed_is_said_and_each_line_stands_on_what_the_one_before_has_done() 
         "* you are away now",
         "* alice is now alicia",
         "* you have left #ops",
+        "* what you type is said in #lobby",
         "#lobby alicia: back",
     ];
     let from_first: Vec<&String> = shown.iter().skip_while(|line| *line != expected[0]).collect();
@@ -245,4 +250,28 @@ fn at_a_terminal_a_tab_offers_words_by_number_and_nothing_typed_is_shown_twice()
     assert_eq!(shown.iter().filter(|line| line.contains("only once")).count(), 1, "{shown:?}");
     assert_eq!(said.status.code(), Some(0), "what a person has mistyped is no failure: {shown:?}");
     bob.wait_for("PRIV bobby hi there");
+}
+
+#[test]
+fn what_is_meant_for_one_person_does_not_reach_the_next_of_that_name() {
+    let daemon = Daemon::start();
+    let mut bob = Raw::enter(&daemon, "bob");
+    let mut alice = Running::spawn(&mut chat(&daemon, "alice"));
+    let lines = Lines::of(alice.0.stdout.take().expect("a pipe"));
+    let mut stdin = alice.0.stdin.take().expect("a pipe");
+    stdin.write_all(b"/to bob\n").expect("it reads");
+    lines.wait_for("* what you type is said to bob");
+    bob.say("NICK rob");
+    bob.wait_for("OK NICK rob");
+    let mut eve = Raw::enter(&daemon, "bob");
+    stdin.write_all(b"for the first one\n").expect("it reads");
+    bob.wait_for("PRIV rob for the first one");
+    eve.say("PING");
+    loop {
+        let line = eve.hear();
+        assert!(!line.contains("PRIV"), "{line}");
+        if line.contains("OK PING") {
+            break;
+        }
+    }
 }

@@ -25,8 +25,9 @@ pub(crate) enum Part {
     Sender,
     /// As a sender, with much to carry: goes on also after a long break.
     Carrier,
-    /// Is here as a person is: in the lobby or the account's rooms, announced, for as long as it goes.
-    Person,
+    /// Is here as a person is: in the lobby or the account's rooms, and announced. `waits` for the server for as long as it takes
+    /// to come back.
+    Person { waits: bool },
     /// Is in these rooms, and comes back whenever the connection is lost; hears what came after `since` first. Without
     /// `follows` it wants no more than that.
     Listener { rooms: Vec<RoomName<'static>>, since: Option<Cursor>, follows: bool },
@@ -63,7 +64,12 @@ async fn begin(mut options: Options, common: &Common, part: Part) -> Result<(Cli
         Part::Asker => (options.quiet, options.reconnect) = (true, Duration::ZERO),
         Part::Sender => (options.quiet, options.reconnect) = (true, BREAK),
         Part::Carrier => (options.quiet, options.reconnect) = (true, LONG_BREAK),
-        Part::Person => (options.acknowledge, options.needs_rooms) = (true, false),
+        Part::Person { waits } => {
+            options.acknowledge = true;
+            if !waits {
+                options.reconnect = BREAK;
+            }
+        }
         Part::Listener { rooms, since, follows } => {
             options.quiet = !rooms.is_empty();
             options.rooms = rooms;

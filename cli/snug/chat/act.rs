@@ -33,13 +33,7 @@ impl Session {
         match call.command.name {
             "help" => return help(call.get("command")),
             "quit" => self.ends = Some(call.get("text").map(str::to_owned)),
-            "to" => {
-                self.place = place(call.need("place"))?;
-                let place = self.place.to_string();
-                return self
-                    .tell(&format!("what you type is said to {place}"))
-                    .map_err(|error| error.to_string());
-            }
+            "to" => return self.go(place(call.need("place"))?).map_err(|error| error.to_string()),
             "w" => {
                 let to = Target::Nick(nick(call.need("who"))?);
                 self.say(to, call.need("text").to_owned(), MessageTags::default());
@@ -68,14 +62,7 @@ impl Session {
             "join" => self.ask(Command::Join { room: room(call.need("room"))? }, Asked::Joined),
             "leave" => {
                 let room = call.get("room").map_or_else(|| self.room(), room)?;
-                let is_here = matches!(&self.place, Target::Room(here) if here.fold() == room.fold());
-                self.ask(
-                    Command::Leave { room: room.clone(), text: None },
-                    Asked::Done(format!("you have left {room}")),
-                );
-                if is_here {
-                    self.place = Target::Room(RoomName::LOBBY);
-                }
+                self.ask(Command::Leave { room: room.clone(), text: None }, Asked::Left(room));
             }
             "rooms" => self.ask(Command::Rooms, Asked::Rows("rooms")),
             "users" => {
@@ -87,7 +74,7 @@ impl Session {
             }
             "inbox" => self.ask(Command::Inbox { before: None, limit: None }, Asked::Rows("conversations")),
             "read" => {
-                let newest = self.newest.get(self.place.as_str()).copied();
+                let newest = self.newest.get(&super::folded(self.place.as_str())).copied();
                 let id = newest
                     .ok_or("nothing was said here since you came; /history shows what was said before")?;
                 let command =

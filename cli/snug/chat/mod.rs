@@ -4,7 +4,7 @@ mod act;
 mod names;
 mod show;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, IsTerminal};
 
 use async_channel::{Receiver, Sender};
@@ -12,7 +12,7 @@ use clap::Args;
 use futures_lite::{FutureExt, StreamExt, io::AsyncBufReadExt};
 use snug_chat::input::{self, Choices, Input};
 use snug_client::{Answer, Client, Event, Events, Kind, Place, RequestError, TellError, Ticket, Typed};
-use snug_protocol::{Command, Line, MessageTags, Request, RoomName, Target};
+use snug_protocol::{Command, Line, MessageTags, Nick, Request, RoomName, Target};
 
 use crate::connect::{self, Part};
 use crate::environment::Common;
@@ -44,6 +44,9 @@ pub(crate) struct Chat {
 /// Most names that a tab at the end of a line lists.
 const OFFERED: usize = 20;
 
+/// Most lines that a person types ahead.
+const AHEAD: usize = 1_000;
+
 /// What an answer is for.
 enum Asked {
     /// A text: if it is refused, it is shown again.
@@ -52,6 +55,10 @@ enum Asked {
     Silent,
     /// The same, and this is where one is then.
     Joined,
+    /// The same, and one is in the lobby then, if one was there.
+    Left(RoomName<'static>),
+    /// Who has the name to whom one wants to talk.
+    To(Nick<'static>),
     /// Rows to be shown; if there are none, that is said of what they are.
     Rows(&'static str),
     /// A page of what was said there.
@@ -71,7 +78,9 @@ pub(super) struct Session {
     nick: String,
     /// Where a text is said.
     place: Target<'static>,
-    asked: HashMap<Ticket, Asked>,
+    /// Where to go first.
+    begins: Option<Target<'static>>,
+    asked: BTreeMap<Ticket, Asked>,
     /// Commands that could not be handed over yet, as lines.
     waiting: VecDeque<(String, Asked)>,
     /// The newest entry of one's own, and of each place the newest of all.
@@ -88,6 +97,9 @@ pub(super) struct Session {
     transferred: (Sender<bool>, Receiver<bool>),
     /// Whether lines that one types stand on the screen already.
     is_typed: bool,
+    is_connected: bool,
+    /// Lines that were typed while those before them are not done.
+    typed: VecDeque<String>,
     /// Whether the chat is to end, and with which word.
     ends: Option<Option<String>>,
     has_failed: bool,
@@ -110,13 +122,15 @@ impl Chat {
         let server = self.address.or_else(|| common.server.clone());
         let common = Common { server, is_chat: true, ..common.clone() };
         let place = connect::target(&self.to)?.into_owned();
-        let (client, events) = connect::connect(&common, Part::Person).await?;
+        let is_typed = io::stdin().is_terminal();
+        let (client, events) = connect::connect(&common, Part::Person { waits: is_typed }).await?;
         let mut session = Session {
             common,
             client,
             nick: String::new(),
-            place: place.clone(),
-            asked: HashMap::new(),
+            place: Target::Room(RoomName::LOBBY),
+            begins: Some(place),
+            asked: BTreeMap::new(),
             waiting: VecDeque::new(),
             last_own: None,
             newest: HashMap::new(),
@@ -126,15 +140,12 @@ impl Chat {
             numbers: self.numbers,
             transfers: 0,
             transferred: async_channel::unbounded(),
-            is_typed: io::stdin().is_terminal(),
+            is_typed,
+            is_connected: true,
+            typed: VecDeque::new(),
             ends: None,
             has_failed: false,
         };
-        if let Target::Room(room) = &place
-            && room.fold() != RoomName::LOBBY.fold()
-        {
-            session.ask(Command::Join { room: room.clone() }, Asked::Joined);
-        }
         session.talk(&events).await
     }
 }
@@ -148,7 +159,7 @@ impl Session {
             self.hand_over()?;
             // One line after another: what a command says may depend on what the one before has done.
             let is_idle = self.asked.is_empty() && self.waiting.is_empty();
-            let is_over = self.ends.is_some() || !has_lines;
+            let is_over = self.ends.is_some() || !has_lines && self.typed.is_empty();
             if is_idle && is_over {
                 if self.transfers == 0 {
                     break;
@@ -159,7 +170,13 @@ impl Session {
                     self.tell(text)?;
                 }
             }
-            let reads = is_idle && !is_over && !self.nick.is_empty();
+            if is_idle && let Some(line) = self.typed.pop_front() {
+                self.line(&line)?;
+                continue;
+            }
+            // A person types on, also while the server is away; a pipe waits.
+            let has_room = is_idle || self.is_typed && self.typed.len() < AHEAD;
+            let reads = has_room && self.ends.is_none() && has_lines && !self.nick.is_empty();
             let event = async { events.recv().await.map_or(Next::Over, Next::Event) };
             let line = async {
                 match reads {
@@ -177,12 +194,24 @@ impl Session {
                     self.has_failed |= !has_arrived;
                 }
                 Next::Event(event) => self.event(event)?,
-                Next::Line(Some(Ok(line))) => self.line(&line)?,
+                Next::Line(Some(Ok(line))) => {
+                    let ends =
+                        matches!(input::parse(&line), Ok(Input::Call(call)) if call.command.name == "quit");
+                    if ends && !self.is_connected {
+                        return Ok(self.leave_undone()?);
+                    }
+                    self.typed.push_back(line);
+                }
                 Next::Line(Some(Err(error))) if error.kind() == io::ErrorKind::InvalidData => {
                     self.tell("that line is no UTF-8, and was not said")?;
                     self.has_failed = true;
                 }
-                Next::Line(Some(Err(_)) | None) => has_lines = false,
+                Next::Line(Some(Err(_)) | None) => {
+                    has_lines = false;
+                    if self.is_typed && !self.is_connected {
+                        return Ok(self.leave_undone()?);
+                    }
+                }
                 Next::Over => return Err(Failure::new(Exit::TryAgain, "the connection is closed")),
             }
         }
@@ -193,6 +222,20 @@ impl Session {
             true => Err(Failure::new(Exit::Refused, "not everything was done")),
             false => Ok(()),
         }
+    }
+
+    /// Ends although the server is away, and tells what was not said.
+    fn leave_undone(&mut self) -> io::Result<()> {
+        let asked = std::mem::take(&mut self.asked).into_values();
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, asked)| asked);
+        let texts = asked.chain(waiting).filter_map(|asked| match asked {
+            Asked::Text(text) => Some(text),
+            _ => None,
+        });
+        for text in texts.chain(std::mem::take(&mut self.typed)) {
+            self.tell(&format!("not said: {text}"))?;
+        }
+        Ok(())
     }
 
     /// Asks for something; the answer is an event.
@@ -284,21 +327,31 @@ impl Session {
         match event {
             Event::Connected { address, nick, .. } => {
                 let is_first = self.nick.is_empty();
+                self.is_connected = true;
                 self.nick.clone_from(&nick);
                 match is_first {
                     true => {
-                        let place = self.place.to_string();
-                        self.tell(&format!("connected to {address} as {nick}; what you type is said in {place}, and /help lists the commands"))?;
+                        self.tell(&format!("connected to {address} as {nick}; /help lists the commands"))?;
                         if self.is_typed {
                             self.ask(Command::Rooms, Asked::Names);
                             self.ask(Command::Who { of: None }, Asked::Names);
+                        }
+                        match self.begins.take() {
+                            Some(Target::Room(room)) if room.fold() != RoomName::LOBBY.fold() => {
+                                self.ask(Command::Join { room }, Asked::Joined);
+                            }
+                            Some(place) => self.go(place)?,
+                            None => {}
                         }
                         self.ask(Command::Inbox { before: None, limit: None }, Asked::Unread);
                     }
                     false => self.tell(&format!("connected again as {nick}"))?,
                 }
             }
-            Event::Disconnected { loss } => self.tell(&format!("disconnected: {loss}"))?,
+            Event::Disconnected { loss } => {
+                self.is_connected = false;
+                self.tell(&format!("disconnected: {loss}"))?;
+            }
             Event::Gap { target, from, to } => {
                 self.tell(&format!("{target}: what was said from {from} to {to} is not there any more"))?;
             }
@@ -338,7 +391,7 @@ impl Session {
         match typed {
             Typed::Entry(entry) => {
                 let place = entry.conversation.name().to_owned();
-                self.newest.insert(place, entry.place.id);
+                self.newest.insert(folded(&place), entry.place.id);
                 let is_own = entry.own || from == Some(self.nick.as_str());
                 if is_own
                     && matches!(entry.kind, Kind::Message { .. })
@@ -355,6 +408,15 @@ impl Session {
     fn answered(&mut self, asked: Asked, answer: Result<Answer, RequestError>) -> Result<(), Failure> {
         let answer = match answer {
             Ok(answer) => answer,
+            Err(error) if matches!(asked, Asked::To(_)) => {
+                // Who is away may be written to nevertheless, if they have an account.
+                let Asked::To(nick) = asked else { return Ok(()) };
+                self.place = Target::Nick(nick);
+                self.tell(&error.to_string())?;
+                return Ok(
+                    self.tell(&format!("what you type is said to {}, if they come again", self.place))?
+                );
+            }
             Err(error) => return Ok(self.not_done(asked, &error.to_string())?),
         };
         match (answer, asked) {
@@ -363,9 +425,24 @@ impl Session {
                 if let snug_protocol::Body::Ok { params: Some(room), .. } = answer.ok.line().body
                     && let Ok(room) = RoomName::parse(room)
                 {
-                    self.place = Target::Room(room.into_owned());
-                    self.tell(&format!("what you type is said in {}", self.place))?;
+                    self.go(Target::Room(room.into_owned()))?;
                 }
+            }
+            (_, Asked::Left(room)) => {
+                self.tell(&format!("you have left {room}"))?;
+                let is_here = matches!(&self.place, Target::Room(here) if here.fold() == room.fold());
+                if is_here && room.fold() != RoomName::LOBBY.fold() {
+                    self.go(Target::Room(RoomName::LOBBY))?;
+                }
+            }
+            (answer, Asked::To(nick)) => {
+                // The name may be somebody else's later on, and what is typed is for who has it now.
+                let who = answer.rows.iter().find_map(|row| match row.typed() {
+                    Typed::Present { who, .. } => who.who,
+                    _ => None,
+                });
+                self.place = Target::Nick(nick).with_who(who);
+                self.tell(&format!("what you type is said to {}", self.place))?;
             }
             (_, Asked::Done(text)) => self.tell(&text)?,
             (answer, Asked::Unread) => {
@@ -388,7 +465,7 @@ impl Session {
                 let ids = answer.rows.iter().filter_map(|row| row.line().id());
                 match (ids.clone().min(), ids.max()) {
                     (Some(first), Some(last)) => {
-                        let newest = self.newest.entry(place.as_str().to_owned()).or_default();
+                        let newest = self.newest.entry(folded(place.as_str())).or_default();
                         *newest = last.max(*newest);
                         self.page = Some((place, first, last));
                     }
@@ -410,6 +487,17 @@ impl Session {
         Ok(())
     }
 
+    /// Lets what is typed from now on be said somewhere.
+    pub(super) fn go(&mut self, place: Target<'static>) -> io::Result<()> {
+        if let Target::Nick(nick) = place {
+            let of = Some(Target::Nick(nick.clone()));
+            self.ask(Command::Who { of }, Asked::To(nick));
+            return Ok(());
+        }
+        self.place = place;
+        self.tell(&format!("what you type is said in {}", self.place))
+    }
+
     /// The place where one is, as a room.
     fn room(&self) -> Result<RoomName<'static>, String> {
         match &self.place {
@@ -425,6 +513,15 @@ impl Session {
             ("^", None) => Err("you have said nothing yet".to_owned()),
             _ => Ok((self.place.clone(), word.parse().unwrap_or_default())),
         }
+    }
+}
+
+/// The name of a place in the form in which it is the same however it is written.
+pub(super) fn folded(name: &str) -> String {
+    match Target::parse(name) {
+        Ok(Target::Room(room)) => room.fold().as_str().to_owned(),
+        Ok(Target::Nick(nick)) => nick.fold().as_str().to_owned(),
+        _ => name.to_owned(),
     }
 }
 
