@@ -53,7 +53,7 @@ fn what_is_typed_is_said_and_each_line_stands_on_what_the_one_before_has_done() 
         "(private) (to bob) psst",
         "#lobby * alice waves",
         "#lobby alice: /etc",
-        "* what you type is said in #ops",
+        "* messages now go to #ops",
         "#ops alice: first",
         "#ops * alice edited 5: second",
         "#ops * alice reacted to 5 with \u{1f44d}",
@@ -62,7 +62,7 @@ fn what_is_typed_is_said_and_each_line_stands_on_what_the_one_before_has_done() 
         "* you are away now",
         "* alice is now alicia",
         "* you have left #ops",
-        "* what you type is said in #lobby",
+        "* messages now go to #lobby",
         "#lobby alicia: back",
     ];
     let from_first: Vec<&String> = shown.iter().skip_while(|line| *line != expected[0]).collect();
@@ -88,7 +88,7 @@ fn what_was_said_is_paged_through_in_both_directions() {
         "two",
         "three",
         "one",
-        "* nothing was said there",
+        "* no messages there",
         "two",
         "one",
         "two",
@@ -116,11 +116,11 @@ fn what_is_no_command_is_never_sent_and_what_is_refused_is_shown_again() {
         "* there is no command /jion; did you mean /join?",
         "* who is missing; usage: /kick <who> [reason]",
         "usage: /mute <who> <time> [reason]",
-        "* you have said nothing yet",
-        "* not said: hi there",
-        "* not said: may I?",
+        "* you have not sent a message yet",
+        "* not sent: hi there",
+        "* not sent: may I?",
         "in this room only its owner speak",
-        "no UTF-8, and was not said",
+        "a line was not UTF-8 and was not sent",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
@@ -239,11 +239,11 @@ fn at_a_terminal_a_tab_offers_words_by_number_and_nothing_typed_is_shown_twice()
     for line in [
         "1 /join",
         "* /join #ops",
-        "* what you type is said in #ops",
+        "* messages now go to #ops",
         "1 bobby",
         "* /w bobby hi there",
         "#ops * alice banned bobby",
-        "* there is nothing like that",
+        "* nothing matches",
     ] {
         assert!(shown.iter().any(|shown| shown == line), "{line}: {shown:?}");
     }
@@ -260,7 +260,7 @@ fn what_is_meant_for_one_person_does_not_reach_the_next_of_that_name() {
     let lines = Lines::of(alice.0.stdout.take().expect("a pipe"));
     let mut stdin = alice.0.stdin.take().expect("a pipe");
     stdin.write_all(b"/to bob\n").expect("it reads");
-    lines.wait_for("* what you type is said to bob");
+    lines.wait_for("* messages now go to bob");
     bob.say("NICK rob");
     bob.wait_for("OK NICK rob");
     let mut eve = Raw::enter(&daemon, "bob");

@@ -46,12 +46,14 @@ impl FromStr for LogName {
     type Err = CursorError;
 
     fn from_str(word: &str) -> Result<LogName, CursorError> {
-        let is_hex = word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
-        if !is_hex {
-            return Err(CursorError);
-        }
-        u64::from_str_radix(word, 16).map(LogName).map_err(|_| CursorError)
+        sixteen_digits(word).map(LogName).ok_or(CursorError)
     }
+}
+
+/// Returns a number that is written as 16 hexadecimal digits in lower case.
+pub(crate) fn sixteen_digits(word: &str) -> Option<u64> {
+    let is_hex = word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+    is_hex.then(|| u64::from_str_radix(word, 16).ok())?
 }
 
 impl fmt::Display for Cursor {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::cursor::sixteen_digits;
+
 /// The id of an identity, written as 16 hexadecimal digits. A nick may be somebody else's tomorrow; an id is never given
 /// twice. It proves nothing and is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,11 +25,7 @@ impl FromStr for PersonId {
     type Err = PersonIdError;
 
     fn from_str(word: &str) -> Result<PersonId, PersonIdError> {
-        let is_hex = word.len() == 16 && word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
-        if !is_hex {
-            return Err(PersonIdError);
-        }
-        u64::from_str_radix(word, 16).map(PersonId).map_err(|_| PersonIdError)
+        sixteen_digits(word).map(PersonId).ok_or(PersonIdError)
     }
 }
 

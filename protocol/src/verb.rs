@@ -289,13 +289,13 @@ pub const VERBS: &[Spec] = &[
         tags: "`clear`",
         before_name: false,
         cost: 4,
-        summary: "tells of the presence of people with whom one shares no room",
-        detail: "Adds names to those that this session watches, at most 100, and answers with a row for each of them: `USER nick \
-                 status since` with the tags of WHO, where the status is `offline` and since is `-` for who is not here. Without names \
-                 the rows are all that are watched; with the tag `clear` these names, or without any all, are watched no more. From then on the session hears \
-                 when somebody with the name comes (`:bob STATUS online`, with the tags of WHO), goes (`:bob QUIT`), has another name \
-                 (`:bob NICK robert`: bob is still watched, robert is not) or another status or profile, in rooms of any size and without any. A name need not be \
-                 anybody's. It ends with the session.",
+        summary: "follows the presence of users, also without a common room",
+        detail: "Adds names to those that this session watches, at most 100, and answers with a row for each: `USER nick status since` \
+                 with the tags of WHO. If nobody with the name is online, the status is `offline` and since is `-`. Without names, the \
+                 rows are all watched names. The tag `clear` removes these names or, without any, all. From then on the server tells the \
+                 session when a user with the name comes online (`:bob STATUS online`, with the tags of WHO), goes offline (`:bob QUIT`), \
+                 changes nickname (`:bob NICK robert`: bob is still watched, robert is not), status or profile, in rooms of any size and \
+                 without a common room. A name need not belong to anybody. Watching ends with the session.",
         example: "> WATCH bob carol\n< @who=001b6d0c44e7a2f3 USER bob away 2026-11-21T10:15:02.113Z\n< USER carol offline -\n< OK WATCH 2",
     },
     Spec {

@@ -75,11 +75,10 @@ impl Session {
             "inbox" => self.ask(Command::Inbox { before: None, limit: None }, Asked::Rows("conversations")),
             "read" => {
                 let newest = self.newest.get(&super::folded(self.place.as_str())).copied();
-                let id = newest
-                    .ok_or("nothing was said here since you came; /history shows what was said before")?;
+                let id = newest.ok_or("no new messages here; /history shows older ones")?;
                 let command =
                     Command::Read { target: self.place.clone(), id: Cursor::at(id), receipt: false };
-                self.ask(command, Asked::Done(format!("you have read {}", self.place)));
+                self.ask(command, Asked::Done(format!("marked {} as read", self.place)));
             }
             "history" => self.page(self.place.clone(), Page::Latest, call),
             "date" => {
@@ -287,8 +286,8 @@ fn help(of: Option<&str>) -> Result<(), String> {
     for command in COMMANDS {
         print(&format!("{}: {}", command.usage(), command.help))?;
     }
-    print("everything else is said as a text, and // at its beginning is a /")?;
-    print("a tab at the end of a line lists what its last word can be completed to")
+    print("every other line is sent as a message; begin it with // to send a /")?;
+    print("end a line with Tab to list completions of its last word")
 }
 
 fn room(word: &str) -> Result<RoomName<'static>, String> {

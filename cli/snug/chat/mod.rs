@@ -11,7 +11,7 @@ use async_channel::{Receiver, Sender};
 use clap::Args;
 use futures_lite::{FutureExt, StreamExt, io::AsyncBufReadExt};
 use snug_chat::input::{self, Choices, Input};
-use snug_client::{Answer, Client, Event, Events, Kind, Place, RequestError, TellError, Ticket, Typed};
+use snug_client::{Answer, Client, Event, Events, Kind, RequestError, TellError, Ticket, Typed};
 use snug_protocol::{Command, Line, MessageTags, Nick, Request, RoomName, Target};
 
 use crate::connect::{self, Part};
@@ -19,10 +19,10 @@ use crate::environment::Common;
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Chat in a terminal or through pipes, line by line
+/// Chat in a terminal or through a pipe, line by line
 ///
-/// What you type is said where you are, at first in #lobby; what begins with a / is a command, and /help lists them. Lines
-/// from a pipe are said too; at the end of them the chat ends, when all of it is answered.
+/// Each line you type is sent as a message, at first to #lobby. A line that begins with / is a command; /help lists them. At
+/// the end of its input the chat exits, after every line was answered.
 #[derive(Args)]
 pub(crate) struct Chat {
     /// The server, as --server takes it
@@ -116,7 +116,7 @@ enum Next {
 impl Chat {
     pub(crate) async fn run(self, common: &Common) -> Result<(), Failure> {
         if common.json {
-            let text = "a chat is for people; `snug tail`, `send` and `ask` take --json";
+            let text = "chat has no JSON output; use `snug tail`, `send` or `ask` with --json";
             return Err(Failure::new(Exit::Usage, text));
         }
         let server = self.address.or_else(|| common.server.clone());
@@ -165,8 +165,7 @@ impl Session {
                     break;
                 }
                 if !std::mem::replace(&mut has_told, true) {
-                    let text =
-                        "the chat ends with the files that are on their way, and Ctrl-C ends it at once";
+                    let text = "waiting for file transfers to finish; press Ctrl-C to stop now";
                     self.tell(text)?;
                 }
             }
@@ -203,7 +202,7 @@ impl Session {
                     self.typed.push_back(line);
                 }
                 Next::Line(Some(Err(error))) if error.kind() == io::ErrorKind::InvalidData => {
-                    self.tell("that line is no UTF-8, and was not said")?;
+                    self.tell("a line was not UTF-8 and was not sent")?;
                     self.has_failed = true;
                 }
                 Next::Line(Some(Err(_)) | None) => {
@@ -219,7 +218,7 @@ impl Session {
             self.client.finish_with(word);
         }
         match self.has_failed && !self.is_typed {
-            true => Err(Failure::new(Exit::Refused, "not everything was done")),
+            true => Err(Failure::new(Exit::Refused, "some lines failed; see the messages above")),
             false => Ok(()),
         }
     }
@@ -233,7 +232,7 @@ impl Session {
             _ => None,
         });
         for text in texts.chain(std::mem::take(&mut self.typed)) {
-            self.tell(&format!("not said: {text}"))?;
+            self.tell(&format!("not sent: {text}"))?;
         }
         Ok(())
     }
@@ -262,7 +261,7 @@ impl Session {
                 // A connection that is closed is the next event.
                 Some(Err(TellError::Closed)) => self.has_failed = true,
                 Some(Err(error)) => self.not_done(asked, &error.to_string())?,
-                None => self.not_done(asked, "that cannot be said in a line of the protocol")?,
+                None => self.not_done(asked, "this does not fit in a line of the protocol")?,
             }
         }
         Ok(())
@@ -272,7 +271,7 @@ impl Session {
     fn not_done(&mut self, asked: Asked, why: &str) -> io::Result<()> {
         self.has_failed = true;
         if let Asked::Text(text) = asked {
-            self.tell(&format!("not said: {text}"))?;
+            self.tell(&format!("not sent: {text}"))?;
         }
         self.tell(why)
     }
@@ -309,12 +308,12 @@ impl Session {
     fn offer(&mut self, line: &str) -> io::Result<()> {
         let choices = Choices::of(line, self.names.known(), OFFERED);
         if choices.words().is_empty() {
-            return self.tell("there is nothing like that");
+            return self.tell("nothing matches");
         }
         for (at, word) in choices.words().iter().enumerate() {
             output::print(&format!("{} {}", at + 1, output::visible(word)))?;
         }
-        self.tell("a number chooses, and what is typed behind it follows")?;
+        self.tell("type a number to choose, followed by the rest of the line")?;
         self.choices = Some(choices);
         Ok(())
     }
@@ -353,7 +352,7 @@ impl Session {
                 self.tell(&format!("disconnected: {loss}"))?;
             }
             Event::Gap { target, from, to } => {
-                self.tell(&format!("{target}: what was said from {from} to {to} is not there any more"))?;
+                self.tell(&format!("{target}: messages from {from} to {to} are not kept any more"))?;
             }
             Event::RoomRefused { room, text, .. } => self.tell(&format!("{room}: {text}"))?,
             Event::GaveUp { error } => return Err(Failure::from(&*error)),
@@ -413,9 +412,7 @@ impl Session {
                 let Asked::To(nick) = asked else { return Ok(()) };
                 self.place = Target::Nick(nick);
                 self.tell(&error.to_string())?;
-                return Ok(
-                    self.tell(&format!("what you type is said to {}, if they come again", self.place))?
-                );
+                return Ok(self.tell(&format!("messages now go to {}, once they are online", self.place))?);
             }
             Err(error) => return Ok(self.not_done(asked, &error.to_string())?),
         };
@@ -442,7 +439,7 @@ impl Session {
                     _ => None,
                 });
                 self.place = Target::Nick(nick).with_who(who);
-                self.tell(&format!("what you type is said to {}", self.place))?;
+                self.tell(&format!("messages now go to {}", self.place))?;
             }
             (_, Asked::Done(text)) => self.tell(&text)?,
             (answer, Asked::Unread) => {
@@ -469,7 +466,7 @@ impl Session {
                         *newest = last.max(*newest);
                         self.page = Some((place, first, last));
                     }
-                    _ => self.tell("nothing was said there")?,
+                    _ => self.tell("no messages there")?,
                 }
                 for row in &answer.rows {
                     show::row(&row.typed(), row, self.numbers)?;
@@ -495,14 +492,14 @@ impl Session {
             return Ok(());
         }
         self.place = place;
-        self.tell(&format!("what you type is said in {}", self.place))
+        self.tell(&format!("messages now go to {}", self.place))
     }
 
     /// The place where one is, as a room.
     fn room(&self) -> Result<RoomName<'static>, String> {
         match &self.place {
             Target::Room(room) => Ok(room.clone()),
-            other => Err(format!("you are talking to {other}, and that is for rooms: /to #room goes to one")),
+            other => Err(format!("this needs a room, and you are writing to {other}; switch with /to #room")),
         }
     }
 
@@ -510,7 +507,7 @@ impl Session {
     fn entry(&self, word: &str) -> Result<(Target<'static>, u64), String> {
         match (word, &self.last_own) {
             ("^", Some(last)) => Ok(last.clone()),
-            ("^", None) => Err("you have said nothing yet".to_owned()),
+            ("^", None) => Err("you have not sent a message yet".to_owned()),
             _ => Ok((self.place.clone(), word.parse().unwrap_or_default())),
         }
     }
@@ -522,13 +519,5 @@ pub(super) fn folded(name: &str) -> String {
         Ok(Target::Room(room)) => room.fold().as_str().to_owned(),
         Ok(Target::Nick(nick)) => nick.fold().as_str().to_owned(),
         _ => name.to_owned(),
-    }
-}
-
-/// What a place is called on a line.
-pub(super) fn heading(place: &Place) -> String {
-    match place {
-        Place::Room(room) => output::visible(room),
-        Place::Person(_) => "(private)".to_owned(),
     }
 }

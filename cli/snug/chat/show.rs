@@ -6,7 +6,6 @@ use indicatif::HumanBytes;
 use snug_client::{Entry, Kind, Place, Received, Typed};
 use snug_protocol::{Nick, Presence, RoomName, Target, Timestamp};
 
-use super::heading;
 use crate::output::{self, visible};
 use crate::show;
 
@@ -33,7 +32,7 @@ pub(super) fn shown(typed: &Typed, received: &Received, numbers: bool) -> Option
 pub(super) fn row(typed: &Typed, received: &Received, numbers: bool) -> io::Result<()> {
     let text = match typed {
         Typed::Entry(entry) => entry_line(entry, received, numbers),
-        Typed::Gap { from, to, .. } => format!("* what was said from {from} to {to} is not there any more"),
+        Typed::Gap { from, to, .. } => format!("* messages from {from} to {to} are not kept any more"),
         Typed::Present { who, presence, text } => {
             let mut said = vec![visible(&who.nick)];
             said.extend(who.display.as_deref().map(visible));
@@ -116,4 +115,12 @@ fn entry_line(entry: &Entry, received: &Received, numbers: bool) -> String {
 
 fn clock(time: Timestamp) -> String {
     format!("{} ", output::clock(time))
+}
+
+/// What a place is called on a line.
+fn heading(place: &Place) -> String {
+    match place {
+        Place::Room(room) => visible(room),
+        Place::Person(_) => "(private)".to_owned(),
+    }
 }

@@ -95,7 +95,7 @@ impl Session {
             number: self.core.environment.number(),
             most: config.accounts.most,
             rooms: rooms.iter().map(|room| room.number).collect(),
-            joins: super::login::comes_into(&self.core, &entrance),
+            joins: super::entrance::comes_into(&self.core, &entrance),
         };
         let arrival = self.arrival(entrance, answer);
         let author = self.stranger();

@@ -83,7 +83,7 @@ impl Session {
         tags.display("who", Some(PersonId(entered.identity.number)));
         tags.display("log", Some(core.log_name));
         tags.display("last", Some(last));
-        let rooms = rooms.map(|_| super::login::rooms_of(&core, &self.peer));
+        let rooms = rooms.map(|_| super::entrance::rooms_of(&core, &self.peer));
         tags.value("rooms", rooms.as_deref());
         answer.set_ok_tags(tags);
         let shown = entered.identity.nick();

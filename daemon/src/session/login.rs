@@ -1,6 +1,7 @@
 //! Handler of AUTH: logging in to an account.
 
 use super::accounts::{LOGINS, half_hash, too_many_tries};
+use super::entrance::{comes_into, rooms_of};
 use super::link::{deliver_missed, must_be_no_bot};
 use super::{Answered, Session, must_be_no_address, refusal};
 use crate::answer::Answer;
@@ -14,12 +15,11 @@ use crate::log::{
 };
 use crate::origin::Source;
 use crate::refusal::Refusal;
-use crate::registry::peer::Peer;
 use crate::registry::responder::Responder;
 use crate::registry::{self, Proof};
 use crate::throttle::Quota;
 use snug_protocol::envelope::{decode_public_key, decode_signature};
-use snug_protocol::{Code, Credential, Entrance, Nick, PersonId, TagBuilder, limits};
+use snug_protocol::{Code, Credential, Entrance, Nick, PersonId, TagBuilder};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -314,39 +314,6 @@ impl Arrival {
         }
         peer.settle(0, b"");
     }
-}
-
-/// Returns the rooms that an account comes into by a login.
-pub(super) fn comes_into(core: &Core, entrance: &Entrance) -> ComesInto {
-    match (&entrance.rooms, entrance.quiet) {
-        (_, true) => ComesInto::Nothing,
-        (None, false) => ComesInto::ItsRooms,
-        (Some(rooms), false) => ComesInto::ItsRoomsAnd {
-            more: rooms.iter().map(|room| room.fold().as_str().to_owned()).collect(),
-            most: core.config().limits.rooms_per_identity,
-        },
-    }
-}
-
-/// Returns the rooms in which a session is, as a list; as many as a line has room for.
-pub(super) fn rooms_of(core: &Core, peer: &Peer) -> String {
-    let rooms = core.registry.joined_rooms(peer);
-    list_of(rooms.iter().map(|(_, name)| &**name))
-}
-
-/// Returns names as a list, which is a tag of a line; as many as it has room for.
-pub(super) fn list_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let mut list = String::new();
-    for name in names {
-        if list.len() + name.len() >= limits::TEXT {
-            continue;
-        }
-        if !list.is_empty() {
-            list.push(',');
-        }
-        list.push_str(name);
-    }
-    list
 }
 
 /// Returns the tags that every OK to a login has.

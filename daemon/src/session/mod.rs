@@ -5,6 +5,7 @@
 
 mod accounts;
 mod authority;
+mod entrance;
 mod files;
 mod history;
 mod keys;

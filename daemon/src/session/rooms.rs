@@ -276,7 +276,7 @@ impl Session {
         let may_know = |room: &&Arc<Room>| {
             (room.is_known_to(me) || self.is_operator()) && self.peer.is_in_scope(Some(&room.name))
         };
-        super::login::list_of(rooms.iter().filter(may_know).map(|room| &*room.name))
+        super::entrance::list_of(rooms.iter().filter(may_know).map(|room| &*room.name))
     }
 
     /// Handles WATCH.

@@ -271,10 +271,11 @@ impl Session {
         who: Option<PersonId>,
     ) -> Result<(Arc<Identity>, String), Refusal> {
         let registry = &self.core.registry;
-        match who {
-            None => registry.person(nick).ok_or_else(|| nobody_called(nick)),
-            Some(who) => registry.person_by_id(who.0).ok_or_else(nobody_with_id),
-        }
+        let found = match who {
+            None => registry.person(nick),
+            Some(who) => registry.person_by_id(who.0),
+        };
+        found.ok_or_else(|| nobody(nick, who))
     }
 
     /// Returns who is to get a private message or file, and the nickname as displayed.
@@ -284,10 +285,11 @@ impl Session {
         who: Option<PersonId>,
     ) -> Result<(Arc<Identity>, String), Refusal> {
         let registry = &self.core.registry;
-        match who {
-            None => registry.addressee(nick).ok_or_else(|| nobody_called(nick)),
-            Some(who) => registry.addressee_by_id(who.0).ok_or_else(nobody_with_id),
-        }
+        let found = match who {
+            None => registry.addressee(nick),
+            Some(who) => registry.addressee_by_id(who.0),
+        };
+        found.ok_or_else(|| nobody(nick, who))
     }
 
     /// Returns the identity with an id, unless only the log remembers it, and the nickname as displayed.
@@ -322,6 +324,11 @@ impl Session {
 
 pub(super) fn nobody_called(nick: &Nick<'_>) -> Refusal {
     refusal(Code::NoSuchNick, &format!("nobody here is called {nick}; WHO lists who is"))
+}
+
+/// Returns why there is nobody of that nick or, if it is given, of that id.
+fn nobody(nick: &Nick<'_>, who: Option<PersonId>) -> Refusal {
+    if who.is_some() { nobody_with_id() } else { nobody_called(nick) }
 }
 
 pub(super) fn nobody_with_id() -> Refusal {
